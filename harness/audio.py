@@ -1,0 +1,219 @@
+"""The array contract: every signal in this package is float32, shape (channels, samples).
+
+Full scale is ±1, sample rates are in Hz. Files are checked here once, at the border, and trusted
+inside. Nothing is ever transposed, rescaled or clipped silently.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from harness.errors import HarnessError
+
+Audio = npt.NDArray[np.float32]
+
+MAX_LENGTH_ERROR = 0.1  # seconds an estimate may be short or long before it is an error
+MAX_CHANNELS = 32  # more than this and the axes were swapped
+
+
+def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
+    """Read an audio file, or a part of it.
+
+    Parameters
+    ----------
+    path
+        WAV, FLAC, OGG, MP3: whatever libsndfile knows.
+    start, frames
+        First sample and number of samples; ``-1`` reads to the end.
+
+    Returns
+    -------
+    audio
+        Shape (channels, samples), float32.
+    sample_rate
+        In Hz.
+
+    Raises
+    ------
+    HarnessError
+        If the file is absent, unreadable, truncated, empty, or holds NaN or infinity.
+    """
+    if not path.is_file():
+        raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
+    _check_not_truncated(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            total, sample_rate = file.frames, int(file.samplerate)
+            file.seek(min(start, total))
+            samples = file.read(frames, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        reason = str(error).split(": ")[-1].rstrip(".")
+        raise HarnessError(
+            f"{path}: cannot be read as audio ({reason}); replace the file"
+        ) from error
+    wanted = max(total - start, 0) if frames < 0 else min(frames, max(total - start, 0))
+    if len(samples) == 0:
+        raise HarnessError(f"{path}: holds no samples; replace the file")
+    if len(samples) < wanted:
+        raise HarnessError(
+            f"{path}: truncated, {len(samples)} of {wanted} samples can be read; replace the file"
+        )
+    audio = np.ascontiguousarray(samples.T)
+    check(audio, str(path))
+    return audio, sample_rate
+
+
+def length(path: Path) -> tuple[int, int]:
+    """Return (samples per channel, sample rate in Hz) of an audio file from its header."""
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise HarnessError(f"{path}: cannot be read as audio; replace the file") from error
+    return int(info.frames), int(info.samplerate)
+
+
+def write(path: Path, audio: Audio, sample_rate: int, *, subtype: str = "FLOAT") -> None:
+    """Write a WAV or FLAC file; it appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.wav`` or ``.flac``; its folder is made.
+    audio
+        Shape (channels, samples).
+    subtype
+        ``FLOAT``, ``PCM_24`` or ``PCM_16``; a PCM format refuses samples outside ±1.
+    """
+    check(audio, str(path))
+    if subtype.startswith("PCM") and float(np.max(np.abs(audio))) > 1.0:
+        raise HarnessError(f"{path}: samples exceed full scale; write as FLOAT or lower the gain")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + f".{os.getpid()}.part")
+    kind = path.suffix.lstrip(".").upper()
+    try:
+        soundfile.write(part, audio.T, sample_rate, subtype=subtype, format=kind)
+        part.replace(path)
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        raise HarnessError(f"{path}: cannot be written ({error}); is the disk full?") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def resample(audio: Audio, sample_rate: int, new_rate: int) -> Audio:
+    """Resample along time with soxr at very high quality; the result is C-contiguous.
+
+    Examples
+    --------
+    >>> resample(np.zeros((2, 441), np.float32), 44100, 16000).shape
+    (2, 160)
+    """
+    if sample_rate == new_rate:
+        return audio
+    out = soxr.resample(audio.T, sample_rate, new_rate, quality="VHQ")
+    return np.ascontiguousarray(out.T, dtype=np.float32)
+
+
+def to_channels(audio: Audio, channels: int, where: str) -> Audio:
+    """Give the signal the number of channels wanted: repeat mono, average down to mono.
+
+    Examples
+    --------
+    >>> to_channels(np.ones((1, 3), np.float32), 2, "song").shape
+    (2, 3)
+    """
+    have = audio.shape[0]
+    if have == channels:
+        return audio
+    if have == 1:
+        return np.repeat(audio, channels, axis=0)
+    if channels == 1:
+        return audio.mean(axis=0, keepdims=True, dtype=np.float32)
+    raise HarnessError(
+        f"{where}: has {have} channels where {channels} are needed; mix it down first"
+    )
+
+
+def fit_length(audio: Audio, n_samples: int, sample_rate: int, where: str) -> tuple[Audio, str]:
+    """Pad with zeros or trim to `n_samples`; refuse more than 100 ms.
+
+    Returns
+    -------
+    audio
+        Shape (channels, n_samples).
+    note
+        What was done, empty if nothing.
+    """
+    difference = audio.shape[1] - n_samples
+    if difference == 0:
+        return audio, ""
+    word = "longer" if difference > 0 else "shorter"
+    seconds = abs(difference) / sample_rate
+    if seconds > MAX_LENGTH_ERROR:
+        raise HarnessError(
+            f"{where}: {seconds:.2f} s {word} than the mixture; "
+            f"at most {MAX_LENGTH_ERROR} s is mended"
+        )
+    note = f"{abs(difference)} samples {word} than the mixture, mended"
+    if difference > 0:
+        return np.ascontiguousarray(audio[:, :n_samples]), note
+    return np.pad(audio, ((0, 0), (0, -difference))), note
+
+
+def is_silent(audio: Audio) -> bool:
+    """Whether all samples are exactly zero (channels that cancel are not silence).
+
+    Examples
+    --------
+    >>> is_silent(np.array([[1.0], [-1.0]], np.float32))
+    False
+    """
+    return not np.any(audio)
+
+
+def check(audio: Audio, where: str) -> None:
+    """Refuse what is not a signal: wrong shape, no samples, NaN or infinity."""
+    if audio.ndim != 2 or not 1 <= audio.shape[0] <= MAX_CHANNELS:
+        raise HarnessError(f"{where}: has shape {audio.shape}; expected (channels, samples)")
+    if audio.shape[1] == 0:
+        raise HarnessError(f"{where}: holds no samples; replace it")
+    if not np.isfinite(audio).all():
+        raise HarnessError(f"{where}: contains NaN or infinity; replace it")
+
+
+def check_pair(reference: Audio, estimate: Audio, where: str) -> None:
+    """Check both signals and that their shapes are equal; say both when they are not."""
+    check(reference, f"{where}, reference")
+    check(estimate, f"{where}, estimate")
+    if reference.shape != estimate.shape:
+        raise HarnessError(
+            f"{where}: reference has shape {reference.shape} and estimate {estimate.shape}; "
+            "give both the same channels and length first"
+        )
+
+
+def _check_not_truncated(path: Path) -> None:
+    """Compare the data size a WAV header declares with the bytes there; libsndfile does not."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return
+        while len(chunk := file.read(8)) == 8:
+            name, n_bytes = struct.unpack("<4sI", chunk)
+            here = file.tell()
+            if name == b"data":
+                streamed = n_bytes in (0, 0xFFFFFFFF)  # a writer that could not seek back
+                if not streamed and here + n_bytes > size:
+                    raise HarnessError(
+                        f"{path}: truncated, {size - here} of {n_bytes} bytes of audio are there; "
+                        "replace the file"
+                    )
+                return
+            file.seek(here + n_bytes + n_bytes % 2)

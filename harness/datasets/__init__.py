@@ -1,0 +1,1 @@
+"""Datasets as values: names and paths of tracks and their true stems."""

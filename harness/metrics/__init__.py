@@ -1,0 +1,1 @@
+"""Scores: how near an estimate is to its reference, in decibels."""

@@ -1,0 +1,1 @@
+"""Reports: pages written from tables."""

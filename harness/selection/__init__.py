@@ -1,0 +1,1 @@
+"""Selection: which separator for which stem, chosen without the answers."""

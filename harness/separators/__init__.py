@@ -1,0 +1,1 @@
+"""Separators: everything that takes a mixture apart."""
