@@ -46,6 +46,18 @@ STEMS: tuple[str, ...] = (
     "cymbals",
 )
 
+# Stems that are scored together: each level's stems sum to its parent. A stem belongs to the first
+# level that has it; interference (SIR) is counted against the other stems of that level.
+LEVELS: dict[str, tuple[str, ...]] = {
+    "four stems": ("vocals", "drums", "bass", "other"),
+    "two stems": ("vocals", "accompaniment"),
+    "six stems": ("vocals", "drums", "bass", "guitar", "piano", "other_rest"),
+    "instruments": ("guitar", "piano", "keys", "plucked", "percussion", "strings", "wind", "misc"),
+    "voices": ("lead", "background"),
+    "singers": ("lead_male", "lead_female", "background"),
+    "drum kit": ("kick", "snare", "toms", "hihat", "cymbals"),
+}
+
 PARENTS: dict[str, str] = {child: node for node, children in TREE.items() for child in children}
 
 
@@ -96,3 +108,40 @@ def in_order(stems: Iterable[str]) -> list[str]:
     """
     rank = {stem: i for i, stem in enumerate(STEMS)}
     return sorted(stems, key=lambda stem: (rank.get(stem, len(rank)), stem))
+
+
+def levels(available: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the levels a track can be scored on, each with the stems the track has.
+
+    Where only the sum of the instruments is known, as in MIR-1K, there is no level of four stems.
+
+    Examples
+    --------
+    >>> levels({"vocals", "accompaniment"})
+    {'two stems': ('vocals', 'accompaniment')}
+    >>> levels({"drums", "bass", "other", "accompaniment"})["four stems"]
+    ('drums', 'bass', 'other')
+    """
+    found = {}
+    for level, stems in LEVELS.items():
+        present = tuple(stem for stem in stems if stem in available)
+        whole = level not in ("four stems", "six stems") or not (
+            "accompaniment" in available and set(present) <= {"vocals"}
+        )
+        if len(present) > 1 and whole:
+            found[level] = present
+    return found
+
+
+def level_of(stem: str, available: Collection[str]) -> tuple[str, ...]:
+    """Return the stems that `stem` is scored with: its first level, or itself alone.
+
+    Examples
+    --------
+    >>> level_of("accompaniment", {"vocals", "drums", "bass", "other", "accompaniment"})
+    ('vocals', 'accompaniment')
+    """
+    for stems in levels(available).values():
+        if stem in stems:
+            return stems
+    return (stem,)
