@@ -1,0 +1,145 @@
+"""Files that survive a kill: atomic writing, fingerprints of audio files, finished pieces of work.
+
+Everything here is addressed by content: a piece of work has a key made of all that can change its
+result, and a file under that key is complete or absent.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from harness.errors import HarnessError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when it is complete.
+
+    Raises
+    ------
+    HarnessError
+        If the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise HarnessError(
+                f"{path.parent}: the disk is full; free some space and run the same command again, "
+                "finished work is kept"
+            ) from error
+        raise HarnessError(
+            f"{path}: cannot be written ({error.strerror}); check the folder's permissions"
+        ) from error
+
+
+def digest(value: object) -> str:
+    """Return the sha256 of a value's canonical JSON.
+
+    Examples
+    --------
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the lock goes when the process does, even when killed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise HarnessError(
+            f"{folder}: another run is writing here; wait for it or choose another --results"
+        ) from error
+    except OSError as error:
+        raise HarnessError(
+            f"{folder}: cannot be written ({error.strerror}); choose another --results"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Fingerprints:
+    """sha256 of files, remembered by path, size and time of change.
+
+    The memory is a file of JSON lines that is only ever appended to; a torn last line is skipped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[tuple[str, int, int], str] = {}
+        for line in path.read_text().splitlines() if path.is_file() else ():
+            try:
+                name, size, changed, sha256 = json.loads(line)
+            except ValueError:
+                continue
+            self._known[name, size, changed] = sha256
+
+    def of(self, path: Path) -> str:
+        """Return the sha256 of a file's bytes; "absent" where there is none."""
+        try:
+            stat = path.stat()
+            key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+            if key not in self._known:
+                with path.open("rb") as file:
+                    self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+                self._append([*key, self._known[key]])
+        except OSError:
+            return "absent"
+        return self._known[key]
+
+    def _append(self, row: list[Any]) -> None:
+        """Add one line; what cannot be remembered is computed again next time."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+class Store:
+    """Finished pieces of work, one JSON file each, found by key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Return where the piece with this key lies or will lie."""
+        return self.folder / key[:2] / f"{key}.json"
+
+    def has(self, key: str) -> bool:
+        """Whether that piece is finished."""
+        return self.path(key).is_file()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return a finished piece, or None; a file that cannot be read counts as absent."""
+        try:
+            content = json.loads(self.path(key).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def put(self, key: str, content: Mapping[str, Any]) -> None:
+        """Keep a finished piece."""
+        write_atomic(self.path(key), json.dumps(content, sort_keys=True).encode())
+
+    def sweep(self) -> None:
+        """Remove what killed writers left behind; call it only while holding the folder."""
+        for part in self.folder.glob("*/*.part"):
+            part.unlink(missing_ok=True)
