@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +101,17 @@ class Fingerprints:
             if key not in self._known:
                 with path.open("rb") as file:
                     self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
-                self._append([*key, self._known[key]])
+                self._remember(key)
         except OSError:
             return "absent"
         return self._known[key]
 
-    def _append(self, row: list[Any]) -> None:
+    def _remember(self, key: tuple[str, int, int]) -> None:
         """Add one line; what cannot be remembered is computed again next time."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a") as file:
+                file.write(json.dumps([*key, self._known[key]]) + "\n")
 
 
 class Store:

@@ -1,1 +1,92 @@
-"""Separators: everything that takes a mixture apart."""
+"""Separators: everything that takes a mixture apart.
+
+`FAMILIES` names the code behind each family of the registry; nothing heavy is imported until a
+separator is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import cast
+
+from harness.errors import HarnessError
+from harness.registry import Entry, suggestion
+from harness.separators.protocol import Oracle, Separator
+
+__all__ = ["FAMILIES", "Family", "Oracle", "Separator", "load"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Code that runs separators of one kind.
+
+    Attributes
+    ----------
+    target
+        ``module:Class``; the class takes ``sample_rate``, ``stems``, ``input_stem`` and the
+        entry's ``params`` as keywords.
+    version
+        Raised whenever the same entry would give other estimates; finished work is then redone.
+    """
+
+    target: str
+    version: int
+
+
+FAMILIES: dict[str, Family] = {
+    "mixture": Family("harness.separators.anchors:Mixture", 1),
+    "ibm": Family("harness.separators.anchors:IdealBinaryMask", 1),
+    "irm": Family("harness.separators.anchors:IdealRatioMask", 1),
+    "mwf": Family("harness.separators.anchors:MultichannelWiener", 1),
+    "hpss": Family("harness.separators.classical:Hpss", 1),
+    "repet": Family("harness.separators.classical:Repet", 1),
+    "repet_sim": Family("harness.separators.classical:RepetSim", 1),
+    "repet_sim_4": Family("harness.separators.classical:RepetSim4", 1),
+    "nmf": Family("harness.separators.nmf:Nmf", 1),
+}
+
+
+def load(entry: Entry, *, stems: tuple[str, ...], sample_rate: int) -> Separator | Oracle:
+    """Build the separator of an entry.
+
+    Parameters
+    ----------
+    entry
+        A registry row.
+    stems
+        What to give where the entry leaves it open.
+    sample_rate
+        Of the dataset, in Hz; used where the entry leaves it open.
+
+    Raises
+    ------
+    HarnessError
+        If the family is unknown, the entry not available, or a parameter not one of the family's.
+    """
+    if entry.unavailable:
+        raise HarnessError(f"{entry.name}: {entry.unavailable}; choose another separator")
+    family = find_family(entry)
+    module, _, name = family.target.partition(":")
+    build = getattr(importlib.import_module(module), name)
+    try:
+        separator = build(
+            sample_rate=entry.sample_rate or sample_rate,
+            stems=entry.stems or stems,
+            input_stem=entry.input,
+            **entry.params,
+        )
+    except TypeError as error:
+        raise HarnessError(
+            f"{entry.name}: params {dict(entry.params)} do not fit ({error}); see the class {name}"
+        ) from error
+    return cast("Separator | Oracle", separator)
+
+
+def find_family(entry: Entry) -> Family:
+    """Return the family of an entry, or an error with the nearest name."""
+    if entry.family not in FAMILIES:
+        raise HarnessError(
+            f"{entry.name}: unknown family {entry.family!r}; {suggestion(entry.family, FAMILIES)}"
+        )
+    return FAMILIES[entry.family]

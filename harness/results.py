@@ -1,0 +1,231 @@
+"""The tidy table, what produced it, and reading and joining runs.
+
+A run is a folder: ``scores.parquet``, ``costs.parquet``, ``ensembles.parquet`` and
+``selection.parquet`` are the same bytes whenever the same work is done, however often it was
+interrupted (but for ``costs.parquet``, which holds measured times); ``run.json`` says what produced
+them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import harness
+from harness.cache import write_atomic
+from harness.errors import HarnessError
+
+# One row a value. `input` is what the separator was given: mixture, or reference:<stem>.
+# `status` is ok, undefined (no score exists, see note) or failed (one row for the whole piece of
+# work: no stem, no metric, the reason in note).
+COLUMNS = (
+    "run",
+    "dataset",
+    "split",
+    "track",
+    "artist",
+    "genre",
+    "separator",
+    "input",
+    "stem",
+    "metric",
+    "value",
+    "status",
+    "note",
+)
+SELECTION_COLUMNS = (
+    "dataset",
+    "stem",
+    "kind",
+    "track",
+    "artist",
+    "genre",
+    "separator",
+    "score",
+)
+TABLES: dict[str, tuple[str, ...]] = {
+    "scores": COLUMNS,
+    "costs": COLUMNS,
+    "ensembles": COLUMNS,
+    "selection": SELECTION_COLUMNS,
+}
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "pandas", "pyarrow", "joblib", "torch")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or interrupted run, as read from its folder.
+
+    Attributes
+    ----------
+    scores, costs, ensembles
+        Columns `COLUMNS`.
+    selection
+        Columns `SELECTION_COLUMNS`.
+    record
+        What produced them.
+    """
+
+    name: str
+    scores: pd.DataFrame
+    costs: pd.DataFrame
+    ensembles: pd.DataFrame
+    selection: pd.DataFrame
+    record: dict[str, Any]
+
+
+def table(rows: Iterable[Sequence[Any]], columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """Return rows as a table with the columns and types every table of a run has.
+
+    Examples
+    --------
+    >>> table([]).dtypes["value"]
+    dtype('float64')
+    """
+    frame = pd.DataFrame(list(rows), columns=list(columns))
+    numbers = {"value", "score"}
+    return frame.astype({c: "float64" if c in numbers else "object" for c in columns})
+
+
+def write_run(folder: Path, run: Run) -> None:
+    """Write all files of a run; each is complete or the old one stays."""
+    for name in TABLES:
+        write_atomic(folder / f"{name}.parquet", to_parquet(getattr(run, name)))
+    write_atomic(folder / "run.json", json.dumps(run.record, indent=1, sort_keys=True).encode())
+
+
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """Return the table as Parquet; equal tables give equal bytes."""
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow", compression="zstd", index=False)
+    return buffer.getvalue()
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises
+    ------
+    HarnessError
+        If the folder is no run, or a table is unreadable or lacks a column.
+    """
+    if not (folder / "run.json").is_file():
+        raise HarnessError(f"{folder}: holds no run; name a folder with run.json in it")
+    try:
+        record = json.loads((folder / "run.json").read_bytes())
+        frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{folder}: cannot be read ({error}); run again") from error
+    for name, columns in TABLES.items():
+        if missing := [c for c in columns if c not in frames[name]]:
+            raise HarnessError(f"{folder}/{name}.parquet: has no column {missing}; run again")
+    return Run(name=record.get("run", folder.name), record=record, **frames)
+
+
+def join(runs: Sequence[Run]) -> Run:
+    """Put several runs in one table; of rows that two runs share the first run's are kept.
+
+    Only runs whose metrics have equal versions and which scored equal excerpts can be joined.
+    """
+    if len(runs) == 1:
+        return runs[0]
+    first = runs[0].record
+    for run in runs[1:]:
+        for what in ("metrics", "excerpt_seconds"):
+            if run.record.get(what) != first.get(what):
+                raise HarnessError(
+                    f"{run.name}: has other {what} than {runs[0].name}; only equal definitions "
+                    "can stand in one table"
+                )
+    merged = {
+        name: pd.concat([getattr(run, name) for run in runs], ignore_index=True).drop_duplicates(
+            [c for c in columns if c not in ("run", "value", "note", "status", "score")]
+        )
+        for name, columns in TABLES.items()
+    }
+    record = dict(first)
+    record["run"] = " + ".join(run.name for run in runs)
+    for part in ("separators", "datasets"):
+        record[part] = {k: v for run in reversed(runs) for k, v in run.record[part].items()}
+    for part in ("skipped", "leaks", "selection_notes"):
+        record[part] = [row for run in runs for row in run.record[part]]
+    return Run(name=record["run"], record=record, **merged)
+
+
+def on_common_tracks(scores: pd.DataFrame, separators: Iterable[str]) -> pd.DataFrame:
+    """Keep, for each dataset, stem and metric, the tracks on which all separators have a score.
+
+    Parameters
+    ----------
+    scores
+        Columns `COLUMNS`; rows of other separators are dropped.
+    separators
+        Those to be compared; one that has no score at all for a stem does not count for it.
+    """
+    rows = scores[(scores["status"] == "ok") & scores["separator"].isin(list(separators))]
+    group = ["dataset", "input", "stem", "metric"]
+    wanted = rows.groupby(group)["separator"].nunique().rename("wanted")
+    have = rows.groupby([*group, "split", "track"])["separator"].nunique().rename("have")
+    rows = rows.join(wanted, on=group).join(have, on=[*group, "split", "track"])
+    return rows[rows["wanted"] == rows["have"]].drop(columns=["wanted", "have"])
+
+
+def environment() -> dict[str, Any]:
+    """Return what a number may depend on beside the code: versions, machine, commit."""
+    return {
+        "harness_version": harness.__version__,
+        **_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "libraries": _versions(LIBRARIES),
+    }
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the installed version of each package that is there."""
+    found: dict[str, str] = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _commit() -> Mapping[str, Any]:
+    """Return the commit of the checkout the package lies in, and whether it was changed."""
+    here = Path(__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(here), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(status)}
