@@ -7,6 +7,7 @@ of four stems, and what is left of six. Here `other` is always the former; the l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 TREE: dict[str, tuple[str, ...]] = {
@@ -58,6 +59,50 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "drum kit": ("kick", "snare", "toms", "hihat", "cymbals"),
 }
 
+# What others call our stems: tools, layouts and other languages. Kit pieces that no dataset here
+# tells apart go to the stem that holds them, so ride and crash together are `cymbals`.
+ALIASES: dict[str, str] = {
+    "mix": "mixture",
+    "vocal": "vocals",
+    "voice": "vocals",
+    "vox": "vocals",
+    "singing": "vocals",
+    "drum": "drums",
+    "bateria": "drums",
+    "others": "other",
+    "instrumental": "accompaniment",
+    "instrum": "accompaniment",
+    "inst": "accompaniment",
+    "no_vocals": "accompaniment",
+    "backing_track": "accompaniment",
+    "guitars": "guitar",
+    "keyboard": "keys",
+    "keyboards": "keys",
+    "other_keys": "keys",
+    "other_plucked": "plucked",
+    "perc": "percussion",
+    "bowed_strings": "strings",
+    "lead_vocals": "lead",
+    "lead_male_singer": "lead_male",
+    "lead_female_singer": "lead_female",
+    "background_vocals": "background",
+    "backing_vocals": "background",
+    "back_vocals": "background",
+    "kick_drum": "kick",
+    "bass_drum": "kick",
+    "bombo": "kick",
+    "snare_drum": "snare",
+    "redoblante": "snare",
+    "tom": "toms",
+    "hh": "hihat",
+    "hi_hat": "hihat",
+    "hats": "hihat",
+    "platillos": "cymbals",
+    "cymbal": "cymbals",
+    "ride": "cymbals",
+    "crash": "cymbals",
+}
+
 PARENTS: dict[str, str] = {child: node for node, children in TREE.items() for child in children}
 
 
@@ -96,6 +141,18 @@ def parts(stem: str, available: Collection[str]) -> tuple[str, ...] | None:
             return None
         found.extend(below)
     return tuple(found) or None
+
+
+def canonical(name: str) -> str:
+    """Return our name of a stem that a file or a tool calls otherwise; unknown ones in lower case.
+
+    Examples
+    --------
+    >>> canonical("Hi-Hat"), canonical("No Vocals"), canonical("theremin")
+    ('hihat', 'accompaniment', 'theremin')
+    """
+    words = "_".join(re.findall(r"\w+", name.lower().replace("_", " ")))
+    return ALIASES.get(words, words)
 
 
 def in_order(stems: Iterable[str]) -> list[str]:

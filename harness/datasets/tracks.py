@@ -55,6 +55,9 @@ class Track:
         Stems that exist in the song but cannot be scored, with the reason.
     notes
         Known errata, for the rows of this track.
+    id
+        The key of published per-track figures where it is not the name: the uuid in MoisesDB, the
+        number in DSD100.
     """
 
     dataset: str
@@ -67,6 +70,7 @@ class Track:
     bleed: frozenset[str] = frozenset()
     excluded: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,17 +130,41 @@ def read_sources(
     HarnessError
         If a file is unreadable, has another sample rate, or the channel counts do not fit.
     """
-    parts: list[Audio] = [_read_source(source, sample_rate, start, frames) for source in sources]
-    if not parts:
+    if not sources:
         raise HarnessError("read_sources: no source given; a stem needs at least one file")
-    if len(parts) == 1:
-        return parts[0]
-    n_samples = min(part.shape[1] for part in parts)
-    channels = max(part.shape[0] for part in parts)
-    total = np.zeros((channels, n_samples), np.float32)
-    for source, part in zip(sources, parts, strict=True):
-        total += audio.to_channels(part, channels, str(source.path))[:, :n_samples]
+    total = _read_source(sources[0], sample_rate, start, frames)
+    for source in sources[1:]:  # one at a time: a song may have dozens of files
+        part = _read_source(source, sample_rate, start, frames)
+        n_samples = min(total.shape[1], part.shape[1])
+        channels = max(total.shape[0], part.shape[0])
+        total = audio.to_channels(total, channels, str(source.path))[:, :n_samples]
+        total = total + audio.to_channels(part, channels, str(source.path))[:, :n_samples]
     return total
+
+
+def track_length(track: Track) -> int:
+    """Return the samples that all files of a track have, from their headers.
+
+    Mixture and stems are read separately; given this as `frames`, they are equally long even where
+    files are not.
+
+    Raises
+    ------
+    HarnessError
+        If a header is unreadable.
+    """
+    sources = {*track.mixture, *(source for stem in track.stems.values() for source in stem)}
+    files = sorted({(source.path, source.stream) for source in sources}, key=str)
+    return min(_source_length(path, stream) for path, stream in files)
+
+
+def _source_length(path: Path, stream: int | None) -> int:
+    """Samples per channel of a file or a stream."""
+    if stream is None:
+        return audio.length(path)[0]
+    from harness.datasets.musdb18 import stream_length
+
+    return stream_length(path, stream)
 
 
 def _read_source(source: Source, sample_rate: int, start: int, frames: int) -> Audio:
