@@ -1,1 +1,24 @@
-"""Scores: how near an estimate is to its reference, in decibels."""
+"""Scores: energy ratios and BSS Eval, with the references of a track analysed once.
+
+Conventions: a reference is the true stem and an estimate what a separator made of it, both with
+shape (channels, samples) and the same shape. Scores are in dB, NaN where they are undefined, and
+``inf`` where the estimate is perfect.
+"""
+
+from harness.metrics.definitions import DEFAULT, METRICS, Metric, Score, harmonic_mean
+from harness.metrics.ratios import csdr, si_sdr, snr
+from harness.metrics.scoring import References, analyse, sdr
+
+__all__ = [
+    "DEFAULT",
+    "METRICS",
+    "Metric",
+    "References",
+    "Score",
+    "analyse",
+    "csdr",
+    "harmonic_mean",
+    "sdr",
+    "si_sdr",
+    "snr",
+]
