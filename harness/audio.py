@@ -134,7 +134,8 @@ def to_channels(audio: Audio, channels: int, where: str) -> Audio:
     if have == 1:
         return np.repeat(audio, channels, axis=0)
     if channels == 1:
-        return audio.mean(axis=0, keepdims=True, dtype=np.float32)
+        mono: Audio = audio.mean(axis=0, keepdims=True, dtype=np.float32)
+        return mono
     raise HarnessError(
         f"{where}: has {have} channels where {channels} are needed; mix it down first"
     )

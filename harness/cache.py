@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StorageError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -25,7 +25,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
     Raises
     ------
-    HarnessError
+    StorageError
         If the disk is full or the folder cannot be written.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -36,11 +36,11 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise HarnessError(
+            raise StorageError(
                 f"{path.parent}: the disk is full; free some space and run the same command again, "
                 "finished work is kept"
             ) from error
-        raise HarnessError(
+        raise StorageError(
             f"{path}: cannot be written ({error.strerror}); check the folder's permissions"
         ) from error
 

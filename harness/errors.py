@@ -1,4 +1,4 @@
-"""The one exception that a user can mend."""
+"""Exceptions that a user can mend."""
 
 
 class HarnessError(Exception):
@@ -7,3 +7,7 @@ class HarnessError(Exception):
     The message has the form ``<where>: <what is wrong, with the value>; <what to do>``. The command
     line prints it without a traceback and exits with status 2; every other exception is a bug.
     """
+
+
+class StorageError(HarnessError):
+    """Nothing can be kept any more (disk full, folder read-only): going on would lose work."""

@@ -43,6 +43,7 @@ FAMILIES: dict[str, Family] = {
     "repet": Family("harness.separators.classical:Repet", 1),
     "repet_sim": Family("harness.separators.classical:RepetSim", 1),
     "repet_sim_4": Family("harness.separators.classical:RepetSim4", 1),
+    "files": Family("harness.separators.files:Files", 1),
     "nmf": Family("harness.separators.nmf:Nmf", 1),
 }
 

@@ -1,0 +1,34 @@
+# make run    demo music, every separator, scores, an HTML leaderboard
+# make test   the whole test suite
+# make check  ruff and mypy
+# make bench  the speed tables of benchmarks/
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check bench clean
+run: .venv/installed
+	$(BIN)/harness run --all
+
+test: .venv/installed
+	$(BIN)/pytest
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/classical.py
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/resume.py
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "harness needs Python 3.11 or newer; run 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv results reports

@@ -1,0 +1,19 @@
+"""Separate and score: pieces of work are planned, done in parallel, and kept at once."""
+
+from harness.benchmark.execute import Failures, execute
+from harness.benchmark.plan import Plan, Settings, Skip, Unit, make_plan, plan_for_files
+from harness.benchmark.tables import cost_rows, leak_rows, score_rows
+
+__all__ = [
+    "Failures",
+    "Plan",
+    "Settings",
+    "Skip",
+    "Unit",
+    "cost_rows",
+    "execute",
+    "leak_rows",
+    "make_plan",
+    "plan_for_files",
+    "score_rows",
+]

@@ -1,0 +1,127 @@
+"""Do the pieces of work that are not done yet, in parallel, and survive workers that die."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from harness.benchmark.plan import Plan, Settings, Unit
+from harness.benchmark.work import do_batch
+from harness.cache import Store
+
+Failures = dict[str, str]
+Batch = tuple[Unit, ...]
+Progress = Callable[[int, int], None]
+
+KILLED = "the worker process was killed (out of memory?)"
+POLL = 0.3  # seconds between two looks at what is finished
+
+
+def execute(plan: Plan, settings: Settings, progress: Progress | None = None) -> Failures:
+    """Do what is not done; every finished piece is kept at once.
+
+    Parameters
+    ----------
+    progress
+        Called with (pieces done, pieces in all) now and then, from another thread.
+
+    Returns
+    -------
+    dict
+        {key: reason} of what failed.
+
+    Raises
+    ------
+    StorageError
+        If results cannot be written any more.
+    """
+    store = Store(settings.work_folder)
+    todo = [unit for unit in _unique(plan.units) if not store.has(unit.key)]
+    failures: Failures = {}
+    if not todo:
+        return failures
+    with _reporting(todo, store, failures, progress):
+        try:
+            _work(make_batches(todo, settings.jobs), settings, settings.jobs, failures)
+        except TerminatedWorkerError:
+            _work_apart([u for u in todo if not store.has(u.key)], settings, failures)
+    return failures
+
+
+def make_batches(units: Sequence[Unit], jobs: int) -> list[Batch]:
+    """Group by track, so that its audio is read once; split where tracks are fewer than jobs.
+
+    The heaviest order is the plan's: separators follow one another on each track.
+    """
+    by_track = sorted(units, key=lambda u: (u.track.dataset, u.track.split, u.track.name))
+    groups = [
+        tuple(group)
+        for _, group in groupby(
+            by_track, key=lambda u: (u.track.dataset, u.track.split, u.track.name)
+        )
+    ]
+    pieces = max(1, math.ceil(jobs / max(1, len(groups))))
+    return [part for group in groups for i in range(pieces) if (part := group[i::pieces])]
+
+
+def _work(batches: Sequence[Batch], settings: Settings, jobs: int, failures: Failures) -> None:
+    """Do batches with that many workers; what failed is added to `failures`."""
+    backend = settings.backend if jobs > 1 or settings.backend != "loky" else "sequential"
+    call = delayed(do_batch)
+    with parallel_config(backend=backend):
+        results = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)(
+            call(batch, settings.excerpt, settings.work_folder) for batch in batches
+        )
+        for failed in results:
+            failures.update(failed)
+
+
+def _work_apart(units: Sequence[Unit], settings: Settings, failures: Failures) -> None:
+    """After a worker died: do the rest one by one, each in a worker of its own, to find which."""
+    for unit in units:
+        try:
+            with parallel_config(backend="loky"):
+                call = delayed(do_batch)((unit,), settings.excerpt, settings.work_folder)
+                # two jobs, so that joblib does not fall back to this very process
+                failures.update(next(iter(Parallel(n_jobs=2)([call]))))
+        except TerminatedWorkerError:
+            failures[unit.key] = KILLED
+
+
+def _unique(units: Sequence[Unit]) -> list[Unit]:
+    """Drop pieces of work that have the same content as an earlier one."""
+    return list({unit.key: unit for unit in units}.values())
+
+
+@contextmanager
+def _reporting(
+    todo: Sequence[Unit], store: Store, failures: Failures, progress: Progress | None
+) -> Iterator[None]:
+    """Count finished pieces from a thread of its own while the block runs."""
+    if progress is None:
+        yield
+        return
+    done = threading.Event()
+
+    def watch() -> None:
+        left = list(todo)
+        while True:
+            last = done.wait(POLL)
+            left = [u for u in left if not (store.has(u.key) or u.key in failures)]
+            progress(len(todo) - len(left), len(todo))
+            if last:
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,212 @@
+"""What is to be done: one piece of work a (separator, track), with a key made of its content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import taxonomy
+from harness.cache import Fingerprints, digest
+from harness.datasets.tracks import WHOLE, Dataset, Excerpt, Source, Track
+from harness.metrics import DEFAULT, METRICS
+from harness.registry import Entry, Weights
+from harness.separators import find_family
+from harness.separators.files import find_files
+
+PRECISION = "float32"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is done; only `excerpt` can change a number.
+
+    Attributes
+    ----------
+    run
+        Name of the run and of its folder in `results`.
+    results
+        Folder of all runs and of the work they share.
+    jobs
+        Pieces of work done at once.
+    backend
+        joblib's: ``loky`` on this machine, ``dask`` or ``ray`` on a cluster set up before.
+    device
+        Where learned separators run: ``cpu``, ``cuda``, ``mps``.
+    excerpt
+        The part of each track that is separated and scored.
+    """
+
+    run: str = "main"
+    results: Path = Path("results")
+    jobs: int = 1
+    backend: str = "loky"
+    device: str = "cpu"
+    excerpt: Excerpt = WHOLE
+
+    @property
+    def work_folder(self) -> Path:
+        """Where finished pieces of work lie, shared by all runs."""
+        return self.results / "work"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work: one separator on one track.
+
+    Attributes
+    ----------
+    given
+        Stems the separator is asked for.
+    scored
+        Stems of the track that can be made from those, in display order.
+    key
+        Changes with everything that can change a score, and with nothing else.
+    """
+
+    entry: Entry
+    track: Track
+    sample_rate: int
+    given: tuple[str, ...]
+    scored: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A separator that was not run, on one dataset or (None) at all, and why."""
+
+    separator: str
+    dataset: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Pieces of work in the order of their rows, and what was left out."""
+
+    units: tuple[Unit, ...] = ()
+    skips: tuple[Skip, ...] = field(default=())
+
+
+def make_plan(
+    entries: Sequence[Entry],
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    fingerprints: Fingerprints,
+) -> Plan:
+    """Cross separators with tracks; reads (and remembers) the fingerprint of every audio file.
+
+    Raises
+    ------
+    HarnessError
+        If an entry that claims to be available has a family nobody knows.
+    """
+    units: list[Unit] = []
+    skips = [Skip(e.name, None, e.unavailable) for e in entries if e.unavailable]
+    able = [e for e in entries if not e.unavailable]
+    for dataset in datasets:
+        tracks = [(track, _content(track, fingerprints)) for track in dataset.tracks]
+        for entry in able:
+            mine = [
+                unit
+                for track, content in tracks
+                if (unit := _unit(entry, track, dataset, content, settings))
+            ]
+            units += mine
+            if not mine:
+                skips.append(Skip(entry.name, dataset.name, _why_nothing(entry)))
+    return Plan(tuple(units), tuple(skips))
+
+
+def plan_for_files(
+    entry: Entry,
+    folder: Path,
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    fingerprints: Fingerprints,
+) -> Plan:
+    """Plan to score estimates that lie in a folder, made elsewhere.
+
+    Parameters
+    ----------
+    entry
+        Name and description of what made them; its stems and files are found per track.
+    folder
+        In one of the layouts that `harness.separators.files.find_files` knows.
+    """
+    units: list[Unit] = []
+    skips = []
+    for dataset in datasets:
+        missing = 0
+        for track in dataset.tracks:
+            names = [track.name, track.id] if track.id else [track.name]
+            files = find_files(folder, names, track.split, dataset.stems)
+            stems = tuple(taxonomy.in_order(files))
+            hashes = {stem: fingerprints.of(files[stem]) for stem in stems}
+            update = {
+                "stems": stems,
+                "params": {"files": {stem: str(files[stem]) for stem in stems}},
+                "weights": tuple(Weights(file=stem, sha256=hashes[stem]) for stem in stems),
+            }
+            content = _content(track, fingerprints)
+            mine = entry.model_copy(update=update)
+            unit = _unit(mine, track, dataset, content, settings) if files else None
+            units += [unit] if unit else []
+            missing += unit is None
+        if missing:
+            reason = f"{folder} has no estimate of {missing} of {len(dataset.tracks)} tracks"
+            skips.append(Skip(entry.name, dataset.name, reason))
+    return Plan(tuple(units), tuple(skips))
+
+
+def _unit(
+    entry: Entry, track: Track, dataset: Dataset, content: str, settings: Settings
+) -> Unit | None:
+    """Return the piece of work, or None if the track has nothing to score this separator on."""
+    if entry.input != "mixture" and entry.input not in track.stems:
+        return None
+    wanted = [stem for stem in taxonomy.in_order(track.stems) if stem in dataset.stems]
+    given = entry.stems or _open_stems(entry, wanted)
+    scored = tuple(stem for stem in wanted if taxonomy.parts(stem, given))
+    if not scored:
+        return None
+    key = digest(
+        {
+            "entry": entry.identity(),
+            "family": find_family(entry).version,
+            "given": given,
+            "scored": scored,
+            "audio": content,
+            "sample_rate": dataset.sample_rate,
+            "excerpt": settings.excerpt.seconds,
+            "precision": PRECISION,
+            "metrics": {name: METRICS[name].version for name in DEFAULT},
+        }
+    )
+    return Unit(entry, track, dataset.sample_rate, given, scored, key)
+
+
+def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Choose stems for an entry without any: an oracle needs a partition, an anchor takes all."""
+    top = [stem for stem in wanted if taxonomy.parent_level(stem) == entry.input] or wanted
+    if entry.role != "oracle":
+        return tuple(top)
+    return next(iter(taxonomy.levels(top).values()), tuple(top[:1]))
+
+
+def _content(track: Track, fingerprints: Fingerprints) -> str:
+    """Return a hash of every signal of the track; names of files and tracks do not enter."""
+
+    def signals(sources: Iterable[Source]) -> list[list[str | int | None]]:
+        return [[fingerprints.of(s.path), s.channel, s.stream] for s in sources]
+
+    stems = {stem: signals(sources) for stem, sources in track.stems.items()}
+    return digest({"mixture": signals(track.mixture), "stems": stems})
+
+
+def _why_nothing(entry: Entry) -> str:
+    """Say why a separator has no work on a dataset."""
+    if entry.input != "mixture":
+        return f"no track has {entry.input} with their parts"
+    return f"no track has a stem that it gives ({', '.join(entry.stems) or 'any'})"

@@ -1,0 +1,70 @@
+"""Rows of a run, in the order of its plan, from the pieces of work that are finished."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness import taxonomy
+from harness.benchmark.execute import Failures
+from harness.benchmark.plan import Plan, Unit
+from harness.cache import Store
+from harness.datasets.overlaps import leak
+from harness.metrics import DEFAULT
+
+Row = tuple[Any, ...]
+NOT_DONE = "not done yet: the run was interrupted"
+
+
+def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
+    """Yield the rows of scores.parquet; work without a result is one row with its reason."""
+    for unit in plan.units:
+        head = _head(unit, run)
+        result = None if unit.key in failures else store.get(unit.key)
+        if result is None:
+            yield (*head, "", "", math.nan, "failed", failures.get(unit.key, NOT_DONE))
+            continue
+        for stem in taxonomy.in_order(result["scores"]):
+            notes = [*result["notes"], *_track_notes(unit, stem)]
+            for metric in DEFAULT:
+                value, note = result["scores"][stem].get(metric, (math.nan, "not computed"))
+                status = "undefined" if math.isnan(value) else "ok"
+                yield (*head, stem, metric, value, status, "; ".join(filter(None, [note, *notes])))
+
+
+def cost_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
+    """Yield the rows of costs.parquet: what each piece of work cost when it was done."""
+    for unit in plan.units:
+        result = None if unit.key in failures else store.get(unit.key)
+        costs: Mapping[str, float] = result["costs"] if result else {}
+        for metric, value in costs.items():
+            yield (*_head(unit, run), unit.entry.input, metric, float(value), "ok", "")
+
+
+def leak_rows(plan: Plan) -> list[dict[str, str]]:
+    """Return the (separator, track) pairs that were, or may have been, seen in training."""
+    return [
+        {
+            "separator": unit.entry.name,
+            "dataset": unit.track.dataset,
+            "split": unit.track.split,
+            "track": unit.track.name,
+            "status": status,
+        }
+        for unit in plan.units
+        if (status := leak(unit.entry.trained_on, unit.track)) != "clean"
+    ]
+
+
+def _head(unit: Unit, run: str) -> Row:
+    """Return the columns that tell which piece of work a row is of."""
+    track, entry = unit.track, unit.entry
+    fed = entry.input if entry.input == "mixture" else f"reference:{entry.input}"
+    return run, track.dataset, track.split, track.name, track.artist, track.genre, entry.name, fed
+
+
+def _track_notes(unit: Unit, stem: str) -> list[str]:
+    """Return what is known of the track's own faults."""
+    bleed = ["the reference holds bleed"] if stem in unit.track.bleed else []
+    return [*unit.track.notes, *bleed]

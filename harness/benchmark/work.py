@@ -1,0 +1,228 @@
+"""One piece of work, from files to scores. This is what runs in a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from harness import audio, taxonomy
+from harness.audio import Audio
+from harness.benchmark.plan import Unit
+from harness.cache import Store
+from harness.costs import Meter
+from harness.datasets.tracks import Excerpt, read_sources, track_length
+from harness.errors import HarnessError, StorageError
+from harness.metrics import References, analyse
+from harness.registry import Entry
+from harness.separators import Oracle, Separator, load
+
+MAX_LOADED = 16  # separators a worker holds in memory
+_LOADED: dict[tuple[str, tuple[str, ...], int], Separator | Oracle] = {}
+
+
+@dataclass
+class Signals:
+    """The audio of one track, read once and shared by all separators.
+
+    Attributes
+    ----------
+    mixture, stems
+        Shape (channels, samples), all equal; only the stems that are needed.
+    available
+        All stems of the track: they decide on which level a stem is scored.
+    """
+
+    mixture: Audio
+    stems: dict[str, Audio]
+    available: tuple[str, ...]
+    sample_rate: int
+    _analysed: dict[tuple[str, ...], References] = field(default_factory=dict)
+
+    def references(self, stem: str) -> References:
+        """Return the analysed references of the level `stem` is scored on."""
+        level = taxonomy.level_of(stem, self.available)
+        if level not in self._analysed:
+            true = {name: self.stems[name] for name in level}
+            self._analysed[level] = analyse(true, self.sample_rate)
+        return self._analysed[level]
+
+
+def do_batch(units: Sequence[Unit], excerpt: Excerpt, work_folder: Path) -> dict[str, str]:
+    """Do several pieces of work on one track; keep each as soon as it is done.
+
+    Returns
+    -------
+    dict
+        {key: reason} of those that failed. A failure is not kept: the next run tries again.
+
+    Raises
+    ------
+    StorageError
+        If results cannot be written any more.
+    """
+    store = Store(work_folder)
+    failures: dict[str, str] = {}
+    with threadpool_limits(1):  # one thread, always: sums must not depend on the number of workers
+        try:
+            signals = read_signals(units, excerpt)
+        except Exception as error:
+            return {unit.key: _reason(error) for unit in units}
+        for unit in units:
+            try:
+                store.put(unit.key, do_unit(unit, signals))
+            except StorageError:
+                raise
+            except (Exception, SystemExit) as error:  # third-party code may call sys.exit
+                failures[unit.key] = _reason(error)
+    return failures
+
+
+def read_signals(units: Sequence[Unit], excerpt: Excerpt) -> Signals:
+    """Read the mixture of the units' track, and the stems that they need, equally long."""
+    track, rate = units[0].track, units[0].sample_rate
+    start, frames = excerpt.window(track_length(track), rate)
+    mixture = read_sources(track.mixture, rate, start, frames)
+    stems = {}
+    for stem in sorted(_needed(units)):
+        signal = read_sources(track.stems[stem], rate, start, frames)
+        where = f"{track.name!r}, {stem}"
+        stems[stem] = audio.to_channels(signal, mixture.shape[0], where)
+    return Signals(mixture, stems, tuple(track.stems), rate)
+
+
+def _needed(units: Sequence[Unit]) -> set[str]:
+    """Return the stems that any of the units is scored against or fed with."""
+    track = units[0].track
+    needed = {unit.entry.input for unit in units} | {stem for unit in units for stem in unit.given}
+    for unit in units:
+        for stem in unit.scored:
+            needed.update(taxonomy.level_of(stem, track.stems))
+    return needed & track.stems.keys()
+
+
+def do_unit(unit: Unit, signals: Signals) -> dict[str, Any]:
+    """Separate and score one track with one separator.
+
+    Returns
+    -------
+    dict
+        scores {stem: {metric: [value, note]}}, costs {metric: value}, notes.
+    """
+    source = signals.mixture if unit.entry.input == "mixture" else signals.stems[unit.entry.input]
+    with Meter() as meter:
+        separator = _loaded(unit)
+        raw, notes = run_separator(separator, source, signals, unit.entry)
+    estimates, mended = checked(raw, unit, source)
+    return {
+        "scores": _score(estimates, unit, signals),
+        "costs": {
+            "rtf": meter.seconds / (source.shape[1] / signals.sample_rate),
+            "cpu_seconds": meter.cpu_seconds,
+            "peak_memory": meter.peak_memory,
+        },
+        "notes": [*notes, *mended],
+    }
+
+
+def run_separator(
+    separator: Separator | Oracle, source: Audio, signals: Signals, entry: Entry
+) -> tuple[dict[str, Audio], list[str]]:
+    """Give the separator its sample rate and channels, and bring its estimates back.
+
+    Returns
+    -------
+    estimates
+        At the sample rate and with the channels of `source`.
+    notes
+        What was converted.
+    """
+    rate, channels = separator.sample_rate, entry.channels or source.shape[0]
+    notes = []
+    if rate != signals.sample_rate:
+        notes.append(f"separated at {rate} Hz, scored at {signals.sample_rate} Hz")
+    if channels != source.shape[0]:
+        notes.append(f"separated with {channels} channels, scored with {source.shape[0]}")
+    given = audio.resample(source, signals.sample_rate, rate)
+    given = audio.to_channels(given, channels, entry.name).copy()
+    if isinstance(separator, Oracle):
+        wanted = {stem: signals.stems[stem] for stem in separator.stems}
+        raw = separator.separate_with(given, wanted)
+    else:
+        raw = separator.separate(given)
+    return {
+        stem: audio.to_channels(
+            audio.resample(estimate, rate, signals.sample_rate),
+            source.shape[0],
+            f"{entry.name}, {stem}",
+        )
+        for stem, estimate in raw.items()
+    }, notes
+
+
+def checked(
+    raw: Mapping[str, Audio], unit: Unit, source: Audio
+) -> tuple[dict[str, Audio], list[str]]:
+    """Check what a separator gave: stems, shape, NaN, length; mend at most 100 ms of length.
+
+    Raises
+    ------
+    HarnessError
+        If a stem is missing or not a signal.
+    """
+    estimates: dict[str, Audio] = {}
+    notes = []
+    for stem in unit.given:
+        where = f"{unit.entry.name}, {unit.track.name!r}, {stem}"
+        if stem not in raw:
+            raise HarnessError(f"{where}: no estimate was given; correct the entry's stems")
+        audio.check(raw[stem], where)
+        fitted, note = audio.fit_length(raw[stem], source.shape[1], unit.sample_rate, where)
+        estimates[stem] = fitted.astype("float32", copy=False)
+        notes += [f"{stem} {note}"] if note else []
+    return estimates, notes
+
+
+def _score(
+    estimates: Mapping[str, Audio], unit: Unit, signals: Signals
+) -> dict[str, dict[str, list[Any]]]:
+    """Score each stem against the references of its level."""
+    by_level: dict[tuple[str, ...], dict[str, Audio]] = {}
+    for stem in unit.scored:
+        names = taxonomy.parts(stem, estimates) or ()
+        estimate = estimates[names[0]] if len(names) == 1 else _sum(estimates, names)
+        by_level.setdefault(taxonomy.level_of(stem, signals.available), {})[stem] = estimate
+    scores: dict[str, dict[str, list[Any]]] = {}
+    for stems in by_level.values():
+        for stem, values in signals.references(next(iter(stems))).score(stems).items():
+            scores[stem] = {metric: [s.value, s.note] for metric, s in values.items()}
+    return scores
+
+
+def _sum(estimates: Mapping[str, Audio], names: Sequence[str]) -> Audio:
+    """Add up the estimates that make a parent stem."""
+    total = estimates[names[0]].copy()
+    for name in names[1:]:
+        total += estimates[name]
+    return total
+
+
+def _loaded(unit: Unit) -> Separator | Oracle:
+    """Return the separator of an entry; this process reads its weights once."""
+    key = (unit.entry.identity(), unit.given, unit.sample_rate)
+    if key not in _LOADED:
+        if len(_LOADED) >= MAX_LOADED:
+            _LOADED.clear()
+        _LOADED[key] = load(unit.entry, stems=unit.given, sample_rate=unit.sample_rate)
+    return _LOADED[key]
+
+
+def _reason(error: BaseException) -> str:
+    """Return one line that says what went wrong."""
+    text = " ".join(str(error).split())
+    if isinstance(error, HarnessError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

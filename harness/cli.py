@@ -1,0 +1,333 @@
+"""The command line: one short function a verb. The only module that prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+import harness
+from harness import inventory, pipeline, registry
+from harness.benchmark import Settings
+from harness.datasets.tracks import Excerpt
+from harness.errors import HarnessError
+
+SOME_FAILED = 3
+USER_ERROR = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Benchmark and model selection for music source separation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+fetch_app = typer.Typer(help="Download datasets that may be downloaded.", no_args_is_help=True)
+app.add_typer(fetch_app, name="fetch")
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DataOption = Annotated[
+    list[str],
+    typer.Option("--data", metavar="NAME=PATH", help="Folder of a dataset; may be repeated."),
+]
+DatasetOption = Annotated[
+    list[str], typer.Option("--dataset", metavar="NAME", help="Only these datasets.")
+]
+SplitOption = Annotated[str, typer.Option(help="train, valid, test, or all.")]
+TracksOption = Annotated[
+    int | None, typer.Option(min=1, help="Only the first N tracks of each dataset.")
+]
+RegistryOption = Annotated[
+    Path | None, typer.Option("--registry", help="Registry of your own entries.")
+]
+ResultsOption = Annotated[Path, typer.Option(help="Folder for the tables of all runs.")]
+ReportsOption = Annotated[Path, typer.Option(help="Folder for the pages of all runs.")]
+JobsOption = Annotated[
+    int, typer.Option(min=0, help="Pieces of work done at once; 0 is one a processor.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+
+
+@app.command()
+def run(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every separator of the registry.")
+    ] = False,
+    separator: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Only these separators.")
+    ] = [],  # noqa: B006 (typer copies it)
+    data: DataOption = [],  # noqa: B006
+    dataset: DatasetOption = [],  # noqa: B006
+    split: SplitOption = "test",
+    tracks: TracksOption = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1.0, help="Only the middle N seconds of each track.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    jobs: JobsOption = 0,
+    backend: Annotated[
+        str, typer.Option(help="joblib's: loky here, or dask or ray on your cluster.")
+    ] = "loky",
+    name: Annotated[str, typer.Option(help="Name of the run.")] = "main",
+    results_folder: Annotated[
+        Path, typer.Option("--results", help="Folder for the tables of all runs.")
+    ] = Path("results"),
+    reports: ReportsOption = Path("reports"),
+    registry_file: RegistryOption = None,
+    offline: OfflineOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run separators over datasets, score them, choose the best, write a report.
+
+    Run the same command again to continue: finished work is never done twice.
+    """
+    entries = inventory.choose_entries(registry.load(registry_file), separator, everything)
+    settings = Settings(
+        run=inventory.check_name(name),
+        results=results_folder,
+        jobs=jobs or inventory.cores(),
+        backend=backend,
+        device=inventory.choose_device(device),
+        excerpt=Excerpt(seconds),
+    )
+    with _progress("rendering the demo tracks", as_json) as advance:
+        found = inventory.choose_datasets(
+            inventory.parse_data(data), dataset, split, tracks, settings.jobs, advance
+        )
+    with _progress("separating and scoring", as_json) as advance:
+        outcome = pipeline.run(entries, found, settings, command=sys.argv[1:], progress=advance)
+    _finish(outcome, reports, as_json)
+
+
+@app.command()
+def score(
+    folder: Annotated[Path, typer.Argument(help="Estimates, one folder or name a track.")],
+    data: DataOption = [],  # noqa: B006
+    dataset: DatasetOption = [],  # noqa: B006
+    split: SplitOption = "test",
+    tracks: TracksOption = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the separator; else the folder's name.")
+    ] = None,
+    trained_on: Annotated[
+        list[str], typer.Option(metavar="DATASET:SPLIT", help="What it was trained on, if known.")
+    ] = [],  # noqa: B006
+    jobs: JobsOption = 0,
+    results_folder: Annotated[
+        Path, typer.Option("--results", help="Folder for the tables of all runs.")
+    ] = Path("results"),
+    reports: ReportsOption = Path("reports"),
+    as_json: JsonOption = False,
+) -> None:
+    """Score estimates made elsewhere: folders as musdb, demucs, MSS-Training, audio-separator."""
+    title = name or folder.resolve().name
+    entry = registry.Entry(
+        name=inventory.name_from(title),
+        title=title,
+        family="files",
+        trained_on=tuple(trained_on) or None,
+    )
+    settings = Settings(run=entry.name, results=results_folder, jobs=jobs or inventory.cores())
+    found = inventory.choose_datasets(
+        inventory.parse_data(data), dataset, split, tracks, settings.jobs, None
+    )
+    with _progress("scoring", as_json) as advance:
+        outcome = pipeline.score_folder(
+            entry, folder, found, settings, command=sys.argv[1:], progress=advance
+        )
+    _finish(outcome, reports, as_json)
+
+
+@app.command()
+def select(
+    run_name: Annotated[str, typer.Argument(metavar="RUN")] = "main",
+    results_folder: Annotated[
+        Path, typer.Option("--results", help="Folder for the tables of all runs.")
+    ] = Path("results"),
+    as_json: JsonOption = False,
+) -> None:
+    """Choose the best separator per stem from the scores of a run, and show how often each won."""
+    chosen = pipeline.select_again(results_folder / inventory.check_name(run_name))
+    counts = (
+        chosen.selection.groupby(["dataset", "stem", "kind", "separator"])
+        .size()
+        .rename("tracks")
+        .reset_index()
+    )
+    if as_json:
+        _print_json(
+            {"counts": counts.to_dict("records"), "notes": chosen.record["selection_notes"]}
+        )
+        return
+    _print_table("Chosen by the harmonic mean of SNR and SDR", list(counts), counts.values.tolist())
+    for note in chosen.record["selection_notes"]:
+        typer.echo(note)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN…")] = None,
+    results_folder: Annotated[
+        Path, typer.Option("--results", help="Folder for the tables of all runs.")
+    ] = Path("results"),
+    reports: ReportsOption = Path("reports"),
+) -> None:
+    """Write the page of a run again, or one page for several runs."""
+    folders = [results_folder / inventory.check_name(name) for name in runs or ["main"]]
+    typer.echo(pipeline.write_report(folders, reports))
+
+
+@app.command(name="list")
+def list_everything(
+    registry_file: RegistryOption = None,
+    data: DataOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """List separators and datasets, and what each lacks to run."""
+    entries = registry.load(registry_file)
+    folders = inventory.parse_data(data)
+    if as_json:
+        _print_json(inventory.as_dict(entries, folders))
+        return
+    rows = [
+        (e.name, e.role, e.input, ", ".join(e.stems) or "any", e.unavailable or "ready")
+        for e in entries.values()
+    ]
+    _print_table("Separators", ("name", "role", "takes", "gives", "state"), rows)
+    _print_table("Datasets", ("name", "what", "where"), inventory.dataset_rows(folders))
+
+
+@app.command()
+def check(
+    registry_file: RegistryOption = None,
+    data: DataOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is found, what is missing, and what to do about it."""
+    findings = inventory.check(registry.load(registry_file), inventory.parse_data(data))
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        rows = [(f.what, f.state, f.detail) for f in findings]
+        _print_table("Check", ("what", "state", "detail"), rows)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(USER_ERROR)
+
+
+@fetch_app.command("dataset")
+def fetch_dataset(
+    name: Annotated[str, typer.Argument(help="musdb18hq, musdb18, musdb18_7s; others explain.")],
+    folder: Annotated[Path, typer.Option("--to", help="Where to put it.")] = Path("data"),
+    offline: OfflineOption = False,
+) -> None:
+    """Download a dataset that may be downloaded; for the others, say where to get it."""
+    from harness.datasets import fetch
+
+    if offline:
+        raise HarnessError("fetch: --offline forbids the network; leave it out to download")
+    with _progress(f"fetching {name}", quiet=False) as advance:
+        where = fetch.fetch_dataset(name, folder, progress=advance)
+    typer.echo(where)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(harness.__version__)
+
+
+def main() -> None:
+    """Run the command line; a mistake the user can mend is one line and exit status 2."""
+    try:
+        app(standalone_mode=False)
+    except HarnessError as error:
+        errors.print(f"error: {error}", style="red", markup=False)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        errors.print("interrupted; finished work is kept, run the same command to continue")
+        _leave(INTERRUPTED)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "show"):  # click's usage errors
+            error.show()
+            sys.exit(USER_ERROR)
+        raise
+
+
+def _leave(status: int) -> None:
+    """Leave at once: worker processes must not hold up an interrupted run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _finish(outcome: pipeline.Outcome, reports: Path, as_json: bool) -> None:
+    """Write the report, say what was done, and set the exit status."""
+    page = pipeline.write_report([outcome.folder], reports, only_if_stale=not outcome.fresh)
+    if as_json:
+        _print_json({**asdict(outcome), "folder": str(outcome.folder), "report": str(page)})
+    else:
+        done = outcome.units - outcome.failed
+        errors.print(f"{done} of {outcome.units} pieces of work done, {outcome.reused} found done")
+        for reason in outcome.failures[:10]:
+            errors.print(f"failed: {reason}", style="yellow", markup=False)
+        typer.echo(page)
+    if outcome.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@contextmanager
+def _progress(what: str, quiet: bool) -> Iterator[Any]:
+    """Give a callback (done, total) that draws a bar with the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, disable=quiet) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+
+        def advance(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield advance
+
+
+def _print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table; names from files are text, never markup."""
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left")
+    for column in head:
+        table.add_column(str(column), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+def _print_json(value: Any) -> None:
+    """Print JSON to standard output."""
+    typer.echo(json.dumps(value, indent=1, default=str))

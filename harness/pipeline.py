@@ -1,0 +1,266 @@
+"""From a plan to a report: the stages one after another, with files between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import report, selection
+from harness.benchmark import (
+    Failures,
+    Plan,
+    Settings,
+    cost_rows,
+    execute,
+    leak_rows,
+    make_plan,
+    plan_for_files,
+    score_rows,
+)
+from harness.benchmark.execute import Progress
+from harness.benchmark.plan import PRECISION
+from harness.cache import Fingerprints, Store, digest, only_one, write_atomic
+from harness.datasets import DATASETS
+from harness.datasets.tracks import Dataset
+from harness.errors import HarnessError
+from harness.metrics import DEFAULT, METRICS
+from harness.registry import Entry
+from harness.results import (
+    SELECTION_COLUMNS,
+    Run,
+    environment,
+    join,
+    read_run,
+    table,
+    write_run,
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did.
+
+    Attributes
+    ----------
+    folder
+        Where its tables are.
+    units, reused, failed
+        Pieces of work: in all, found finished, failed.
+    fresh
+        Whether the tables were written anew.
+    failures
+        Reasons, once each, in the order of the plan.
+    """
+
+    folder: Path
+    units: int
+    reused: int
+    failed: int
+    fresh: bool
+    failures: tuple[str, ...] = ()
+
+
+def run(
+    entries: Sequence[Entry],
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    *,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Outcome:
+    """Separate, score and select; continue where an earlier run of the same work stopped.
+
+    Raises
+    ------
+    HarnessError
+        If there is nothing to do, another run holds the folder, or the disk is full.
+    """
+
+    def plan(fingerprints: Fingerprints) -> Plan:
+        return make_plan(entries, datasets, settings, fingerprints)
+
+    return _do(plan, entries, datasets, settings, command, progress)
+
+
+def score_folder(
+    entry: Entry,
+    folder: Path,
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    *,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Outcome:
+    """Score the estimates in a folder as those of `entry`; as `run` else."""
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: no such folder; name the one that holds the estimates")
+
+    def plan(fingerprints: Fingerprints) -> Plan:
+        return plan_for_files(entry, folder, datasets, settings, fingerprints)
+
+    return _do(plan, [entry], datasets, settings, command, progress)
+
+
+def _do(
+    make: Callable[[Fingerprints], Plan],
+    entries: Sequence[Entry],
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    command: Sequence[str],
+    progress: Progress | None,
+) -> Outcome:
+    """Do a plan while holding the results folder, and write the tables."""
+    started = time.time()
+    folder = settings.results / settings.run
+    with only_one(settings.results):
+        store = Store(settings.work_folder)
+        store.sweep()
+        plan = make(Fingerprints(settings.work_folder / "fingerprints.jsonl"))
+        if not plan.units:
+            reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
+            raise HarnessError(f"run: nothing can be done ({reasons}); see 'harness check'")
+        reused = sum(store.has(unit.key) for unit in plan.units)
+        state = _state(plan, datasets, entries, settings)
+        if reused == len(plan.units) and _is_current(folder, state):
+            return Outcome(folder, len(plan.units), reused, 0, fresh=False)
+        failures = execute(plan, settings, progress)
+        failed = sum(unit.key in failures for unit in plan.units)
+        record = _record(entries, datasets, plan, settings) | {
+            "command": list(command),
+            "created": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "state": None if failed else state,
+            "work": {
+                "units": len(plan.units),
+                "reused": reused,
+                "computed": len(plan.units) - reused - failed,
+                "failed": failed,
+                "seconds": round(time.time() - started, 1),
+            },
+        }
+        write_run(folder, _tables(plan, store, failures, record))
+    reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
+    return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen))
+
+
+def write_report(folders: Sequence[Path], reports: Path, *, only_if_stale: bool = False) -> Path:
+    """Write the page of one run, or one page of several, and return its path."""
+    if only_if_stale and (reports / folders[0].name / "index.html").is_file():
+        return reports / folders[0].name / "index.html"
+    found = [read_run(folder) for folder in folders]
+    run = found[0] if len(found) == 1 else with_selection(join(found))
+    path = reports / "+".join(folder.name for folder in folders) / "index.html"
+    write_atomic(path, report.render(run).encode())
+    return path
+
+
+def select_again(folder: Path) -> Run:
+    """Choose the best separators of a finished run anew, and write the run with that choice."""
+    chosen = with_selection(read_run(folder))
+    with only_one(folder.parent):
+        write_run(folder, chosen)
+    return chosen
+
+
+def with_selection(run: Run) -> Run:
+    """Return the run with its selection made from its scores."""
+    ranked = [n for n, row in run.record["separators"].items() if row["role"] == "separator"]
+    leaked = {
+        (row["separator"], row["dataset"], row["split"], row["track"])
+        for row in run.record["leaks"]
+        if row["status"] == "leaked"
+    }
+    chosen, ensembles, notes = selection.select(run.scores, ranked, leaked)
+    record = {**run.record, "selection_notes": notes}
+    return replace(run, selection=chosen, ensembles=ensembles, record=record)
+
+
+def _tables(plan: Plan, store: Store, failures: Failures, record: dict[str, Any]) -> Run:
+    """Assemble the tables of a run and choose from them."""
+    name = record["run"]
+    bare = Run(
+        name=name,
+        scores=table(score_rows(plan, store, failures, name)),
+        costs=table(cost_rows(plan, store, failures, name)),
+        ensembles=table([]),
+        selection=table([], SELECTION_COLUMNS),
+        record=record,
+    )
+    return with_selection(bare)
+
+
+def _state(
+    plan: Plan, datasets: Sequence[Dataset], entries: Sequence[Entry], settings: Settings
+) -> str:
+    """Return a hash of all that the tables and the record of a run are made from."""
+    return digest(
+        {
+            "environment": environment(),
+            "run": settings.run,
+            "units": [[unit.key, unit.entry.name, unit.track.name] for unit in plan.units],
+            "skips": [asdict(skip) for skip in plan.skips],
+            "entries": [entry.model_dump(mode="json") for entry in entries],
+            "datasets": [[d.name, d.version, d.problems] for d in datasets],
+        }
+    )
+
+
+def _is_current(folder: Path, state: str) -> bool:
+    """Whether the tables in the folder were made from this very state."""
+    try:
+        return bool(read_run(folder).record.get("state") == state)
+    except HarnessError:
+        return False
+
+
+def _record(
+    entries: Sequence[Entry],
+    datasets: Sequence[Dataset],
+    plan: Plan,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Return what produced the rows."""
+    return {
+        "run": settings.run,
+        **environment(),
+        "device": settings.device,
+        "precision": PRECISION,
+        "jobs": settings.jobs,
+        "seed": 0,
+        "excerpt_seconds": settings.excerpt.seconds,
+        "metrics": {
+            name: {**asdict(METRICS[name]), "computed": name in DEFAULT} for name in METRICS
+        },
+        "separators": {entry.name: _describe(entry) for entry in entries},
+        "datasets": {dataset.name: _describe_dataset(dataset, plan) for dataset in datasets},
+        "leaks": leak_rows(plan),
+        "skipped": [asdict(skip) for skip in plan.skips],
+    }
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    """Return what a report says of a separator."""
+    row = entry.model_dump(mode="json", exclude={"name", "weights", "published"})
+    row["entry_sha256"] = entry.identity()
+    row["weights_sha256"] = [w.sha256 for w in entry.weights]
+    row["title"] = entry.title or entry.name
+    return row
+
+
+def _describe_dataset(dataset: Dataset, plan: Plan) -> Mapping[str, Any]:
+    """Return what a report says of a dataset."""
+    info = DATASETS.get(dataset.name)
+    keys = sorted({unit.key for unit in plan.units if unit.track.dataset == dataset.name})
+    return {
+        "version": dataset.version,
+        "sample_rate": dataset.sample_rate,
+        "stems": list(dataset.stems),
+        "n_tracks": len(dataset.tracks),
+        "fingerprint": digest(keys),
+        "license": info.licence if info else "not stated",
+        "problems": list(dataset.problems),
+    }
