@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from harness import audio
 from harness.audio import Audio
 from harness.errors import HarnessError
@@ -159,7 +157,7 @@ def track_length(track: Track) -> int:
 
 
 def _source_length(path: Path, stream: int | None) -> int:
-    """Samples per channel of a file or a stream."""
+    """Return the samples per channel of a file or a stream."""
     if stream is None:
         return audio.length(path)[0]
     from harness.datasets.musdb18 import stream_length

@@ -1,0 +1,223 @@
+"""MoisesDB: 240 songs with two levels of stems (Pereira et al., ISMIR 2023).
+
+Four stems are taken as the data set's own library does: everything but vocals, bass and drums is
+`other`, percussion too. A stem nobody plays is not there. The mixture is the sum of all files. A
+choir counts as background vocals.
+
+What cannot be told apart is excluded: all parts of the kit where a file holds several of them
+(overheads, whole kit, drum machine), and all parts of the vocals where a file may be lead or
+background (vocoder and the like). A file marked `has_bleed` marks every stem it is a part of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.datasets.scan import BACKING, Scan, collect, printable, storable, unions
+from harness.datasets.tracks import Dataset, Source, Track
+
+TAXONOMY = "moises-official-4"
+
+# stemName → our stem; `drums` and `vocals` have parts of their own.
+STEMS = {
+    "vocals": "vocals",
+    "drums": "drums",
+    "bass": "bass",
+    "guitar": "guitar",
+    "piano": "piano",
+    "otherkeys": "keys",
+    "otherplucked": "plucked",
+    "percussion": "percussion",
+    "bowedstrings": "strings",
+    "wind": "wind",
+    "other": "misc",
+}
+
+# trackType → our stem, inside vocals and inside drums; any other type cannot be told apart.
+PARTS = {
+    "vocals": {
+        "leadmalesinger": "lead_male",
+        "leadfemalesinger": "lead_female",
+        "backgroundvocals": "background",
+        "humanchoir": "background",
+    },
+    "drums": {
+        "kickdrum": "kick",
+        "snaredrum": "snare",
+        "toms": "toms",
+        "hihat": "hihat",
+        "cymbals": "cymbals",
+    },
+}
+LEVEL = {
+    "vocals": ("lead", "lead_male", "lead_female", "background"),
+    "drums": ("kick", "snare", "toms", "hihat", "cymbals"),
+}
+
+GROUPS = {
+    "lead": ("lead_male", "lead_female"),
+    "other_rest": ("keys", "plucked", "percussion", "strings", "wind", "misc"),
+    "other": ("guitar", "piano", "other_rest"),
+    "accompaniment": BACKING,
+    "mixture": ("vocals", "accompaniment"),
+}
+
+
+@dataclass(frozen=True)
+class _File:
+    """One recording: the stem it is in, its part of that stem ("" if untold), and its type."""
+
+    path: Path
+    stem: str
+    part: str
+    kind: str
+    has_bleed: bool
+
+
+class _BadRecordError(Exception):
+    """A data.json that cannot be used; the message says why."""
+
+
+def moisesdb(root: Path) -> Dataset:
+    """Read ``<root>/<provider>/<uuid>/data.json``, or the same without a provider.
+
+    Tracks are called ``Artist - Song``, their `id` is the uuid that published scores use. There is
+    no official split; all are ``test``.
+
+    Raises
+    ------
+    HarnessError
+        If there is no usable song.
+    """
+    scan = Scan(root)
+    found: list[Track] = []
+    for folder in _song_folders(scan):
+        try:
+            found.append(_track(scan, folder))
+        except _BadRecordError as error:
+            scan.note(folder, f"{error}; left out")
+    version = f"taxonomy {TAXONOMY}"
+    return collect(scan, "moisesdb", _unique(found), version=version, sample_rate=44100)
+
+
+def _song_folders(scan: Scan) -> Iterator[Path]:
+    """Folders with a data.json, one or two levels down."""
+    for folder in scan.folders(scan.root):
+        if (folder / "data.json").is_file():
+            yield folder
+        else:
+            below = scan.folders(folder)
+            yield from (song for song in below if (song / "data.json").is_file())
+
+
+def _track(scan: Scan, folder: Path) -> Track:
+    """One song."""
+    record = _record(scan, folder / "data.json")
+    files = list(_files(scan, folder, record))
+    if not files:
+        raise _BadRecordError("data.json names no recording")
+    excluded = dict(_untold(files))
+    stems = unions(_leaves(files, excluded), GROUPS)
+    artist, song = (storable(_text(record, key)).strip() for key in ("artist", "song"))
+    bleeding = {Source(file.path) for file in files if file.has_bleed}
+    return Track(
+        dataset="moisesdb",
+        name=f"{artist or 'unknown'} - {song or folder.name}",
+        artist=artist or "unknown",
+        split="test",
+        mixture=stems.pop("mixture"),
+        stems=stems,
+        genre=_text(record, "genre").replace("_", " ").strip().lower() or "unknown",
+        bleed=frozenset(stem for stem, sources in stems.items() if bleeding & {*sources}),
+        excluded=excluded,
+        id=folder.name,
+    )
+
+
+def _record(scan: Scan, path: Path) -> dict[str, Any]:
+    """Read a data.json."""
+    if not scan.usable(path):
+        raise _BadRecordError("data.json cannot be used")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _BadRecordError(f"data.json cannot be read ({type(error).__name__})") from error
+    if not isinstance(record, dict):
+        raise _BadRecordError("data.json is no JSON object")
+    return record
+
+
+def _files(scan: Scan, folder: Path, record: Mapping[str, Any]) -> Iterator[_File]:
+    """Every recording that a song names; the same stem may be named more than once."""
+    for stem in _objects(record, "stems"):
+        name = _safe(stem, "stemName")
+        ours = STEMS.get(_plain(name))
+        if ours is None:
+            raise _BadRecordError(f"stemName {name!r} is not one of MoisesDB's")
+        for entry in _objects(stem, "tracks"):
+            path = folder / name / f"{_safe(entry, 'id')}.{_safe(entry, 'extension')}"
+            if not scan.usable(path):
+                raise _BadRecordError(f"{name}/{path.name} cannot be used")
+            kind = _text(entry, "trackType")
+            part = PARTS.get(ours, {}).get(_plain(kind), "")
+            yield _File(path, ours, part, kind, entry.get("has_bleed") is True)
+
+
+def _untold(files: list[_File]) -> Iterator[tuple[str, str]]:
+    """Yield (stem, reason) for the parts of a level that one file mixes up."""
+    for level, parts in LEVEL.items():
+        kinds = sorted({f.kind for f in files if f.stem == level and not f.part})
+        if kinds:
+            reason = f"{level} has {', '.join(repr(printable(kind)) for kind in kinds)}"
+            yield from ((part, f"{reason}, which may hold it") for part in parts)
+
+
+def _leaves(files: list[_File], excluded: Mapping[str, str]) -> dict[str, tuple[Source, ...]]:
+    """Return the sources of each stem and part that files name, but for excluded ones."""
+    leaves: dict[str, tuple[Source, ...]] = {}
+    for file in files:
+        for stem in (file.stem, file.part):
+            if stem and stem not in excluded:
+                leaves[stem] = (*leaves.get(stem, ()), Source(file.path))
+    return leaves
+
+
+def _unique(tracks: list[Track]) -> list[Track]:
+    """Tell songs of one name apart by the start of their uuid."""
+    count = Counter(track.name for track in tracks)
+    return [
+        replace(track, name=f"{track.name} ({track.id[:8]})") if count[track.name] > 1 else track
+        for track in tracks
+    ]
+
+
+def _objects(record: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return a list of JSON objects."""
+    value = record.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise _BadRecordError(f"{key!r} in data.json is no list of objects")
+    return value
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
+    """Return a text, or "" where there is none."""
+    value = record.get(key, "")
+    return value if isinstance(value, str) else ""
+
+
+def _safe(record: Mapping[str, Any], key: str) -> str:
+    """Return a text that becomes a part of a path; refuse one that would lead elsewhere."""
+    value = _text(record, key)
+    if not value or any(bad in value for bad in ("/", "\\", "..", "\0")):
+        raise _BadRecordError(f"{key!r} in data.json is {value!r}, which is no file name")
+    return value
+
+
+def _plain(name: str) -> str:
+    """Compare names without case, spaces, underscores and hyphens."""
+    return "".join(char for char in name.lower() if char not in " _-")

@@ -1,0 +1,126 @@
+"""Which songs lie in which public collections, and so which separators have seen them.
+
+A half of a collection is written ``musdb18:train``. MUSDB18 and MUSDB18-HQ are one collection; all
+of DSD100 lies in it, with other halves: 27 of DSD100's 50 test songs are training songs of MUSDB18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from harness.datasets.songs import find_song
+from harness.datasets.tracks import Track
+
+Leak = Literal["clean", "leaked", "unknown"]
+
+# One collection under several names.
+_SAME = {
+    "musdb": "musdb18",
+    "musdb18hq": "musdb18",
+    "musdb18-hq": "musdb18",
+    "musdb18_hq": "musdb18",
+    "musdb18-7s": "musdb18",
+    "musdb18_7s": "musdb18",
+    "dsd": "dsd100",
+    "moises": "moisesdb",
+    "mir-1k": "mir1k",
+}
+
+# Collections whose songs are known, so that a song is either in there or not.
+_KNOWN = {
+    "demo",
+    "musdb18",
+    "dsd100",
+    "medleydb",
+    "moisesdb",
+    "mir1k",
+    "slakh2100",
+    "stemgmd",
+    "egmd",
+}
+
+
+def collections(track: Track) -> frozenset[str]:
+    """Return the halves of collections that hold this song.
+
+    The folder it lies in is one; the table of MUSDB18 and DSD100 tells the others by the song's
+    name. Where folder and table differ, both are listed.
+
+    Examples
+    --------
+    >>> song = Track("dsd100", "Actions - One Minute Smile", "Actions", "test", (), {})
+    >>> sorted(collections(song))
+    ['dsd100:test', 'musdb18:train', 'musdb18:valid']
+    """
+    halves = {normal(f"{track.dataset}:{track.split}")}
+    song = find_song(track.name)
+    if song is None:
+        return frozenset(halves)
+    halves.add(f"musdb18:{song.split}")
+    if song.valid:
+        halves.add("musdb18:valid")
+    if song.dsd100_split:
+        halves.add(f"dsd100:{song.dsd100_split}")
+    if song.source == "MedleyDB":
+        halves.add("medleydb")
+    return frozenset(halves)
+
+
+def leak(trained_on: Sequence[str] | None, track: Track) -> Leak:
+    """Say whether a separator has seen a song in training.
+
+    Parameters
+    ----------
+    trained_on
+        Halves (``musdb18:train``) or whole collections (``moisesdb``); None if nobody knows, empty
+        if nothing was trained. Any name that is no public collection, such as ``private``, is music
+        nobody can look into.
+
+    Returns
+    -------
+    str
+        ``leaked`` if a half or collection named holds the song, by whatever name; ``unknown`` if
+        nobody knows, or if unknown music was trained on and nothing speaks against the song being
+        among it. What speaks against it: another half of a collection of this song is named, which
+        says that this half was held out; or the song is rendered by this project.
+    """
+    if trained_on is None:
+        return "unknown"
+    entries = {normal(entry) for entry in trained_on}
+    halves = collections(track)
+    names = {half.partition(":")[0] for half in halves}
+    if entries & (halves | names):
+        return "leaked"
+    trained = {entry.partition(":")[0] for entry in entries}
+    held_out = "demo" in names or trained & names
+    return "clean" if trained <= _KNOWN or held_out else "unknown"
+
+
+def in_split(track: Track, split: str) -> bool:
+    """Whether a track belongs to a split; ``valid`` is the field's 14 songs of MUSDB18's train.
+
+    Examples
+    --------
+    >>> song = Track("musdb18hq", "Meaxic - Take A Step", "Meaxic", "train", (), {})
+    >>> in_split(song, "train"), in_split(song, "valid"), in_split(song, "test")
+    (True, True, False)
+    """
+    if split == "valid" and track.dataset in ("musdb18", "musdb18hq"):
+        song = find_song(track.name)
+        return song is not None and song.valid
+    return track.split == split
+
+
+def normal(entry: str) -> str:
+    """Return the one spelling of a half or a collection.
+
+    Examples
+    --------
+    >>> normal("MUSDB18-HQ:train"), normal("dsd100:Dev"), normal("MoisesDB")
+    ('musdb18:train', 'dsd100:train', 'moisesdb')
+    """
+    name, _, split = entry.strip().lower().partition(":")
+    name = _SAME.get(name, name)
+    split = {"dev": "train"}.get(split, split)
+    return f"{name}:{split}" if split else name

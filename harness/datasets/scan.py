@@ -1,0 +1,189 @@
+"""What the readers share: looking into folders with care, and putting a `Dataset` together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import taxonomy
+from harness.datasets import advice
+from harness.datasets.tracks import Dataset, Source, Track
+from harness.errors import HarnessError
+
+FOUR_STEMS = ("vocals", "drums", "bass", "other")
+BACKING = ("drums", "bass", "other")  # what `accompaniment` sums
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A look into one folder; it gathers problems instead of raising.
+
+    Attributes
+    ----------
+    root
+        The dataset's folder; links that lead out of it are refused.
+    problems
+        What was found wrong, one line each.
+    """
+
+    root: Path
+    problems: list[str] = field(default_factory=list)
+
+    def folders(self, parent: Path) -> list[Path]:
+        """Return the folders in `parent`, by name; hidden ones and links to outside are left."""
+        return [path for path in self._visible(parent) if path.is_dir() and self._inside(path)]
+
+    def files(self, parent: Path, suffixes: tuple[str, ...]) -> list[Path]:
+        """Return the files in `parent` that end so and hold something, by name."""
+        named = [path for path in self._visible(parent) if path.name.lower().endswith(suffixes)]
+        return [path for path in named if self.usable(path)]
+
+    def songs(self, parent: Path) -> list[Path]:
+        """Return the folders in `parent` that have a ``mixture.wav``; the others are noted."""
+        found = []
+        for path in self.folders(parent):
+            if self.usable(path / "mixture.wav"):
+                found.append(path)
+            else:
+                self.note(path, "left out, it has no mixture")
+        return found
+
+    def usable(self, path: Path) -> bool:
+        """Whether this is a file with something in it, inside the root; if not, note why."""
+        if not self._inside(path):
+            return False
+        try:
+            size = path.stat().st_size if path.is_file() else None
+        except OSError as error:
+            self.note(path, f"cannot be looked at ({error.strerror})")
+            return False
+        if not size:
+            self.note(path, "missing" if size is None else "empty")
+        return bool(size)
+
+    def note(self, path: Path, what: str) -> None:
+        """Add a problem about a path, which is written relative to the root."""
+        where = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        self.problems.append(f"{printable(where.as_posix())}: {what}")
+
+    def _visible(self, parent: Path) -> list[Path]:
+        """Return what `parent` holds, without what desktops and archivers leave behind."""
+        try:
+            paths = sorted(path for path in parent.iterdir() if not _is_litter(path.name))
+            return [path for path in paths if self._has_text_name(path)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self.note(parent, f"cannot be listed ({error.strerror})")
+            return []
+
+    def _has_text_name(self, path: Path) -> bool:
+        """Whether the name is text; names of other bytes fit into no table, and are noted."""
+        if storable(path.name) == path.name:
+            return True
+        self.note(path, "its name is not UTF-8; left out, rename it")
+        return False
+
+    def _inside(self, path: Path) -> bool:
+        """Whether no link leads out of the root on the way to the path; if one does, note that."""
+        with suppress(OSError, RuntimeError):  # links in a circle
+            if path.resolve().is_relative_to(self.root.resolve()):
+                return True
+        self.note(path, "is a link that leads out of the dataset; left out")
+        return False
+
+
+def four_stems(scan: Scan, folder: Path) -> tuple[dict[str, tuple[Source, ...]], dict[str, str]]:
+    """Return the stems of a folder with ``vocals.wav`` and the like, and why others are absent.
+
+    `accompaniment` is added as drums + bass + other.
+    """
+    stems: dict[str, tuple[Source, ...]] = {}
+    excluded: dict[str, str] = {}
+    for stem in FOUR_STEMS:
+        path = folder / f"{stem}.wav"
+        if scan.usable(path):
+            stems[stem] = (Source(path),)
+        else:
+            excluded[stem] = f"{path.name} cannot be used"
+    lost = [stem for stem in BACKING if stem in excluded]
+    if lost:
+        excluded["accompaniment"] = f"{', '.join(lost)} cannot be used"
+    else:
+        stems["accompaniment"] = tuple(source for stem in BACKING for source in stems[stem])
+    return stems, excluded
+
+
+def collect(
+    scan: Scan, name: str, tracks: Iterable[Track], *, version: str, sample_rate: int
+) -> Dataset:
+    """Sort the tracks into a `Dataset`; of two with one name the second is left out.
+
+    Raises
+    ------
+    HarnessError
+        If there is no track, with what was looked for and how to get it.
+    """
+    unique: dict[tuple[str, str], Track] = {}
+    for track in tracks:
+        if not track.stems:
+            scan.problems.append(f"{printable(track.name)}: holds no stem; left out")
+        elif unique.setdefault((track.split, track.name), track) is not track:
+            scan.problems.append(f"{printable(track.name)}: a second one of this name; left out")
+    if not unique:
+        raise HarnessError(f"{scan.root}: {_why_empty(scan, name)}; {advice(name)}")
+    stems = {stem for track in unique.values() for stem in track.stems}
+    return Dataset(
+        name=name,
+        version=version,
+        sample_rate=sample_rate,
+        stems=tuple(taxonomy.in_order(stems)),
+        tracks=tuple(unique[key] for key in sorted(unique)),
+        problems=tuple(scan.problems),
+    )
+
+
+def unions(
+    leaves: Mapping[str, tuple[Source, ...]], groups: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[Source, ...]]:
+    """Return `leaves` and, for each group, the sources of those members that there are."""
+    stems = dict(leaves)
+    for parent, members in groups.items():
+        sources = tuple(source for stem in members for source in stems.get(stem, ()))
+        if sources:
+            stems[parent] = sources
+    return stems
+
+
+def storable(name: str) -> str:
+    """Return a name with what cannot be written as UTF-8 replaced."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def printable(name: str) -> str:
+    """Return a name on one line that a terminal can take.
+
+    Examples
+    --------
+    >>> printable("two" + chr(10) + "lines")
+    'two?lines'
+    """
+    return "".join(char if char.isprintable() else "?" for char in storable(name))
+
+
+def _is_litter(name: str) -> bool:
+    """Whether a name is hidden or left by an archiver; a band may be called ``...And You``."""
+    return name == "__MACOSX" or (name.startswith(".") and not name.startswith(".."))
+
+
+def _why_empty(scan: Scan, name: str) -> str:
+    """Say why there is no track."""
+    if not scan.root.exists():
+        return f"no such folder, where {name} was looked for"
+    if not scan.root.is_dir():
+        return f"is not a folder, {name} was looked for there"
+    if scan.problems:
+        return f"holds no usable track of {name} (first problem: {scan.problems[0]})"
+    return f"holds no track of {name}"

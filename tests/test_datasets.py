@@ -1,0 +1,621 @@
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from harness import audio
+from harness.datasets import DATASETS, configured, find, load
+from harness.datasets.songs import find_song, songs
+from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
+from harness.errors import HarnessError
+
+RATE = 44100
+FOUR = ("vocals", "drums", "bass", "other")
+SAMPLE = "reference_scores/museval/MUSDB18-7-SAMPLE"
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+def put(
+    path: Path,
+    value: float = 0.1,
+    *,
+    samples: int = 64,
+    channels: int = 2,
+    rate: int = RATE,
+) -> None:
+    subtype = "PCM_24" if path.suffix == ".flac" else "FLOAT"
+    audio.write(path, np.full((channels, samples), value, np.float32), rate, subtype=subtype)
+
+
+def put_song(folder: Path, **values: float) -> None:
+    """Four stems of constant value, and the mixture that is their sum."""
+    for stem, value in values.items():
+        put(folder / f"{stem}.wav", value)
+    put(folder / "mixture.wav", sum(values.values()))
+
+
+def musdb_song(root: Path, name: str, split: str = "test") -> Path:
+    put_song(root / split / name, vocals=0.1, drums=0.2, bass=0.05, other=0.25)
+    return root / split / name
+
+
+def moises_song(root: Path, uuid: str, stems: dict[str, list[dict]], **facts: object) -> Path:
+    """Write the data.json and one file a recording; `samples`, `channels`, `value` shape it."""
+    folder = root / uuid
+    record = {"song": "S", "artist": "A", "genre": "singer_songwriter", "stems": [], **facts}
+    for stem, tracks in stems.items():
+        entries = []
+        for i, track in enumerate(tracks):
+            shape = {k: track[k] for k in ("samples", "channels", "value") if k in track}
+            entry = {"id": f"{stem.strip('+')}{i}{'b' if '+' in stem else ''}", "extension": "wav"}
+            entry |= {"trackType": track.get("kind", ""), "has_bleed": track.get("bleed", False)}
+            put(folder / stem.strip("+") / f"{entry['id']}.wav", **shape)
+            entries.append(entry)
+        record["stems"].append({"id": "x", "stemName": stem.strip("+"), "tracks": entries})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "data.json").write_text(json.dumps(record))
+    return folder
+
+
+def only(dataset: Dataset) -> Track:
+    (track,) = dataset.tracks
+    return track
+
+
+def level(track: Track, stem: str) -> float:
+    """The value of a stem made of constants, from its files."""
+    return float(read_sources(track.stems[stem], RATE)[0, 0])
+
+
+# --- the recordings beside the checkout: counts known beforehand ---
+
+
+def test_musdb18hq_recordings(shared_data: Path) -> None:
+    dataset = load("musdb18hq", shared_data / "musdb18hq")
+    assert [(t.split, t.name.split(" - ")[1]) for t in dataset.tracks] == [
+        ("test", "Hendrix"),
+        ("test", "Reggae"),
+        ("test", "Rock"),
+        ("test", "Zeppelin"),
+        ("train", "Beatles"),
+        ("train", "Punk"),
+    ]
+    assert dataset.stems == (*FOUR, "accompaniment")
+    assert dataset.problems == ()
+    assert {t.artist for t in dataset.tracks} == {"Music Delta"}
+    assert {t.name: t.genre for t in dataset.tracks}["Music Delta - Beatles"] == "singer/songwriter"
+
+
+def test_zeppelin_has_silent_vocals_and_every_mixture_is_the_sum(shared_data: Path) -> None:
+    dataset = load("musdb18hq", shared_data / "musdb18hq")
+    silent = []
+    for track in dataset.tracks:
+        stems = {s: read_sources(track.stems[s], RATE) for s in (*FOUR, "accompaniment")}
+        mixture = read_sources(track.mixture, RATE)
+        assert np.abs(mixture - sum(stems[s] for s in FOUR)).max() < 1e-4
+        assert np.abs(mixture - stems["vocals"] - stems["accompaniment"]).max() < 1e-4
+        silent += [track.name for s in FOUR if audio.is_silent(stems[s])]
+    assert silent == ["Music Delta - Zeppelin"]
+
+
+def test_moisesdb_recordings(shared_data: Path) -> None:
+    dataset = load("moisesdb", shared_data / "moisesdb")
+    songs = {t.name.removeprefix("Software-Entwicklungskit - "): t for t in dataset.tracks}
+    assert set(songs) == {"Lithium", "Lithium (break)", "Sodium"}
+    lithium, lithium_break, sodium = (songs[k] for k in ("Lithium", "Lithium (break)", "Sodium"))
+    assert lithium.id == "6513270e-269e-4d37-b2a7-4de452e6b438"
+    assert {s: len(files) for s, files in lithium.stems.items()} == {
+        "vocals": 4,
+        "lead": 2,
+        "lead_female": 2,
+        "background": 2,
+        "drums": 2,
+        "kick": 1,
+        "hihat": 1,
+        "other": 2,
+        "other_rest": 2,
+        "misc": 2,
+        "accompaniment": 4,
+    }
+    assert not lithium.excluded
+    for track in (lithium_break, sodium):
+        assert set(track.excluded) == {"kick", "snare", "toms", "hihat", "cymbals"}
+        assert all("'drum machine'" in why for why in track.excluded.values())
+        assert not track.stems.keys() & track.excluded.keys()
+    assert set(lithium_break.stems) == {
+        *("vocals", "background", "drums", "keys", "other_rest", "other", "accompaniment")
+    }
+    assert "vocals" not in sodium.stems
+    assert len(sodium.stems["drums"]) == 4
+    assert track_length(sodium) == 441000
+
+
+def test_mir1k_recordings(shared_data: Path) -> None:
+    dataset = load("mir1k", shared_data / "mir1k")
+    assert len(dataset.tracks) == 51
+    assert dataset.sample_rate == 16000
+    assert load("mir1k", shared_data / "mir1k" / "Wavfile").tracks == dataset.tracks
+    clip = next(t for t in dataset.tracks if t.name == "abjones_5_08")
+    assert clip.artist == "abjones"
+    raw, _ = soundfile.read(clip.mixture[0].path, dtype="float32")
+    mixture = read_sources(clip.mixture, 16000)
+    assert mixture.shape == (1, len(raw))
+    np.testing.assert_array_equal(mixture[0], raw[:, 0] + raw[:, 1])
+    np.testing.assert_array_equal(read_sources(clip.stems["vocals"], 16000)[0], raw[:, 1])
+
+
+def test_drum_recordings_as_a_folder_of_ones_own(shared_data: Path) -> None:
+    dataset = load("stemgmd", shared_data / "drums" / "tracks")
+    assert dataset.name == "stemgmd"
+    assert [len(t.stems["drums"]) for t in dataset.tracks] == [5, 5, 5]
+
+
+# --- MUSDB18-HQ and DSD100 ---
+
+
+def test_musdb18hq_stems_sum(tmp_path: Path) -> None:
+    musdb_song(tmp_path, "PR - Oh No")
+    track = only(load("musdb18hq", tmp_path))
+    assert level(track, "accompaniment") == pytest.approx(0.5)
+    assert float(read_sources(track.mixture, RATE)[0, 0]) == pytest.approx(0.6)
+    assert (track.artist, track.genre, track.split) == ("PR", "electronic", "test")
+    assert any("left channel" in note for note in track.notes)
+
+
+def test_missing_and_empty_stems_are_excluded_with_the_reason(tmp_path: Path) -> None:
+    folder = musdb_song(tmp_path, "A - B")
+    (folder / "vocals.wav").unlink()
+    (folder / "bass.wav").write_bytes(b"")
+    dataset = load("musdb18hq", tmp_path)
+    track = only(dataset)
+    assert set(track.stems) == {"drums", "other"}
+    assert set(track.excluded) == {"vocals", "bass", "accompaniment"}
+    assert dataset.problems == ("test/A - B/vocals.wav: missing", "test/A - B/bass.wav: empty")
+
+
+def test_song_without_mixture_is_left_out_and_the_rest_stays(tmp_path: Path) -> None:
+    (musdb_song(tmp_path, "A - B") / "mixture.wav").unlink()
+    musdb_song(tmp_path, "C - D")
+    dataset = load("musdb18hq", tmp_path)
+    assert only(dataset).name == "C - D"
+    assert "test/A - B: left out, it has no mixture" in dataset.problems
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..'\"A - B",
+        "<script>",
+        "🎸 - 🥁",
+        "a\x07\n - b",
+        "\u202eabc - ד",
+        "A & B",
+    ],
+)
+def test_odd_names_are_only_names(tmp_path: Path, name: str) -> None:
+    musdb_song(tmp_path, name)
+    dataset = load("musdb18hq", tmp_path)
+    assert only(dataset).name == name
+    assert dataset.problems == ()
+
+
+def test_name_that_is_no_utf8_is_a_problem_line(tmp_path: Path) -> None:
+    folder = musdb_song(tmp_path, "A - B")
+    folder.rename(os.fsdecode(os.fsencode(folder) + b"\xff"))
+    musdb_song(tmp_path, "C - D")
+    dataset = load("musdb18hq", tmp_path)
+    assert only(dataset).name == "C - D"
+    assert dataset.problems == ("test/A - B?: its name is not UTF-8; left out, rename it",)
+
+
+@pytest.mark.parametrize("link", ["train", "test/A - B", "test/C - D/vocals.wav"])
+def test_links_that_lead_out_are_refused(tmp_path: Path, link: str) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    musdb_song(outside, "A - B", "train")
+    musdb_song(root, "C - D")
+    target = {"train": outside / "train", "test/A - B": outside / "train/A - B"}.get(
+        link, outside / "train/A - B/vocals.wav"
+    )
+    (root / link).unlink(missing_ok=True)
+    (root / link).symlink_to(target)
+    dataset = load("musdb18hq", root)
+    assert only(dataset).name == "C - D"
+    assert len([line for line in dataset.problems if "leads out of the dataset" in line]) == 1
+    used = [source.path for stem in only(dataset).stems.values() for source in stem]
+    assert all(path.resolve().is_relative_to(root) for path in used)
+
+
+def test_root_that_is_a_link_and_links_inside_it_are_fine(tmp_path: Path) -> None:
+    folder = musdb_song(tmp_path / "real", "A - B")
+    (folder / "vocals.wav").rename(folder / "v.wav")
+    (folder / "vocals.wav").symlink_to(folder / "v.wav")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert set(only(load("musdb18hq", tmp_path / "link")).stems) == {*FOUR, "accompaniment"}
+
+
+def test_links_in_a_circle_are_a_problem_line(tmp_path: Path) -> None:
+    folder = musdb_song(tmp_path, "A - B")
+    (folder / "vocals.wav").unlink()
+    (folder / "vocals.wav").symlink_to(folder / "vocals.wav")
+    assert "vocals" in only(load("musdb18hq", tmp_path)).excluded
+
+
+def test_litter_of_archivers_is_no_track(tmp_path: Path) -> None:
+    musdb_song(tmp_path, "...And A - B")
+    for litter in ("__MACOSX", ".git"):
+        (tmp_path / "test" / litter).mkdir()
+    (tmp_path / "test" / ".DS_Store").touch()
+    dataset = load("musdb18hq", tmp_path)
+    assert only(dataset).name == "...And A - B"
+    assert dataset.problems == ()
+
+
+def test_150_tracks_load_in_well_under_a_second(tmp_path: Path) -> None:
+    for song in songs():
+        folder = tmp_path / song.split / song.track
+        folder.mkdir(parents=True)
+        for stem in (*FOUR, "mixture"):
+            (folder / f"{stem}.wav").write_bytes(b"never read")
+    start = time.perf_counter()
+    dataset = load("musdb18hq", tmp_path)
+    assert time.perf_counter() - start < 0.5
+    assert [sum(t.split == s for t in dataset.tracks) for s in ("train", "test")] == [100, 50]
+    assert sum("erratum" in note for t in dataset.tracks for note in t.notes) == 6
+    assert sum(t.genre == "pop/rock" for t in dataset.tracks if t.split == "test") == 36
+    assert len({t.artist for t in dataset.tracks if t.split == "test"}) == 46
+
+
+def test_dsd100(tmp_path: Path) -> None:
+    for half, name in (("Dev", "081 - Patrick Talbot - Set Free Me"), ("Test", "037 - X - Y")):
+        put_song(tmp_path / "Sources" / half / name, vocals=0.1, drums=0.2, bass=0.05, other=0.25)
+        put(tmp_path / "Mixtures" / half / name / "mixture.wav", 0.6)
+    dev, test = sorted(load("dsd100", tmp_path).tracks, key=lambda t: t.split, reverse=True)
+    assert (dev.split, dev.id, dev.name) == ("train", "081", "Patrick Talbot - Set Free Me")
+    assert (dev.artist, dev.genre) == ("Patrick Talbot", "jazz")
+    assert level(dev, "accompaniment") == pytest.approx(0.5)
+    assert (test.split, test.artist, test.genre) == ("test", "X", "unknown")
+    assert any("corrupt" in note for note in test.notes)
+
+
+def test_table_of_songs() -> None:
+    assert len(songs()) == 150
+    assert sum(song.valid for song in songs()) == 14
+    assert all(song.split == "train" for song in songs() if song.valid)
+    assert sum(bool(song.dsd100_id) for song in songs()) == 100
+    assert find_song("no such - song") is None
+    assert find_song("🎸") is None
+
+
+# --- MoisesDB ---
+
+
+def test_moisesdb_taxonomy(tmp_path: Path) -> None:
+    moises_song(
+        tmp_path / "moisesdb_v0.1",
+        "0a",
+        {
+            "vocals": [
+                {"kind": "lead_male_singer", "value": 0.01},
+                {"kind": "lead female singer", "value": 0.02},
+                {"kind": "Human Choir", "value": 0.03},
+            ],
+            "drums": [
+                {"kind": "kick_drum", "value": 0.04},
+                {"kind": "hi-hat", "value": 0.05},
+            ],
+            "bass": [{"kind": "bass_guitar", "value": 0.06}],
+            "guitar": [{"value": 0.07}],
+            "other_keys": [{"value": 0.08}],
+            "percussion": [{"value": 0.09}],
+            "other": [{"value": 0.1}],
+        },
+    )
+    track = only(load("moisesdb", tmp_path))
+    assert {stem: round(level(track, stem), 3) for stem in track.stems} == {
+        "vocals": 0.06,
+        "lead": 0.03,
+        "lead_male": 0.01,
+        "lead_female": 0.02,
+        "background": 0.03,
+        "drums": 0.09,
+        "kick": 0.04,
+        "hihat": 0.05,
+        "bass": 0.06,
+        "guitar": 0.07,
+        "keys": 0.08,
+        "percussion": 0.09,
+        "misc": 0.1,
+        "other_rest": 0.27,
+        "other": 0.34,
+        "accompaniment": 0.49,
+    }
+    assert float(read_sources(track.mixture, RATE)[0, 0]) == pytest.approx(0.55)
+    assert (track.name, track.genre) == ("A - S", "singer songwriter")
+
+
+@pytest.mark.parametrize("kind", ["overheads", "full_acoustic_drumkit", "drum_machine", "gong"])
+def test_moisesdb_kit_that_is_not_divided(tmp_path: Path, kind: str) -> None:
+    moises_song(tmp_path, "0a", {"drums": [{"kind": "kick_drum"}, {"kind": kind}]})
+    track = only(load("moisesdb", tmp_path))
+    assert set(track.stems) == {"drums", "accompaniment"}
+    assert set(track.excluded) == {"kick", "snare", "toms", "hihat", "cymbals"}
+    assert kind in track.excluded["kick"]
+
+
+def test_moisesdb_voices_that_are_not_divided(tmp_path: Path) -> None:
+    kind = "other (vocoder, beatboxing etc)"
+    moises_song(tmp_path, "0a", {"vocals": [{"kind": "lead male singer"}, {"kind": kind}]})
+    track = only(load("moisesdb", tmp_path))
+    assert set(track.stems) == {"vocals"}
+    assert set(track.excluded) == {"lead", "lead_male", "lead_female", "background"}
+
+
+def test_moisesdb_stem_named_twice_mono_and_unequal_lengths(tmp_path: Path) -> None:
+    moises_song(
+        tmp_path,
+        "0a",
+        {
+            "bass": [{"value": 0.1, "samples": 90, "channels": 1}],
+            "bass+": [{"value": 0.2, "samples": 70}],
+            "wind": [{"value": 0.3, "samples": 50}],
+        },
+    )
+    track = only(load("moisesdb", tmp_path))
+    n = track_length(track)
+    assert n == 50
+    mixture = read_sources(track.mixture, RATE, frames=n)
+    stems = [read_sources(track.stems[s], RATE, frames=n) for s in ("bass", "other")]
+    assert [signal.shape for signal in (mixture, *stems)] == [(2, 50)] * 3
+    np.testing.assert_allclose(mixture, stems[0] + stems[1], atol=1e-7)
+    assert stems[0][1, 0] == pytest.approx(0.3)
+
+
+def test_moisesdb_bleed_marks_every_stem_the_file_is_part_of(tmp_path: Path) -> None:
+    drums = [{"kind": "snare drum", "bleed": True}, {"kind": "kick drum"}]
+    moises_song(tmp_path, "0a", {"drums": drums, "bass": [{}]})
+    assert only(load("moisesdb", tmp_path)).bleed == {"snare", "drums", "accompaniment"}
+
+
+def test_moisesdb_songs_of_one_name_stay_two(tmp_path: Path) -> None:
+    for uuid in ("12345678-a", "87654321-b"):
+        moises_song(tmp_path, uuid, {"bass": [{}]})
+    tracks = load("moisesdb", tmp_path).tracks
+    assert [(t.name, t.id) for t in tracks] == [
+        ("A - S (12345678)", "12345678-a"),
+        ("A - S (87654321)", "87654321-b"),
+    ]
+
+
+ONE_FILE = '{"stems": [{"stemName": "bass", "tracks": [{"id": %s, "extension": "wav"}]}]}'
+BAD_RECORDS = {
+    "not json": "{",
+    "not an object": "[]",
+    "deep": "[" * 100_000,
+    "stems is a number": '{"stems": 3}',
+    "stem is a text": '{"stems": ["bass"]}',
+    "no stems": '{"stems": []}',
+    "no recordings": '{"stems": [{"stemName": "bass"}]}',
+    "unknown stem": '{"stems": [{"stemName": "theremin", "tracks": []}]}',
+    "file is not there": ONE_FILE % '"x"',
+    "id is a number": ONE_FILE % 1,
+    "NaN": "NaN",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("content", BAD_RECORDS.values(), ids=BAD_RECORDS.keys())
+def test_moisesdb_bad_record_costs_one_song(tmp_path: Path, content: str) -> None:
+    moises_song(tmp_path, "good", {"bass": [{}]})
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "data.json").write_text(content)
+    dataset = load("moisesdb", tmp_path)
+    assert only(dataset).id == "good"
+    assert [line for line in dataset.problems if line.startswith("bad: ")]
+
+
+@pytest.mark.parametrize("bad", ["../../out", "a/b", "a\\b", "..", "a\0", "", "x" * 300])
+@pytest.mark.parametrize("field", ["id", "extension", "stemName"])
+def test_moisesdb_fields_cannot_lead_elsewhere(tmp_path: Path, field: str, bad: str) -> None:
+    moises_song(tmp_path / "db", "good", {"bass": [{}]})
+    put(tmp_path / "out.wav")
+    folder = moises_song(tmp_path / "db", "bad", {"bass": [{}]})
+    record = json.loads((folder / "data.json").read_text())
+    stem = record["stems"][0]
+    (stem if field == "stemName" else stem["tracks"][0])[field] = bad
+    (folder / "data.json").write_text(json.dumps(record))
+    assert only(load("moisesdb", tmp_path / "db")).id == "good"
+
+
+def test_moisesdb_stem_folder_that_is_a_link_out(tmp_path: Path) -> None:
+    moises_song(tmp_path / "db", "good", {"bass": [{}]})
+    folder = moises_song(tmp_path / "db", "bad", {"bass": [{}]})
+    (folder / "bass").rename(tmp_path / "elsewhere")
+    (folder / "bass").symlink_to(tmp_path / "elsewhere")
+    assert only(load("moisesdb", tmp_path / "db")).id == "good"
+
+
+# --- a folder of one's own ---
+
+
+def test_folder_with_aliases_and_without_mixture(tmp_path: Path) -> None:
+    put(tmp_path / "X - Y" / "Voice.flac", 0.1)
+    put(tmp_path / "X - Y" / "Instrumental.wav", 0.3)
+    put(tmp_path / "X - Y" / "Bateria.wav", 0.05)
+    dataset = load("mine", tmp_path)
+    track = only(dataset)
+    assert (track.dataset, track.artist, track.split) == ("mine", "X", "test")
+    assert set(track.stems) == {"vocals", "accompaniment", "drums"}
+    mixture = read_sources(track.mixture, RATE)
+    assert float(mixture[0, 0]) == pytest.approx(0.4)  # the drums are in the accompaniment
+
+
+def test_folder_kit_in_other_words(tmp_path: Path) -> None:
+    for i, name in enumerate(("bombo", "redoblante", "toms", "hh", "ride", "crash"), start=1):
+        put(tmp_path / "kit" / f"{name}.wav", i / 100)
+    track = only(load("kit", tmp_path))
+    assert level(track, "cymbals") == pytest.approx(0.11)
+    assert level(track, "drums") == pytest.approx(0.21)
+    assert level(track, "kick") == pytest.approx(0.01)
+
+
+def test_folder_of_six_stems_has_the_other_of_four(tmp_path: Path) -> None:
+    values = {"vocals": 0.1, "drums": 0.2, "bass": 0.05, "guitar": 0.03, "piano": 0.02}
+    put_song(tmp_path / "six", **values, other=0.01)
+    track = only(load("folder", tmp_path))
+    assert level(track, "other_rest") == pytest.approx(0.01)
+    assert level(track, "other") == pytest.approx(0.06)
+    assert level(track, "accompaniment") == pytest.approx(0.31)
+    assert only(load("folder", tmp_path)).name == "six"
+
+
+def test_folder_of_two_files_for_one_stem_takes_one(tmp_path: Path) -> None:
+    put(tmp_path / "t" / "vocals.wav", 0.1)
+    put(tmp_path / "t" / "vocal.wav", 0.2)
+    put(tmp_path / "t" / "bass.wav", 0.3)
+    put(tmp_path / "t" / "bass.flac", 0.4)
+    dataset = load("folder", tmp_path)
+    assert level(only(dataset), "vocals") == pytest.approx(0.1)
+    assert level(only(dataset), "bass") == pytest.approx(0.3)
+    assert dataset.problems == (
+        "t/bass.flac: left out, bass.wav is the bass",
+        "t/vocal.wav: left out, vocals.wav is the vocals",
+    )
+
+
+def test_folder_leaves_out_what_cannot_be_used(tmp_path: Path) -> None:
+    put_song(tmp_path / "a good", vocals=0.1, bass=0.1)
+    put(tmp_path / "b rate" / "vocals.wav", rate=22050)
+    put(tmp_path / "c rates" / "vocals.wav")
+    put(tmp_path / "c rates" / "bass.wav", rate=22050)
+    (tmp_path / "d none").mkdir()
+    put(tmp_path / "e mixture" / "mixture.wav")
+    (tmp_path / "f noise").mkdir()
+    (tmp_path / "f noise" / "vocals.wav").write_bytes(b"noise")
+    put(tmp_path / "g" / "ボーカル.wav")
+    dataset = load("folder", tmp_path)
+    assert only(dataset).name == "a good"
+    for name in ("b rate", "c rates", "d none", "e mixture", "f noise", "g"):
+        assert any(line.startswith(f"{name}: ") for line in dataset.problems)
+    assert "22050 Hz, not 44100 Hz" in "".join(dataset.problems)
+
+
+# --- MUSDB18 as stem.mp4 ---
+
+
+@needs_ffmpeg
+def test_stem_mp4(shared_data: Path) -> None:
+    dataset = load("musdb18", shared_data / SAMPLE)
+    track = only(dataset)
+    assert (track.name, track.split, track.genre) == ("Music Delta - 80s Rock", "train", "rock")
+    n = track_length(track)
+    assert 6.7 < n / RATE < 7.1
+    mixture = read_sources(track.mixture, RATE, frames=n)
+    total = sum(read_sources(track.stems[s], RATE, frames=n) for s in ("vocals", "accompaniment"))
+    assert mixture.shape == total.shape == (2, n)
+    error = float(np.sum((mixture - total) ** 2) / np.sum(mixture**2))
+    assert 0 < error < 1e-2  # AAC: nearly the sum, not exactly
+
+
+@needs_ffmpeg
+def test_stem_mp4_part_is_the_part_of_the_whole(shared_data: Path) -> None:
+    sources = only(load("musdb18", shared_data / SAMPLE)).stems["drums"]
+    whole = read_sources(sources, RATE)
+    part = read_sources(sources, RATE, start=12345, frames=999)
+    np.testing.assert_array_equal(part, whole[:, 12345 : 12345 + 999])
+
+
+@needs_ffmpeg
+def test_stem_mp4_that_is_none(tmp_path: Path, shared_data: Path) -> None:
+    path = tmp_path / "test" / "A - B.stem.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"noise")
+    with pytest.raises(HarnessError, match=r"cannot be read as \.stem\.mp4"):
+        read_sources(only(load("musdb18", tmp_path)).mixture, RATE)
+    real = next((shared_data / SAMPLE).glob("train/*.mp4"))
+    with pytest.raises(HarnessError, match="5 audio streams, number 7"):
+        read_sources((Source(real, stream=7),), RATE)
+
+
+def test_stem_mp4_without_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "test" / "A - B.stem.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(HarnessError, match=r"without ffmpeg and ffprobe.*harness\[stem-mp4\]"):
+        load("musdb18", tmp_path)
+
+
+# --- finding folders ---
+
+
+def test_data_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOISESDB_PATH", "/environment")
+    assert find("moisesdb", {"moisesdb": tmp_path}) == tmp_path
+    assert find("moisesdb", {}) == Path("/environment")
+    assert configured({"mine": tmp_path})["mine"] == tmp_path
+
+
+@pytest.mark.parametrize(("layout", "name"), [("hq", "musdb18hq"), ("streams", "musdb18")])
+def test_musdb_path_serves_both_layouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, name: str
+) -> None:
+    musdb_song(tmp_path / "hq", "A - B")
+    (tmp_path / "streams" / "test").mkdir(parents=True)
+    (tmp_path / "streams" / "test" / "A - B.stem.mp4").write_bytes(b"x")
+    for variable in (v for info in DATASETS.values() for v in info.env):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("MUSDB_PATH", str(tmp_path / layout))
+    assert configured({}) == {name: tmp_path / layout}
+    other = {"musdb18hq": "musdb18", "musdb18": "musdb18hq"}[name]
+    with pytest.raises(HarnessError, match=r"MUSDB_PATH=.* holds another layout"):
+        find(other, {})
+
+
+def test_stem_mp4_given_as_hq_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "A - B.stem.mp4").write_bytes(b"x")
+    with pytest.raises(HarnessError, match="--data musdb18="):
+        load("musdb18hq", tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"demo"}))
+def test_folder_that_is_not_there_says_what_to_do(tmp_path: Path, name: str) -> None:
+    with pytest.raises(HarnessError) as caught:
+        load(name, tmp_path / "absent")
+    message = str(caught.value)
+    assert str(tmp_path / "absent") in message
+    assert f"--data {name}=PATH" in message
+    assert DATASETS[name].holds in message
+    assert all(variable in message for variable in DATASETS[name].env[:1])
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"demo"}))
+def test_nothing_configured_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in DATASETS[name].env:
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(HarnessError, match=f"--data {name}=PATH"):
+        find(name, {})
+
+
+def test_folder_in_which_nothing_is_usable_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "song").mkdir()
+    (tmp_path / "song" / "data.json").write_text("{")
+    with pytest.raises(HarnessError, match=r"no usable track of .*data\.json cannot be read"):
+        load("moisesdb", tmp_path)
+
+
+def test_unknown_dataset_lists_the_known_ones() -> None:
+    with pytest.raises(HarnessError, match="musdb18hq, musdb18, dsd100"):
+        find("nosuch", {})
+
+
+def test_mono_where_two_channels_are_needed_is_an_error_of_that_track(tmp_path: Path) -> None:
+    put(tmp_path / "amy_1_01.wav", channels=1, rate=16000)
+    track = only(load("mir1k", tmp_path))
+    with pytest.raises(HarnessError, match="channel 1 is needed"):
+        read_sources(track.stems["vocals"], 16000)

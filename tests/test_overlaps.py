@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from harness.datasets import load
+from harness.datasets.overlaps import collections, in_split, leak
+from harness.datasets.songs import songs
+from harness.datasets.tracks import Track
+
+
+def song(dataset: str, name: str, split: str = "test") -> Track:
+    return Track(dataset, name, name.partition(" - ")[0], split, (), {})
+
+
+DSD100 = [song("dsd100", s.track, s.dsd100_split) for s in songs() if s.dsd100_id]
+MUSDB18 = [song("musdb18hq", s.track, s.split) for s in songs()]
+OTHERS = "Nobody - Nothing"
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_27_of_50_songs_of_each_half_of_dsd100_train_musdb18(split: str) -> None:
+    half = [track for track in DSD100 if track.split == split]
+    verdicts = [leak(["musdb18:train"], track) for track in half]
+    assert (len(half), verdicts.count("leaked"), verdicts.count("clean")) == (50, 27, 23)
+
+
+def test_all_that_is_left_of_dsd100_is_in_the_test_half_of_musdb18() -> None:
+    left = [track for track in DSD100 if leak(["musdb18hq:train"], track) == "clean"]
+    assert len(left) == 46
+    assert all("musdb18:test" in collections(track) for track in left)
+
+
+def test_trained_on_dsd100_and_scored_on_musdb18() -> None:
+    test = [track for track in MUSDB18 if track.split == "test"]
+    assert sum(leak(["dsd100:dev"], track) == "leaked" for track in test) == 23
+    assert sum(leak(["dsd100"], track) == "leaked" for track in test) == 46
+
+
+def test_medleydb_holds_46_songs_of_musdb18() -> None:
+    assert sum(leak(["medleydb"], track) == "leaked" for track in MUSDB18) == 46
+
+
+def test_the_table_wins_over_the_folder(shared_data: Path) -> None:
+    tracks = load("musdb18hq", shared_data / "musdb18hq").tracks
+    hendrix = next(t for t in tracks if "Hendrix" in t.name)
+    assert hendrix.split == "test"
+    assert collections(hendrix) == {"musdb18:test", "musdb18:train", "medleydb"}
+    assert leak(["musdb18:train"], hendrix) == "leaked"
+
+
+def test_songs_of_musdb18_are_known_in_a_folder_of_ones_own() -> None:
+    copy = song("mysongs", "AM CONTRA - heart peripheral")
+    assert collections(copy) == {"mysongs:test", "musdb18:test", "dsd100:train"}
+    assert leak(["musdb18"], copy) == "leaked"
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "track", "verdict"),
+    [
+        (None, song("moisesdb", OTHERS), "unknown"),
+        ([], song("moisesdb", OTHERS), "clean"),
+        (["moisesdb"], song("moisesdb", OTHERS), "leaked"),
+        (["MUSDB18-HQ:train"], song("moisesdb", OTHERS), "clean"),
+        (["musdb18:train"], song("musdb18", OTHERS, "test"), "clean"),
+        (["musdb18:train"], song("musdb18", OTHERS, "train"), "leaked"),
+        (["musdb18"], song("musdb18hq", OTHERS, "test"), "leaked"),
+        (["demo:train"], song("demo", OTHERS, "test"), "clean"),
+        (["demo:train"], song("demo", OTHERS, "train"), "leaked"),
+        (["private"], song("moisesdb", OTHERS), "unknown"),
+        (["private"], song("demo", OTHERS), "clean"),
+        (["musdb18:train", "private"], song("musdb18hq", OTHERS, "test"), "clean"),
+        (["musdb18:train", "private"], song("moisesdb", OTHERS), "unknown"),
+        (["musdb18:train", "private"], song("musdb18hq", OTHERS, "train"), "leaked"),
+        (["musdb18:valid"], song("musdb18hq", "Meaxic - Take A Step", "train"), "leaked"),
+    ],
+)
+def test_leak(trained_on: list[str] | None, track: Track, verdict: str) -> None:
+    assert leak(trained_on, track) == verdict
+
+
+def test_validation_songs_are_14_of_the_training_songs() -> None:
+    valid = [track for track in MUSDB18 if in_split(track, "valid")]
+    assert len(valid) == 14
+    assert all(in_split(track, "train") for track in valid)
+    assert not in_split(song("moisesdb", "Meaxic - Take A Step"), "valid")
