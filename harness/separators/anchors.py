@@ -1,0 +1,211 @@
+"""Anchors: what doing nothing scores, and what the ideal masks score.
+
+The oracles follow SiSEC 2018: windows of 2048 samples overlapping by half, masks from the true
+stems applied to the mixture. What the stems given do not cover takes part as one more source, and
+stems of which one lies inside the other (drums and kick) are estimated separately.
+
+References
+----------
+Stöter, Liutkus and Ito, "The 2018 Signal Separation Evaluation Campaign", LVA/ICA 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.audio import Audio
+from harness.separators.spectral import FOUR_STEMS, TINY, Spectrum, Stft, standard_stft
+from harness.taxonomy import PARENTS, in_order
+
+Powers = npt.NDArray[np.float64]  # (sources, bins, frames)
+Covariances = npt.NDArray[np.complex128]  # (sources, bins, channels, channels)
+Change = Callable[[Spectrum, Spectrum], Spectrum]  # mixture and sources to the stems
+Learn = Callable[..., Change]  # from the transform, the mixture and the stems
+
+REGULARISATION = 1e-6  # part of the identity in a spatial covariance: dual mono is singular
+
+
+@dataclass(kw_only=True)
+class Mixture:
+    """The input as estimate of every stem, unscaled: the score of doing nothing."""
+
+    sample_rate: int
+    stems: tuple[str, ...] = FOUR_STEMS
+    input_stem: str = "mixture"
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return {stem: the input itself}."""
+        return dict.fromkeys(self.stems, audio)
+
+
+@dataclass(kw_only=True)
+class IdealBinaryMask:
+    """Keep the bins in which a stem's magnitude is at least a share of the mixture's.
+
+    Stems are judged one by one: a bin may be kept for several of them or for none.
+
+    Attributes
+    ----------
+    threshold
+        Least share.
+    power
+        Exponent of both magnitudes: 1 is SiSEC's IBM1, 2 its IBM2.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = FOUR_STEMS
+    input_stem: str = "mixture"
+    threshold: float = 0.5
+    power: float = 1.0
+
+    def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
+        """Return {stem: estimate} for the references given; shapes (channels, samples)."""
+
+        def binary(mixture: Spectrum, sources: Spectrum) -> Spectrum:
+            level = np.abs(sources[:-1]) ** np.float32(self.power)
+            least = self.threshold * np.abs(mixture) ** np.float32(self.power)
+            return np.asarray(mixture * ((level >= least) & (level > 0)), np.complex64)
+
+        return _estimate(self.sample_rate, audio, references, lambda *_: binary)
+
+
+@dataclass(kw_only=True)
+class IdealRatioMask:
+    """Give each bin to the stems in proportion to their magnitudes.
+
+    Attributes
+    ----------
+    power
+        Exponent of the magnitudes: 1 is SiSEC's IRM1, 2 its IRM2.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = FOUR_STEMS
+    input_stem: str = "mixture"
+    power: float = 2.0
+
+    def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
+        """Return {stem: estimate} for the references given; shapes (channels, samples)."""
+
+        def ratio(mixture: Spectrum, sources: Spectrum) -> Spectrum:
+            level = np.abs(sources)
+            level /= np.maximum(level.max(axis=0), TINY)
+            level **= np.float32(self.power)
+            mask = level[:-1] / np.maximum(level.sum(axis=0), TINY)
+            return np.asarray(mixture * mask, np.complex64)
+
+        return _estimate(self.sample_rate, audio, references, lambda *_: ratio)
+
+
+@dataclass(kw_only=True)
+class MultichannelWiener:
+    """Wiener filter of all channels jointly, from true power spectra and spatial covariances.
+
+    A stem's covariance in a bin is its power there times a spatial covariance that is constant
+    over the track. The latter is the mean of the observed covariances, each divided by its power;
+    the power is then refined by the inverse of the former.
+
+    References
+    ----------
+    Duong, Vincent and Gribonval, "Under-determined reverberant audio source separation using a
+    full-rank spatial covariance model", IEEE TASLP 18(7), 2010.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = FOUR_STEMS
+    input_stem: str = "mixture"
+
+    def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
+        """Return {stem: estimate} for the references given; shapes (channels, samples)."""
+
+        def learn(stft: Stft, *signals: Audio) -> Change:
+            spatial = _spatial_covariances(stft, *signals)
+            inverse = np.asarray(np.linalg.inv(spatial), np.complex128)
+            return lambda mixture, sources: _wiener(mixture, sources, spatial, inverse)
+
+        return _estimate(self.sample_rate, audio, references, learn)
+
+
+def _estimate(
+    sample_rate: int, audio: Audio, references: Mapping[str, Audio], learn: Learn
+) -> dict[str, Audio]:
+    """Learn a filter for each set of disjoint stems, and apply it."""
+    stft = standard_stft(sample_rate, overlap=2)
+    found: dict[str, Audio] = {}
+    for names in _disjoint(in_order(references)):
+        signals = [audio, *(references[name] for name in names)]
+        change = learn(stft, *signals)
+
+        def changed(rows: Spectrum, _: slice, change: Change = change) -> Spectrum:
+            out = change(*_mixture_and_sources(rows, len(audio)))
+            return out.reshape(-1, *out.shape[2:])
+
+        out = stft.filter(changed, *signals).reshape(len(names), *audio.shape)
+        found.update(zip(names, out, strict=True))
+    return {name: found[name] for name in references}
+
+
+def _mixture_and_sources(rows: Spectrum, channels: int) -> tuple[Spectrum, Spectrum]:
+    """Split a block into mixture (channels, …) and sources (sources, channels, …), rest last."""
+    spectra = rows.reshape(-1, channels, *rows.shape[1:])
+    rest = spectra[:1] - spectra[1:].sum(axis=0)
+    return spectra[0], np.concatenate([spectra[1:], rest])
+
+
+def _disjoint(stems: Iterable[str]) -> list[list[str]]:
+    """Group stems so that none lies inside another of its group."""
+    sets: list[list[str]] = []
+    for stem in stems:
+        for names in sets:
+            if not any(_inside(stem, name) or _inside(name, stem) for name in names):
+                names.append(stem)
+                break
+        else:
+            sets.append([stem])
+    return sets
+
+
+def _inside(stem: str, other: str) -> bool:
+    """Whether `stem` is a part of `other`."""
+    while stem in PARENTS:
+        stem = PARENTS[stem]
+        if stem == other:
+            return True
+    return False
+
+
+def _spatial_covariances(stft: Stft, *signals: Audio) -> Covariances:
+    """Mean over frames of the normalised observed covariances, with trace = channels."""
+    channels, n_sources = len(signals[0]), len(signals)  # the stems and the rest
+    total = np.zeros((n_sources, stft.n_bins, channels, channels), np.complex128)
+    for _, block in stft.blocks(*signals):
+        _, sources = _mixture_and_sources(block, channels)
+        spectra = sources.astype(np.complex128)
+        power = np.mean(np.abs(spectra) ** 2, axis=1)
+        spectra /= np.sqrt(np.maximum(power, float(TINY) ** 2))[:, np.newaxis]
+        by_bin = spectra.transpose(0, 3, 1, 2)  # sources, bins, channels, frames
+        total += by_bin @ by_bin.conj().swapaxes(2, 3)
+    identity = np.eye(channels)
+    trace = np.trace(total, axis1=2, axis2=3).real[..., np.newaxis, np.newaxis]
+    total = np.where(trace > 0, total / np.where(trace > 0, trace, 1) * channels, identity)
+    return np.asarray((total + REGULARISATION * identity) / (1 + REGULARISATION), np.complex128)
+
+
+def _wiener(
+    mixture: Spectrum, sources: Spectrum, spatial: Covariances, inverse: Covariances
+) -> Spectrum:
+    """Joint filter of a block, shape (stems, channels, frames, bins)."""
+    channels = len(mixture)
+    by_bin = sources.transpose(0, 3, 1, 2).astype(np.complex128)  # sources, bins, channels, frames
+    power: Powers = np.sum(by_bin.conj() * (inverse @ by_bin), axis=2).real / channels
+    total = np.einsum("jft,jfab->ftab", power, spatial)
+    floor = 1e-10 * power.sum(axis=0) + float(TINY)
+    total += floor[..., np.newaxis, np.newaxis] * np.eye(channels)
+    given = mixture.transpose(2, 1, 0).astype(np.complex128)[..., np.newaxis]
+    white = np.linalg.solve(total, given)[..., 0].swapaxes(1, 2)  # bins, channels, frames
+    out = power[:-1, :, np.newaxis] * (spatial[:-1] @ white)
+    return np.asarray(out.transpose(0, 2, 3, 1), np.complex64)

@@ -1,0 +1,291 @@
+"""Separators without training: median filters (HPSS) and repetition (REPET and relatives).
+
+Masks are made from the magnitude averaged over the channels and applied to every channel, so the
+stereo image stays; nothing is rescaled. Whatever is not given to the other stems is the last one,
+so the stems sum to the input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.signal
+
+from harness.audio import Audio
+from harness.errors import HarnessError
+from harness.separators.repetition import (
+    beat_spectrum,
+    cepstra,
+    periodic_background,
+    repeating_period,
+    similar_background,
+)
+from harness.separators.spectral import (
+    FOUR_STEMS,
+    TINY,
+    Magnitude,
+    Spectrum,
+    Stft,
+    check_stems,
+    harmonic_mask,
+    standard_stft,
+    stft_of,
+    with_rest,
+)
+
+TWO_STEMS = ("vocals", "accompaniment")
+
+
+@dataclass(kw_only=True)
+class Hpss:
+    """Voice from two harmonic/percussive separations.
+
+    With a long window a sung note, never steady, is on the percussive side while held instruments
+    are harmonic; with a short window the voice is on the harmonic side while hits are percussive.
+    The voice is what is percussive in the first and harmonic in the second.
+
+    Attributes
+    ----------
+    long_window, short_window
+        In seconds; 16384 and 1024 samples at 44.1 kHz.
+    kernel
+        Length of the medians, odd.
+    power
+        Exponent of the masks.
+    high_pass
+        Below this, in Hz, nothing is voice.
+
+    References
+    ----------
+    FitzGerald and Gainza, "Single channel vocal separation using median filtering and
+    factorisation techniques", ISAST Transactions, 2010. FitzGerald, "Harmonic/percussive
+    separation using median filtering", DAFx 2010, for the kernel.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = TWO_STEMS
+    input_stem: str = "mixture"
+    long_window: float = 0.3715
+    short_window: float = 0.0232
+    kernel: int = 17
+    power: float = 2.0
+    high_pass: float = 100.0
+
+    def __post_init__(self) -> None:
+        check_stems("Hpss", self.stems, TWO_STEMS)
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return the voice and what is left; shapes (channels, samples)."""
+        long = stft_of(self.long_window, self.sample_rate, overlap=4)
+        moving = long.apply_mask(audio, 1 - self._harmonic(long, audio))
+        short = stft_of(self.short_window, self.sample_rate, overlap=4)
+        mask = self._harmonic(short, moving)
+        mask[:, : short.bin_of(self.high_pass, self.sample_rate)] = 0
+        return with_rest(audio, {"vocals": short.apply_mask(moving, mask)}, "accompaniment")
+
+    def _harmonic(self, stft: Stft, audio: Audio) -> Magnitude:
+        """Harmonic mask of a signal."""
+        return harmonic_mask(stft.magnitude(audio), kernel=self.kernel, power=self.power)
+
+
+@dataclass(kw_only=True)
+class Repet:
+    """Voice as what does not repeat with the period of the music.
+
+    Attributes
+    ----------
+    shortest, longest
+        Range of the repeating period, in seconds.
+    high_pass
+        Below this, in Hz, nothing is voice.
+
+    References
+    ----------
+    Rafii and Pardo, "REpeating Pattern Extraction Technique (REPET)", IEEE TASLP 21(1), 2013.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = TWO_STEMS
+    input_stem: str = "mixture"
+    shortest: float = 0.8
+    longest: float = 8.0
+    high_pass: float = 100.0
+
+    def __post_init__(self) -> None:
+        check_stems("Repet", self.stems, TWO_STEMS)
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return the voice and what is left; shapes (channels, samples)."""
+        stft = standard_stft(self.sample_rate, overlap=2)
+        magnitude = stft.magnitude(audio)
+        shortest, longest = (
+            _frames(s, stft, self.sample_rate) for s in (self.shortest, self.longest)
+        )
+        period = repeating_period(beat_spectrum(magnitude), shortest, longest)
+        mask = _foreground(magnitude, periodic_background(magnitude, period))
+        mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
+        return with_rest(audio, {"vocals": stft.apply_mask(audio, mask)}, "accompaniment")
+
+
+@dataclass(kw_only=True)
+class RepetSim:
+    """Voice as what differs from the similar moments of the music.
+
+    Attributes
+    ----------
+    features
+        ``spectrum``: similarity of magnitude spectra, as published. ``mfcc``: similarity of
+        cepstra, our reading of the name REPET-MFCC, which has no published definition.
+    count
+        At most so many similar frames.
+    apart
+        Least time between two of them, in seconds.
+    threshold
+        Least similarity.
+    high_pass
+        Below this, in Hz, nothing is voice.
+
+    References
+    ----------
+    Rafii and Pardo, "Music/voice separation using the similarity matrix", ISMIR 2012.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = TWO_STEMS
+    input_stem: str = "mixture"
+    features: str = "spectrum"
+    count: int = 100
+    apart: float = 1.0
+    threshold: float = 0.0
+    high_pass: float = 100.0
+
+    def __post_init__(self) -> None:
+        check_stems("RepetSim", self.stems, TWO_STEMS)
+        if self.features not in ("spectrum", "mfcc"):
+            raise HarnessError(
+                f"RepetSim: features is {self.features!r}; choose 'spectrum' or 'mfcc'"
+            )
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return the voice and what is left; shapes (channels, samples)."""
+        stft = standard_stft(self.sample_rate, overlap=2)
+        magnitude = stft.magnitude(audio)
+        mfcc = self.features == "mfcc"
+        background = similar_background(
+            magnitude,
+            cepstra(magnitude, self.sample_rate) if mfcc else magnitude,
+            count=self.count,
+            apart=_frames(self.apart, stft, self.sample_rate),
+            threshold=self.threshold,
+        )
+        mask = _foreground(magnitude, background)
+        mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
+        return with_rest(audio, {"vocals": stft.apply_mask(audio, mask)}, "accompaniment")
+
+
+@dataclass(kw_only=True)
+class RepetSim4:
+    """Four stems from HPSS, REPET-SIM and a low-pass filter.
+
+    Drums are the percussive part with the range of the voice attenuated; vocals are what does not
+    repeat in the harmonic part; bass is the harmonic part below a cutoff; other is what is left.
+
+    Attributes
+    ----------
+    kernel, power
+        Of the harmonic/percussive separation.
+    voice_band, voice_gain
+        Range in Hz, and the factor by which drums are attenuated there.
+    bass_cutoff, bass_order
+        Butterworth low-pass, in Hz.
+    zero_phase
+        Filter the bass forwards and backwards. False filters forwards only, as the report did: the
+        delay then costs most of the bass's SNR.
+    count, exclude
+        Similar frames: at most how many, and how far from the frame itself, in seconds.
+    high_pass
+        Below this, in Hz, nothing is voice.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = FOUR_STEMS
+    input_stem: str = "mixture"
+    kernel: int = 31
+    power: float = 2.0
+    voice_band: Sequence[float] = (300.0, 3000.0)
+    voice_gain: float = 0.4
+    bass_cutoff: float = 200.0
+    bass_order: int = 4
+    zero_phase: bool = True
+    count: int = 100
+    exclude: float = 2.0
+    high_pass: float = 100.0
+
+    def __post_init__(self) -> None:
+        check_stems("RepetSim4", self.stems, FOUR_STEMS)
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return vocals, drums, bass and other; shapes (channels, samples), exact sum."""
+        stft = standard_stft(self.sample_rate, overlap=4)
+        harmonic, drums, vocals = self._split(audio, stft)
+        found = {"vocals": vocals, "drums": drums, "bass": self._low_pass(harmonic)}
+        return with_rest(audio, found, "other")
+
+    def _split(self, audio: Audio, stft: Stft) -> tuple[Audio, Audio, Audio]:
+        """Harmonic part, drums and vocals in one pass over the spectrum."""
+        magnitude = stft.magnitude(audio)
+        steady = harmonic_mask(magnitude, kernel=self.kernel, power=self.power)
+        magnitude *= steady
+        voice = self._voice_mask(magnitude, stft)
+        gain = np.ones(stft.n_bins, np.float32)
+        low, high = (stft.bin_of(edge, self.sample_rate) for edge in self.voice_band)
+        gain[low:high] = self.voice_gain
+
+        def parts(spectrum: Spectrum, frames: slice) -> Spectrum:
+            harmonic = spectrum * steady[frames]
+            return np.concatenate(
+                [harmonic, (spectrum - harmonic) * gain, harmonic * voice[frames]]
+            )
+
+        out = stft.filter(parts, audio).reshape(3, *audio.shape)
+        return out[0], out[1], out[2]
+
+    def _voice_mask(self, magnitude: Magnitude, stft: Stft) -> Magnitude:
+        """Mask of what does not repeat in the harmonic part."""
+        background = similar_background(
+            magnitude,
+            magnitude,
+            count=self.count,
+            exclude=_frames(self.exclude, stft, self.sample_rate),
+        )
+        mask = _foreground(magnitude, background)
+        mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
+        return mask
+
+    def _low_pass(self, audio: Audio) -> Audio:
+        """Butterworth low-pass of each channel; the cutoff stays below half the sample rate."""
+        cutoff = min(self.bass_cutoff, 0.45 * self.sample_rate)
+        sos = scipy.signal.butter(self.bass_order, cutoff, fs=self.sample_rate, output="sos")
+        out = np.empty_like(audio)
+        for channel, samples in enumerate(audio):
+            if self.zero_phase:
+                out[channel] = scipy.signal.sosfiltfilt(sos, samples, padtype=None)
+            else:
+                out[channel] = scipy.signal.sosfilt(sos, samples)
+        return out
+
+
+def _frames(seconds: float, stft: Stft, sample_rate: int) -> int:
+    """Convert a time to the nearest number of frames."""
+    return math.floor(seconds * sample_rate / stft.hop + 0.5)
+
+
+def _foreground(magnitude: Magnitude, background: Magnitude) -> Magnitude:
+    """Soft mask of what rises above the background; the background is overwritten."""
+    np.minimum(background, magnitude, out=background)
+    np.subtract(magnitude, background, out=background)
+    background /= np.maximum(magnitude, TINY)
+    return background

@@ -1,0 +1,177 @@
+"""Four stems by non-negative matrix factorisation of frequency bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.audio import Audio
+from harness.errors import HarnessError
+from harness.separators.spectral import (
+    BLOCK_FRAMES,
+    FOUR_STEMS,
+    TINY,
+    Magnitude,
+    Spectrum,
+    Stft,
+    check_stems,
+    harmonic_mask,
+    standard_stft,
+    with_rest,
+)
+
+Model = tuple[slice, Magnitude, Magnitude]  # bins, activations (frames, k), templates (k, bins)
+
+ORDER = ("drums", "bass", "vocals", "other")  # each is fitted to what the ones before it left
+
+BANDS: dict[str, Sequence[float]] = {
+    "drums": (20.0, 8000.0),
+    "bass": (20.0, 250.0),
+    "vocals": (80.0, 8000.0),
+    "other": (200.0, 16000.0),
+}
+COMPONENTS: dict[str, int] = {"drums": 4, "bass": 3, "vocals": 6, "other": 5}
+
+
+@dataclass(kw_only=True)
+class Nmf:
+    """Band-wise NMF guided by a harmonic/percussive separation.
+
+    Drums are fitted to the percussive part; bass, vocals and other in turn to what is left of the
+    harmonic part, each inside its band. The fits share the mixture out by soft masks; where none
+    of them has energy, the mixture goes to other, so the stems sum to the input. There is no
+    penalty on the factors: it would make the result depend on the level of the recording.
+
+    Attributes
+    ----------
+    bands
+        Range of each stem in Hz.
+    components
+        Number of templates of each stem.
+    iterations
+        Sweeps over both factors.
+    kernel
+        Length of the medians of the harmonic/percussive separation, odd.
+    power
+        Exponent of the soft masks.
+    seed
+        Of the initial factors.
+
+    References
+    ----------
+    Cichocki and Phan, "Fast local algorithms for large scale nonnegative matrix and tensor
+    factorizations", IEICE Transactions E92-A(3), 2009, for the updates (HALS).
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = FOUR_STEMS
+    input_stem: str = "mixture"
+    bands: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(BANDS))
+    components: Mapping[str, int] = field(default_factory=lambda: dict(COMPONENTS))
+    iterations: int = 100
+    kernel: int = 31
+    power: float = 2.0
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        check_stems("Nmf", self.stems, FOUR_STEMS)
+        for name, given in (("bands", self.bands), ("components", self.components)):
+            check_stems(f"Nmf: {name}", tuple(given), FOUR_STEMS)
+        if self.iterations < 1 or min(self.components.values()) < 1:
+            raise HarnessError("Nmf: iterations and components must be positive; raise them")
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return vocals, drums, bass and other; shapes (channels, samples), exact sum."""
+        stft = standard_stft(self.sample_rate, overlap=4)
+        models = self._fit(audio, stft)
+
+        def shares(spectrum: Spectrum, frames: slice) -> Spectrum:
+            masks = _masks(models, frames, stft.n_bins, self.power)
+            return np.concatenate([spectrum * masks[stem] for stem in ORDER[:3]])
+
+        out = stft.filter(shares, audio).reshape(3, *audio.shape)
+        return with_rest(audio, dict(zip(ORDER[:3], out, strict=True)), "other")
+
+    def _fit(self, audio: Audio, stft: Stft) -> dict[str, Model]:
+        """Fit the stems one after another, taking each from the harmonic part that is left."""
+        percussive = stft.magnitude(audio)
+        harmonic = harmonic_mask(percussive, kernel=self.kernel)
+        harmonic *= percussive
+        percussive -= harmonic
+        rng = np.random.default_rng(self.seed)
+        models: dict[str, Model] = {}
+        for stem in ORDER:
+            bins = slice(*(stft.bin_of(edge, self.sample_rate) for edge in self.bands[stem]))
+            inside = (percussive if stem == "drums" else harmonic)[:, bins]
+            factors = factorise(inside, self.components[stem], self.iterations, rng)
+            models[stem] = (bins, *factors)
+            _subtract(inside, *factors)
+        return models
+
+
+def factorise(
+    matrix: Magnitude, rank: int, iterations: int, rng: np.random.Generator
+) -> tuple[Magnitude, Magnitude]:
+    """Approximate a non-negative matrix by the product of two, in the least-squares sense.
+
+    Parameters
+    ----------
+    matrix
+        Shape (frames, bins).
+    rank
+        Number of components.
+    iterations
+        Sweeps over both factors.
+    rng
+        For the initial factors.
+
+    Returns
+    -------
+    activations
+        Shape (frames, rank).
+    templates
+        Shape (rank, bins).
+    """
+    n_frames, n_bins = matrix.shape
+    scale = np.sqrt(matrix.mean(dtype=np.float64) / rank) if matrix.size else 0.0
+    activations = (scale * (0.1 + rng.random((rank, n_frames)))).astype(np.float32)
+    templates = (scale * (0.1 + rng.random((rank, n_bins)))).astype(np.float32)
+    for _ in range(iterations):
+        _sweep(activations, templates @ matrix.T, templates @ templates.T)
+        _sweep(templates, activations @ matrix, activations @ activations.T)
+    return np.ascontiguousarray(activations.T), templates
+
+
+def _sweep(factor: Magnitude, target: Magnitude, gram: Magnitude) -> None:
+    """Give each row of the factor its best non-negative value, the other rows held, in place."""
+    for row in range(len(factor)):
+        if gram[row, row] > TINY:
+            step = (target[row] - gram[row] @ factor) / gram[row, row]
+            np.maximum(factor[row] + step, 0, out=factor[row])
+
+
+def _subtract(matrix: Magnitude, activations: Magnitude, templates: Magnitude) -> None:
+    """Take the product of the factors away, down to zero, in place."""
+    for first in range(0, len(matrix), BLOCK_FRAMES):
+        frames = slice(first, first + BLOCK_FRAMES)
+        matrix[frames] -= activations[frames] @ templates
+        np.maximum(matrix[frames], 0, out=matrix[frames])
+
+
+def _masks(
+    models: Mapping[str, Model], frames: slice, n_bins: int, power: float
+) -> dict[str, Magnitude]:
+    """Soft masks of all stems for a block of frames; zero where no stem has energy."""
+    fits = {}
+    for stem, (bins, activations, templates) in models.items():
+        fit = np.zeros((frames.stop - frames.start, n_bins), np.float32)
+        fit[:, bins] = activations[frames] @ templates
+        fits[stem] = fit
+    largest = np.maximum(np.maximum.reduce(list(fits.values())), TINY)
+    for fit in fits.values():
+        fit /= largest
+        np.power(fit, np.float32(power), out=fit)
+    total = np.maximum(np.sum(list(fits.values()), axis=0), TINY)
+    return {stem: fit / total for stem, fit in fits.items()}

@@ -1,0 +1,285 @@
+"""Tools that the spectral separators share: a streamed STFT, median filters, soft masks.
+
+Spectrograms are (rows, frames, bins), rows being channels of one signal or of several; masks and
+magnitudes are (frames, bins). The complex spectrogram of a track is never held as a whole: work
+goes through `Stft.filter`, a block of frames at a time, so that long tracks fit in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.ndimage
+
+from harness.audio import Audio
+from harness.errors import HarnessError
+
+Magnitude = npt.NDArray[np.float32]  # (frames, bins)
+Spectrum = npt.NDArray[np.complex64]  # (rows, frames, bins)
+
+FOUR_STEMS = ("vocals", "drums", "bass", "other")
+
+FRAME = 0.0464  # seconds: 2048 samples at 44.1 kHz, 1024 at 16 and 22.05 kHz
+BLOCK_FRAMES = 256  # frames worked on at once
+BLOCK_ROWS = 64  # rows median-filtered at once
+TINY = np.float32(1e-30)  # keeps 0 / 0 out of masks, far below any magnitude that is heard
+
+
+def frame_length(seconds: float, sample_rate: int) -> int:
+    """Return the power of two nearest (in octaves) to a window of `seconds`, at least 16.
+
+    Examples
+    --------
+    >>> frame_length(0.0464, 44100), frame_length(0.0464, 22050), frame_length(0.0464, 16000)
+    (2048, 1024, 1024)
+    """
+    return int(2 ** max(4, round(math.log2(seconds * sample_rate))))
+
+
+@dataclass(frozen=True)
+class Stft:
+    """Short-time Fourier transform with a periodic Hann window and exact inverse.
+
+    The signal is padded with zeros on both sides until every sample lies in as many frames as any
+    other, so that analysis followed by synthesis gives the signal back up to float32 rounding.
+
+    Attributes
+    ----------
+    n_fft
+        Window length in samples.
+    hop
+        Step in samples; divides `n_fft` and is at most half of it.
+    """
+
+    n_fft: int
+    hop: int
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return the number of frames of a signal.
+
+        Examples
+        --------
+        >>> Stft(8, 4).n_frames(8)
+        3
+        """
+        return -(-(n_samples + self.n_fft - self.hop) // self.hop)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of frequency bins, from 0 Hz to half the sample rate."""
+        return self.n_fft // 2 + 1
+
+    def blocks(self, *signals: Audio) -> Iterator[tuple[slice, Spectrum]]:
+        """Yield (which frames, their spectra) from the start to the end.
+
+        Parameters
+        ----------
+        *signals
+            Shape (channels, samples), equal lengths; their channels become the rows, in order.
+        """
+        left, n_frames = self.n_fft - self.hop, self.n_frames(signals[0].shape[1])
+        window = self._window()
+        for first in range(0, n_frames, BLOCK_FRAMES):
+            frames = slice(first, min(first + BLOCK_FRAMES, n_frames))
+            start = first * self.hop - left
+            stop = (frames.stop - 1) * self.hop - left + self.n_fft
+            piece = np.concatenate([signal[:, max(start, 0) : max(stop, 0)] for signal in signals])
+            before = min(max(-start, 0), stop - start)
+            after = stop - start - before - piece.shape[1]
+            piece = np.pad(piece, ((0, 0), (before, after)))
+            cut = np.lib.stride_tricks.sliding_window_view(piece, self.n_fft, axis=1)
+            yield frames, scipy.fft.rfft(cut[:, :: self.hop] * window, axis=-1)
+
+    def magnitude(self, audio: Audio) -> Magnitude:
+        """Return the magnitude averaged over the channels, (frames, bins).
+
+        Magnitudes are averaged, not channels, so that opposite phases do not cancel.
+        """
+        out = np.empty((self.n_frames(audio.shape[1]), self.n_bins), np.float32)
+        for frames, spectrum in self.blocks(audio):
+            np.mean(np.abs(spectrum), axis=0, out=out[frames])
+        return out
+
+    def filter(self, change: Callable[[Spectrum, slice], Spectrum], *signals: Audio) -> Audio:
+        """Change the spectrum of signals and go back to time.
+
+        Parameters
+        ----------
+        change
+            From a block of spectra (rows, frames, bins) and its frame numbers to the spectra of
+            the result, whose number of rows may differ. The block may be overwritten.
+        *signals
+            Shape (channels, samples), equal lengths.
+
+        Returns
+        -------
+        Audio
+            Shape (rows of the result, samples).
+        """
+        synthesis, n_samples = self._synthesis_window(), signals[0].shape[1]
+        left = self.n_fft - self.hop
+        out = np.empty((0, n_samples), np.float32)
+        tail = np.zeros((0, left), np.float32)  # what later frames still add to
+        for frames, spectrum in self.blocks(*signals):
+            pieces = scipy.fft.irfft(change(spectrum, frames), n=self.n_fft, axis=-1)
+            if len(out) == 0:
+                out = np.empty((len(pieces), n_samples), np.float32)
+                tail = np.zeros((len(pieces), left), np.float32)
+            pieces *= synthesis
+            added = self._overlap_add(pieces)
+            added[:, :left] += tail
+            done = pieces.shape[1] * self.hop
+            start = frames.start * self.hop - left
+            target = out[:, max(start, 0) : max(start + done, 0)]
+            skipped = max(-start, 0)
+            target[:] = added[:, skipped : skipped + target.shape[1]]
+            tail = added[:, done:]
+        return out
+
+    def apply_mask(self, audio: Audio, mask: Magnitude) -> Audio:
+        """Return the signal with every channel's spectrum multiplied by `mask` (frames, bins)."""
+
+        def masked(spectrum: Spectrum, frames: slice) -> Spectrum:
+            spectrum *= mask[frames]
+            return spectrum
+
+        return self.filter(masked, audio)
+
+    def bin_of(self, frequency: float, sample_rate: int) -> int:
+        """Return the first bin at or above `frequency` Hz, at most the number of bins.
+
+        Examples
+        --------
+        >>> Stft(2048, 512).bin_of(100.0, 44100)
+        5
+        """
+        return min(math.ceil(frequency * self.n_fft / sample_rate), self.n_bins)
+
+    def _window(self) -> npt.NDArray[np.float32]:
+        """Periodic Hann window."""
+        phase = 2 * np.pi * np.arange(self.n_fft) / self.n_fft
+        return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+
+    def _overlap_add(self, pieces: Magnitude) -> Audio:
+        """Add up frames (rows, frames, n_fft) at their places."""
+        rows, n_frames, _ = pieces.shape
+        overlap = self.n_fft // self.hop
+        steps = pieces.reshape(rows, n_frames, overlap, self.hop)
+        added = np.zeros((rows, n_frames + overlap - 1, self.hop), np.float32)
+        for part in range(overlap):
+            added[:, part : part + n_frames] += steps[:, :, part]
+        return added.reshape(rows, -1)
+
+    def _synthesis_window(self) -> npt.NDArray[np.float32]:
+        """Window that makes overlapping products of both windows add up to one."""
+        window = self._window()
+        total = np.sum(window.reshape(-1, self.hop) ** 2, axis=0)
+        return np.asarray(window / np.tile(total, self.n_fft // self.hop), np.float32)
+
+
+def stft_of(seconds: float, sample_rate: int, *, overlap: int) -> Stft:
+    """Return a transform with a window of about `seconds`, each sample in `overlap` frames."""
+    n_fft = frame_length(seconds, sample_rate)
+    return Stft(n_fft, n_fft // overlap)
+
+
+def standard_stft(sample_rate: int, *, overlap: int) -> Stft:
+    """Return the usual transform for music: windows of about 46 ms.
+
+    Examples
+    --------
+    >>> standard_stft(44100, overlap=4)
+    Stft(n_fft=2048, hop=512)
+    """
+    return stft_of(FRAME, sample_rate, overlap=overlap)
+
+
+def median_over_time(magnitude: Magnitude, size: int) -> Magnitude:
+    """Median over `size` (odd) frames around each, edges mirrored; shape (frames, bins)."""
+    out = np.empty_like(magnitude)
+    for first in range(0, magnitude.shape[1], BLOCK_ROWS):
+        bins = slice(first, first + BLOCK_ROWS)
+        out[:, bins] = _median_of_rows(magnitude[:, bins].T, size).T
+    return out
+
+
+def median_over_frequency(magnitude: Magnitude, size: int) -> Magnitude:
+    """Median over `size` (odd) bins around each, edges mirrored; shape (frames, bins)."""
+    out = np.empty_like(magnitude)
+    for first in range(0, magnitude.shape[0], BLOCK_ROWS):
+        frames = slice(first, first + BLOCK_ROWS)
+        out[frames] = _median_of_rows(magnitude[frames], size)
+    return out
+
+
+def harmonic_mask(magnitude: Magnitude, *, kernel: int = 31, power: float = 2.0) -> Magnitude:
+    """Return the soft mask of what is steady in time; the percussive mask is one minus it.
+
+    Sustained tones are lines along time and survive a median over time, hits are lines along
+    frequency and survive a median over frequency; both compete as in a Wiener filter. Where both
+    are zero the mask is one half.
+
+    Parameters
+    ----------
+    magnitude
+        Shape (frames, bins).
+    kernel
+        Length of both medians, odd, in frames and in bins.
+    power
+        Exponent of the medians in the mask.
+
+    References
+    ----------
+    FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010.
+    """
+    mask = median_over_time(magnitude, kernel)
+    for first in range(0, len(mask), BLOCK_ROWS):
+        frames = slice(first, first + BLOCK_ROWS)
+        percussive = _median_of_rows(magnitude[frames], kernel)
+        mask[frames] = share(mask[frames], percussive, power)
+    return mask
+
+
+def share(part: Magnitude, rest: Magnitude, power: float) -> Magnitude:
+    """Return part^power / (part^power + rest^power), one half where both are zero.
+
+    Examples
+    --------
+    >>> share(np.float32([3.0, 0.0]), np.float32([1.0, 0.0]), 2.0)
+    array([0.9, 0.5], dtype=float32)
+    """
+    largest = np.maximum(part, rest)
+    silent = largest < TINY
+    scale = np.float32(1) / np.where(silent, np.float32(1), largest)
+    a, b = (part * scale) ** np.float32(power), (rest * scale) ** np.float32(power)
+    a[silent] = b[silent] = 1
+    return np.asarray(a / (a + b), np.float32)
+
+
+def with_rest(audio: Audio, found: Mapping[str, Audio], rest: str) -> dict[str, Audio]:
+    """Return the stems found and, as `rest`, what they leave of the input."""
+    left = audio.copy()
+    for part in found.values():
+        left -= part
+    return {**found, rest: left}
+
+
+def check_stems(where: str, stems: Collection[str], known: Collection[str]) -> None:
+    """Refuse stems other than those a method gives."""
+    if sorted(stems) != sorted(known):
+        raise HarnessError(
+            f"{where}: has stems {', '.join(stems)}; this method needs {', '.join(known)}"
+        )
+
+
+def _median_of_rows(rows: Magnitude, size: int) -> Magnitude:
+    """Filter rows as one long row: in one dimension the filter need not sort at every point."""
+    half = size // 2
+    padded = np.pad(rows, ((0, 0), (half, half)), mode="symmetric")
+    flat = scipy.ndimage.median_filter(padded.ravel(), size=size, mode="nearest")
+    return np.asarray(flat.reshape(padded.shape)[:, half : half + rows.shape[1]], np.float32)
