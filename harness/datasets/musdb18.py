@@ -11,6 +11,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -60,13 +61,18 @@ def read_stream(path: Path, stream: int, *, start: int = 0, frames: int = -1) ->
         If the file cannot be decoded, or what decodes it is not installed.
     """
     stempeg = _stempeg(path)
-    _info(stempeg, path, stream)
+    header = _header(stempeg, path, stream)
     try:
         samples, rate = stempeg.read_stems(
-            str(path), stem_id=stream, dtype=np.float32, always_3d=True
+            str(path), stem_id=stream, dtype=np.float32, always_3d=True, info=header
         )
     except (Warning, RuntimeError, ValueError) as error:
         raise HarnessError(f"{path}: cannot be decoded ({error}); replace the file") from error
+    if samples.shape[1] < header.samples(stream):
+        raise HarnessError(
+            f"{path}: truncated, {samples.shape[1]} of {header.samples(stream)} samples can be "
+            "decoded; replace the file"
+        )
     stop = None if frames < 0 else start + frames
     signal = np.ascontiguousarray(samples[0].T[:, start:stop])
     audio.check(signal, f"{path}, stream {stream}")
@@ -75,7 +81,7 @@ def read_stream(path: Path, stream: int, *, start: int = 0, frames: int = -1) ->
 
 def stream_length(path: Path, stream: int) -> int:
     """Return the samples per channel that the header gives a stream."""
-    return int(_info(_stempeg(path), path, stream)["duration_ts"])
+    return int(_header(_stempeg(path), path, stream).samples(stream))
 
 
 def _track(path: Path, split: str) -> Track:
@@ -95,19 +101,20 @@ def _track(path: Path, split: str) -> Track:
     )
 
 
-def _info(stempeg: ModuleType, path: Path, stream: int) -> dict[str, str]:
-    """Header of one stream."""
+def _header(stempeg: ModuleType, path: Path, stream: int) -> Any:
+    """Read a file's header, a `stempeg.Info`; refuse a stream that is not there."""
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
     try:
-        streams: list[dict[str, str]] = stempeg.Info(str(path)).audio_streams
+        header = stempeg.Info(str(path))
     except Exception as error:  # the ffmpeg wrapper's own class, which it does not export
         raise HarnessError(f"{path}: cannot be read as .stem.mp4; replace the file") from error
-    if stream >= len(streams):
+    if stream >= header.nb_audio_streams:
         raise HarnessError(
-            f"{path}: has {len(streams)} audio streams, number {stream} is needed; replace the file"
+            f"{path}: has {header.nb_audio_streams} audio streams, number {stream} is needed; "
+            "replace the file"
         )
-    return streams[stream]
+    return header
 
 
 def _stempeg(path: Path) -> ModuleType:

@@ -1,0 +1,321 @@
+"""Download one file: resumed, checked, and under its name only when it is complete.
+
+Knows nothing of what the file is. Bytes gather in ``NAME.part``; a dropped connection or a killed
+process continues there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from harness.errors import HarnessError
+
+Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
+
+CHUNK = 1 << 20  # bytes
+TRIES = 4  # requests in a row that bring nothing new before a source is given up
+BACKOFF = 1.0  # seconds before the second try; doubled each time
+BUSY = {408, 425, 429, 500, 502, 503, 504}  # answers that may be better next time
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a file beforehand; None is unknown.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    hashes
+        {algorithm of `hashlib`: hexadecimal digest}.
+    """
+
+    size: int | None
+    hashes: dict[str, str]
+
+    def complaint(self, path: Path) -> str:
+        """Return what is wrong with a file; empty if nothing is."""
+        size = path.stat().st_size
+        if self.size is not None and size != self.size:
+            return f"has {size} bytes, {self.size} were expected"
+        for algorithm, wanted in self.hashes.items():
+            found = hash_file(path, algorithm)
+            if found != wanted.lower():
+                return f"{algorithm} is {found}, {wanted.lower()} was expected"
+        return ""
+
+
+class _DroppedError(Exception):
+    """The request failed in a way that another try may mend."""
+
+
+class _RefusedError(Exception):
+    """A source cannot give the file."""
+
+
+def download(
+    urls: Sequence[str],
+    path: Path,
+    *,
+    sha256: str | None = None,
+    md5: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
+    timeout: float = 30.0,
+) -> Path:
+    """Download a file, unless it is there and right.
+
+    Parameters
+    ----------
+    urls
+        http or https; the next is tried where one fails.
+    path
+        Where the file goes; its folder is made.
+    sha256, md5, size
+        What the file must be; what is None is not checked. What an earlier process left is only
+        continued if there is a hash that will tell whether it was the same file.
+    progress
+        Called after each megabyte.
+    timeout
+        Seconds without an answer or a byte after which a connection counts as dropped.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    HarnessError
+        If no source gives the right file, or the disk is full; each source's reason is named.
+    """
+    hashes = {"sha256": sha256, "md5": md5}
+    expected = Expected(size, {name: value for name, value in hashes.items() if value})
+    for url in urls:
+        _check_scheme(url, str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(path.name + ".lock")):
+            if not path.is_file() or expected.complaint(path):
+                part = path.with_name(path.name + ".part")
+                _Transfer(part, expected, progress, timeout).fetch(urls).replace(path)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+    return path
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal digest of a whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    """One file on its way into `part`."""
+
+    part: Path
+    expected: Expected
+    progress: Progress | None
+    timeout: float
+
+    def fetch(self, urls: Sequence[str]) -> Path:
+        """Return the complete and checked part; try the sources in turn."""
+        if not self.expected.hashes:
+            self.part.unlink(missing_ok=True)
+        reasons = []
+        for url in urls:
+            try:
+                self._from_one(url)
+                return self.part
+            except _RefusedError as error:
+                reasons.append(f"{url}: {error}")
+                if not self.expected.hashes:  # the next source may have another file
+                    self.part.unlink(missing_ok=True)
+        name = self.part.name.removesuffix(".part")
+        raise HarnessError(
+            f"{name}: could not be downloaded ({'; '.join(reasons) or 'no source is known'}); "
+            f"check the network, or put the file at {self.part.with_name(name)}"
+        )
+
+    def _from_one(self, url: str) -> None:
+        """Download from one source until the part is right."""
+        resumed = self._have() > 0
+        self._until_complete(url)
+        complaint = self.expected.complaint(self.part)
+        if complaint and resumed:  # what was there before may have been something else
+            self.part.unlink()
+            self._until_complete(url)
+            complaint = self.expected.complaint(self.part)
+        if complaint:
+            self.part.unlink()
+            raise _RefusedError(complaint)
+
+    def _until_complete(self, url: str) -> None:
+        """Ask again from where it stopped, until all is there or nothing more comes."""
+        best, tries = self._have(), 0
+        while True:
+            try:
+                self._request(url)
+                return
+            except _DroppedError as error:
+                tries = 0 if self._have() > best else tries + 1
+                best = max(best, self._have())
+                if tries >= TRIES:
+                    raise _RefusedError(str(error)) from error
+                time.sleep(BACKOFF * 2 ** max(tries - 1, 0))
+
+    def _request(self, url: str) -> None:
+        """Do one request for what is missing."""
+        start = self._have()
+        if self.expected.size is not None and start >= self.expected.size:
+            if start == self.expected.size:
+                return
+            start = self._restart()
+        headers = {"User-Agent": "harness", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        answer = self._open(urllib.request.Request(url, headers=headers), start)
+        if answer is not None:
+            with answer:
+                self._receive(answer, start)
+
+    def _open(self, request: urllib.request.Request, start: int) -> Any:
+        """Send a request; return the answer, or None if nothing is missing."""
+        try:
+            return _opener().open(request, timeout=self.timeout)
+        except urllib.error.HTTPError as error:
+            with error:
+                return self._refusal(error, start)
+        except (OSError, HTTPException) as error:
+            raise _DroppedError(_reason(error)) from error
+
+    def _receive(self, answer: Any, start: int) -> None:
+        """Append the body to the part, or write it anew where the server sends all."""
+        if start and not _continues(answer, start, self.expected.size):
+            self._restart()
+            if answer.status == 206:
+                raise _DroppedError("the server sent another part of the file than was asked for")
+            start = 0
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        limit = total if self.expected.size is None else self.expected.size
+        if total is not None and total != limit:
+            raise _RefusedError(f"has {total} bytes, {limit} were expected")
+        self._check_space(limit, start)
+        with self.part.open("ab") as file:
+            have = self._copy(answer, file, limit)
+        if total is not None and have < total:
+            raise _DroppedError(f"the connection was dropped after {have} of {total} bytes")
+
+    def _copy(self, answer: Any, file: IO[bytes], limit: int | None) -> int:
+        """Write the body to the file; return how long the file is then."""
+        have = file.tell()
+        while block := _read(answer):
+            file.write(block)
+            have += len(block)
+            if limit is not None and have > limit:
+                raise _RefusedError(f"sends more than the expected {limit} bytes")
+            if self.progress:
+                self.progress(have, limit)
+        return have
+
+    def _refusal(self, error: urllib.error.HTTPError, start: int) -> None:
+        """Turn an error answer into what can be done about it."""
+        if error.code == 416 and start:  # nothing from here on: complete, or another file
+            if error.headers.get("Content-Range", "") == f"bytes */{start}":
+                return
+            self._restart()
+            raise _DroppedError("416, the part does not fit the file") from error
+        kind = _DroppedError if error.code in BUSY else _RefusedError
+        raise kind(f"{error.code} {error.reason}") from error
+
+    def _check_space(self, total: int | None, start: int) -> None:
+        """Refuse early what the disk cannot hold."""
+        free = shutil.disk_usage(self.part.parent).free
+        if total is not None and total - start > free:
+            raise OSError(errno.ENOSPC, f"{total - start} bytes are needed, {free} are free")
+
+    def _have(self) -> int:
+        """Bytes in the part."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _restart(self) -> int:
+        """Throw the part away."""
+        self.part.unlink(missing_ok=True)
+        return 0
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only, and never from https to http."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Refuse what is less safe than the address asked for."""
+        scheme = urlsplit(newurl).scheme
+        if scheme != "https" and scheme != req.type:
+            raise _RefusedError(f"redirects to {newurl}, which is not safe")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Make an opener with safe redirects and the proxies of the environment."""
+    return urllib.request.build_opener(_SafeRedirects)
+
+
+def _read(answer: Any) -> bytes:
+    """Read on; what fails here is the network, not the disk."""
+    try:
+        block: bytes = answer.read(CHUNK)
+    except (OSError, HTTPException) as error:
+        raise _DroppedError(_reason(error)) from error
+    return block
+
+
+def _reason(error: Exception) -> str:
+    """Return what a network error says, which may be nothing."""
+    return str(getattr(error, "reason", "") or error) or type(error).__name__
+
+
+def _continues(answer: Any, start: int, size: int | None) -> bool:
+    """Whether the answer is the rest of the file from `start` on."""
+    if answer.status != 206:
+        return False
+    span, _, total = str(answer.headers.get("Content-Range", "")).partition("/")
+    return span.startswith(f"bytes {start}-") and (size is None or total in ("*", str(size)))
+
+
+def _check_scheme(url: str, where: str) -> None:
+    """Refuse anything but http and https."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise HarnessError(f"{where}: cannot be downloaded from {url}; use an http(s) address")
+
+
+def _disk_error(path: Path, error: OSError) -> HarnessError:
+    """Say what the disk says; what is there is kept."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = error.strerror or "no space left"
+        return HarnessError(
+            f"{path}: the disk is full ({reason}); free some space and run it again, it continues"
+        )
+    return HarnessError(f"{path}: cannot be written ({error}); check the folder's permissions")
