@@ -12,7 +12,8 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
@@ -108,13 +109,23 @@ def download(
         _check_scheme(url, str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock")):
+        with one_at_a_time(path):
             if not path.is_file() or expected.complaint(path):
                 part = path.with_name(path.name + ".part")
                 _Transfer(part, expected, progress, timeout).fetch(urls).replace(path)
     except OSError as error:
         raise _disk_error(path, error) from error
     return path
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process works on `path`; what marks it goes away with the work done."""
+    lock = path.with_name(path.name + ".lock")
+    with FileLock(lock):
+        yield
+    with suppress(OSError):  # Windows: another process waits for it
+        lock.unlink(missing_ok=True)
 
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:

@@ -102,7 +102,7 @@ def test_whole_file_and_progress(server: Server, tmp_path: Path) -> None:
     assert path.read_bytes() == BODY
     assert hash_file(path) == SHA256
     assert seen[-1] == (len(BODY), len(BODY))
-    assert not list(path.parent.glob("*.part"))
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_is_there_and_right_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""Get the datasets that may be downloaded; for the others, say where they are.
+
+An archive is checked as a whole, unpacked beside its goal, and appears under its name only when all
+of it is there. Killed half-way, the same call continues.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from harness.datasets import DATASETS, advice
+from harness.download import Progress, download, one_at_a_time
+from harness.errors import HarnessError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip that may be downloaded.
+
+    Attributes
+    ----------
+    dataset
+        Which dataset it holds, a name in `DATASETS`.
+    urls
+        The same file at several places.
+    size
+        In bytes.
+    md5
+        As its publisher gives it.
+    """
+
+    dataset: str
+    urls: tuple[str, ...]
+    size: int
+    md5: str
+
+
+# Sizes and MD5 sums: records 3338373, 1117372 and 3270814 of Zenodo.
+ARCHIVES: dict[str, Archive] = {
+    "musdb18hq": Archive(
+        dataset="musdb18hq",
+        urls=("https://zenodo.org/records/3338373/files/musdb18hq.zip?download=1",),
+        size=22_656_664_047,
+        md5="12d4f2ecd55245a4688754dd76363103",
+    ),
+    "musdb18": Archive(
+        dataset="musdb18",
+        urls=("https://zenodo.org/records/1117372/files/musdb18.zip?download=1",),
+        size=4_684_228_845,
+        md5="af06762477334799bfc5abf237648207",
+    ),
+    "musdb18_7s": Archive(
+        dataset="musdb18",
+        urls=(
+            "https://zenodo.org/records/3270814/files/MUSDB18-7-STEMS.zip?download=1",
+            "https://github.com/sigsep/sigsep-mus-db/releases/download/v0.4.0/MUSDB18-7-STEMS.zip",
+        ),
+        size=147_209_385,
+        md5="dc2bdfac5b46ce742bd60009866758a5",
+    ),
+}
+
+
+def fetch_dataset(name: str, folder: Path, *, progress: Progress | None = None) -> Path:
+    """Download and unpack a dataset, unless it is there.
+
+    Parameters
+    ----------
+    name
+        A name in `ARCHIVES`; ``musdb18_7s`` is MUSDB18 in excerpts of seven seconds.
+    folder
+        Becomes the dataset's folder. While it works, a ``.zip`` and a ``.partial`` of the same name
+        lie beside it.
+    progress
+        Told of the download, as in `harness.download.download`.
+
+    Returns
+    -------
+    Path
+        `folder`, to be given with ``--data``.
+
+    Raises
+    ------
+    HarnessError
+        If the dataset may not be downloaded (the message says where to get it), the folder holds
+        something else, or the download fails.
+    """
+    archive = ARCHIVES.get(name)
+    if archive is None:
+        raise HarnessError(_why_not(name))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder):
+        if not _is_there(folder):
+            zipped = folder.with_name(folder.name + ".zip")
+            download(archive.urls, zipped, md5=archive.md5, size=archive.size, progress=progress)
+            unpack(zipped, folder)
+            zipped.unlink()
+    return folder
+
+
+def unpack(zipped: Path, folder: Path) -> None:
+    """Unpack a zip into a new folder, which appears when it is complete.
+
+    Raises
+    ------
+    HarnessError
+        If the archive is damaged, holds a name that leads out of the folder, a link, or more than
+        the disk can take.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    try:
+        with zipfile.ZipFile(zipped) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir() and not _is_litter(m)]
+            goals = {partial / _safe_name(member, zipped): member for member in members}
+            todo = {path: member for path, member in goals.items() if not _done(path, member)}
+            _check_space(partial, todo.values())
+            for path, member in todo.items():
+                _extract(archive, member, path)
+        if folder.is_dir():
+            folder.rmdir()  # it is empty
+        partial.rename(folder)
+    except zipfile.BadZipFile as error:
+        raise HarnessError(f"{zipped}: damaged ({error}); delete it and fetch again") from error
+    except OSError as error:
+        raise HarnessError(
+            f"{partial}: cannot be written ({error.strerror or error}); mend that and fetch again, "
+            "it continues"
+        ) from error
+
+
+def _why_not(name: str) -> str:
+    """Say why there is nothing to download, and what to do instead."""
+    can = ", ".join(ARCHIVES)
+    if name not in DATASETS:
+        return f"dataset {name}: not known; harness can fetch {can}"
+    info = DATASETS[name]
+    where = f" ({info.url})" if info.url else ""
+    return (
+        f"dataset {name}: cannot be fetched{where}, its terms are: {info.licence}; {advice(name)}"
+    )
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether the dataset is complete; refuse a folder that holds something else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if (folder / "train").is_dir() and (folder / "test").is_dir():
+        return True
+    raise HarnessError(f"{folder}: holds something else; name a folder that does not exist yet")
+
+
+def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:
+    """Return the path of a member below the folder; refuse what leads elsewhere."""
+    path = PurePosixPath(member.filename)
+    odd = path.is_absolute() or ".." in path.parts or any(c in member.filename for c in "\\\0")
+    drive = bool(path.parts) and path.parts[0].endswith(":")
+    if odd or drive or not path.parts or stat.S_ISLNK(member.external_attr >> 16):
+        raise HarnessError(
+            f"{zipped}: holds {member.filename!r}, which leads out of the folder; "
+            "do not use this archive"
+        )
+    return Path(*path.parts)
+
+
+def _is_litter(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is what macOS adds."""
+    path = PurePosixPath(member.filename)
+    return "__MACOSX" in path.parts or path.name == ".DS_Store"
+
+
+def _done(path: Path, member: zipfile.ZipInfo) -> bool:
+    """Whether an earlier call has unpacked this member; it was renamed when it was complete."""
+    return path.is_file() and path.stat().st_size == member.file_size
+
+
+def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+    """Refuse early what the disk cannot hold."""
+    needed = sum(member.file_size for member in members)
+    free = shutil.disk_usage(partial.parent).free
+    if needed > free:
+        raise HarnessError(
+            f"{partial}: needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
+            "free some space and fetch again, it continues"
+        )
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """Write one member; reading it to the end checks its CRC."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with archive.open(member) as source, part.open("wb") as goal:
+        shutil.copyfileobj(source, goal, 1 << 20)
+    part.replace(path)
