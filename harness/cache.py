@@ -86,12 +86,11 @@ class Fingerprints:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[tuple[str, int, int], str] = {}
-        for line in path.read_text().splitlines() if path.is_file() else ():
-            try:
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        for line in text.split("\n"):
+            with suppress(ValueError, TypeError):  # a torn line
                 name, size, changed, sha256 = json.loads(line)
-            except ValueError:
-                continue
-            self._known[name, size, changed] = sha256
+                self._known[name, size, changed] = sha256
 
     def of(self, path: Path) -> str:
         """Return the sha256 of a file's bytes; "absent" where there is none."""
@@ -125,8 +124,8 @@ class Store:
         return self.folder / key[:2] / f"{key}.json"
 
     def has(self, key: str) -> bool:
-        """Whether that piece is finished."""
-        return self.path(key).is_file()
+        """Whether that piece is finished and readable."""
+        return self.get(key) is not None
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return a finished piece, or None; a file that cannot be read counts as absent."""

@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import audio
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -17,3 +19,41 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real recordings at {SHARED_DATA}")
     return SHARED_DATA
+
+
+def write_song(
+    folder: Path, stems: dict[str, np.ndarray], *, rate: int = 8000, subtype: str = "FLOAT"
+) -> None:
+    """Write stems, and their sum as mixture, in the layout of `folder` datasets."""
+    for stem, signal in stems.items():
+        audio.write(folder / f"{stem}.wav", signal.astype(np.float32), rate, subtype=subtype)
+    mixture = np.sum([signal.astype(np.float32) for signal in stems.values()], axis=0)
+    audio.write(folder / "mixture.wav", mixture.astype(np.float32), rate, subtype=subtype)
+
+
+def song_stems(seed: int, seconds: float = 2.0, rate: int = 8000) -> dict[str, np.ndarray]:
+    """Four unlike stems, stereo, so that separators have something to tell apart."""
+    rng = np.random.default_rng(seed)
+    n = round(seconds * rate)
+    t = np.arange(n) / rate
+    clicks = np.zeros(n)
+    clicks[:: rate // 4] = 1.0
+    burst = rng.standard_normal(200) * np.exp(-np.arange(200) / 40)
+    vibrato = 300 * t + 3 * np.sin(2 * np.pi * 5 * t)
+    mono = {
+        "vocals": 0.2 * np.sin(2 * np.pi * vibrato) * (np.sin(2 * np.pi * 0.7 * t) > -0.3),
+        "drums": 0.5 * np.convolve(clicks, burst)[:n],
+        "bass": 0.3 * np.sin(2 * np.pi * (55 + seed) * t),
+        "other": 0.15 * (np.sin(2 * np.pi * 220 * t) + np.sin(2 * np.pi * 331 * t)),
+    }
+    pan = {"vocals": 0.5, "drums": 0.45, "bass": 0.55, "other": 0.2}
+    return {s: np.stack([x * pan[s], x * (1 - pan[s])]).astype(np.float32) for s, x in mono.items()}
+
+
+@pytest.fixture(scope="session")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four songs by two artists, 2 s at 8 kHz; treat as read-only."""
+    root = tmp_path_factory.mktemp("songs")
+    for seed, name in enumerate(("Ann - One", "Ann - Two", "Bob - One", "Bob - Two")):
+        write_song(root / name, song_stems(seed))
+    return root

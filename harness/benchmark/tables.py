@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness import taxonomy
-from harness.benchmark.execute import Failures
+from harness.benchmark.parallel import Failures
 from harness.benchmark.plan import Plan, Unit
 from harness.cache import Store
 from harness.datasets.overlaps import leak

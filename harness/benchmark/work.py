@@ -17,7 +17,6 @@ from harness.costs import Meter
 from harness.datasets.tracks import Excerpt, read_sources, track_length
 from harness.errors import HarnessError, StorageError
 from harness.metrics import References, analyse
-from harness.registry import Entry
 from harness.separators import Oracle, Separator, load
 
 MAX_LOADED = 16  # separators a worker holds in memory
@@ -115,8 +114,8 @@ def do_unit(unit: Unit, signals: Signals) -> dict[str, Any]:
     source = signals.mixture if unit.entry.input == "mixture" else signals.stems[unit.entry.input]
     with Meter() as meter:
         separator = _loaded(unit)
-        raw, notes = run_separator(separator, source, signals, unit.entry)
-    estimates, mended = checked(raw, unit, source)
+        raw, notes = run_separator(separator, source, signals, unit)
+    estimates, mended = fitted(raw, unit, source)
     return {
         "scores": _score(estimates, unit, signals),
         "costs": {
@@ -129,61 +128,63 @@ def do_unit(unit: Unit, signals: Signals) -> dict[str, Any]:
 
 
 def run_separator(
-    separator: Separator | Oracle, source: Audio, signals: Signals, entry: Entry
+    separator: Separator | Oracle, source: Audio, signals: Signals, unit: Unit
 ) -> tuple[dict[str, Audio], list[str]]:
     """Give the separator its sample rate and channels, and bring its estimates back.
 
     Returns
     -------
     estimates
-        At the sample rate and with the channels of `source`.
+        Of the stems asked for, at the sample rate and with the channels of `source`.
     notes
         What was converted.
-    """
-    rate, channels = separator.sample_rate, entry.channels or source.shape[0]
-    notes = []
-    if rate != signals.sample_rate:
-        notes.append(f"separated at {rate} Hz, scored at {signals.sample_rate} Hz")
-    if channels != source.shape[0]:
-        notes.append(f"separated with {channels} channels, scored with {source.shape[0]}")
-    given = audio.resample(source, signals.sample_rate, rate)
-    given = audio.to_channels(given, channels, entry.name).copy()
-    if isinstance(separator, Oracle):
-        wanted = {stem: signals.stems[stem] for stem in separator.stems}
-        raw = separator.separate_with(given, wanted)
-    else:
-        raw = separator.separate(given)
-    return {
-        stem: audio.to_channels(
-            audio.resample(estimate, rate, signals.sample_rate),
-            source.shape[0],
-            f"{entry.name}, {stem}",
-        )
-        for stem, estimate in raw.items()
-    }, notes
-
-
-def checked(
-    raw: Mapping[str, Audio], unit: Unit, source: Audio
-) -> tuple[dict[str, Audio], list[str]]:
-    """Check what a separator gave: stems, shape, NaN, length; mend at most 100 ms of length.
 
     Raises
     ------
     HarnessError
         If a stem is missing or not a signal.
     """
-    estimates: dict[str, Audio] = {}
+    rate, channels = separator.sample_rate, unit.entry.channels or source.shape[0]
     notes = []
+    if rate != signals.sample_rate:
+        notes.append(f"separated at {rate} Hz, scored at {signals.sample_rate} Hz")
+    if channels != source.shape[0]:
+        notes.append(f"separated with {channels} channels, scored with {source.shape[0]}")
+    given = audio.resample(source, signals.sample_rate, rate)
+    given = audio.to_channels(given, channels, unit.entry.name).copy()  # it may be overwritten
+    if isinstance(separator, Oracle):
+        raw = separator.separate_with(given, {s: signals.stems[s] for s in separator.stems})
+    else:
+        raw = separator.separate(given)
+    estimates = {}
     for stem in unit.given:
-        where = f"{unit.entry.name}, {unit.track.name!r}, {stem}"
+        where = _where(unit, stem)
         if stem not in raw:
             raise HarnessError(f"{where}: no estimate was given; correct the entry's stems")
         audio.check(raw[stem], where)
-        fitted, note = audio.fit_length(raw[stem], source.shape[1], unit.sample_rate, where)
-        estimates[stem] = fitted.astype("float32", copy=False)
+        estimate = audio.resample(raw[stem], rate, signals.sample_rate)
+        estimates[stem] = audio.to_channels(estimate, source.shape[0], where)
+    return estimates, notes
+
+
+def fitted(
+    raw: Mapping[str, Audio], unit: Unit, source: Audio
+) -> tuple[dict[str, Audio], list[str]]:
+    """Give every estimate the length of the input; more than 100 ms is an error."""
+    estimates: dict[str, Audio] = {}
+    notes = []
+    for stem, estimate in raw.items():
+        fit, note = audio.fit_length(
+            estimate, source.shape[1], unit.sample_rate, _where(unit, stem)
+        )
+        estimates[stem] = fit.astype("float32", copy=False)
         notes += [f"{stem} {note}"] if note else []
     return estimates, notes
+
+
+def _where(unit: Unit, stem: str) -> str:
+    """Say which estimate a message is about."""
+    return f"{unit.entry.name}, {unit.track.name!r}, {stem}"
 
 
 def _score(

@@ -1,0 +1,331 @@
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import planted
+import pytest
+from conftest import song_stems, write_song
+
+from harness import pipeline
+from harness.benchmark import Settings, execute, make_plan
+from harness.benchmark.parallel import KILLED, do_batch, make_batches
+from harness.cache import Fingerprints, Store
+from harness.datasets.folder import folder
+from harness.datasets.tracks import Excerpt
+from harness.errors import HarnessError, StorageError
+from harness.metrics import METRICS
+from harness.registry import Entry
+from harness.results import read_run
+from harness.separators import FAMILIES, Family
+
+FOUR = ("vocals", "drums", "bass", "other")
+
+
+@pytest.fixture(autouse=True)
+def families(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "echo", Family("planted:Echo", 1))
+    monkeypatch.setitem(FAMILIES, "faulty", Family("planted:Faulty", 1))
+
+
+def entry(name: str = "echo", family: str = "echo", stems=FOUR, **fields) -> Entry:
+    return Entry(name=name, family=family, stems=stems, **fields)
+
+
+def run(root: Path, entries, tmp_path: Path, **settings):
+    chosen = Settings(results=tmp_path / "results", **settings)
+    outcome = pipeline.run(entries, [folder(root, name="songs")], chosen)
+    return outcome, read_run(outcome.folder)
+
+
+def values(frame, **where):
+    for column, wanted in where.items():
+        frame = frame[frame[column] == wanted]
+    return frame["value"].to_numpy()
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+def test_mixture_as_estimate_scores_the_stem_to_rest_ratio(songs, tmp_path):
+    _, result = run(songs, [entry()], tmp_path)
+    stems = song_stems(0)
+    mixture = np.sum(list(stems.values()), axis=0)
+    for stem, reference in stems.items():
+        expected = 10 * np.log10(np.sum(reference**2) / np.sum((reference - mixture) ** 2))
+        found = values(result.scores, track="Ann - One", stem=stem, metric="snr")
+        assert found == pytest.approx([expected], abs=1e-4)
+
+
+def test_accompaniment_is_the_sum_of_what_was_given(songs, tmp_path):
+    _, result = run(songs, [entry()], tmp_path)
+    stems = song_stems(1)
+    rest = stems["drums"] + stems["bass"] + stems["other"]
+    three = 3 * np.sum(list(stems.values()), axis=0)
+    expected = 10 * np.log10(np.sum(rest**2) / np.sum((rest - three) ** 2))
+    found = values(result.scores, track="Ann - Two", stem="accompaniment", metric="snr")
+    assert found == pytest.approx([expected], abs=1e-4)
+
+
+def test_separator_of_one_stem_has_rows_of_that_stem_only(songs, tmp_path):
+    _, result = run(songs, [entry(stems=("vocals",))], tmp_path)
+    assert set(result.scores["stem"]) == {"vocals"}
+
+
+def test_fed_with_a_stem_the_input_says_so(tmp_path):
+    parts = song_stems(3)
+    write_song(
+        tmp_path / "songs" / "A - B",
+        {"kick": parts["bass"], "snare": parts["drums"], "vocals": parts["vocals"]},
+    )
+    tracks = folder(tmp_path / "songs", name="songs").tracks
+    sub = entry("sub", input="drums", stems=("kick", "snare"))
+    if "drums" not in tracks[0].stems:
+        pytest.skip("the folder reader does not sum sub-stems to their parent")
+    _, result = run(tmp_path / "songs", [sub], tmp_path)
+    assert set(result.scores["input"]) == {"reference:drums"}
+    drums = parts["bass"] + parts["drums"]
+    expected = 10 * np.log10(np.sum(parts["bass"] ** 2) / np.sum((parts["bass"] - drums) ** 2))
+    assert values(result.scores, stem="kick", metric="snr") == pytest.approx([expected], abs=1e-4)
+
+
+def test_sample_rate_and_channels_are_the_separators_and_scores_the_datasets(songs, tmp_path):
+    planted.Echo.seen.clear()
+    _, result = run(songs, [entry(sample_rate=16000, channels=1)], tmp_path)
+    assert set(planted.Echo.seen) == {(1, 32000)}
+    notes = set(result.scores["note"])
+    assert notes == {
+        "separated at 16000 Hz, scored at 8000 Hz; separated with 1 channels, scored with 2"
+    }
+
+
+def test_excerpt_is_the_middle(songs, tmp_path):
+    planted.Echo.seen.clear()
+    _, result = run(songs, [entry()], tmp_path, excerpt=Excerpt(1.0))
+    assert set(planted.Echo.seen) == {(2, 8000)}
+    middle = {stem: x[:, 4000:12000] for stem, x in song_stems(0).items()}
+    mixture = np.sum(list(middle.values()), axis=0)
+    expected = 10 * np.log10(np.sum(middle["bass"] ** 2) / np.sum((middle["bass"] - mixture) ** 2))
+    found = values(result.scores, track="Ann - One", stem="bass", metric="snr")
+    assert found == pytest.approx([expected], abs=1e-4)
+    assert result.record["excerpt_seconds"] == 1.0
+
+
+def test_silent_reference_is_undefined_with_a_note_and_the_rest_is_scored(tmp_path):
+    stems = song_stems(0) | {"vocals": np.zeros_like(song_stems(0)["vocals"])}
+    write_song(tmp_path / "songs" / "A - B", stems)
+    _, result = run(tmp_path / "songs", [entry()], tmp_path)
+    vocals = result.scores[result.scores["stem"] == "vocals"]
+    assert set(vocals["status"]) == {"undefined"}
+    assert set(vocals["note"]) == {"silent reference"}
+    assert vocals["value"].isna().all()
+    assert set(result.scores[result.scores["stem"] == "drums"]["status"]) == {"ok"}
+
+
+def test_costs_are_a_table_of_their_own(songs, tmp_path):
+    _, result = run(songs, [entry()], tmp_path)
+    assert set(result.costs["metric"]) == {"rtf", "cpu_seconds", "peak_memory"}
+    assert len(result.costs) == 3 * 4
+    assert not set(result.scores["metric"]) & set(result.costs["metric"])
+
+
+# --- faults -------------------------------------------------------------------------------------
+
+FAULTS = {
+    "raise": "RuntimeError: weights are gone",
+    "exit": "SystemExit: 1",
+    "nan": "contains NaN",
+    "missing": "no estimate was given",
+    "transposed": "expected (channels, samples)",
+    "cut": "1.00 s shorter than the mixture",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_separator_is_a_row_and_the_others_go_on(songs, tmp_path, fault):
+    bad = entry("bad", "faulty", params={"fault": fault})
+    outcome, result = run(songs, [bad, entry()], tmp_path)
+    assert outcome.failed == 4
+    failed = result.scores[result.scores["separator"] == "bad"]
+    assert set(failed["status"]) == {"failed"}
+    assert len(failed) == 4
+    assert all(FAULTS[fault] in note for note in failed["note"])
+    assert not any("\n" in note for note in failed["note"])
+    assert len(values(result.scores, separator="echo", metric="snr")) == 4 * 5
+
+
+def test_slightly_short_estimates_are_mended_and_the_row_says_so(songs, tmp_path):
+    _, result = run(songs, [entry("short", "faulty", params={"fault": "short"})], tmp_path)
+    assert set(result.scores["status"]) == {"ok"}
+    assert all("vocals 100 samples shorter" in note for note in result.scores["note"])
+
+
+def test_a_separator_that_overwrites_its_input_harms_nobody_else(songs, tmp_path):
+    vandal = entry("vandal", "faulty", params={"fault": "in place"})
+    _, after = run(songs, [vandal, entry()], tmp_path)
+    _, alone = run(songs, [entry()], tmp_path / "alone")
+    where = {"separator": "echo", "metric": "snr"}
+    assert np.array_equal(values(after.scores, **where), values(alone.scores, **where))
+
+
+def test_failures_are_tried_again(songs, tmp_path, monkeypatch):
+    bad = entry("bad", "faulty", params={"fault": "raise"})
+    assert run(songs, [bad], tmp_path)[0].failed == 4
+    monkeypatch.setattr(planted.Faulty, "separate", planted.Echo.separate)
+    outcome, result = run(songs, [bad], tmp_path)
+    assert (outcome.failed, outcome.reused) == (0, 0)
+    assert set(result.scores["status"]) == {"ok"}
+
+
+def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
+    names = {"echo": entry(), "deadly": entry("deadly", params={"gain": 2.0})}
+
+    def dying(units, excerpt, work_folder):
+        from harness import separators
+
+        separators.FAMILIES["echo"] = separators.Family("planted:Echo", 1)  # in the worker
+        failed = {}
+        for unit in units:
+            if unit.entry.name == "deadly" and unit.track.name == "Bob - One":
+                os.kill(os.getpid(), signal.SIGKILL)
+            failed |= do_batch((unit,), excerpt, work_folder)
+        return failed
+
+    monkeypatch.setattr("harness.benchmark.parallel.do_batch", dying)
+    outcome, result = run(songs, list(names.values()), tmp_path, jobs=2)
+    assert outcome.failures == (KILLED,)
+    failed = result.scores[result.scores["status"] == "failed"]
+    assert [(r.separator, r.track) for r in failed.itertuples()] == [("deadly", "Bob - One")]
+
+
+def test_full_disk_stops_the_run_and_keeps_what_was_done(songs, tmp_path, monkeypatch):
+    real, calls = Store.put, []
+
+    def put(self, key, content):
+        calls.append(key)
+        if len(calls) > 2:
+            raise StorageError("results: the disk is full; free some space")
+        real(self, key, content)
+
+    monkeypatch.setattr(Store, "put", put)
+    with pytest.raises(StorageError, match="disk is full"):
+        run(songs, [entry()], tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setitem(FAMILIES, "echo", Family("planted:Echo", 1))
+    outcome, _ = run(songs, [entry()], tmp_path)
+    assert outcome.reused == 2
+    assert outcome.failed == 0
+
+
+# --- what is done again, and what is not ----------------------------------------------------------
+
+
+def test_a_second_run_does_nothing(songs, tmp_path, monkeypatch):
+    first, _ = run(songs, [entry()], tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in first.folder.iterdir()}
+    monkeypatch.setattr("harness.benchmark.work.do_unit", lambda *_: pytest.fail("worked again"))
+    second, _ = run(songs, [entry()], tmp_path)
+    assert (second.reused, second.fresh) == (4, False)
+    assert {p: p.stat().st_mtime_ns for p in first.folder.iterdir()} == before
+
+
+def plan_keys(root, entries, tmp_path):
+    dataset = folder(root, name="songs")
+    plan = make_plan(entries, [dataset], Settings(), Fingerprints(tmp_path / "f.jsonl"))
+    return {(u.entry.name, u.track.name): u.key for u in plan.units}
+
+
+def changed(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_a_changed_entry_redoes_that_entry_only(songs, tmp_path):
+    two = [entry("a"), entry("b")]
+    before = plan_keys(songs, two, tmp_path)
+    after = plan_keys(songs, [two[0], entry("b", params={"gain": 2.0})], tmp_path)
+    assert {name for name, _ in changed(before, after)} == {"b"}
+
+
+def test_a_changed_checkpoint_redoes_that_entry_only(songs, tmp_path):
+    weights = [{"file": "a.th", "sha256": digit * 64} for digit in "01"]
+    one = [entry("a", weights=[weights[0]]), entry("b")]
+    other = [entry("a", weights=[weights[1]]), entry("b")]
+    difference = changed(plan_keys(songs, one, tmp_path), plan_keys(songs, other, tmp_path))
+    assert {name for name, _ in difference} == {"a"}
+
+
+def test_a_new_family_version_redoes_that_family_only(songs, tmp_path, monkeypatch):
+    two = [entry("a"), entry("b", "faulty")]
+    before = plan_keys(songs, two, tmp_path)
+    monkeypatch.setitem(FAMILIES, "faulty", Family("planted:Faulty", 2))
+    assert {name for name, _ in changed(before, plan_keys(songs, two, tmp_path))} == {"b"}
+
+
+def test_a_new_metric_version_redoes_all(songs, tmp_path, monkeypatch):
+    before = plan_keys(songs, [entry()], tmp_path)
+    monkeypatch.setitem(METRICS, "snr", replace(METRICS["snr"], version=99))
+    assert len(changed(before, plan_keys(songs, [entry()], tmp_path))) == 4
+
+
+def test_changed_audio_redoes_that_track_only(tmp_path):
+    for seed, name in enumerate(("A - One", "A - Two")):
+        write_song(tmp_path / "songs" / name, song_stems(seed))
+    before = plan_keys(tmp_path / "songs", [entry()], tmp_path)
+    write_song(tmp_path / "songs" / "A - Two", song_stems(9))
+    after = plan_keys(tmp_path / "songs", [entry()], tmp_path)
+    assert {track for _, track in changed(before, after)} == {"A - Two"}
+
+
+def test_renamed_entry_or_track_is_not_done_again(songs, tmp_path):
+    run(songs, [entry("old")], tmp_path)
+    outcome, result = run(songs, [entry("new")], tmp_path)
+    assert outcome.reused == 4
+    assert set(result.scores["separator"]) == {"new"}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_the_number_of_jobs_changes_no_byte(songs, tmp_path, jobs):
+    from harness import registry
+
+    entries = [registry.load()[name] for name in ("repet_sim", "nmf", "irm")]
+    one, _ = run(songs, entries, tmp_path / "one", jobs=2)
+    other, _ = run(songs, entries, tmp_path / "other", jobs=jobs)
+    for table in ("scores", "ensembles", "selection"):
+        name = f"{table}.parquet"
+        assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()
+
+
+def test_batches_keep_a_track_together_and_use_all_jobs(songs):
+    dataset = folder(songs, name="songs")
+    entries = [entry(str(i)) for i in range(5)]
+    plan = make_plan(entries, [dataset], Settings(), Fingerprints(Path("/nonexistent/f")))
+    assert [len(b) for b in make_batches(plan.units, 2)] == [5, 5, 5, 5]
+    one = [u for u in plan.units if u.track.name == "Ann - One"]
+    assert sorted(len(b) for b in make_batches(one, 2)) == [2, 3]
+    assert all(len({u.track.name for u in b}) == 1 for b in make_batches(plan.units, 9))
+
+
+def test_progress_ends_at_all(songs, tmp_path):
+    seen = []
+    settings = Settings(results=tmp_path / "results")
+    dataset = folder(songs, name="songs")
+    plan = make_plan([entry()], [dataset], settings, Fingerprints(tmp_path / "f.jsonl"))
+    execute(plan, settings, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (4, 4)
+
+
+def test_nothing_to_do_is_an_error_that_says_why(songs, tmp_path):
+    waiting = entry("later", unavailable="it is not part of this version")
+    with pytest.raises(HarnessError, match="later: it is not part of this version"):
+        run(songs, [waiting], tmp_path)
+
+
+def test_skipped_separators_are_recorded_with_their_reason(songs, tmp_path):
+    waiting = entry("later", unavailable="it is not part of this version")
+    drums_only = entry("sub", input="drums", stems=("kick",))
+    _, result = run(songs, [entry(), waiting, drums_only], tmp_path)
+    assert {row["separator"]: row["reason"] for row in result.record["skipped"]} == {
+        "later": "it is not part of this version",
+        "sub": "no track has drums with their parts",
+    }

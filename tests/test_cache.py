@@ -1,0 +1,87 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cache import Fingerprints, Store, only_one, write_atomic
+from harness.errors import HarnessError, StorageError
+
+
+def test_store_keeps_values_exactly_also_those_json_lacks(tmp_path):
+    store = Store(tmp_path)
+    store.put("ab12", {"x": 0.1 + 0.2, "inf": float("inf")})
+    assert store.get("ab12") == {"x": 0.1 + 0.2, "inf": float("inf")}
+    assert store.has("ab12")
+    assert store.get("cd34") is None
+
+
+def test_torn_piece_of_work_counts_as_absent(tmp_path):
+    store = Store(tmp_path)
+    store.put("ab12", {"x": 1})
+    path = store.path("ab12")
+    path.write_bytes(path.read_bytes()[:-3])
+    assert store.get("ab12") is None
+
+
+def test_full_disk_is_a_storage_error_and_leaves_nothing_half(tmp_path, monkeypatch):
+    target = tmp_path / "file"
+    write_atomic(target, b"old")
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        write_atomic(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_fingerprint_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
+    song = tmp_path / "a.wav"
+    song.write_bytes(b"one")
+    first = Fingerprints(tmp_path / "f.jsonl").of(song)
+    again = Fingerprints(tmp_path / "f.jsonl")
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
+    assert again.of(song) == first
+    monkeypatch.undo()
+    song.write_bytes(b"two!")
+    assert again.of(song) != first
+
+
+def test_torn_or_foreign_lines_in_the_memory_of_fingerprints_are_skipped(tmp_path):
+    song = tmp_path / "a.wav"
+    song.write_bytes(b"one")
+    memory = tmp_path / "f.jsonl"
+    first = Fingerprints(memory).of(song)
+    lines = memory.read_text()
+    memory.write_text(lines + '["/x", 1, \n5\n{"a": 1}\n["a", "b"]\n' + lines[:20])
+    assert Fingerprints(memory).of(song) == first
+    assert json.loads(lines)[3] == first
+
+
+def test_absent_file_has_a_fingerprint_too(tmp_path):
+    assert Fingerprints(tmp_path / "f.jsonl").of(tmp_path / "none.wav") == "absent"
+
+
+def test_two_runs_cannot_hold_one_folder(tmp_path):
+    code = f"""
+from pathlib import Path
+from harness.cache import only_one
+with only_one(Path({str(tmp_path)!r})):
+    pass
+"""
+    with only_one(tmp_path):
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "another run is writing here" in other.stderr
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HarnessError, match="cannot be written"), only_one(tmp_path / "file" / "x"):
+        pass

@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.errors import HarnessError
+from harness.separators import FAMILIES, load
+
+MISSION = {
+    "asnet", "htdemucs", "htdemucs_ft", "htdemucs_6s", "scnet", "scnet_large", "mel_roformer",
+    "mel_roformer_karaoke", "drumsep", "repet_sim", "nmf", "unet", "simplified_demucs", "hpss",
+    "repet", "mixture", "ibm", "irm", "mwf",
+}  # fmt: skip
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def error_of(path: Path) -> str:
+    with pytest.raises(HarnessError) as caught:
+        registry.load(path)
+    return str(caught.value)
+
+
+def test_every_separator_of_the_mission_has_a_row():
+    assert set(registry.load()) >= MISSION
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [e for e in registry.load().values() if not e.unavailable],
+    ids=lambda e: e.name,
+)
+def test_available_entries_load(entry):
+    separator = load(entry, stems=("vocals", "accompaniment"), sample_rate=16000)
+    assert separator.sample_rate == (entry.sample_rate or 16000)
+    assert separator.input_stem == entry.input
+    assert tuple(separator.stems) == (entry.stems or ("vocals", "accompaniment"))
+
+
+def test_unavailable_entries_say_why(tmp_path):
+    waiting = [e for e in registry.load().values() if e.unavailable]
+    assert all(len(e.unavailable) > 10 for e in waiting)
+    for entry in waiting:
+        with pytest.raises(HarnessError, match="choose another"):
+            load(entry, stems=(), sample_rate=44100)
+
+
+def test_unknown_key_is_answered_with_the_nearest(tmp_path):
+    path = write(tmp_path / "r.yaml", "mine: {family: nmf, param: {}}")
+    assert error_of(path) == f"{path}: mine: unknown key 'param'; did you mean 'params'?"
+
+
+def test_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(HarnessError, match="did you mean 'htdemucs_ft'"):
+        registry.find(registry.load(), "htdemucs-ft")
+
+
+def test_unknown_family_is_answered_with_the_nearest(tmp_path):
+    path = write(tmp_path / "r.yaml", "mine: {family: nfm}")
+    with pytest.raises(HarnessError, match="unknown family 'nfm'; did you mean 'nmf'"):
+        load(registry.load(path)["mine"], stems=(), sample_rate=8000)
+
+
+def test_unknown_parameter_names_the_entry(tmp_path):
+    path = write(tmp_path / "r.yaml", "mine: {extends: nmf, params: {speed: 3}}")
+    with pytest.raises(HarnessError, match="mine: params .*speed"):
+        load(registry.load(path)["mine"], stems=(), sample_rate=8000)
+
+
+def test_extends_merges_params_and_replaces_the_rest(tmp_path):
+    text = """
+base: {family: nmf, stems: [vocals], params: {a: 1, b: 2}}
+child: {extends: base, title: Child, params: {b: 3}}
+"""
+    child = registry.load(write(tmp_path / "r.yaml", text))["child"]
+    assert (child.family, child.stems, dict(child.params)) == ("nmf", ("vocals",), {"a": 1, "b": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: {extends: b}\nb: {extends: a}", "extends itself"),
+        ("a: {extends: nmff}", "did you mean 'nmf'"),
+        ("a: [1, 2", "line 1"),
+        ("a: {family: nmf}\na: {family: nmf}", "stands twice"),
+        ("a: &x {family: nmf}\nb: *x", "aliases are not read"),
+        ("- a\n- b", "expected a mapping"),
+        ("../a: {family: nmf}", "bad name"),
+        ("nmf: {family: nmf}", "built-in entry"),
+        ("a: {family: nmf, sample_rate: -1}", "sample_rate: input should be greater than 0"),
+        ("a: {stems: [vocals]}", "family: field required"),
+        ("a: {family: nmf, weights: [{file: x, sha256: beef}]}", "sha256"),
+        ("a: !!python/object/apply:os.system ['touch pwned']", "could not determine a constructor"),
+    ],
+)
+def test_bad_registries_are_refused_in_one_line(tmp_path, text, message):
+    found = error_of(write(tmp_path / "r.yaml", text))
+    assert message in found
+    assert "\n" not in found
+
+
+def test_unreadable_yaml_says_where(tmp_path):
+    assert "cannot be read" in error_of(tmp_path / "absent.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00a: \x00")
+    assert "binary.yaml" in error_of(tmp_path / "binary.yaml")
+    (tmp_path / "huge.yaml").write_bytes(b"#" * 1_000_001)
+    assert "at most 1000000" in error_of(tmp_path / "huge.yaml")
+
+
+def test_identity_changes_with_what_can_change_a_score_only(tmp_path):
+    text = """
+a: {family: nmf, params: {x: 1}}
+retitled: {extends: a, title: Other words, url: elsewhere}
+changed: {extends: a, params: {x: 2}}
+"""
+    entries = registry.load(write(tmp_path / "r.yaml", text))
+    assert entries["a"].identity() == entries["retitled"].identity()
+    assert entries["a"].identity() != entries["changed"].identity()
+
+
+def test_registry_of_the_working_folder_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "model_registry.yaml", "mine: {extends: nmf}")
+    assert registry.load()["mine"].family == "nmf"
+
+
+def test_families_name_code_that_exists():
+    import importlib
+
+    for family in FAMILIES.values():
+        module, _, name = family.target.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
