@@ -1,0 +1,75 @@
+// Data, state and the small tools that the other scripts use. Text is only ever set as text.
+"use strict";
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const METRICS = new Map(DATA.metrics.map((metric) => [metric.name, metric]));
+const state = { metric: DATA.metric, stat: "mean" };
+
+// Places in a cell of the summary: [mean, median, sd, q1, q3, n, rank, rank_median, leaked].
+const [MEAN, MEDIAN, SD, Q1, Q3, N, RANK, RANK_MEDIAN, LEAKED] = Array(9).keys();
+
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function drawing(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+// An encoded number as a JavaScript one; NaN where there is none.
+function decode(value) {
+  if (value === "inf") return Infinity;
+  if (value === "-inf") return -Infinity;
+  return typeof value === "number" ? value : NaN;
+}
+
+// One value of a track, kept in hundredths.
+function trackValue(value) {
+  return decode(value) / 100;
+}
+
+function decibels(value) {
+  if (Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  return value.toFixed(2).replace("-", "−");
+}
+
+const stemLabel = (stem) => stem.split(":")[0].replaceAll("_", " ");
+const statIndex = () => (state.stat === "mean" ? MEAN : MEDIAN);
+const rankIndex = () => (state.stat === "mean" ? RANK : RANK_MEDIAN);
+const dataset = (node) => DATA.datasets[Number(node.dataset.dataset)];
+const level = (node) => dataset(node).levels.find((one) => one.name === node.dataset.level);
+
+// The summary of one stem under the metric shown; empty where the metric has none.
+function summary(of, stem) {
+  return of.summary[state.metric]?.[stem] ?? { cells: {}, n: {}, out: {}, why: {} };
+}
+
+function rowLabel(row) {
+  return row.input === "mixture" ? row.separator : `${row.separator} (${row.input})`;
+}
+
+// Order numbers or words with what is missing last, whichever the direction.
+function compare(a, b, direction) {
+  const gone = [a, b].map((x) => x === null || (typeof x === "number" && Number.isNaN(x)));
+  if (gone[0] || gone[1]) return gone[0] - gone[1];
+  return a < b ? -direction : a > b ? direction : 0;
+}
+
+// Mark which column a table is sorted by; a second click turns the direction round.
+function markSorted(table, key, first) {
+  const heads = all("thead th[data-key]", table);
+  const head = heads.find((th) => th.dataset.key === key);
+  const was = head.getAttribute("aria-sort");
+  const turned = was === "ascending" ? "descending" : "ascending";
+  heads.forEach((th) => th.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", was ? turned : first);
+  return head.getAttribute("aria-sort") === "ascending" ? 1 : -1;
+}

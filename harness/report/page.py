@@ -1,0 +1,184 @@
+"""The page of a run: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from harness.cache import write_atomic
+from harness.report import figures, names, payload, tables, text
+from harness.results import Run, read_run
+
+HERE = Path(__file__).parent
+SCRIPTS = ("core.js", "board.js", "strips.js", "details.js", "page.js")  # in this order
+FEW = 5  # tracks; a genre with fewer is marked
+
+
+def write(run_folder: Path, out_folder: Path) -> Path:
+    """Write a run's report; the old one stays until the new one is complete.
+
+    Returns
+    -------
+    Path
+        ``<out_folder>/index.html``.
+    """
+    page = render(read_run(run_folder))
+    out = out_folder / "index.html"
+    write_atomic(out, page.encode("utf-8", "replace"))
+    return out
+
+
+def render(run: Run) -> str:
+    """Return a run's report as HTML; equal runs give equal text."""
+    view = payload.build(run)
+    script = "\n".join(_asset(name) for name in SCRIPTS)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            run=run,
+            record=run.record,
+            view=view,
+            genres=_genres(view),
+            selections=_selections(run),
+            failures=tables.failures(run.scores).to_dict("records"),
+            leaks=_leaks(run.record),
+            command=shlex.join(str(part) for part in run.record.get("command") or ()),
+            data=_json(view),
+            style=Markup(_asset("style.css")),  # our own file, as is
+            script=Markup(script),  # our own files, as they are
+            script_hash=_hash(script),
+            roles=names.ROLES,
+            few=FEW,
+        )
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Return the templates' environment: everything is escaped, unknown names are errors."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "decibels": text.decibels,
+        "cost": text.cost,
+        "moment": text.moment,
+        "duration": text.duration,
+        "stem": names.stem_label,
+        "plain": _plain,
+    }
+    environment.globals["count"] = text.count
+    return environment
+
+
+@cache
+def _asset(name: str) -> str:
+    """Return the text of a style sheet or script that goes into the page."""
+    return (HERE / "assets" / name).read_text(encoding="utf-8")
+
+
+def _json(view: Mapping[str, Any]) -> Markup:
+    """Return JSON that cannot end a script element, whatever the names in it."""
+    dumped = json.dumps(view, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&":
+        dumped = dumped.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(dumped)
+
+
+def _hash(script: str) -> str:
+    """Return the hash by which the page's policy allows this script and no other."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _plain(value: object) -> str:
+    """Return a value of the record as a reader wants it: lists with commas, nothing as a dash."""
+    if value is None or value == "" or value == [] or value == {}:
+        return text.MISSING
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
+    return str(value)
+
+
+def _genres(view: Mapping[str, Any]) -> dict[str, Markup]:
+    """Return per dataset the picture of how many tracks each genre has."""
+    found = {}
+    for dataset in view["datasets"]:
+        counts = Counter(map(tables.genre_name, dataset["tracks"]["genre"]))
+        ordered = sorted(counts, key=lambda genre: (-counts[genre], genre))
+        told = ", ".join(f"{genre} {counts[genre]}" for genre in ordered)
+        title = f"Genres of {dataset['name']}: {told}"
+        series = {"tracks": [counts[genre] for genre in ordered]}
+        found[dataset["name"]] = figures.bars(ordered, series, title=title, axis="number of tracks")
+    return found
+
+
+def _selections(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """Return per dataset and stem who was chosen how often, as picture and by genre."""
+    named = run.selection.assign(genre=run.selection["genre"].map(tables.genre_name))
+    counts = tables.selection_counts(named)
+    by_genre = tables.selection_counts(named, by=["genre"])
+    found: dict[str, list[dict[str, Any]]] = {}
+    for key, block in counts.groupby(["dataset", "stem"], sort=True):
+        dataset, stem = map(str, key)
+        rows = block.sort_values(
+            ["oracle", "deployable", "separator"], ascending=[False, False, True]
+        )
+        here = by_genre[(by_genre["dataset"] == dataset) & (by_genre["stem"] == stem)]
+        found.setdefault(dataset, []).append(
+            {
+                "stem": stem,
+                "counts": rows.to_dict("records"),
+                "figure": _selection_figure(dataset, stem, rows),
+                "genres": _genre_counts(here, list(rows["separator"])),
+            }
+        )
+    return {
+        dataset: sorted(parts, key=lambda part: names.stem_rank(part["stem"]))
+        for dataset, parts in found.items()
+    }
+
+
+def _selection_figure(dataset: str, stem: str, rows: pd.DataFrame) -> Markup:
+    """Draw how often each separator was chosen, with the answers and without."""
+    return figures.bars(
+        list(rows["separator"]),
+        {"oracle": list(rows["oracle"]), "deployable": list(rows["deployable"])},
+        title=f"How often each separator was chosen for {names.stem_label(stem)} on {dataset}",
+        axis="number of tracks on which it was chosen",
+    )
+
+
+def _genre_counts(rows: pd.DataFrame, separators: list[str]) -> dict[str, dict[str, list[int]]]:
+    """Return {genre: {separator: [oracle, deployable]}}."""
+    out: dict[str, dict[str, list[int]]] = {}
+    columns = ("genre", "separator", "oracle", "deployable")
+    for genre, separator, *chosen in payload.records(rows, *columns):
+        out.setdefault(genre, {name: [0, 0] for name in separators})[separator] = chosen
+    return out
+
+
+def _leaks(record: Mapping[str, Any]) -> Any:
+    """Count the leak ledger per separator, dataset and status."""
+    rows = pd.DataFrame(
+        record.get("leaks") or [], columns=["separator", "dataset", "track", "status"]
+    )
+    counts = rows.groupby(["separator", "dataset", "status"], sort=True).size()
+    return counts.rename("n").reset_index().to_dict("records")
