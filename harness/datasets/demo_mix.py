@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -13,7 +14,7 @@ from harness.datasets import demo_drums as kit
 from harness.datasets import demo_score as score
 from harness.datasets import demo_voice as voice
 from harness.datasets.demo_catalog import Entry
-from harness.datasets.demo_genres import Part
+from harness.datasets.demo_genres import Genre, Part
 from harness.datasets.demo_synth import RATE, pan, reverberate, room
 from harness.datasets.demo_synth import band as filtered
 
@@ -25,12 +26,12 @@ LEAVES = (*VOCALS, *DRUMS, "bass", "guitar", "piano", "keys")
 LEVELS = {
     "lead_male": 0.0,
     "lead_female": 0.0,
-    "background": -6.0,
-    "kick": -1.0,
-    "snare": -2.0,
-    "toms": -4.0,
-    "hihat": -12.0,
-    "cymbals": -10.0,
+    "background": -4.5,
+    "kick": -2.0,
+    "snare": -1.5,
+    "toms": -3.0,
+    "hihat": -9.0,
+    "cymbals": -5.0,
     "bass": -2.5,
     "guitar": -5.5,
     "piano": -6.0,
@@ -73,13 +74,14 @@ def _instruments(
 ) -> dict[str, Audio]:
     """Record bass, guitar, piano and keys; in an instrumental one of them has the melody."""
     artist, track = rngs
-    genre = entry.genre
+    genre = song.genre
     spread = 1.0 if entry.split == "train" else 0.6
     tones = {leaf: band.draw_instrument(artist, spread) for leaf in LEAVES}
     out: dict[str, Audio] = {}
-    low = band.sound_of(genre.bass.sound, tones["bass"], artist)
+    low = band.sound_of(_one_of(genre.bass.sound, artist), tones["bass"], artist)
     out["bass"] = band.play(score.bass(song, genre.bass, track), low, n_samples, fade=0.04)
-    for leaf, part in _parts(entry, track).items():
+    for leaf, part in _parts(genre, track).items():
+        part = replace(part, sound=_one_of(part.sound, artist))
         sound = band.sound_of(part.sound, tones[leaf], artist)
         out[leaf] = _record(leaf, part, song, sound, n_samples, track)
     if entry.case == "instrumental":
@@ -91,9 +93,13 @@ def _instruments(
     return out
 
 
-def _parts(entry: Entry, rng: np.random.Generator) -> dict[str, Part]:
+def _one_of(sounds: str, rng: np.random.Generator) -> str:
+    """Choose one of the sounds named."""
+    return str(rng.choice(sounds.split("|")))
+
+
+def _parts(genre: Genre, rng: np.random.Generator) -> dict[str, Part]:
     """Choose who of guitar, piano and keys plays; two at least where the genre has them."""
-    genre = entry.genre
     parts = {"guitar": genre.guitar, "piano": genre.piano, "keys": genre.keys}
     there = {leaf: part for leaf, part in parts.items() if part is not None}
     chosen = {leaf: part for leaf, part in there.items() if rng.random() < part.chance}
@@ -188,14 +194,22 @@ def _balance(
     for leaf in LEAVES:
         jitter = 1.8 * spread * float(rng.uniform(-1.0, 1.0))
         send = WET.get(leaf, 0.2) * float(rng.uniform(0.6, 1.5))
+        bright = 3.0 * spread * float(rng.uniform(-1.0, 1.0))
         if leaf not in dry:
             continue
         wet = dry[leaf] + np.float32(send) * reverberate(dry[leaf], response)
+        wet = _tilted(wet, bright)
         family = "lead" if leaf.startswith("lead") else leaf
         level = LEVELS[leaf] + entry.genre.levels.get(family, 0.0) + jitter
         loud = loudness(wet)
         out[leaf] = wet * np.float32(0.1 * 10 ** (level / 20.0) / loud if loud else 0.0)
     return out
+
+
+def _tilted(x: Audio, bright: float) -> Audio:
+    """Raise what is above 1 kHz and lower what is below by `bright` dB each."""
+    high, low = 10 ** (bright / 20.0), 10 ** (-bright / 20.0)
+    return np.float32(high) * x + np.float32(low - high) * filtered(x, 0.0, 1000.0)
 
 
 def loudness(x: Audio) -> float:
@@ -239,8 +253,8 @@ def _master(
     target = 10 ** (float(rng.uniform(-17.5, -14.5)) / 20.0)
     gain = np.float32(target / max(loudness(mixture), 1e-9)) * _limiter(mixture * 1.0, target)
     gain *= _end(n_samples)
-    peak = max(float(np.max(np.abs(x * gain))) for x in _nodes(stems, mixture))
-    gain *= np.float32(min(1.0, CEILING / peak))
+    peak, *others = (float(np.max(np.abs(x * gain))) for x in _nodes(stems, mixture))
+    gain *= np.float32(min(CEILING / peak, 0.99 / max(others)))
     silence = np.zeros((2, n_samples), np.float32)
     return {leaf: _to_grid(stems[leaf] * gain) if leaf in stems else silence for leaf in LEAVES}
 
@@ -252,10 +266,11 @@ def _to_grid(x: Audio) -> Audio:
 
 
 def _nodes(stems: Mapping[str, Audio], mixture: Audio) -> list[Audio]:
-    """Return what must not clip: the mixture, its four stems, and accompaniment."""
+    """Return what must not clip: the mixture first, then every other node of the stem tree."""
     groups = (VOCALS, DRUMS, ("guitar", "piano", "keys"))
     sums = [sum((stems[leaf] for leaf in g if leaf in stems), 0.0 * mixture) for g in groups]
-    return [mixture, mixture - sums[0], stems["bass"], *sums]
+    leads = sum((stems[leaf] for leaf in VOCALS[:2] if leaf in stems), 0.0 * mixture)
+    return [mixture, mixture - sums[0], leads, *sums, *stems.values()]
 
 
 def _limiter(mixture: Audio, target: float) -> Audio:

@@ -22,6 +22,13 @@ QUALITIES: dict[str, tuple[int, ...]] = {
 VELOCITY = {"x": 1.0, "o": 0.72, ".": 0.38}
 MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 STEPS = 16  # of a bar
+HATS = (
+    "x-o-x-o-x-o-x-o-",
+    "xoxoxoxoxoxoxoxo",
+    "x---x---x---x---",
+    "xo.oxo.oxo.oxo.o",
+    "--x---x---x---x-",
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,7 @@ class Song:
 
 def compose(rng: np.random.Generator, genre: Genre, seconds: float, spread: float) -> Song:
     """Choose tempo, key, form and chords of a song."""
+    genre = _varied(genre, rng, 0.25 * spread)
     low, high = genre.tempo
     tempo = (low + high) / 2 + rng.uniform(-0.5, 0.5) * (high - low) * spread
     n_bars = int(np.ceil(seconds / (240.0 / tempo)))
@@ -121,6 +129,40 @@ def compose(rng: np.random.Generator, genre: Genre, seconds: float, spread: floa
     chords = _chords(sections, {"chorus": chorus}, verse, key)
     swing = genre.swing * float(rng.uniform(0.85, 1.15))
     return Song(genre, float(tempo), swing, key, scale, sections, chords)
+
+
+def _varied(genre: Genre, rng: np.random.Generator, chance: float) -> Genre:
+    """Return the genre with patterns of this song's own; loud strokes stay as they are."""
+    verse, chorus = (
+        {k: v if k == "crash" else _varied_line(v, rng, chance) for k, v in pattern.items()}
+        for pattern in (genre.verse, genre.chorus)
+    )
+    if "ride" not in verse and rng.random() < chance:
+        verse["hat"] = str(rng.choice(HATS))
+    parts = (_varied_part(part, rng, chance) for part in (genre.guitar, genre.piano, genre.keys))
+    guitar, piano, keys = parts
+    return replace(genre, verse=verse, chorus=chorus, guitar=guitar, piano=piano, keys=keys)
+
+
+def _varied_part(part: Part | None, rng: np.random.Generator, chance: float) -> Part | None:
+    """Return an instrument's part with patterns of its own; held chords stay as they are."""
+    if part is None or part.style == "hold":
+        return part
+    verse, chorus = (_varied_line(line, rng, chance) for line in (part.verse, part.chorus))
+    return replace(part, verse=verse, chorus=chorus)
+
+
+def _varied_line(line: str, rng: np.random.Generator, chance: float) -> str:
+    """Change or drop some of the weaker strokes, and add soft ones on eighths."""
+    out = ""
+    for step, letter in enumerate(line):
+        dice = rng.random()
+        if letter in "o." and dice < chance:
+            letter = str(rng.choice(["-", "o", "."]))
+        elif letter == "-" and step % 2 == 0 and dice < chance / 3:
+            letter = "."
+        out += letter
+    return out
 
 
 def _form(n_bars: int, rng: np.random.Generator) -> tuple[Section, ...]:
