@@ -6,6 +6,8 @@ from 0 and referred to by that number; scores are already rounded to what is sho
 
 from __future__ import annotations
 
+import base64
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,9 @@ from harness.report import names, tables, text
 from harness.results import Run
 
 Json = dict[str, Any]
+CODES = {None: -32768, "u": -32767, "-inf": -32766, "inf": 32767}  # as in core.js
+LARGEST = 32765
+_ORDER = ["dataset", "split", "track", "separator", "input", "stem", "metric"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def build(run: Run) -> Json:
         ``values``, ``genres``, ``failed``, ``leaked`` and ``unknown``.
     """
     scores, renamed = _unique_tracks(pd.concat([run.scores, run.ensembles], ignore_index=True))
-    scores = tables.add_harmonic(scores)
+    scores = tables.add_harmonic(scores.sort_values(_ORDER, ignore_index=True))
     context = _Context(
         roles=_roles(run),
         titles={n: e.get("title") or "" for n, e in part(run.record, "separators").items()},
@@ -98,9 +103,10 @@ def _unique_tracks(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, s
     """Give a track name that two splits of a dataset share one name each; say which."""
     splits = frame.groupby(["dataset", "track"])["split"].nunique()
     twice = set(splits.index[splits > 1])
-    both = [pair in twice for pair in records(frame, "dataset", "track")]
+    pairs = records(frame, "dataset", "track")
+    both = pd.Series([pair in twice for pair in pairs], index=frame.index, dtype=bool)
     split = frame["track"].astype(str) + " (" + frame["split"].astype(str) + ")"
-    new = frame["track"].mask(pd.Series(both, index=frame.index, dtype=bool), split)
+    new = frame["track"].mask(both, split)
     renamed: dict[tuple[str, str], set[str]] = {}
     for dataset, old, name in records(frame.assign(new=new)[both], "dataset", "track", "new"):
         renamed.setdefault((dataset, old), set()).add(name)
@@ -235,24 +241,43 @@ def _summary(
         reasons = rows["reason"].value_counts().sort_index()
         about = stems[str(stem)]
         about["out"][source] = sorted(order[track] for track in rows["track"])
-        about["why"][source] = "; ".join(f"{n} {why}" for why, n in reasons.items())
+        about["why"][source] = "; ".join(
+            f"{text.count(n, 'track')} ({why})" for why, n in reasons.items()
+        )
     return stems
 
 
 def _values(
     scores: pd.DataFrame, number: Mapping[tuple[str, str], int], order: Mapping[str, int]
-) -> dict[str, dict[int, list[Any]]]:
-    """Return per stem {row: one value a track}, in hundredths; null where there is none.
-
-    ``u`` is undefined (no or silent reference), ``inf`` and ``-inf`` are what they say.
-    """
+) -> dict[str, dict[int, str | list[Any]]]:
+    """Return per stem {row: one value a track}, in hundredths, packed."""
     out: dict[str, dict[int, list[Any]]] = {}
     columns = ("stem", "separator", "input", "track", "value", "status")
     for stem, separator, source, track, value, status in records(scores, *columns):
         cells = out.setdefault(stem, {})
         cell = cells.setdefault(number[separator, source], [None] * len(order))
         cell[order[track]] = "u" if status == "undefined" else _hundredths(value)
-    return {stem: dict(sorted(cells.items())) for stem, cells in out.items()}
+    return {
+        stem: {row: pack(values) for row, values in sorted(cells.items())}
+        for stem, cells in out.items()
+    }
+
+
+def pack(values: list[Any]) -> str | list[Any]:
+    """Return hundredths as base64 of 16-bit integers, little end first; a third of the size.
+
+    `CODES` stand for what is no number: null (no value), ``u`` (undefined: no or silent reference)
+    and infinity. A list with a number that does not fit stays a list.
+
+    Examples
+    --------
+    >>> pack([123, None]), pack([70000, "u"])
+    ('ewAAgA==', [70000, 'u'])
+    """
+    if any(isinstance(value, int) and abs(value) > LARGEST for value in values):
+        return values
+    numbers = [value if isinstance(value, int) else CODES[value] for value in values]
+    return base64.b64encode(struct.pack(f"<{len(numbers)}h", *numbers)).decode()
 
 
 def _hundredths(value: float) -> int | str | None:

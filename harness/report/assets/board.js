@@ -68,15 +68,18 @@ function resetBoard(table) {
   clickBoard(table, table.dataset.by);
 }
 
+// Which tracks no column holds and why, stems with equal reasons together.
 function fillLeftOut(note) {
   const of = dataset(note);
-  const parts = level(note).stems.flatMap((stem) =>
-    Object.entries(summary(of, stem).why).map(([input, why]) => {
+  const stems = new Map();
+  for (const stem of level(note).stems) {
+    for (const [input, why] of Object.entries(summary(of, stem).why)) {
       const where = input === "mixture" ? stemLabel(stem) : `${stemLabel(stem)} (${input})`;
-      return `${where}: ${why}`;
-    }),
-  );
-  note.textContent = parts.length ? `Tracks left out, and why. ${parts.join(" · ")}.` : "";
+      stems.set(why, [...(stems.get(why) ?? []), where]);
+    }
+  }
+  const parts = [...stems].map(([why, where]) => `${where.join(", ")}: ${why}`);
+  note.textContent = parts.length ? `Left out. ${parts.join(" · ")}.` : "";
 }
 
 function fillCard(item) {

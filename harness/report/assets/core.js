@@ -4,6 +4,27 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const METRICS = new Map(DATA.metrics.map((metric) => [metric.name, metric]));
 const state = { metric: DATA.metric, stat: "mean" };
 
+// Values of a track are hundredths in 16 bits; what is no number has a code, as in payload.py.
+const CODES = new Map([[-32768, null], [-32767, "u"], [-32766, "-inf"], [32767, "inf"]]);
+
+function unpack(packed) {
+  if (Array.isArray(packed)) return packed; // some value needs more than 16 bits
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return Array.from({ length: bytes.length / 2 }, (_, i) => {
+    const number = view.getInt16(2 * i, true);
+    return CODES.has(number) ? CODES.get(number) : number;
+  });
+}
+
+for (const { values } of DATA.datasets) {
+  for (const stems of Object.values(values)) {
+    for (const rows of Object.values(stems)) {
+      for (const row of Object.keys(rows)) rows[row] = unpack(rows[row]);
+    }
+  }
+}
+
 // Places in a cell of the summary: [mean, median, sd, q1, q3, n, rank, rank_median, leaked].
 const [MEAN, MEDIAN, SD, Q1, Q3, N, RANK, RANK_MEDIAN, LEAKED] = Array(9).keys();
 
@@ -50,6 +71,13 @@ const level = (node) => dataset(node).levels.find((one) => one.name === node.dat
 // The summary of one stem under the metric shown; empty where the metric has none.
 function summary(of, stem) {
   return of.summary[state.metric]?.[stem] ?? { cells: {}, n: {}, out: {}, why: {} };
+}
+
+// Whether a row is compared with the others for the stem: a separator not trained on its tracks.
+const isRanked = (of, stem, row) => Boolean(summary(of, stem).cells[row]?.[RANK]);
+
+function bestOf(values) {
+  return METRICS.get(state.metric).higher ? Math.max(...values) : Math.min(...values);
 }
 
 function rowLabel(row) {

@@ -4,10 +4,11 @@ const FEW = 5;
 
 const headButton = (text) => element("button", { type: "button", class: "name" }, text);
 
-// Rows with a value for the stem, in the order of the leaderboard.
+// Rows with a value for the stem, in the first order of its leaderboard.
 function rowsOf(of, stem) {
   const values = of.values[state.metric]?.[stem] ?? {};
-  return of.rows.map((_, i) => i).filter((i) => values[i]);
+  const home = of.levels.find((one) => one.stems.includes(stem));
+  return home.groups.flatMap((group) => group.rows).filter((i) => values[i]);
 }
 
 function genreCell(td, cell) {
@@ -29,7 +30,7 @@ function drawGenres(table, stem) {
     head.append(th);
   }
   const body = element("tbody");
-  const ranked = (i) => of.rows[i].role === "separator";
+  const ranked = (i) => isRanked(of, stem, i);
   for (const i of rowsOf(of, stem)) {
     const tr = element("tr", { class: `role-${of.rows[i].role}` });
     tr.append(element("th", { scope: "row", class: "first name" }, rowLabel(of.rows[i])));
@@ -37,7 +38,7 @@ function drawGenres(table, stem) {
       const cells = genres[name];
       const mine = decode(cells[i]?.[0]);
       const rivals = Object.entries(cells).filter(([j]) => ranked(j)).map(([, c]) => decode(c[0]));
-      const best = METRICS.get(state.metric).higher ? Math.max(...rivals) : Math.min(...rivals);
+      const best = bestOf(rivals);
       const td = element("td", { class: ranked(i) && mine === best ? "best" : "" });
       if (cells[i]?.[2] < FEW) td.classList.add("thin");
       genreCell(td, cells[i]);
@@ -71,9 +72,10 @@ function heatCell(of, stem, row, track, look) {
   } else if (Number.isNaN(value)) {
     td.append("–");
   } else {
+    const ranks = of.rows[row].role === "separator" && !look.seen[row]?.has(track);
     const t = (value - look.low) / (look.high - look.low || 1);
     td.style.setProperty("--t", `${Math.round(Math.min(Math.max(t, 0), 1) * 100)}%`);
-    td.className = `value${t > 0.55 ? " strong" : ""}${value === look.best ? " top" : ""}`;
+    td.className = `value${t > 0.7 ? " strong" : ""}${ranks && value === look.best ? " top" : ""}`;
     td.append(decibels(value));
   }
   if (look.seen[row]?.has(track)) {
@@ -89,11 +91,10 @@ function heatRow(of, stem, rows, track, look) {
   const th = element("th", { scope: "row", class: "first" });
   th.append(element("span", { class: "name" }, of.tracks.track[track]), element("small", { class: "name" }, who));
   const values = rows
-    .filter((i) => of.rows[i].role === "separator")
+    .filter((i) => of.rows[i].role === "separator" && !look.seen[i]?.has(track))
     .map((i) => trackValue(of.values[state.metric][stem][i][track]))
     .filter((v) => !Number.isNaN(v));
-  const best = METRICS.get(state.metric).higher ? Math.max(...values) : Math.min(...values);
-  const mark = { ...look, best: values.length ? best : null };
+  const mark = { ...look, best: values.length ? bestOf(values) : null };
   const tr = element("tr", { "data-track": track }, th);
   tr.append(...rows.map((i) => heatCell(of, stem, i, track, mark)));
   return tr;
@@ -141,8 +142,8 @@ function filterHeat(table) {
   }
 }
 
-function drawDetails(select) {
-  const section = select.closest("section");
-  drawGenres(section.querySelector("table.genres"), select.value);
-  drawHeat(section.querySelector("table.heat"), select.value);
+// Draw the table that stands beside a choice of stem.
+function drawByStem(select) {
+  const table = select.closest(".by-stem").querySelector("table");
+  (table.classList.contains("heat") ? drawHeat : drawGenres)(table, select.value);
 }

@@ -7,7 +7,7 @@ function draw() {
   document.getElementById("definition").replaceChildren(element("b", {}, metric.label), `${unit}: ${metric.definition}`);
   drawBoards();
   all("figure.strips").forEach(drawStrips);
-  all(".pick select").forEach(drawDetails);
+  all(".pick select").forEach(drawByStem);
 }
 
 function setTheme(theme) {
@@ -45,9 +45,9 @@ function setUpSwitches() {
       draw();
     });
   }
-  all(".pick select").forEach((select) => select.addEventListener("change", () => drawDetails(select)));
+  all(".pick select").forEach((select) => select.addEventListener("change", () => drawByStem(select)));
   all(".filter").forEach((input) =>
-    input.addEventListener("input", () => filterHeat(input.closest("section").querySelector("table.heat"))),
+    input.addEventListener("input", () => filterHeat(input.closest(".by-stem").querySelector("table"))),
   );
 }
 

@@ -1,0 +1,414 @@
+"""The report: every number of its tables known beforehand, every name only text."""
+
+import base64
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, empty_run, row, rows_table
+
+from harness import report
+from harness.errors import HarnessError
+from harness.metrics import harmonic_mean
+from harness.report import figures, payload, tables, text
+from harness.results import SELECTION_COLUMNS, Run, table, write_run
+
+
+def scored(values, stem="vocals", metric="snr", **other):
+    """Rows of a table from {separator: [one value a track]}; None is no row."""
+    return [
+        row(separator, f"t{i}", stem, metric, value, **other)
+        for separator, column in values.items()
+        for i, value in enumerate(column)
+        if value is not None
+    ]
+
+
+def board(rows, ranked=("a", "b"), **how):
+    summary = tables.leaderboard(rows_table(rows), "demo", "snr", ranked=set(ranked), **how)
+    return summary.set_index(["stem", "separator"])
+
+
+class Page(HTMLParser):
+    """The elements, attributes and texts of a page, as a browser's parser sees them."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.scripts = [], [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attributes]
+
+    def handle_data(self, data):
+        (self.scripts if self.tags and self.tags[-1] == "script" else self.texts).append(data)
+
+
+# ---- tables
+
+
+def test_only_tracks_that_all_ranked_separators_have_count():
+    rows = scored({"a": [1.0, 3.0, 100.0], "b": [2.0, 6.0, None], "mixture": [0.0, 1.0, 50.0]})
+    summary = board(rows).loc["vocals"]
+    assert summary["n"].to_dict() == {"a": 2, "b": 2, "mixture": 2}
+    assert summary["left_out"].to_dict() == {"a": 1, "b": 1, "mixture": 1}
+    assert summary["mean"].to_dict() == {"a": 2.0, "b": 4.0, "mixture": 0.5}
+    assert summary.loc["a", ["median", "q1", "q3"]].tolist() == [2.0, 1.5, 2.5]
+    assert summary.loc["a", "sd"] == pytest.approx(math.sqrt(2))
+    assert summary["rank"].fillna(0).to_dict() == {"a": 2, "b": 1, "mixture": 0}
+
+
+def test_an_unranked_separator_with_few_tracks_takes_nothing_from_the_others():
+    summary = board(scored({"a": [1.0, 2.0], "b": [3.0, 4.0], "irm": [9.0, None]})).loc["vocals"]
+    assert summary["n"].to_dict() == {"a": 2, "b": 2, "irm": 1}
+
+
+def test_a_separator_without_the_stem_takes_no_track_of_it_away():
+    rows = scored({"a": [1.0, 2.0], "b": [3.0, 4.0]}) + scored({"a": [5.0, 6.0]}, stem="drums")
+    summary = board(rows)
+    assert summary.loc[("drums", "a"), ["n", "rank"]].tolist() == [2, 1]
+    assert ("drums", "b") not in summary.index
+
+
+def test_a_silent_reference_leaves_its_track_out_and_is_no_zero():
+    rows = scored({"a": [4.0], "b": [2.0]}) + [
+        row(s, "t1", "vocals", "snr", np.nan, status="undefined", note="silent") for s in "ab"
+    ]
+    summary = board(rows).loc["vocals"]
+    assert summary["mean"].to_dict() == {"a": 4.0, "b": 2.0}
+    assert summary["left_out"].tolist() == [1, 1]
+    assert math.isnan(summary.loc["a", "sd"])
+
+
+def test_infinite_scores_are_values():
+    rows = scored(
+        {"a": [1.0, math.inf, 3.0], "b": [1.0, 2.0, 3.0], "irm": [-math.inf, math.inf, 0]}
+    )
+    summary = board(rows).loc["vocals"]
+    assert summary.loc["a", ["n", "mean", "median", "rank", "rank_median"]].tolist() == [
+        3, math.inf, 3.0, 1, 1,
+    ]  # fmt: skip
+    assert math.isnan(summary.loc["irm", "mean"])
+    assert summary.loc["irm", "median"] == 0.0
+
+
+def test_equal_separators_share_the_better_place():
+    summary = board(scored({"a": [1.0], "b": [1.0], "c": [0.5]}), ranked="abc").loc["vocals"]
+    assert summary["rank"].to_dict() == {"a": 1, "b": 1, "c": 3}
+
+
+def test_a_metric_may_be_better_when_lower():
+    summary = board(scored({"a": [1.0], "b": [2.0]}), higher_is_better=False).loc["vocals"]
+    assert summary["rank"].to_dict() == {"a": 1, "b": 2}
+
+
+def test_tracks_seen_in_training_do_not_rank():
+    rows = scored({"a": [9.0, 1.0], "b": [2.0, 2.0]})
+    partly = board(rows, leaks={("a", "demo", "t0")}).loc["vocals"]
+    assert partly["n"].tolist() == [1, 1]
+    assert partly["rank"].to_dict() == {"a": 2, "b": 1}
+    assert not partly["leaked"].any()
+    wholly = board(rows, leaks={("a", "demo", "t0"), ("a", "demo", "t1")}).loc["vocals"]
+    assert wholly["n"].tolist() == [2, 2]
+    assert wholly["leaked"].to_dict() == {"a": True, "b": False}
+    assert wholly["rank"].fillna(0).to_dict() == {"a": 0, "b": 1}
+    elsewhere = board(rows, leaks={("a", "musdb18hq", "t0")}).loc["vocals"]
+    assert elsewhere["n"].tolist() == [2, 2]
+
+
+def test_oracles_alone_are_compared_with_each_other():
+    summary = board(scored({"irm": [9.0, 8.0], "ibm": [7.0, None]})).loc["vocals"]
+    assert summary["n"].to_dict() == {"ibm": 1, "irm": 1}
+    assert summary["rank"].isna().all()
+
+
+def test_competitors_with_different_inputs_are_compared_apart():
+    rows = scored({"a": [1.0, 1.0]}, stem="kick")
+    rows += scored({"a": [5.0, None]}, stem="kick", input="reference:drums")
+    summary = tables.leaderboard(rows_table(rows), "demo", "snr", ranked={"a"})
+    assert summary.set_index("input")["n"].to_dict() == {"mixture": 2, "reference:drums": 1}
+
+
+def test_reasons_for_leaving_tracks_out():
+    rows = scored({"a": [1.0, 1.0, 1.0, None], "b": [2.0, None, 2.0, None]})
+    rows.append(row("a", "t3", "", "", np.nan, status="failed", note="no memory"))
+    rows.append(row("a", "t4", "vocals", "snr", np.nan, status="undefined"))
+    missing = tables.left_out(
+        rows_table(rows), "demo", "snr", ranked={"a", "b"}, leaks={("b", "demo", "t2")}
+    )
+    assert missing.set_index("track")["reason"].to_dict() == {
+        "t1": "no score of b",
+        "t2": "seen in training by b",
+        "t3": "failed",
+        "t4": "absent or silent reference",
+    }
+
+
+def test_overall_is_the_mean_over_stems_within_a_track():
+    rows = [
+        *scored({"a": [2.0, 4.0], "b": [1.0, 1.0]}, stem="vocals"),
+        *scored({"a": [4.0, 8.0], "b": [1.0, None]}, stem="drums"),
+        *scored({"c": [50.0, 50.0]}, stem="vocals"),
+    ]
+    scores = tables.add_overall(rows_table(rows), {"a", "b", "c"})
+    overall = scores[scores["stem"] == "overall"].set_index(["separator", "track"])["value"]
+    assert overall.to_dict() == {("a", "t0"): 3.0, ("a", "t1"): 6.0, ("b", "t0"): 1.0}
+    summary = tables.leaderboard(scores, "demo", "snr", ranked={"a", "b", "c"})
+    summary = summary.set_index(["stem", "separator"])
+    assert summary.loc[("overall", "a"), ["n", "mean"]].tolist() == [1, 3.0]
+    assert ("overall", "c") not in summary.index
+
+
+def test_overall_counts_no_sound_twice():
+    stems = ("vocals", "drums", "bass", "other", "accompaniment")
+    rows = [r for i, s in enumerate(stems) for r in scored({"a": [float(i)]}, stem=s)]
+    scores = tables.add_overall(rows_table(rows), {"a"})
+    assert scores.loc[scores["stem"] == "overall", "value"].tolist() == [1.5]
+
+
+def test_sub_stems_have_their_own_overall():
+    rows = scored({"a": [1.0]}, stem="kick") + scored({"a": [3.0]}, stem="snare")
+    scores = tables.add_overall(rows_table(rows), {"a"})
+    assert scores.loc[scores["stem"] == "overall:drums", "value"].tolist() == [2.0]
+
+
+def test_harmonic_mean_is_added_where_snr_and_sdr_are():
+    rows = scored({"a": [4.0, -3.0, 1.0]}) + scored({"a": [12.0, 9.0, None]}, metric="sdr")
+    added = tables.add_harmonic(rows_table(rows))
+    values = added.loc[added["metric"] == "harmonic_mean", "value"].tolist()
+    assert values == [6.0, -3.0] == [harmonic_mean(4.0, 12.0), harmonic_mean(-3.0, 9.0)]
+
+
+def test_genre_means_on_common_tracks_only():
+    rows = scored({"a": [1.0, 3.0, 9.0], "b": [1.0, 1.0, None]})
+    rows += [row(s, "t9", "vocals", "snr", 5.0, genre=" ") for s in "ab"]
+    means = tables.genre_means(rows_table(rows), "demo", "snr", ranked={"a", "b"})
+    means = means.set_index(["genre", "separator"])
+    assert means.loc[("Rock", "a"), ["n", "mean"]].tolist() == [2, 2.0]
+    assert means.loc[("unknown", "b"), ["n", "mean"]].tolist() == [1, 5.0]
+
+
+def test_selection_counts():
+    rows = [["demo", "bass", "oracle", f"t{i}", "x", "Rock", "a", 1.0] for i in range(3)]
+    rows += [["demo", "bass", "deployable", "t0", "x", "Rock", "b", 1.0]]
+    counts = tables.selection_counts(table(rows, SELECTION_COLUMNS)).set_index("separator")
+    assert counts[["oracle", "deployable"]].to_numpy().tolist() == [[3, 0], [0, 1]]
+    assert tables.selection_counts(table([], SELECTION_COLUMNS)).empty
+
+
+def test_costs_are_medians_but_memory_is_the_largest():
+    rows = [row("a", f"t{i}", "mixture", "rtf", v) for i, v in enumerate([1.0, 2.0, 9.0])]
+    rows += [row("a", f"t{i}", "mixture", "peak_memory", v) for i, v in enumerate([1e9, 3e9])]
+    costs = tables.costs(rows_table(rows)).set_index("metric")["value"]
+    assert costs.to_dict() == {"rtf": 2.0, "peak_memory": 3e9}
+
+
+# ---- what the page holds
+
+
+def test_every_number_of_the_page_is_that_of_the_table():
+    run = demo_run(n_tracks=12)
+    view = payload.build(run)
+    demo = view["datasets"][0]
+    ranked = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
+    everything = pd.concat([run.scores, run.ensembles])
+    ok = everything[(everything["status"] == "ok") & (everything["dataset"] == "demo")]
+    checked = 0
+    for metric in ("snr", "csdr"):
+        for stem, about in demo["summary"][metric].items():
+            if stem.startswith("overall"):
+                continue
+            rows = ok[(ok["metric"] == metric) & (ok["stem"] == stem)]
+            wide = rows.pivot(index="track", columns="separator", values="value")
+            asked = [s for s in wide if s in ranked and s != "htdemucs"] or list(wide)
+            common = wide[wide[asked].notna().all(axis=1)]
+            assert about["n"]["mixture"] == len(common)
+            for index, cell in about["cells"].items():
+                values = common[demo["rows"][index]["separator"]].to_numpy()
+                wanted = [values.mean(), np.median(values), values.std(ddof=1)]
+                assert cell[:3] == [round(x, 2) for x in wanted]
+                assert cell[5] == len(values)
+                checked += 1
+    assert checked > 60
+
+
+def test_packed_values_are_those_shown():
+    values = [123, -4, None, "u", "inf", "-inf"]
+    packed = payload.pack(values)
+    numbers = np.frombuffer(base64.b64decode(packed), "<i2").tolist()
+    names = {code: name for name, code in payload.CODES.items()}
+    assert [names.get(n, n) for n in numbers] == values
+    assert payload.pack([40000]) == [40000]
+
+
+def test_rounding_is_half_even_on_the_exact_value_and_has_no_minus_zero():
+    assert text.encode(-0.001) == 0.0
+    assert text.decibels(text.encode(-0.001)) == "0.00"
+    assert text.decibels(text.encode(2.675)) == "2.67"  # the double below 2.675
+    assert text.decibels(text.encode(-math.inf)) == "−∞"
+    assert text.decibels(text.encode(math.nan)) == "–"
+
+
+def test_a_level_orders_its_rows_best_first_and_roles_apart():
+    dataset = payload.build(demo_run())["datasets"][1]
+    level, rows = dataset["levels"][0], dataset["rows"]
+    groups = [[rows[i]["separator"] for i in group["rows"]] for group in level["groups"]]
+    assert groups[0][:2] == ["scnet", "htdemucs"]
+    assert groups[0][-1] == "mel_roformer"  # has no overall score
+    assert groups[1:] == [["best_of"], ["irm", "best_of_oracle"], ["mixture"]]
+    assert level["by"] == "overall"
+
+
+def test_levels_are_tables_of_their_own():
+    levels = payload.build(demo_run(6))["datasets"][0]["levels"]
+    assert [level["title"] for level in levels] == ["Stems", "Inside drums"]
+    assert levels[1]["stems"] == ["kick", "snare", "toms", "hihat", "cymbals", "overall:drums"]
+
+
+def test_a_track_name_in_two_splits_is_two_tracks():
+    rows = scored({"a": [1.0]}) + scored({"a": [3.0]}, split="train")
+    leak = {
+        "separator": "a",
+        "dataset": "demo",
+        "split": "train",
+        "track": "t0",
+        "status": "leaked",
+    }
+    run = Run("r", rows_table(rows), table([]), table([]), table([], SELECTION_COLUMNS), {})
+    view = payload.build(Run(**{**vars(run), "record": {"leaks": [leak]}}))
+    demo = view["datasets"][0]
+    assert demo["tracks"]["track"] == ["t0 (test)", "t0 (train)"]
+    assert demo["summary"]["snr"]["vocals"]["cells"][0][0] == 1.0
+    assert demo["leaked"] == {0: [1]}
+
+
+def test_written_from_a_folder_and_the_same_bytes_twice(tmp_path: Path):
+    run = demo_run(6)
+    write_run(tmp_path / "run", run)
+    first = report.write(tmp_path / "run", tmp_path / "a")
+    second = report.write(tmp_path / "run", tmp_path / "b")
+    assert first == tmp_path / "a" / "index.html"
+    assert first.read_bytes() == second.read_bytes()
+    assert [p.name for p in first.parent.iterdir()] == ["index.html"]
+    shuffled = Run(**{**vars(run), "scores": run.scores.sample(frac=1, random_state=1)})
+    assert report.render(shuffled) == first.read_text(encoding="utf-8")
+
+
+def test_no_run_is_a_clear_error(tmp_path: Path):
+    with pytest.raises(HarnessError, match="holds no run"):
+        report.write(tmp_path, tmp_path / "out")
+
+
+def test_hostile_names_stay_text():
+    run = demo_run(6)
+    hostile = "x\" onmouseover='alert(3)' " + HOSTILE
+    swap = {"demo": hostile, "nmf": hostile, "Rock": hostile, "Artist 1": hostile}
+    changed = {
+        n: getattr(run, n).replace(swap) for n in ("scores", "costs", "ensembles", "selection")
+    }
+    changed["scores"]["note"] = changed["scores"]["note"].replace("silent reference", hostile)
+    record = json.loads(json.dumps(run.record).replace("made up", "<script>alert(4)</script>"))
+    record["command"] = ["harness", HOSTILE_TAIL]
+    page = Page(report.render(Run(hostile, record=record, **changed)))
+    assert page.tags.count("script") == 2  # the data and the page's own
+    assert "img" not in page.tags
+    assert not [a for a in page.attributes if a[1].startswith("on")]
+    assert any(hostile in t for t in page.texts)
+    assert any("<script>alert(4)</script>" in t for t in page.texts)
+
+
+def test_data_survive_the_way_into_the_page():
+    run = demo_run(6)
+    html = report.render(run)
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found
+    assert "<" not in found[1]
+    assert "\u2028" not in found[1]
+    tracks = json.loads(found[1])["datasets"][0]["tracks"]["track"]
+    assert {HOSTILE, HOSTILE_TAIL} <= set(tracks)
+
+
+def test_nothing_is_asked_of_a_network():
+    page = Page(report.render(demo_run(6)))
+    links = [v for _, name, v in page.attributes if name in ("src", "href", "srcset", "action")]
+    assert links
+    assert all(link.startswith(("#", "data:,")) for link in links)
+    style = "".join(page.texts)
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_each_switch_region_and_table_has_a_name():
+    page = Page(report.render(demo_run(6)))
+    regions = [a for a in page.attributes if a[1:] == ("role", "region")]
+    labels = [a for a in page.attributes if a[1] == "aria-label" and a[2]]
+    assert 0 < len(regions) <= len(labels)
+    ids = [v for _, name, v in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    targets = [v[1:] for _, name, v in page.attributes if name == "href" and v.startswith("#")]
+    assert set(targets) <= set(ids)
+
+
+def test_what_the_page_says_without_a_script():
+    html = report.render(demo_run(12))
+    rows = re.findall(r'<tr data-row="\d+">.*?</tr>', html, re.DOTALL)
+    scnet = next(r for r in rows if ">scnet<" in r)
+    assert "best" in scnet
+    assert re.search(r"<b>\d+\.\d\d</b>", scnet)
+    htdemucs = next(r for r in rows if ">htdemucs<" in r)
+    assert "12 tracks seen in training" in htdemucs
+    assert "leaked" in htdemucs
+    assert "training data unknown" in next(r for r in rows if ">mel_roformer<" in r)
+    for said in ("MemoryError: 5.1 GB wanted, 4.0 GB free &lt;b&gt;", "not yet available"):
+        assert said in html
+    assert "harness run --all --data &#39;musdb18hq=/data/my music&#39;" in html
+
+
+@pytest.mark.parametrize("datasets", [{}, {"demo": {"n_tracks": 0, "problems": []}}])
+def test_a_run_without_scores_says_so(datasets):
+    html = report.render(empty_run(datasets=datasets))
+    assert "This run holds no scores" in html
+    assert "Nothing failed" in html
+
+
+def test_a_run_in_which_everything_failed_says_so():
+    rows = [row("a", f"t{i}", "", "", np.nan, status="failed", note="no memory") for i in range(3)]
+    run = empty_run()
+    html = report.render(Run(**{**vars(run), "scores": rows_table(rows)}))
+    assert "everything failed" in html
+    assert "no memory" in html
+    assert "3 tracks" in html
+
+
+def test_one_failed_separator_stands_in_the_table_without_scores():
+    rows = [*scored({"a": [1.0]}), row("b", "t0", "", "", np.nan, status="failed", note="why")]
+    run = empty_run()
+    html = report.render(Run(**{**vars(run), "scores": rows_table(rows)}))
+    assert "failed on 1 track" in html
+
+
+# ---- pictures
+
+
+def test_bars_are_as_long_as_their_numbers():
+    svg = figures.bars(["a<b", "c"], {"x": [10, 5]}, title='t"', axis="n")
+    widths = [float(w) for w in re.findall(r'<rect [^>]*width="([\d.]+)"', svg)]
+    assert widths[0] == pytest.approx(2 * widths[1], rel=0.01)
+    assert "a&lt;b" in svg
+    assert "10 · 67%" in svg
+    assert 'aria-label="t&#34;"' in svg
+
+
+@pytest.mark.parametrize("top", [0, 1, 3, 7, 50, 51, 999])
+def test_ticks_are_whole_numbers_that_reach_the_top(top):
+    ticks = figures.nice_ticks(top)
+    assert ticks[0] == 0
+    assert ticks[-1] >= top
+    assert len(ticks) <= 7
+    assert all(tick == int(tick) for tick in ticks)
