@@ -215,7 +215,8 @@ def _tilted(x: Audio, bright: float) -> Audio:
 def loudness(x: Audio) -> float:
     """Return the RMS over the 100 ms blocks within 20 dB of the loudest one; 0 for silence."""
     n = x.shape[1] // 4410 * 4410
-    power = np.mean(x[:, :n].reshape(x.shape[0], -1, 4410) ** 2, axis=(0, 2))
+    blocks = x[:, :n].reshape(x.shape[0], -1, 4410)
+    power = np.einsum("cbi,cbi->b", blocks, blocks) / (x.shape[0] * 4410)
     active = power[power > 0.01 * power.max(initial=0.0)]
     return float(np.sqrt(active.mean())) if len(active) else 0.0
 
@@ -253,10 +254,15 @@ def _master(
     target = 10 ** (float(rng.uniform(-17.5, -14.5)) / 20.0)
     gain = np.float32(target / max(loudness(mixture), 1e-9)) * _limiter(mixture * 1.0, target)
     gain *= _end(n_samples)
-    peak, *others = (float(np.max(np.abs(x * gain))) for x in _nodes(stems, mixture))
+    peak, *others = (_peak(x * gain) for x in _nodes(stems, mixture))
     gain *= np.float32(min(CEILING / peak, 0.99 / max(others)))
     silence = np.zeros((2, n_samples), np.float32)
     return {leaf: _to_grid(stems[leaf] * gain) if leaf in stems else silence for leaf in LEAVES}
+
+
+def _peak(x: Audio) -> float:
+    """Return the largest magnitude."""
+    return max(float(x.max()), -float(x.min()))
 
 
 def _to_grid(x: Audio) -> Audio:
@@ -278,7 +284,7 @@ def _limiter(mixture: Audio, target: float) -> Audio:
     block = 64
     n = -(-mixture.shape[1] // block)
     peaks = np.zeros(n * block, np.float32)
-    peaks[: mixture.shape[1]] = np.max(np.abs(mixture), axis=0)
+    peaks[: mixture.shape[1]] = np.maximum(np.abs(mixture[0]), np.abs(mixture[1]))
     peaks = peaks.reshape(n, block).max(axis=1) * np.float32(target / loudness(mixture))
     gain = np.minimum(1.0, CEILING / np.maximum(peaks, 1e-9))
     reach = round(0.02 * RATE / block)

@@ -164,7 +164,7 @@ def reverberate(dry: Audio, response: Audio) -> Audio:
     step = _FFT - m
     n_blocks = -(-n // step)
     blocks = np.zeros((n_blocks, step), np.float32)
-    blocks.ravel()[:n] = dry.mean(axis=0)
+    blocks.ravel()[:n] = np.float32(0.5) * (dry[0] + dry[1])
     spectra = fft.rfft(blocks, _FFT, axis=1)
     out = np.zeros((2, (n_blocks + 1) * step), np.float32)
     for channel, spectrum in zip(out, fft.rfft(response, _FFT, axis=1), strict=True):
