@@ -310,8 +310,6 @@ def _reason(error: Exception) -> str:
 
 def _continues(answer: Any, start: int, size: int | None) -> bool:
     """Whether the answer is the rest of the file from `start` on."""
-    if answer.status != 206:
-        return False
     span, _, total = str(answer.headers.get("Content-Range", "")).partition("/")
     return span.startswith(f"bytes {start}-") and (size is None or total in ("*", str(size)))
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness import audio
-from harness.datasets import DATASETS, configured, find, load
+from harness.datasets import DATASETS, configured, demo, find, layouts, load
 from harness.datasets.songs import find_song, songs
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 from harness.errors import HarnessError
@@ -155,6 +157,42 @@ def test_drum_recordings_as_a_folder_of_ones_own(shared_data: Path) -> None:
     assert [len(t.stems["drums"]) for t in dataset.tracks] == [5, 5, 5]
 
 
+# --- music of which every stem is known, in each layout ---
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return demo.render(tmp_path_factory.mktemp("demo"), train=1, test=1, seconds=5.0)
+
+
+@pytest.mark.parametrize("layout", ["musdb18hq", "dsd100", "moisesdb", "folder"])
+def test_layout_read_back_is_the_same_music(tmp_path: Path, rendered: Dataset, layout: str) -> None:
+    layouts.LAYOUTS[layout](rendered, tmp_path)
+    dataset = load(layout, tmp_path)
+    assert dataset.problems == ()
+    assert dataset.sample_rate == rendered.sample_rate
+    written = {track.name: track for track in rendered.tracks}
+    assert {track.name for track in dataset.tracks} == set(written)
+    for track in dataset.tracks:
+        original = written[track.name]
+        assert track.artist == original.artist
+        n = track_length(track)
+        assert n == track_length(original)
+        assert set(track.stems) <= set(original.stems)
+        pairs = {stem: (track.stems[stem], original.stems[stem]) for stem in track.stems}
+        for ours, theirs in [(track.mixture, original.mixture), *pairs.values()]:
+            difference = read_sources(ours, RATE, frames=n) - read_sources(theirs, RATE, frames=n)
+            assert np.abs(difference).max() <= 2**-15
+
+
+def test_mir1k_layout_read_back(tmp_path: Path, rendered: Dataset) -> None:
+    layouts.LAYOUTS["mir1k"](rendered, tmp_path)
+    for clip in load("mir1k", tmp_path).tracks:
+        parts = [read_sources(clip.stems[s], 16000) for s in ("vocals", "accompaniment")]
+        assert not audio.is_silent(parts[1])
+        np.testing.assert_allclose(read_sources(clip.mixture, 16000), sum(parts), atol=1e-6)
+
+
 # --- MUSDB18-HQ and DSD100 ---
 
 
@@ -184,6 +222,14 @@ def test_song_without_mixture_is_left_out_and_the_rest_stays(tmp_path: Path) -> 
     dataset = load("musdb18hq", tmp_path)
     assert only(dataset).name == "C - D"
     assert "test/A - B: left out, it has no mixture" in dataset.problems
+
+
+def test_song_without_any_stem_is_left_out(tmp_path: Path) -> None:
+    musdb_song(tmp_path, "A - B")
+    put(tmp_path / "test" / "C - D" / "mixture.wav")
+    dataset = load("musdb18hq", tmp_path)
+    assert only(dataset).name == "A - B"
+    assert "C - D: holds no stem; left out" in dataset.problems
 
 
 @pytest.mark.parametrize(
@@ -335,7 +381,7 @@ def test_moisesdb_taxonomy(tmp_path: Path) -> None:
         "accompaniment": 0.49,
     }
     assert float(read_sources(track.mixture, RATE)[0, 0]) == pytest.approx(0.55)
-    assert (track.name, track.genre) == ("A - S", "singer songwriter")
+    assert (track.name, track.genre) == ("A - S", "singer/songwriter")
 
 
 @pytest.mark.parametrize("kind", ["overheads", "full_acoustic_drumkit", "drum_machine", "gong"])
@@ -381,6 +427,14 @@ def test_moisesdb_bleed_marks_every_stem_the_file_is_part_of(tmp_path: Path) -> 
     assert only(load("moisesdb", tmp_path)).bleed == {"snare", "drums", "accompaniment"}
 
 
+def test_moisesdb_stem_that_it_does_not_have(tmp_path: Path) -> None:
+    moises_song(tmp_path, "good", {"bass": [{}]})
+    moises_song(tmp_path, "bad", {"bass": [{}], "theremin": [{}]})
+    dataset = load("moisesdb", tmp_path)
+    assert only(dataset).id == "good"
+    assert dataset.problems == ("bad: stemName 'theremin' is not one of MoisesDB's; left out",)
+
+
 def test_moisesdb_songs_of_one_name_stay_two(tmp_path: Path) -> None:
     for uuid in ("12345678-a", "87654321-b"):
         moises_song(tmp_path, uuid, {"bass": [{}]})
@@ -400,7 +454,6 @@ BAD_RECORDS = {
     "stem is a text": '{"stems": ["bass"]}',
     "no stems": '{"stems": []}',
     "no recordings": '{"stems": [{"stemName": "bass"}]}',
-    "unknown stem": '{"stems": [{"stemName": "theremin", "tracks": []}]}',
     "file is not there": ONE_FILE % '"x"',
     "id is a number": ONE_FILE % 1,
     "NaN": "NaN",
@@ -418,7 +471,35 @@ def test_moisesdb_bad_record_costs_one_song(tmp_path: Path, content: str) -> Non
     assert [line for line in dataset.problems if line.startswith("bad: ")]
 
 
-@pytest.mark.parametrize("bad", ["../../out", "a/b", "a\\b", "..", "a\0", "", "x" * 300])
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["stems", "tracks", "stemName", "id", "extension", "trackType", "song"]
+            ),
+            inner | st.sampled_from(["bass", "drums", "wav", "bass0"]),
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(record=ANY_JSON)
+@settings(deadline=None, max_examples=150, derandomize=True)
+def test_moisesdb_no_record_costs_more_than_its_song(
+    tmp_path_factory: pytest.TempPathFactory, record: object
+) -> None:
+    root = tmp_path_factory.mktemp("db")
+    moises_song(root, "good", {"bass": [{}]})
+    (root / "bad").mkdir()
+    (root / "bad" / "data.json").write_text(json.dumps(record))
+    assert only(load("moisesdb", root)).id == "good"
+
+
+@pytest.mark.parametrize("bad", ["../../out", "a/b", "a\\b", "..", "a\0", "", "\ud800", "x" * 300])
 @pytest.mark.parametrize("field", ["id", "extension", "stemName"])
 def test_moisesdb_fields_cannot_lead_elsewhere(tmp_path: Path, field: str, bad: str) -> None:
     moises_song(tmp_path / "db", "good", {"bass": [{}]})

@@ -132,11 +132,17 @@ def _track(scan: Scan, folder: Path) -> Track:
         split="test",
         mixture=stems.pop("mixture"),
         stems=stems,
-        genre=_text(record, "genre").replace("_", " ").strip().lower() or "unknown",
+        genre=_genre(_text(record, "genre")),
         bleed=frozenset(stem for stem, sources in stems.items() if bleeding & {*sources}),
         excluded=excluded,
         id=folder.name,
     )
+
+
+def _genre(word: str) -> str:
+    """Return a genre in the words of the other datasets."""
+    genre = storable(word).strip().lower().replace("_", " ")
+    return genre.replace("singer songwriter", "singer/songwriter") or "unknown"
 
 
 def _record(scan: Scan, path: Path) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def _record(scan: Scan, path: Path) -> dict[str, Any]:
     if not scan.usable(path):
         raise _BadRecordError("data.json cannot be used")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise _BadRecordError(f"data.json cannot be read ({type(error).__name__})") from error
     if not isinstance(record, dict):
@@ -213,7 +219,8 @@ def _text(record: Mapping[str, Any], key: str) -> str:
 def _safe(record: Mapping[str, Any], key: str) -> str:
     """Return a text that becomes a part of a path; refuse one that would lead elsewhere."""
     value = _text(record, key)
-    if not value or any(bad in value for bad in ("/", "\\", "..", "\0")):
+    leads_out = any(bad in value for bad in ("/", "\\", "..", "\0"))
+    if not value or leads_out or storable(value) != value:
         raise _BadRecordError(f"{key!r} in data.json is {value!r}, which is no file name")
     return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from harness import taxonomy
@@ -68,6 +69,11 @@ class Scan:
         where = path.relative_to(self.root) if path.is_relative_to(self.root) else path
         self.problems.append(f"{printable(where.as_posix())}: {what}")
 
+    @cached_property
+    def _real_root(self) -> Path:
+        """Where the root is, which may itself be named by a link."""
+        return self.root.resolve()
+
     def _visible(self, parent: Path) -> list[Path]:
         """Return what `parent` holds, without what desktops and archivers leave behind."""
         try:
@@ -89,7 +95,7 @@ class Scan:
     def _inside(self, path: Path) -> bool:
         """Whether no link leads out of the root on the way to the path; if one does, note that."""
         with suppress(OSError, RuntimeError):  # links in a circle
-            if path.resolve().is_relative_to(self.root.resolve()):
+            if path.resolve().is_relative_to(self._real_root):
                 return True
         self.note(path, "is a link that leads out of the dataset; left out")
         return False
