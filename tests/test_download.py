@@ -292,7 +292,7 @@ def test_redirects_to_other_schemes_are_refused(
         http.end_headers()
 
     server.behave = behave
-    with pytest.raises(HarnessError, match="not safe|not allowed"):
+    with pytest.raises(HarnessError, match=r"not safe|not allowed"):
         download([server.url], tmp_path / "file.zip")
     assert not (tmp_path / "file.zip").exists()
 
