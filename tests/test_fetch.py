@@ -67,6 +67,12 @@ def test_fetch_fills_an_empty_folder_and_spares_one_in_use(offline: Path) -> Non
         fetch_dataset("musdb18hq", offline / "used")
 
 
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HarnessError, match="choose another folder"):
+        fetch_dataset("musdb18hq", tmp_path / "file" / "musdb18hq")
+
+
 def test_unpacking_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zipped = pack(tmp_path / "a.zip", MEMBERS)
     written: list[str] = []

@@ -93,13 +93,15 @@ def fetch_dataset(name: str, folder: Path, *, progress: Progress | None = None) 
     archive = ARCHIVES.get(name)
     if archive is None:
         raise HarnessError(_why_not(name))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(folder):
-        if not _is_there(folder):
-            zipped = folder.with_name(folder.name + ".zip")
-            download(archive.urls, zipped, md5=archive.md5, size=archive.size, progress=progress)
-            unpack(zipped, folder)
-            zipped.unlink()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(folder):
+            if not _is_there(folder):
+                _get(archive, folder, progress)
+    except OSError as error:
+        raise HarnessError(
+            f"{folder}: cannot be made ({error.strerror or error}); choose another folder"
+        ) from error
     return folder
 
 
@@ -131,6 +133,14 @@ def unpack(zipped: Path, folder: Path) -> None:
             f"{partial}: cannot be written ({error.strerror or error}); mend that and fetch again, "
             "it continues"
         ) from error
+
+
+def _get(archive: Archive, folder: Path, progress: Progress | None) -> None:
+    """Download and unpack an archive, and throw the zip away."""
+    zipped = folder.with_name(folder.name + ".zip")
+    download(archive.urls, zipped, md5=archive.md5, size=archive.size, progress=progress)
+    unpack(zipped, folder)
+    zipped.unlink()
 
 
 def _why_not(name: str) -> str:
