@@ -83,7 +83,7 @@ def _instruments(
     for leaf, part in _parts(genre, track).items():
         part = replace(part, sound=_one_of(part.sound, artist))
         sound = band.sound_of(part.sound, tones[leaf], artist)
-        out[leaf] = _record(leaf, part, song, sound, n_samples, track)
+        out[leaf] = _record(leaf, part, song, sound, n_samples=n_samples, rng=track)
     if entry.case == "instrumental":
         leaf = str(track.choice([leaf for leaf in ("guitar", "piano", "keys") if leaf in out]))
         notes = score.as_notes(score.melody(song, 69, track))
@@ -111,6 +111,7 @@ def _record(
     part: Part,
     song: score.Song,
     sound: band.Sound,
+    *,
     n_samples: int,
     rng: np.random.Generator,
 ) -> Audio:
@@ -151,13 +152,30 @@ def _singers(
         moved = [_moved(song, p, other.centre - lead.centre, 0.01) for p in theirs]
         out[_leaf(other)] = middle * _sing([moved], other, n_samples, track)
     choir = [p for p in phrases if p.kind == "chorus"] or phrases[-1:]
-    sides = ((other, 4, -0.55), (lead, -4, 0.55))
-    out["background"] = np.zeros((2, n_samples), np.float32)
-    for singer, above, position in sides:
+    out["background"] = _choir(song, choir, (lead, other), n_samples, track)
+    return out
+
+
+def _choir(
+    song: score.Song,
+    phrases: list[score.Phrase],
+    singers: tuple[voice.Voice, voice.Voice],
+    n_samples: int,
+    rng: np.random.Generator,
+) -> Audio:
+    """Record two harmony voices left and right: they follow the lead's words, or hold vowels."""
+    lead, other = singers
+    vowel = str(rng.choice(["u", "o", "a"]))
+    holds = bool(rng.random() < 0.4)
+    out = np.zeros((2, n_samples), np.float32)
+    for singer, above, position in ((other, 4, -0.55), (lead, -4, 0.55)):
+        late = float(rng.uniform(0.0, 0.03))
         shift = above if singer is lead else above + (5 if singer.female else -5)
-        line = [_moved(song, p, shift, float(track.uniform(0.0, 0.03))) for p in choir]
+        line = [_moved(song, p, shift, late) for p in phrases]
+        if holds:
+            line = score.oohs(song, singer.centre + above, vowel)
         gains = np.array(pan(position), np.float32)[:, None]
-        out["background"] += gains * _sing([line], singer, n_samples, track)
+        out += gains * _sing([line], singer, n_samples, rng)
     return out
 
 

@@ -452,6 +452,17 @@ def harmony(song: Song, phrase: Phrase, above: int, late: float) -> list[Syllabl
     return out
 
 
+def oohs(song: Song, around: int, vowel: str) -> list[Phrase]:
+    """Hold a chord tone near a pitch through every chord of the choruses."""
+    held = []
+    for chord in song.chords:
+        if song.section_at(chord.first // STEPS).kind == "chorus":
+            start, stop = song.time(chord.first), song.time(chord.last)
+            pitch = nearest(around, chord.tones())
+            held.append(Syllable(start, 0.93 * (stop - start), pitch, 0.7, vowel, "h", False))
+    return [Phrase("chorus", 0, tuple(held))]
+
+
 def as_notes(phrases: Sequence[Phrase]) -> list[Note]:
     """Turn a melody into notes for an instrument."""
     syllables = [s for phrase in phrases for s in phrase.syllables]
