@@ -76,6 +76,8 @@ def length(path: Path) -> tuple[int, int]:
         info = soundfile.info(path)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise HarnessError(f"{path}: cannot be read as audio; replace the file") from error
+    if info.frames == 0:
+        raise HarnessError(f"{path}: holds no samples; replace the file")
     return int(info.frames), int(info.samplerate)
 
 

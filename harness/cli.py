@@ -179,7 +179,11 @@ def select(
             {"counts": counts.to_dict("records"), "notes": chosen.record["selection_notes"]}
         )
         return
-    _print_table("Chosen by the harmonic mean of SNR and SDR", list(counts), counts.values.tolist())
+    _print_table(
+        "Chosen by the harmonic mean of SNR and SDR",
+        list(counts.columns),
+        counts.to_numpy().tolist(),
+    )
     for note in chosen.record["selection_notes"]:
         typer.echo(note)
 
@@ -237,7 +241,9 @@ def check(
 @fetch_app.command("dataset")
 def fetch_dataset(
     name: Annotated[str, typer.Argument(help="musdb18hq, musdb18, musdb18_7s; others explain.")],
-    folder: Annotated[Path, typer.Option("--to", help="Where to put it.")] = Path("data"),
+    folder: Annotated[
+        Path | None, typer.Option("--to", help="Its own folder; data/NAME if not given.")
+    ] = None,
     offline: OfflineOption = False,
 ) -> None:
     """Download a dataset that may be downloaded; for the others, say where to get it."""
@@ -246,7 +252,7 @@ def fetch_dataset(
     if offline:
         raise HarnessError("fetch: --offline forbids the network; leave it out to download")
     with _progress(f"fetching {name}", quiet=False) as advance:
-        where = fetch.fetch_dataset(name, folder, progress=advance)
+        where = fetch.fetch_dataset(name, folder or Path("data") / name, progress=advance)
     typer.echo(where)
 
 
@@ -259,20 +265,19 @@ def version() -> None:
 def main() -> None:
     """Run the command line; a mistake the user can mend is one line and exit status 2."""
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except HarnessError as error:
         errors.print(f"error: {error}", style="red", markup=False)
-        sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
+        status = USER_ERROR
+    except Exception as error:
+        if not hasattr(error, "show"):
+            raise
+        error.show()  # a mistake in the arguments
+        status = USER_ERROR
+    if status == INTERRUPTED:
         errors.print("interrupted; finished work is kept, run the same command to continue")
         _leave(INTERRUPTED)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except Exception as error:
-        if hasattr(error, "exit_code") and hasattr(error, "show"):  # click's usage errors
-            error.show()
-            sys.exit(USER_ERROR)
-        raise
+    sys.exit(status)
 
 
 def _leave(status: int) -> None:

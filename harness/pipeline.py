@@ -21,7 +21,7 @@ from harness.benchmark import (
     plan_for_files,
     score_rows,
 )
-from harness.benchmark.execute import Progress
+from harness.benchmark.parallel import Progress
 from harness.benchmark.plan import PRECISION
 from harness.cache import Fingerprints, Store, digest, only_one, write_atomic
 from harness.datasets import DATASETS

@@ -1,0 +1,79 @@
+"""A run that is killed and continued ends with the same bytes as one left alone."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SEPARATORS = ("mixture", "irm", "hpss", "repet", "repet_sim", "nmf")
+TABLES = ("scores.parquet", "ensembles.parquet", "selection.parquet")
+
+
+def start(songs: Path, folder: Path) -> subprocess.Popen:
+    names = [part for name in SEPARATORS for part in ("--separator", name)]
+    command = ["run", *names, "--data", f"songs={songs}", "--jobs", "2"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", *command],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def finish(songs: Path, folder: Path) -> dict[str, bytes]:
+    process = start(songs, folder)
+    _, err = process.communicate()
+    assert process.returncode == 0, err.decode()
+    return {name: (folder / "results/main" / name).read_bytes() for name in TABLES}
+
+
+def kill_after(songs: Path, folder: Path, seconds: float, whole_group: bool) -> bool:
+    """Start a run and kill it; whether it was still running."""
+    process = start(songs, folder)
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        if whole_group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()  # workers are orphans now and may still write what they had begun
+        process.communicate()
+        return True
+    return False
+
+
+def check_kills(songs: Path, tmp_path: Path, kills: int, seed: int) -> int:
+    """Kill a run so many times at random moments, each time from a fresh folder or a continued one."""
+    (tmp_path / "left alone").mkdir()
+    began = time.time()
+    expected = finish(songs, tmp_path / "left alone")
+    duration = time.time() - began
+    draw = random.Random(seed)
+    killed = 0
+    folder = tmp_path / "killed"
+    for number in range(kills):
+        if number % 4 == 0:  # four kills in a row on one folder, then a new one
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        killed += kill_after(songs, folder, draw.uniform(0.1, duration), number % 2 == 0)
+        if number % 4 == 3 or number == kills - 1:
+            assert finish(songs, folder) == expected
+            leftovers = [p for p in folder.rglob("*.part") if p.is_file()]
+            assert leftovers == []
+    return killed
+
+
+def test_killed_and_continued_runs_end_with_the_same_bytes(songs, tmp_path):
+    assert check_kills(songs, tmp_path, kills=2, seed=1) > 0
+
+
+@pytest.mark.slow
+def test_twenty_kills(songs, tmp_path):
+    assert check_kills(songs, tmp_path, kills=20, seed=2) > 10
