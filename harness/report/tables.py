@@ -76,7 +76,7 @@ def add_overall(scores: pd.DataFrame, ranked: Collection[str]) -> pd.DataFrame:
     """
     ok = scores[(scores["status"] == "ok") & scores["value"].notna()]
     extra = []
-    for key, block in ok.groupby(["dataset", "input", "metric"], sort=True):
+    for key, block in ok.groupby(["dataset", "input", "metric"], sort=True, observed=True):
         asked = block[block["separator"].isin(ranked)]["stem"]
         given = set(asked if len(asked) else block["stem"])
         for name in sorted({level(stem) for stem in given}):
@@ -116,8 +116,8 @@ def common_tracks(
     asked = rows[rows["separator"].isin(list(ranked)) & ~rows["seen"]]
     answered = _key(rows, _STEM).isin(_key(asked, _STEM))
     asked = pd.concat([asked, rows[~answered]])
-    wanted = asked.groupby(_STEM)["separator"].nunique().rename("wanted")
-    have = asked.groupby([*_STEM, "track"])["separator"].nunique().rename("have")
+    wanted = asked.groupby(_STEM, observed=True)["separator"].nunique().rename("wanted")
+    have = asked.groupby([*_STEM, "track"], observed=True)["separator"].nunique().rename("have")
     rows = rows.join(wanted, on=_STEM).join(have, on=[*_STEM, "track"])
     return rows.assign(common=rows["wanted"] == rows["have"]).drop(columns=["wanted", "have"])
 
@@ -136,8 +136,8 @@ def leaderboard(
     Returns
     -------
     DataFrame
-        Columns input, stem, separator, n (tracks behind the summary), left_out (tracks of the
-        dataset that are not among the common ones), mean, median, sd (of the sample, NaN below
+        Columns input, stem, separator, n (tracks behind the summary), common (tracks compared on),
+        left_out (the other tracks of the dataset), mean, median, sd (of the sample, NaN below
         two tracks), q1, q3, rank and rank_median (equal values share the better place; NaN where
         not ranked), leaked (the summary holds tracks seen in training).
     """
@@ -146,13 +146,13 @@ def leaderboard(
     on_common = rows[rows["common"]]
     board = rows[COMPETITOR].drop_duplicates().sort_values(COMPETITOR, ignore_index=True)
     board = board.join(summarise(on_common, COMPETITOR), on=COMPETITOR)
-    n_common = on_common.groupby(_STEM)["track"].nunique().rename("n_common")
-    board = board.join(n_common, on=_STEM).fillna({"n": 0, "n_common": 0, "leaked": False})
-    board["left_out"] = n_tracks - board["n_common"].astype(int)
-    board = board.astype({"n": int, "leaked": bool}).drop(columns="n_common")
+    n_common = on_common.groupby(_STEM, observed=True)["track"].nunique().rename("common")
+    board = board.join(n_common, on=_STEM).fillna({"n": 0, "common": 0, "leaked": False})
+    board = board.astype({"n": int, "common": int, "leaked": bool})
+    board["left_out"] = n_tracks - board["common"]
     placed = board[board["separator"].isin(list(ranked)) & ~board["leaked"]]
     for name, by in (("rank", "mean"), ("rank_median", "median")):
-        best_first = placed.groupby(_STEM)[by]
+        best_first = placed.groupby(_STEM, observed=True)[by]
         board[name] = best_first.rank(method="min", ascending=not higher_is_better)
     return board
 
@@ -190,7 +190,7 @@ def left_out(
     failed = set(here.loc[here["status"] == "failed", "track"]) - set(here.loc[silent, "track"])
     every = set(here["track"])
     out = []
-    for (source, stem), block in rows.groupby(_STEM, sort=True):
+    for (source, stem), block in rows.groupby(_STEM, sort=True, observed=True):
         common = set(block.loc[block["common"], "track"])
         clean = block[block["separator"].isin(list(ranked)) & ~block["seen"]]
         asked = sorted(clean["separator"].unique())
@@ -215,7 +215,7 @@ def summarise(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     [['bass', 2, 2.0, True]]
     """
     with np.errstate(invalid="ignore"):  # infinity minus infinity: NaN, and shown as none
-        groups = rows.groupby(list(by), sort=True)
+        groups = rows.groupby(list(by), sort=True, observed=True)
         value = groups["value"]
         columns = {
             "n": value.size(),
@@ -245,7 +245,7 @@ def selection_counts(selection: pd.DataFrame, by: Collection[str] = ()) -> pd.Da
     keys = ["dataset", "stem", *by, "separator", "kind"]
     if selection.empty:
         return pd.DataFrame(columns=[*keys[:-1], "oracle", "deployable"])
-    counts = selection.groupby(keys, sort=True).size().unstack("kind", fill_value=0)
+    counts = selection.groupby(keys, sort=True, observed=True).size().unstack("kind", fill_value=0)
     return counts.reindex(columns=["oracle", "deployable"], fill_value=0).reset_index()
 
 
@@ -253,7 +253,7 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
     """Return per dataset, input and separator the median cost of a track; memory at its peak."""
     ok = table[(table["status"] == "ok") & table["value"].notna()]
     keys = ["dataset", "input", "separator", "metric"]
-    wide = ok.groupby(keys, sort=True)["value"].agg(["median", "max"]).reset_index()
+    wide = ok.groupby(keys, sort=True, observed=True)["value"].agg(["median", "max"]).reset_index()
     wide["value"] = wide["median"].where(wide["metric"] != "peak_memory", wide["max"])
     return wide[[*keys, "value"]]
 
@@ -262,7 +262,7 @@ def failures(scores: pd.DataFrame) -> pd.DataFrame:
     """Return failed work, alike reasons together: dataset, separator, note, n, tracks."""
     failed = scores[scores["status"] == "failed"]
     keys = ["dataset", "input", "separator", "note"]
-    grouped = failed.groupby(keys, sort=True)["track"]
+    grouped = failed.groupby(keys, sort=True, observed=True)["track"]
     return grouped.agg(n="nunique", tracks=lambda t: sorted(set(t))).reset_index()
 
 
