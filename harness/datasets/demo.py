@@ -1,6 +1,7 @@
 """The demo dataset: music rendered by this package, with the full two-level stem tree.
 
-Same library versions, same bytes: a track is a function of (seed, split, index, seconds). On disk::
+A track is a function of (seed, split, index, seconds): the same bytes wherever library versions and
+kind of processor are the same. On disk::
 
     <root>/demo.json                         version, seed, seconds
     <root>/<split>/<artist - title>/track.json   artist, genre, bleed
