@@ -25,12 +25,16 @@ from harness.separators.classical import TWO_STEMS, Hpss, Repet, RepetSim
 from harness.separators.protocol import Oracle
 
 RATE = 16000
+EXACT = 100.0  # dB; no more than rounding is left
 STEMS = {"accompaniment": "Background (Table 3)", "vocals": "Voice (Table 4)"}
 SEPARATORS = {
     "HPSS": Hpss,
     "REPET": Repet,
     "REPET-SIM": RepetSim,
     "REPET-MFCC": partial(RepetSim, features="mfcc"),
+    "REPET, binary": partial(Repet, binary=True),
+    "REPET-SIM, binary": partial(RepetSim, binary=True),
+    "REPET-MFCC, binary": partial(RepetSim, features="mfcc", binary=True),
     "mixture": partial(Mixture, stems=TWO_STEMS),
     "IRM (oracle)": partial(IdealRatioMask, stems=TWO_STEMS),
 }
@@ -95,10 +99,11 @@ def print_table(stem: str, rows: dict[tuple[str, str], list[Row]]) -> None:
         clips = rows[name, stem]
         means = [statistics.fmean(column) for column in zip(*clips, strict=True)]
         spread = statistics.stdev(row[0] for row in clips) if len(clips) > 1 else 0.0
-        paper = PUBLISHED.get((name, stem))
+        paper = PUBLISHED.get((name.removesuffix(", binary"), stem))
         cells = []
         for i in range(3):
-            cells += [f"{means[i]:.2f}", f"{paper[i]:.2f}" if paper else "–"]
+            ours = f"{means[i]:.2f}" if means[i] < EXACT else "∞"
+            cells += [ours, f"{paper[i]:.2f}" if paper else "–"]
         print(f"| {name} | {' | '.join(cells)} | {means[3]:.2f} | {spread:.2f} |")
 
 

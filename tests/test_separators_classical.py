@@ -178,6 +178,21 @@ def test_a_voice_over_a_repeating_background_comes_out(rng, family):
     assert snr(loop, found["accompaniment"]) > 10
 
 
+def test_masks_share_a_bin_or_give_it_away():
+    magnitude, background = np.float32([[1, 1, 1]]), np.float32([[0.4, 0.6, 2]])
+    soft = classical._foreground(magnitude, background.copy())
+    np.testing.assert_allclose(soft, [[0.6, 0.4, 0]], atol=1e-6)
+    hard = classical._foreground(magnitude, background, binary=True)
+    np.testing.assert_array_equal(hard, [[1, 0, 0]])
+
+
+@pytest.mark.parametrize("family", [classical.Repet, classical.RepetSim])
+def test_a_binary_mask_is_used_where_asked_for(rng, family):
+    mixture = music(rng)
+    soft, hard = (build(family, binary=b).separate(mixture)["vocals"] for b in (False, True))
+    assert np.abs(soft - hard).max() > 0.01
+
+
 def test_hpss_finds_a_vibrato_between_a_held_chord_and_clicks():
     """The voice is neither steady for a third of a second nor as short as a click."""
     time = np.arange(8 * RATE) / RATE

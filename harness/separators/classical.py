@@ -101,6 +101,9 @@ class Repet:
         Range of the repeating period, in seconds.
     high_pass
         Below this, in Hz, nothing is voice.
+    binary
+        Give each bin wholly to the stem with more of it, as the first paper on REPET did; fewer
+        leftovers of the other stem, more artefacts.
 
     References
     ----------
@@ -113,6 +116,7 @@ class Repet:
     shortest: float = 0.8
     longest: float = 8.0
     high_pass: float = 100.0
+    binary: bool = False
 
     def __post_init__(self) -> None:
         check_stems("Repet", self.stems, TWO_STEMS)
@@ -125,7 +129,8 @@ class Repet:
             _frames(s, stft, self.sample_rate) for s in (self.shortest, self.longest)
         )
         period = repeating_period(beat_spectrum(magnitude), shortest, longest)
-        mask = _foreground(magnitude, periodic_background(magnitude, period))
+        background = periodic_background(magnitude, period)
+        mask = _foreground(magnitude, background, binary=self.binary)
         mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
         return with_rest(audio, {"vocals": stft.apply_mask(audio, mask)}, "accompaniment")
 
@@ -147,6 +152,8 @@ class RepetSim:
         Least similarity.
     high_pass
         Below this, in Hz, nothing is voice.
+    binary
+        Give each bin wholly to the stem with more of it.
 
     References
     ----------
@@ -161,6 +168,7 @@ class RepetSim:
     apart: float = 1.0
     threshold: float = 0.0
     high_pass: float = 100.0
+    binary: bool = False
 
     def __post_init__(self) -> None:
         check_stems("RepetSim", self.stems, TWO_STEMS)
@@ -181,7 +189,7 @@ class RepetSim:
             apart=_frames(self.apart, stft, self.sample_rate),
             threshold=self.threshold,
         )
-        mask = _foreground(magnitude, background)
+        mask = _foreground(magnitude, background, binary=self.binary)
         mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
         return with_rest(audio, {"vocals": stft.apply_mask(audio, mask)}, "accompaniment")
 
@@ -283,9 +291,11 @@ def _frames(seconds: float, stft: Stft, sample_rate: int) -> int:
     return math.floor(seconds * sample_rate / stft.hop + 0.5)
 
 
-def _foreground(magnitude: Magnitude, background: Magnitude) -> Magnitude:
-    """Soft mask of what rises above the background; the background is overwritten."""
+def _foreground(magnitude: Magnitude, background: Magnitude, *, binary: bool = False) -> Magnitude:
+    """Mask of what rises above the background, which is overwritten."""
     np.minimum(background, magnitude, out=background)
     np.subtract(magnitude, background, out=background)
     background /= np.maximum(magnitude, TINY)
+    if binary:
+        np.greater(background, 0.5, out=background)
     return background
