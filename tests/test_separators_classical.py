@@ -188,9 +188,9 @@ def test_masks_share_a_bin_or_give_it_away():
 
 @pytest.mark.parametrize("family", [classical.Repet, classical.RepetSim])
 def test_a_binary_mask_is_used_where_asked_for(rng, family):
-    mixture = music(rng)
+    mixture = rng.standard_normal((1, 6 * RATE)).astype(np.float32)
     soft, hard = (build(family, binary=b).separate(mixture)["vocals"] for b in (False, True))
-    assert np.abs(soft - hard).max() > 0.01
+    assert snr(soft, hard) < 10
 
 
 def test_hpss_finds_a_vibrato_between_a_held_chord_and_clicks():
