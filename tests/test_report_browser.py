@@ -1,0 +1,392 @@
+"""The report in a real browser: headless Chromium, spoken to over its debugging pipe."""
+
+import fcntl
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run
+
+from harness import report
+from harness.report import payload, text
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install chromium")
+TIMEOUT = 60.0  # seconds for any answer
+FLAGS = (
+    "--headless",
+    "--no-sandbox",  # tests may run as root, where Chromium has no sandbox
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--remote-debugging-pipe",
+    "--window-size=1400,1000",
+)
+
+
+class Browser:
+    """A headless Chromium and one page in it."""
+
+    def __init__(self, profile: Path):
+        reading, answers = (_high(fd) for fd in os.pipe())
+        questions, self.writing = (_high(fd) for fd in os.pipe())
+        self.reading = reading
+        launch = f'exec "$@" 3<&{questions} 4>&{answers} 2>/dev/null'
+        command = ["bash", "-c", launch, "bash", CHROMIUM, *FLAGS, f"--user-data-dir={profile}"]
+        self.process = subprocess.Popen(command, pass_fds=(questions, answers))
+        for fd in (questions, answers):
+            os.close(fd)
+        self.buffer, self.count, self.events, self.session = b"", 0, [], None
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method, **params):
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.writing, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != self.count:
+            self.events.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def _read(self):
+        end = time.monotonic() + TIMEOUT
+        while b"\0" not in self.buffer:
+            ready, _, _ = select.select([self.reading], [], [], max(end - time.monotonic(), 0))
+            assert ready, "the browser does not answer"
+            part = os.read(self.reading, 1 << 20)
+            assert part, "the browser ended"
+            self.buffer += part
+        message, _, self.buffer = self.buffer.partition(b"\0")
+        return json.loads(message)
+
+    def run(self, script):
+        """Return the value of an expression in the page."""
+        found = self.send("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def open(self, path: Path, *, width=1400, scripts=True):
+        self.send("Emulation.setScriptExecutionDisabled", value=not scripts)
+        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+        self.send("Emulation.setDeviceMetricsOverride", **size)
+        self.events.clear()
+        self.send("Page.navigate", url=path.as_uri())
+        while not self._seen("Page.loadEventFired"):
+            self.events.append(self._read())
+
+    def _seen(self, method):
+        return [e["params"] for e in self.events if e.get("method") == method]
+
+    def complaints(self):
+        """Return what the page wrote to the console, threw, or asked with a dialog."""
+        kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
+        return [e for kind in (*kinds, "Page.javascriptDialogOpening") for e in self._seen(kind)]
+
+    def requests(self):
+        return [e["request"]["url"] for e in self._seen("Network.requestWillBeSent")]
+
+    def press(self, key, code):
+        text_ = "\r" if key == "Enter" else ""
+        about = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.send("Input.dispatchKeyEvent", type="keyDown", text=text_, **about)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def click(self, selector):
+        """Click with the mouse in the middle of an element."""
+        self.run(
+            f"document.querySelector({selector!r})"
+            ".scrollIntoView({block: 'center', behavior: 'instant'})"
+        )
+        x, y = self.run(
+            f"(() => {{ const b = document.querySelector({selector!r}).getBoundingClientRect();"
+            " return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+        where = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, **where)
+
+    def close(self):
+        os.close(self.writing)  # the browser ends with its pipe
+        self.process.wait(timeout=TIMEOUT)
+        os.close(self.reading)
+
+
+def _high(fd):
+    """Move a file descriptor out of the way of those the browser expects, 3 and 4."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20)
+    os.close(fd)
+    return moved
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    found = Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def run():
+    return demo_run(12)
+
+
+@pytest.fixture(scope="module")
+def path(run, tmp_path_factory):
+    page = tmp_path_factory.mktemp("report") / "index.html"
+    page.write_text(report.render(run), encoding="utf-8")
+    return page
+
+
+@pytest.fixture
+def page(browser, path):
+    browser.open(path)
+    yield browser
+    assert browser.complaints() == []
+    assert {url for url in browser.requests() if not url.startswith("data:")} == {path.as_uri()}
+
+
+BOARD = 'table.board[data-dataset="0"][data-level="main"]'
+
+
+def column(page, stem, table=BOARD):
+    """Return the shown values of one column for the ranked group, top to bottom."""
+    cells = page.run(
+        f"[...document.querySelectorAll('{table} tbody.role-separator td[data-stem={stem}]')]"
+        ".map(td => td.querySelector('b')?.textContent ?? '–')"
+    )
+    return [float(c.replace("−", "-")) for c in cells if c != "–"]
+
+
+def names(page, role="separator", table=BOARD):
+    return page.run(
+        f"[...document.querySelectorAll('{table} tbody.role-{role} th.first > span.name')]"
+        ".map(n => n.textContent)"
+    )
+
+
+def test_the_page_loads_in_silence_and_asks_nothing_of_a_network(page):
+    assert page.run("document.querySelectorAll('.panel svg').length") > 10
+    assert page.run("document.querySelectorAll('table.heat tbody tr').length") == 12 + 6
+
+
+def test_hostile_names_are_text_everywhere(page):
+    assert page.run("document.querySelectorAll('img, iframe, object').length") == 0
+    assert page.run("document.scripts.length") == 2
+    shown = page.run(
+        "[...document.querySelectorAll('table.heat th .name')].map(n => n.textContent)"
+    )
+    assert {HOSTILE, HOSTILE_TAIL} <= set(shown)
+
+
+def test_no_foreign_script_runs(browser, path):
+    browser.open(path)
+    browser.run(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hit = 1\">');"
+        "const s = document.createElement('script'); s.textContent = 'window.hit = 2';"
+        "document.body.append(s)"
+    )
+    assert browser.run("new Promise(r => setTimeout(r, 50)) && typeof window.hit") == "undefined"
+    assert any("Content Security Policy" in json.dumps(e) for e in browser.complaints())
+
+
+def test_the_script_shows_what_the_page_held_without_it(browser, path):
+    asked = "[...document.querySelectorAll('table.board')].map(t => t.innerText)"
+    browser.open(path, scripts=False)
+    assert browser.run("getComputedStyle(document.querySelector('.controls')).display") == "none"
+    plain = browser.run(asked)
+    browser.open(path)
+    assert browser.run(asked) == plain
+    assert len(plain) == 4
+
+
+def test_a_click_sorts_and_a_second_turns_round(page):
+    head = f"{BOARD} th[data-key=vocals]"
+    assert page.run(f"document.querySelector('{BOARD} th.overall').ariaSort") == "descending"
+    page.click(f"{head} button")
+    assert page.run(f"document.querySelector('{head}').ariaSort") == "descending"
+    values = column(page, "vocals")
+    assert values == sorted(values, reverse=True)
+    page.click(f"{head} button")
+    assert page.run(f"document.querySelector('{head}').ariaSort") == "ascending"
+    assert column(page, "vocals") == sorted(values)
+    assert page.run(f"document.querySelectorAll('{BOARD} th[aria-sort]').length") == 1
+
+
+def test_keys_alone_sort(page):
+    page.run(f"document.querySelector('{BOARD} th[data-key=vocals] button').focus()")
+    page.press("Enter", 13)
+    values = column(page, "vocals")
+    assert values == sorted(values, reverse=True)
+    page.press("Tab", 9)
+    assert page.run("document.activeElement.closest('th').dataset.key") == "drums"
+
+
+def test_sorting_never_mixes_the_ranked_with_the_others(page):
+    ranked = sorted(names(page))
+    for key in ("name", "bass", "rtf", "peak_memory"):
+        page.click(f"{BOARD} th[data-key={key}] button")
+        assert sorted(names(page)) == ranked
+        assert names(page, "anchor") == ["mixture"]
+    page.click(f"{BOARD} th[data-key=name] button")
+    assert names(page) == ranked
+
+
+def test_the_rank_is_that_of_the_column_sorted_by(page):
+    def ranks():
+        return page.run(
+            f"[...document.querySelectorAll('{BOARD} tbody.role-separator td.place')]"
+            ".map(td => td.textContent)"
+        )
+
+    overall = dict(zip(names(page), ranks(), strict=True))
+    assert overall["mel_roformer"] == ""  # gives two stems only
+    assert overall["htdemucs"] == ""  # was trained on these tracks
+    page.click(f"{BOARD} th[data-key=vocals] button")
+    vocals = dict(zip(names(page), ranks(), strict=True))
+    assert vocals["mel_roformer"] == "1"
+    assert vocals["htdemucs"] == ""
+
+
+@pytest.mark.parametrize(("metric", "stat"), [("snr", "mean"), ("csdr", "median")])
+def test_a_switch_shows_the_other_numbers(page, run, metric, stat):
+    before = page.run("document.querySelector('main').innerText")
+    page.click(f"label:has(input[value={metric}]) span")
+    page.click(f"label:has(input[value={stat}]) span")
+    demo = payload.build(run)["datasets"][0]
+    for index, cell in demo["summary"][metric]["drums"]["cells"].items():
+        shown = page.run(
+            f"document.querySelector('{BOARD} tr[data-row=\"{index}\"] td[data-stem=drums] b')"
+            ".textContent"
+        )
+        assert shown == text.decibels(cell[0 if stat == "mean" else 1])
+    assert f"what {metric} is & how" in page.run("document.querySelector('#definition').innerText")
+    page.click("label:has(input[value=harmonic_mean]) span")
+    page.click("label:has(input[value=mean]) span")
+    assert page.run("document.querySelector('main').innerText") == before
+
+
+def test_arrow_keys_move_the_metric_switch(page):
+    page.run("document.querySelector('input[name=metric]:checked').focus()")
+    page.press("ArrowRight", 39)
+    assert page.run("state.metric") == "snr"
+    assert page.run("document.querySelector('#definition b').textContent") == "SNR"
+
+
+def test_the_theme_turns_and_is_remembered(page, path):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    before, theme = page.run(ground), page.run("document.documentElement.dataset.theme")
+    page.click("#theme")
+    assert page.run("document.documentElement.dataset.theme") != theme
+    assert page.run(ground) != before
+    page.open(path)
+    assert page.run("document.documentElement.dataset.theme") != theme
+    page.click("#theme")
+    assert page.run(ground) == before
+
+
+COLOURS = """(selector) => {
+    let node = document.querySelector(selector);
+    const ink = getComputedStyle(node).color;
+    let ground;
+    do {
+        ground = getComputedStyle(node).backgroundColor;
+        node = node.parentElement;
+    } while (/, 0\\)$|transparent/.test(ground));
+    const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    return [ink, ground].map((colour) => {
+        paint.fillStyle = colour;
+        paint.fillRect(0, 0, 1, 1);
+        return [...paint.getImageData(0, 0, 1, 1).data];
+    });
+}"""  # of the text and of what lies behind it, as red, green, blue
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read_on_its_ground(page, theme):
+    page.run(f"setTheme('{theme}')")
+    for selector in (".lede", ".kicker", ".note", "td small", ".badge", "tr.group th", "td.strong"):
+        ink, ground = page.run(f"({COLOURS})({selector!r})")
+        assert contrast(ink, ground) >= 4.5, selector
+
+
+def contrast(*colours):
+    """Return the contrast ratio of two colours as the accessibility guidelines define it."""
+
+    def luminance(rgb):
+        parts = [c / 255 for c in rgb[:3]]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted(map(luminance, colours))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_tracks_are_filtered_sorted_and_shown_for_another_stem(page):
+    heat = 'table.heat[data-dataset="0"]'
+    page.run(
+        "(() => { const f = document.querySelector('.filter'); f.value = 'ARTIST 3';"
+        " f.dispatchEvent(new Event('input')); })()"
+    )
+    shown = f"document.querySelectorAll('{heat} tbody tr:not([hidden])').length"
+    assert page.run(shown) == 2
+    page.run(
+        "(() => { const s = document.querySelectorAll('.pick select')[1]; s.value = 'bass';"
+        " s.dispatchEvent(new Event('change')); })()"
+    )
+    assert page.run(shown) == 2
+    assert "of bass track by track" in page.run(
+        f"document.querySelector('{heat} caption').innerText"
+    )
+    cells = page.run(f"document.querySelector('{heat}').textContent")
+    assert "silent" in cells
+    assert page.run(f"document.querySelector('{heat} td.failed').title").startswith("MemoryError")
+    page.click(f"{heat} thead th:nth-child(2) button")
+    values = page.run(
+        f"[...document.querySelectorAll('{heat} tbody td:nth-child(2)')].map(t => t.textContent)"
+    )
+    numbers = [float(v.replace("−", "-")) for v in values if re.match(r"[−\d]", v)]
+    assert numbers == sorted(numbers, reverse=True)
+    assert values[-1] == "silent"  # what has no value comes last
+
+
+def test_pointing_at_a_dot_names_its_track(page):
+    page.run(
+        "document.querySelector('.panel svg')"
+        ".scrollIntoView({block: 'center', behavior: 'instant'})"
+    )
+    x, y = page.run(
+        "(() => { const svg = document.querySelector('.panel svg');"
+        " const path = svg.querySelector('.dots').getAttribute('d');"
+        " const [, x, y] = /M([\\d.]+) ([\\d.]+)/.exec(path);"
+        " const p = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM()); return [p.x, p.y]; })()"
+    )
+    page.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    assert not page.run("document.querySelector('#tip').hidden")
+    assert re.match(r"[−\d.]+ dB", page.run("document.querySelector('#tip').innerText"))
+
+
+@pytest.mark.parametrize("width", [360, 800, 1400])
+def test_the_page_itself_never_scrolls_sideways(browser, path, width):
+    browser.open(path, width=width)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+
+
+def test_everything_is_on_paper_but_the_switches(page):
+    page.send("Emulation.setEmulatedMedia", media="print")
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    assert page.run("getComputedStyle(document.querySelector('.toolbar')).display") == "none"
+    assert page.run("[...document.querySelectorAll('details')].every(d => d.open)")
+    page.send("Emulation.setEmulatedMedia", media="")
