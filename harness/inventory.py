@@ -14,7 +14,7 @@ import platformdirs
 
 from harness import datasets as known
 from harness.datasets.overlaps import in_split
-from harness.datasets.tracks import Dataset, Track
+from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
 from harness.registry import Entry, find, suggestion
 
@@ -108,16 +108,9 @@ def _demo(
         raise HarnessError(f"demo: has no split {split!r}; it has train and test")
     train, test = wanted[split]
     root = data.get("demo") or cache_folder() / f"demo-{demo.VERSION}-{DEMO_SECONDS:g}s"
-    whole = demo.render(
+    return demo.render(
         root, train=train, test=test, seconds=DEMO_SECONDS, jobs=jobs, progress=progress
     )
-    mine = _first(whole.tracks, "train", train) + _first(whole.tracks, "test", test)
-    return replace(whole, tracks=tuple(mine))
-
-
-def _first(tracks: Sequence[Track], split: str, n_tracks: int) -> list[Track]:
-    """Return the first tracks of a split."""
-    return [track for track in tracks if track.split == split][:n_tracks]
 
 
 def cache_folder() -> Path:

@@ -297,26 +297,32 @@ def test_full_disk(library, tmp_path):
     assert again.returncode == 0, again.stderr
 
 
-def test_ctrl_c_keeps_what_is_done(library, tmp_path):
-    for number in range(12):
-        shutil.copytree(library / "Ann - One", library / f"More - {number}")
-        stems = song_stems(10 + number, seconds=6.0)
-        write_song(library / f"More - {number}", stems)
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    library = tmp_path / "songs"
+    for number in range(4):
+        write_song(library / f"A - {number}", song_stems(number, seconds=8.0))
     process = subprocess.Popen(
-        command(library, "--jobs", "2"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        command(library, "--separator", "hpss", "--jobs", "2"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     work = tmp_path / "results" / "work"
     deadline = time.time() + 60
-    while len(list(work.glob("*/*.json"))) < 3 and time.time() < deadline:
-        time.sleep(0.02)
+    while len(list(work.glob("*/*.json"))) < 2 and time.time() < deadline:
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == cli.INTERRUPTED, err
     assert "run the same command to continue" in err
     assert "Traceback" not in err
     kept = len(list(work.glob("*/*.json")))
-    assert kept >= 3
+    assert 2 <= kept < 16
     done = subprocess.run(
-        command(library, "--json"), cwd=tmp_path, capture_output=True, text=True, check=True
+        command(library, "--separator", "hpss", "--jobs", "1", "--json"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(done.stdout)["reused"] >= kept
