@@ -52,6 +52,7 @@ def render(run: Run) -> str:
             view=view,
             genres=_genres(view),
             selections=_selections(run),
+            notes=_notes(run.record, view),
             failures=tables.failures(run.scores).to_dict("records"),
             leaks=_leaks(run.record),
             command=shlex.join(str(part) for part in run.record.get("command") or ()),
@@ -114,11 +115,11 @@ def _plain(value: object) -> str:
         return ", ".join(str(part) for part in value)
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _genres(view: Mapping[str, Any]) -> dict[str, Markup]:
-    """Return per dataset the picture of how many tracks each genre has."""
+    """Return the picture of how many tracks each genre has, per dataset that knows genres."""
     found = {}
     for dataset in view["datasets"]:
         counts = Counter(map(tables.genre_name, dataset["tracks"]["genre"]))
@@ -126,7 +127,19 @@ def _genres(view: Mapping[str, Any]) -> dict[str, Markup]:
         told = ", ".join(f"{genre} {counts[genre]}" for genre in ordered)
         title = f"Genres of {dataset['name']}: {told}"
         series = {"tracks": [counts[genre] for genre in ordered]}
-        found[dataset["name"]] = figures.bars(ordered, series, title=title, axis="number of tracks")
+        if set(counts) - {tables.NO_GENRE}:
+            picture = figures.bars(ordered, series, title=title, axis="number of tracks")
+            found[dataset["name"]] = picture
+    return found
+
+
+def _notes(record: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the selection notes of each dataset; those of none stand under the empty name."""
+    known = [dataset["name"] for dataset in view["datasets"]]
+    found: dict[str, list[str]] = {}
+    for line in payload.part(record, "selection_notes"):
+        about = [name for name in known if line.startswith((f"{name}:", f"{name},"))]
+        found.setdefault(about[0] if about else "", []).append(line)
     return found
 
 
@@ -158,9 +171,10 @@ def _selections(run: Run) -> dict[str, list[dict[str, Any]]]:
 
 def _selection_figure(dataset: str, stem: str, rows: pd.DataFrame) -> Markup:
     """Draw how often each separator was chosen, with the answers and without."""
+    series = {kind: list(rows[kind]) for kind in ("oracle", "deployable")}
     return figures.bars(
         list(rows["separator"]),
-        {"oracle": list(rows["oracle"]), "deployable": list(rows["deployable"])},
+        {kind: counts for kind, counts in series.items() if any(counts) or kind == "oracle"},
         title=f"How often each separator was chosen for {names.stem_label(stem)} on {dataset}",
         axis="number of tracks on which it was chosen",
     )

@@ -20,6 +20,7 @@ from harness.taxonomy import PARENTS, in_order
 
 HARMONIC = "harmonic_mean"  # of SNR and SDR, what separators are selected by
 OVERALL = "overall"
+NO_GENRE = "unknown"
 Leaks = Collection[tuple[str, str, str]]  # (separator, dataset, track) seen in training
 _STEM = ["input", "stem"]
 COMPETITOR = [*_STEM, "separator"]  # whose scores are summarised together
@@ -237,7 +238,7 @@ def genre_name(genre: object) -> str:
     >>> genre_name(" Rock"), genre_name(None)
     ('Rock', 'unknown')
     """
-    return (genre.strip() if isinstance(genre, str) else "") or "unknown"
+    return (genre.strip() if isinstance(genre, str) else "") or NO_GENRE
 
 
 def selection_counts(selection: pd.DataFrame, by: Collection[str] = ()) -> pd.DataFrame:

@@ -1,13 +1,15 @@
 // Strip plots: one panel a stem, one line a separator, every track a dot.
 
-const STRIP = { width: 380, left: 118, right: 12, row: 24, top: 6, bottom: 34, dot: 3.4 };
+const STRIP = { width: 380, left: 126, right: 12, row: 24, top: 6, bottom: 34, dot: 3.4 };
 
-// The scale holds all but the outermost hundredth of the values, and round numbers at its ticks.
+// The scale holds all values but outliers (beyond three times the quartiles' distance from them).
 function scaleOf(values) {
   const finite = values.filter(Number.isFinite).sort((a, b) => a - b);
   if (!finite.length) return null;
   const at = (q) => finite[Math.round(q * (finite.length - 1))];
-  let [low, high] = finite.length > 50 ? [at(0.01), at(0.99)] : [at(0), at(1)];
+  const reach = 3 * (at(0.75) - at(0.25));
+  let low = Math.max(at(0), at(0.25) - reach);
+  let high = Math.min(at(1), at(0.75) + reach);
   const pad = Math.max((high - low) * 0.04, 0.5);
   [low, high] = [low - pad, high + pad];
   const rough = (high - low) / 5;
