@@ -3,7 +3,7 @@
     python benchmarks/classical.py            # against librosa, same data, same process, in turns
     python benchmarks/classical.py --memory   # ten minutes of stereo, one process a separator
 
-Set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1 to compare single threads.
+Everything runs on one thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functools import partial
 
 import librosa
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from harness.audio import Audio
 from harness.separators.anchors import IdealBinaryMask, IdealRatioMask, MultichannelWiener
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--one", choices=SEPARATORS, help="this separator in this process")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    threadpool_limits(1)
     if options.one:
         print_one(options.one, options.seconds or 600)
     elif options.memory:
