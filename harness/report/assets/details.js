@@ -46,7 +46,7 @@ function drawGenres(table, stem) {
     }
     body.append(tr);
   }
-  const caption = element("caption", {}, `${METRICS.get(state.metric).label} of ${stemLabel(stem)} by genre`);
+  const caption = element("caption", {}, `${METRICS.get(state.metric).label}, ${stemLabel(stem)}, by genre`);
   table.replaceChildren(caption, element("thead", {}, head), body);
 }
 
@@ -112,7 +112,7 @@ function drawHeat(table, stem) {
   }
   const body = element("tbody");
   body.append(...of.tracks.track.map((_, t) => heatRow(of, stem, rows, t, { low, high, seen })));
-  const caption = element("caption", {}, `${METRICS.get(state.metric).label} of ${stemLabel(stem)} track by track`);
+  const caption = element("caption", {}, `${METRICS.get(state.metric).label}, ${stemLabel(stem)}, track by track`);
   table.replaceChildren(caption, element("thead", {}, head), body);
   for (const th of all("thead th", table)) {
     th.firstChild.addEventListener("click", () => clickHeat(table, stem, th.dataset.key));
