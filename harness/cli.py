@@ -240,19 +240,29 @@ def check(
 
 @fetch_app.command("dataset")
 def fetch_dataset(
-    name: Annotated[str, typer.Argument(help="musdb18hq, musdb18, musdb18_7s; others explain.")],
+    name: Annotated[
+        str, typer.Argument(help="musdb18hq, musdb18, musdb18_7s, demo; others explain.")
+    ],
     folder: Annotated[
         Path | None, typer.Option("--to", help="Its own folder; data/NAME if not given.")
     ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Of demo: musdb18hq, dsd100, moisesdb, mir1k or folder.")
+    ] = "musdb18hq",
+    tracks: Annotated[int, typer.Option(min=1, help="Of demo: tracks in each split.")] = 8,
     offline: OfflineOption = False,
 ) -> None:
-    """Download a dataset that may be downloaded; for the others, say where to get it."""
+    """Download a dataset that may be downloaded, or write demo music in another's layout."""
     from harness.datasets import fetch
 
-    if offline:
-        raise HarnessError("fetch: --offline forbids the network; leave it out to download")
+    where = folder or Path("data") / name
     with _progress(f"fetching {name}", quiet=False) as advance:
-        where = fetch.fetch_dataset(name, folder or Path("data") / name, progress=advance)
+        if name == "demo":
+            inventory.write_demo(where, layout, tracks, advance)
+        elif offline:
+            raise HarnessError("fetch: --offline forbids the network; leave it out to download")
+        else:
+            where = fetch.fetch_dataset(name, where, progress=advance)
     typer.echo(where)
 
 

@@ -113,6 +113,23 @@ def _demo(
     )
 
 
+def write_demo(folder: Path, layout: str, tracks: int, progress: Progress | None) -> None:
+    """Write demo music to a folder in the layout of another dataset.
+
+    Raises
+    ------
+    HarnessError
+        If the layout is unknown, or the folder holds something already.
+    """
+    from harness.datasets.layouts import LAYOUTS
+
+    if layout not in LAYOUTS:
+        raise HarnessError(f"--layout {layout}: not known; {suggestion(layout, LAYOUTS)}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise HarnessError(f"{folder}: is not empty; choose another folder with --to")
+    LAYOUTS[layout](_demo({}, "all", tracks, cores(), progress), folder)
+
+
 def cache_folder() -> Path:
     """Return where rendered music and weights are kept; HARNESS_CACHE overrides the system's."""
     chosen = os.environ.get("HARNESS_CACHE")

@@ -1,0 +1,199 @@
+"""The verbs as a script meets them."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import song_stems, write_song
+
+from harness import audio, cli
+from harness.datasets import load
+from harness.results import read_run
+
+
+@pytest.fixture
+def harness(tmp_path, monkeypatch, capsys):
+    """Run a command that must end well; returns standard output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    for variable in ("MUSDB_PATH", "DSD_PATH", "MOISESDB_PATH", "MIR1K_PATH"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert not stop.value.code, err
+        return out
+
+    return call
+
+
+def noisy(reference: np.ndarray, snr_db: float, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal(reference.shape)
+    gain = np.linalg.norm(reference) / np.linalg.norm(noise) * 10 ** (-snr_db / 20)
+    return (reference + gain * noise).astype(np.float32)
+
+
+LAYOUTS = {
+    "musdb": "test/{track}/{stem}.wav",
+    "demucs": "{track}/{stem}.wav",
+    "mss-training": "{track}_{stem}.wav",
+    "audio-separator": "{track}_({Stem})_some_model (v2).wav",
+    "audio-separator in folders": "{track}/{track}_({Stem})_some_model.wav",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_score_reads_the_layouts_of_the_field(harness, songs, tmp_path, layout):
+    planted = {"vocals": 3.0, "drums": 12.0, "bass": -4.0, "other": 0.5}
+    for seed, track in enumerate(("Ann - One", "Ann - Two", "Bob - One", "Bob - Two")):
+        for stem, reference in song_stems(seed).items():
+            name = LAYOUTS[layout].format(track=track, stem=stem, Stem=stem.title())
+            audio.write(tmp_path / "est" / name, noisy(reference, planted[stem], seed), 8000)
+    harness("score", "est", "--data", f"songs={songs}", "--name", "My Model", "--jobs", "1")
+    result = read_run(Path("results/my_model"))
+    assert result.record["skipped"] == []
+    for stem, snr_db in planted.items():
+        rows = result.scores.query(f"stem == {stem!r} and metric == 'snr'")
+        assert len(rows) == 4
+        assert rows["value"].to_numpy() == pytest.approx([snr_db] * 4, abs=1e-4)
+
+
+def test_score_knows_other_tools_stem_names_and_says_what_is_missing(harness, songs, tmp_path):
+    stems = song_stems(0)
+    rest = stems["drums"] + stems["bass"] + stems["other"]
+    audio.write(tmp_path / "est/Ann - One_(Instrumental)_m.wav", noisy(rest, 7.0, 1), 8000)
+    harness("score", "est", "--data", f"songs={songs}", "--jobs", "1")
+    result = read_run(Path("results/est"))
+    rows = result.scores.query("metric == 'snr'")
+    assert list(rows["stem"]) == ["accompaniment"]
+    assert rows["value"].to_numpy() == pytest.approx([7.0], abs=1e-4)
+    assert "no estimate of 3 of 4 tracks" in result.record["skipped"][0]["reason"]
+
+
+def test_estimates_of_another_rate_are_a_failure_with_both_rates(
+    songs, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    audio.write(tmp_path / "est/Ann - One/vocals.wav", song_stems(0)["vocals"], 8001)
+    arguments = ["harness", "score", "est", "--data", f"songs={songs}", "--jobs", "1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == cli.SOME_FAILED
+    assert "8001 Hz, the references have 8000 Hz" in capsys.readouterr().err
+
+
+def test_two_files_for_one_stem_are_refused(songs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for model in ("a", "b"):
+        audio.write(tmp_path / f"est/Ann - One_(Vocals)_{model}.wav", song_stems(0)["bass"], 8000)
+    monkeypatch.setattr(sys, "argv", ["harness", "score", "est", "--data", f"songs={songs}"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == cli.USER_ERROR
+    assert "name a folder with one model in it" in capsys.readouterr().err
+
+
+def test_report_of_two_runs_shows_both(harness, songs, tmp_path):
+    for name, snr_db in (("good", 10.0), ("bad", 1.0)):
+        for seed, track in enumerate(("Ann - One", "Ann - Two", "Bob - One", "Bob - Two")):
+            path = tmp_path / name / track / "vocals.wav"
+            audio.write(path, noisy(song_stems(seed)["vocals"], snr_db, seed), 8000)
+        harness("score", name, "--data", f"songs={songs}", "--jobs", "1")
+    page = Path(harness("report", "good", "bad").strip())
+    text = page.read_text(encoding="utf-8")
+    assert page == Path("reports/good+bad/index.html")
+    assert "good" in text
+    assert "bad" in text
+
+
+def test_list_and_check_as_json(harness, songs):
+    listed = json.loads(harness("list", "--json"))
+    assert listed["separators"]["nmf"]["stems"] == ["vocals", "drums", "bass", "other"]
+    assert listed["datasets"]["mir1k"]["folder"] is None
+    found = json.loads(harness("check", "--json", "--data", f"mine={songs}"))
+    states = {row["what"]: row["state"] for row in found}
+    assert states["nmf"] == "ready"
+    assert states["htdemucs"] == "absent"
+    assert states["mine"] == "ready"
+    assert states["musdb18hq"] == "absent"
+
+
+def test_check_as_tables(harness):
+    assert "repet_sim" in harness("list")
+    assert "demo" in harness("check")
+
+
+def test_run_prints_json_for_scripts(harness, songs):
+    arguments = ("run", "--separator", "repet", "--data", f"songs={songs}", "--jobs", "1", "--json")
+    first, second = (json.loads(harness(*arguments)) for _ in range(2))
+    assert (first["units"], first["reused"], first["failed"], first["fresh"]) == (4, 0, 0, True)
+    assert (second["reused"], second["fresh"]) == (4, False)
+    assert Path(first["report"]).is_file()
+
+
+def test_select_counts_who_won(harness, songs):
+    names = ("--separator", "repet", "--separator", "hpss")
+    harness("run", *names, "--data", f"songs={songs}", "--jobs", "1")
+    found = json.loads(harness("select", "--json"))
+    oracle = [row for row in found["counts"] if row["kind"] == "oracle"]
+    assert {row["stem"] for row in oracle} == {"vocals", "accompaniment"}
+    assert sum(row["tracks"] for row in oracle) == 8
+    assert "Chosen" in harness("select")
+
+
+def test_tracks_and_split_narrow_the_run(harness, tmp_path):
+    for split, seeds in (("train", (1, 2)), ("test", (3, 4))):
+        for seed in seeds:
+            stems = {s: x.repeat(2, axis=1) for s, x in song_stems(seed).items()}
+            write_song(tmp_path / "mus" / split / f"A{seed} - Song", stems, rate=44100)
+    run = (
+        "run",
+        "--separator",
+        "mixture",
+        "--data",
+        f"musdb18hq={tmp_path / 'mus'}",
+        "--jobs",
+        "1",
+    )
+    tracks = {
+        arguments: set(_run_tracks(harness, *run, *arguments))
+        for arguments in ((), ("--split", "train"), ("--split", "all", "--tracks", "3"))
+    }
+    assert tracks[()] == {"A3 - Song", "A4 - Song"}
+    assert tracks["--split", "train"] == {"A1 - Song", "A2 - Song"}
+    assert len(tracks["--split", "all", "--tracks", "3"]) == 3
+
+
+def _run_tracks(harness, *arguments: str) -> list[str]:
+    harness(*arguments)
+    return list(read_run(Path("results/main")).scores["track"])
+
+
+def test_environment_variables_name_datasets(harness, tmp_path, monkeypatch):
+    stereo = np.stack([0.1 * np.ones(16000), np.linspace(-0.5, 0.5, 16000)]).astype(np.float32)
+    audio.write(tmp_path / "mir1k/Wavfile/ann_1_01.wav", stereo, 16000)
+    monkeypatch.setenv("MIR1K_PATH", str(tmp_path / "mir1k"))
+    assert _run_tracks(harness, "run", "--separator", "mixture", "--jobs", "1")[0] == "ann_1_01"
+
+
+def test_a_registry_of_ones_own_adds_separators(harness, songs, tmp_path):
+    (tmp_path / "model_registry.yaml").write_text("mine: {extends: repet, params: {longest: 1.0}}")
+    harness("run", "--separator", "mine", "--data", f"songs={songs}", "--jobs", "1")
+    assert set(read_run(Path("results/main")).scores["separator"]) == {"mine"}
+
+
+def test_demo_music_runs_and_can_be_written_as_other_datasets(harness, monkeypatch):
+    monkeypatch.setattr("harness.inventory.DEMO_SECONDS", 5.0)
+    names = ("--separator", "mixture", "--separator", "repet")
+    harness("run", *names, "--tracks", "2", "--jobs", "1")
+    first = read_run(Path("results/main"))
+    assert set(first.scores["dataset"]) == {"demo"}
+    assert first.scores["track"].nunique() == 2
+    harness("fetch", "dataset", "demo", "--layout", "dsd100", "--to", "dsd", "--tracks", "2")
+    assert len(load("dsd100", Path("dsd")).tracks) == 4
