@@ -5,6 +5,7 @@ shape (channels, samples) and the same shape. Scores are in dB, NaN where they a
 ``inf`` where the estimate is perfect.
 """
 
+from harness.metrics.blends import Blend, read_blends, write_blends
 from harness.metrics.definitions import DEFAULT, METRICS, Metric, Score, harmonic_mean
 from harness.metrics.ratios import csdr, si_sdr, snr
 from harness.metrics.scoring import References, analyse, sdr
@@ -12,13 +13,16 @@ from harness.metrics.scoring import References, analyse, sdr
 __all__ = [
     "DEFAULT",
     "METRICS",
+    "Blend",
     "Metric",
     "References",
     "Score",
     "analyse",
     "csdr",
     "harmonic_mean",
+    "read_blends",
     "sdr",
     "si_sdr",
     "snr",
+    "write_blends",
 ]

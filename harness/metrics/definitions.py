@@ -62,7 +62,7 @@ METRICS: dict[str, Metric] = {
     **{name: Metric(name, unit, False, 1, text) for name, (unit, text) in _COSTS.items()},
 }
 
-DEFAULT = ("snr", "sdr", "si_sdr", "csdr")
+DEFAULT = ("snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar")
 
 
 def harmonic_mean(snr: npt.ArrayLike, sdr: npt.ArrayLike) -> Any:

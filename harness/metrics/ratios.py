@@ -72,13 +72,13 @@ def frame_energies(reference: Audio, estimate: Audio, window: int, hop: int) -> 
     """Compute all inner products that the ratios of this module need; windows in samples."""
     n_samples = reference.shape[1]
     bounds = frame_bounds(n_samples, window, hop)
-    frames = np.array([_inner_products(reference, estimate, a, b) for a, b in bounds])
+    frames = np.array([inner_products(reference, estimate, a, b) for a, b in bounds])
     if window == hop:
-        rest = _inner_products(reference, estimate, bounds[-1][1], n_samples)
+        rest = inner_products(reference, estimate, bounds[-1][1], n_samples)
         total = frames.sum(axis=0) + rest
     else:
         pieces = range(0, n_samples, PIECE)
-        total = sum(_inner_products(reference, estimate, a, a + PIECE) for a in pieces)
+        total = sum(inner_products(reference, estimate, a, a + PIECE) for a in pieces)
     xx, ee, dd, xe = (float(value) for value in total)
     return FrameEnergies(frames[:, 0], frames[:, 1], frames[:, 2], (xx, ee, dd, xe))
 
@@ -136,7 +136,9 @@ def csdr(reference: Audio, estimate: Audio, sample_rate: int) -> float:
     Parameters, result and errors as `snr`.
     """
     check_pair(reference, estimate, "csdr")
-    return csdr_of(frame_energies(reference, estimate, sample_rate, sample_rate))
+    energies = frame_energies(reference, estimate, sample_rate, sample_rate)
+    sounding = energies.xx > 0
+    return median_of(db(energies.xx[sounding], energies.dd[sounding]))
 
 
 def snr_of(energies: FrameEnergies) -> float:
@@ -158,12 +160,18 @@ def si_sdr_of(energies: FrameEnergies, reference: Audio, estimate: Audio) -> flo
     return float(db(xe**2 / xx, residual if residual > ROUNDING * ee else 0.0))
 
 
-def csdr_of(energies: FrameEnergies) -> float:
-    """Median of the frame SNR over the frames whose reference is not silent."""
-    sounding = energies.xx > 0
-    if not sounding.any():
+def median_of(frames: Float64) -> float:
+    """Median of frames that may hold infinite values; NaN of none.
+
+    Examples
+    --------
+    >>> median_of(np.array([1.0, np.inf, np.inf]))
+    inf
+    """
+    if not len(frames):
         return float("nan")
-    return float(np.median(db(energies.xx[sounding], energies.dd[sounding])))
+    low, high = np.sort(frames)[[(len(frames) - 1) // 2, len(frames) // 2]]
+    return float(low if low == high else (low + high) / 2)
 
 
 def _whole(reference: Audio, estimate: Audio) -> FrameEnergies:
@@ -171,7 +179,7 @@ def _whole(reference: Audio, estimate: Audio) -> FrameEnergies:
     return frame_energies(reference, estimate, PIECE, PIECE)
 
 
-def _inner_products(reference: Audio, estimate: Audio, start: int, stop: int) -> Float64:
+def inner_products(reference: Audio, estimate: Audio, start: int, stop: int) -> Float64:
     """⟨x,x⟩, ⟨e,e⟩, ⟨x−e,x−e⟩ and ⟨x,e⟩ over all channels of one stretch."""
     x = reference[:, start:stop].astype(np.float64).ravel()
     e = estimate[:, start:stop].astype(np.float64).ravel()

@@ -3,47 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.audio import Audio, check, check_pair, is_silent
 from harness.errors import HarnessError
+from harness.metrics.blends import Blend
+from harness.metrics.bss_eval import Analysis, Energies, Whole
 from harness.metrics.definitions import DEFAULT, Score
-from harness.metrics.projection import Projection
 from harness.metrics.ratios import (
     FrameEnergies,
-    csdr_of,
     db,
     frame_bounds,
     frame_energies,
+    median_of,
     si_sdr_of,
     snr_of,
 )
 
 Compat = Literal["ours", "museval"]
+Float64 = npt.NDArray[np.float64]
+
+COMPUTED = ("snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar")
+FRAMEWISE = ("csdr", "isr", "sir", "sar")
+PROJECTED = ("isr", "sir", "sar")  # those that need the projection on all references
+MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # shows below some −60 dBFS
+ILL_CONDITIONED = 1e-12  # pivots of the Gram matrix; below it museval disagrees with itself
 
 SILENT_REFERENCE = "silent reference"
 SILENT_ESTIMATE = "silent estimate"
-COMPUTED = ("snr", "sdr", "si_sdr", "csdr")
+NO_FRAME = "reference silent in every whole frame"
+REFUSED = "museval refuses a track with a silent reference or estimate"
 
 
 class References:
-    """The true stems of one track, ready to score separators; made by `analyse`."""
+    """The true stems of one track, ready to score separators; made by `analyse`.
+
+    Attributes
+    ----------
+    stems
+        Names, in the order given.
+    metrics
+        What `score` computes.
+    """
 
     def __init__(
         self,
         references: Mapping[str, Audio],
         metrics: Sequence[str],
-        window: int,
-        hop: int,
+        frames: tuple[int, int],
         compat: Compat,
+        threads: int | None,
     ) -> None:
-        self.stems = tuple(references)
-        self._references = references
-        self._metrics = tuple(metrics)
-        self._window, self._hop, self._compat = window, hop, compat
-        self._projections: dict[str, Projection] = {}
+        self.stems, self.metrics = tuple(references), tuple(metrics)
+        self._references = dict(references)
+        self._frames, self._compat, self._threads = frames, compat, threads
+        self._analysis: Analysis | None = None
+        if {"sdr", *PROJECTED} & set(metrics):
+            self._analysis = self._analysed()
+
+    @property
+    def conditioning(self) -> float:
+        """Smallest pivot of the references' Gram matrix against its largest.
+
+        Below 1e-12 the references have an empty band or depend on each other: the filters of BSS
+        Eval are arbitrary there, and ``isr``, ``sir`` and ``sar`` carry a note.
+        """
+        return self._analysed().conditioning
 
     def score(self, estimates: Mapping[str, Audio]) -> dict[str, dict[str, Score]]:
         """Score one separator's estimates.
@@ -57,66 +86,179 @@ class References:
         -------
         dict
             Stem → metric → `Score`, for the stems that both sides have. A silent reference gives
-            NaN and the note ``silent reference``. A silent estimate gives 0 dB for ``snr`` and
-            ``csdr``, −inf for ``sdr`` and ``si_sdr``, and the note ``silent estimate``.
+            NaN and the note ``silent reference``. A silent estimate gives 0 dB for ``snr``,
+            ``csdr`` and ``isr``, −inf for the others, and the note ``silent estimate``.
 
         Raises
         ------
         HarnessError
             If an estimate has another shape than its reference or holds NaN or infinity.
         """
-        stems = [stem for stem in self.stems if stem in estimates]
-        energies = {}
-        for stem in stems:
-            check_pair(self._references[stem], estimates[stem], stem)
-            pair = self._references[stem], estimates[stem]
-            energies[stem] = frame_energies(*pair, self._window, self._hop)
-        blanked = self._blanked(estimates, stems) if self._compat == "museval" else None
+        given = self._checked(estimates)
+        energies = self._energies(given)
+        kept = self._kept(given)
+        scores: dict[str, dict[str, Score]] = {}
+        for stem in given:
+            scores[stem] = {
+                name: self._score(name, stem, given[stem], energies.get(stem), kept[stem])
+                for name in self.metrics
+            }
+        return scores
+
+    def frames(self, estimates: Mapping[str, Audio]) -> dict[str, dict[str, Float64]]:
+        """Score every frame with BSS Eval v4.
+
+        Returns
+        -------
+        dict
+            Stem → ``csdr``, ``isr``, ``sir``, ``sar`` → dB per frame, shape (frames,). NaN where
+            the frame does not count: its reference is silent or, with ``compat="museval"``, any
+            reference or estimate is.
+        """
+        given = self._checked(estimates)
+        energies = self._analysed().energies(given)
+        kept = self._kept(given)
+        none = np.full(len(self._bounds()), np.nan)
         return {
             stem: {
-                name: self._score(name, stem, estimates[stem], energies[stem], blanked)
-                for name in self._metrics
+                name: np.where(kept[stem], energies[stem].frames()[name], np.nan)
+                if stem in energies
+                else none
+                for name in FRAMEWISE
             }
-            for stem in stems
+            for stem in given
         }
+
+    def bss_eval_sources(self, estimates: Mapping[str, Audio]) -> dict[str, dict[str, float]]:
+        """BSS Eval v3 of the whole track, filters allowed: stem → ``sdr``, ``sir``, ``sar``.
+
+        For one channel these are the values of ``mir_eval.separation.bss_eval_sources`` without
+        permutation. A silent reference gives NaN.
+        """
+        energies = self._analysed().energies(given := self._checked(estimates))
+        none = dict.fromkeys(("sdr", "sir", "sar"), float("nan"))
+        return {s: energies[s].sources() if s in energies else none for s in given}
+
+    def bss_eval_images(self, estimates: Mapping[str, Audio]) -> dict[str, dict[str, float]]:
+        """BSS Eval v3 of the whole track, images: stem → ``sdr``, ``isr``, ``sir``, ``sar``.
+
+        The values of ``museval.metrics.bss_eval_images`` without permutation. A silent reference
+        gives NaN.
+        """
+        energies = self._analysed().energies(given := self._checked(estimates))
+        none = dict.fromkeys(("sdr", "isr", "sir", "sar"), float("nan"))
+        return {s: energies[s].images() if s in energies else none for s in given}
+
+    def blend(self, stem: str, estimates: Mapping[str, Audio]) -> Blend:
+        """Keep what any linear blend of several separators can be scored from.
+
+        Parameters
+        ----------
+        stem
+            One of `stems`.
+        estimates
+            Separator → its estimate of that stem.
+
+        Raises
+        ------
+        HarnessError
+            If there is no such stem or no estimate, or an estimate is unfit.
+        """
+        if stem not in self.stems or not estimates:
+            raise HarnessError(
+                f"blend: stem {stem!r} of {list(self.stems)} with {len(estimates)} "
+                "estimates; give a stem of the references and its estimates"
+            )
+        for name, estimate in estimates.items():
+            check_pair(self._references[stem], estimate, f"{name}, {stem}")
+        arrays = self._analysed().products(stem, list(estimates.values()))
+        return Blend(tuple(estimates), **arrays)
 
     def _score(
         self,
         name: str,
         stem: str,
         estimate: Audio,
-        energies: FrameEnergies,
-        blanked: set[int] | None,
+        energies: Whole | FrameEnergies | None,
+        kept: npt.NDArray[np.bool_],
     ) -> Score:
         """One metric of one stem."""
-        reference = self._references[stem]
-        xx, ee, _, _ = energies.total
+        if energies is None:
+            return Score(float("nan"), SILENT_REFERENCE)
+        plain = energies.plain if isinstance(energies, Whole) else energies
+        xx, ee, _, _ = plain.total
         if xx == 0:
             return Score(float("nan"), SILENT_REFERENCE)
-        note = SILENT_ESTIMATE if ee == 0 else ""
+        note = "" if ee else SILENT_ESTIMATE
         if name == "snr":
-            return Score(snr_of(energies), note)
+            return Score(snr_of(plain), note)
         if name == "si_sdr":
-            return Score(si_sdr_of(energies, reference, estimate), note)
-        if name == "sdr":
-            return Score(_sdr_of(energies, self._projection(stem), estimate), note)
-        if blanked is not None:
-            return _museval_median(energies, blanked)
-        value = csdr_of(energies)
-        return Score(value, note if value == value else "reference silent in every whole frame")
+            return Score(si_sdr_of(plain, self._references[stem], estimate), note)
+        if name == "csdr":
+            return self._median(db(plain.xx, plain.dd), kept, note)
+        if name == "sdr" and isinstance(energies, Whole):
+            return Score(energies.sdr, note)
+        assert isinstance(energies, Energies)
+        if plain.total[2] == 0 and self._compat == "ours":
+            return Score(float("inf"), note)  # not the 200 and some dB of rounding
+        if self.conditioning < ILL_CONDITIONED:
+            note = "; ".join(filter(None, [note, f"ill-conditioned, {self.conditioning:.0e}"]))
+        return self._median(energies.frames()[name], kept, note)
 
-    def _projection(self, stem: str) -> Projection:
-        """Return the projection on a stem's own channels, factorised at its first use."""
-        if stem not in self._projections:
-            self._projections[stem] = Projection(self._references[stem])
-        return self._projections[stem]
+    def _median(self, frames: Float64, kept: npt.NDArray[np.bool_], note: str) -> Score:
+        """Median over the frames that count; museval's leaves out infinite ones too."""
+        if self._compat == "museval":
+            kept = kept & np.isfinite(frames)
+            return Score(median_of(frames[kept]), note if kept.any() else REFUSED)
+        return Score(median_of(frames[kept]), note if kept.any() else NO_FRAME)
 
-    def _blanked(self, estimates: Mapping[str, Audio], stems: list[str]) -> set[int]:
-        """Frames that museval scores for no stem: the channels of some signal sum to zero."""
-        signals = [*self._references.values(), *(estimates[stem] for stem in stems)]
-        bounds = frame_bounds(signals[0].shape[1], self._window, self._hop)
-        sums = [signal.sum(axis=0, dtype=np.float64) for signal in signals]
-        return {i for i, (a, b) in enumerate(bounds) if any(not s[a:b].any() for s in sums)}
+    def _energies(self, estimates: Mapping[str, Audio]) -> Mapping[str, Whole | FrameEnergies]:
+        """Energies of every stem, with filters only where a metric asks for them."""
+        if set(PROJECTED) & set(self.metrics):
+            return self._analysed().energies(estimates)
+        if "sdr" in self.metrics:
+            return self._analysed().whole(estimates)
+        with ThreadPoolExecutor(self._threads) as pool:
+            found = pool.map(
+                lambda stem: frame_energies(self._references[stem], estimates[stem], *self._frames),
+                estimates,
+            )
+            return dict(zip(estimates, found, strict=True))
+
+    def _checked(self, estimates: Mapping[str, Audio]) -> dict[str, Audio]:
+        """Estimates of the stems that both sides have, in order, each fit to be scored."""
+        given = {stem: estimates[stem] for stem in self.stems if stem in estimates}
+        for stem, estimate in given.items():
+            check_pair(self._references[stem], estimate, stem)
+        return given
+
+    def _analysed(self) -> Analysis:
+        """Return the analysis of the references, made at its first use."""
+        if self._analysis is None:
+            ridge = MUSEVAL_RIDGE if self._compat == "museval" else 0.0
+            self._analysis = Analysis(
+                self._references, *self._frames, threads=self._threads, ridge=ridge
+            )
+        return self._analysis
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        """First and last+1 sample of every frame."""
+        n_samples = next(iter(self._references.values())).shape[1]
+        return frame_bounds(n_samples, *self._frames)
+
+    def _kept(self, estimates: Mapping[str, Audio]) -> dict[str, npt.NDArray[np.bool_]]:
+        """Frames that count, per stem."""
+        if self._compat == "ours":
+            return {stem: self._sounding(self._references[stem]) for stem in estimates}
+        signals = [*self._references.values(), *estimates.values()]
+        sums = [signal.sum(axis=0, keepdims=True, dtype=np.float64) for signal in signals]
+        scored = all(not is_silent(total) for total in sums)
+        every = np.logical_and.reduce([self._sounding(total) for total in sums]) & scored
+        return dict.fromkeys(estimates, every)
+
+    def _sounding(self, signal: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Whether any sample of each frame is not zero."""
+        return np.array([bool(signal[:, a:b].any()) for a, b in self._bounds()])
 
 
 def analyse(
@@ -127,13 +269,15 @@ def analyse(
     window: float = 1.0,
     hop: float | None = None,
     compat: Compat = "ours",
+    threads: int | None = None,
 ) -> References:
     """Analyse the references of a track, once for all separators.
 
     Parameters
     ----------
     references
-        Stem name → true stem, shape (channels, samples), all of the same length.
+        Stem name → true stem, shape (channels, samples), all of the same length. ``isr``, ``sir``
+        and ``sar`` depend on the whole set.
     sample_rate
         In Hz.
     metrics
@@ -142,6 +286,8 @@ def analyse(
         Seconds of a frame of BSS Eval v4 and from one to the next; without `hop`, no overlap.
     compat
         ``museval`` leaves out the frames that museval 0.4.1 leaves out.
+    threads
+        Cores to use, all by default. No number depends on it.
 
     Raises
     ------
@@ -151,8 +297,9 @@ def analyse(
     Examples
     --------
     >>> x = np.array([[0.5, -0.5, 0.25, 0.0]], np.float32)
-    >>> analyse({"bass": x}, 4, metrics=["snr"]).score({"bass": 0.9 * x})["bass"]["snr"].note
-    ''
+    >>> scores = analyse({"bass": x}, 4, metrics=["snr"]).score({"bass": np.float32(0.9) * x})
+    >>> round(scores["bass"]["snr"].value, 3)
+    20.0
     """
     if unknown := [name for name in metrics if name not in COMPUTED]:
         raise HarnessError(f"metrics: {unknown} cannot be scored; choose from {list(COMPUTED)}")
@@ -163,11 +310,10 @@ def analyse(
     if len({signal.shape[1] for signal in references.values()}) > 1:
         lengths = {stem: signal.shape[1] for stem, signal in references.items()}
         raise HarnessError(f"metrics: references differ in length, {lengths}; pad them first")
-    n_window = int(window * sample_rate)
-    n_hop = n_window if hop is None else int(hop * sample_rate)
-    if n_window < 1 or n_hop < 1:
+    frames = int(window * sample_rate), int((hop or window) * sample_rate)
+    if min(frames) < 1:
         raise HarnessError(f"metrics: window {window} s and hop {hop} s; both must be positive")
-    return References(references, metrics, n_window, n_hop, compat)
+    return References(references, metrics, frames, compat, threads)
 
 
 def sdr(reference: Audio, estimate: Audio) -> float:
@@ -193,24 +339,5 @@ def sdr(reference: Audio, estimate: Audio) -> float:
         If the shapes differ or a sample is not finite.
     """
     check_pair(reference, estimate, "sdr")
-    if is_silent(reference):
-        return float("nan")
-    if np.array_equal(reference, estimate):
-        return float("inf")
-    return float(db(*Projection(reference).energy(estimate)))
-
-
-def _sdr_of(energies: FrameEnergies, projection: Projection, estimate: Audio) -> float:
-    """BSS Eval v3 SDR; exactly inf where the estimate is its reference."""
-    _, _, dd, _ = energies.total
-    return float(db(*projection.energy(estimate))) if dd else float("inf")
-
-
-def _museval_median(energies: FrameEnergies, blanked: set[int]) -> Score:
-    """Return museval's median: over the frames it scores, infinite ones left out."""
-    kept = [i for i in range(len(energies.xx)) if i not in blanked]
-    frames = db(energies.xx[kept], energies.dd[kept])
-    frames = frames[np.isfinite(frames)]
-    if not len(frames):
-        return Score(float("nan"), "no frame that museval scores")
-    return Score(float(np.median(frames)), "")
+    references = analyse({"": reference}, 1, metrics=["sdr"], window=reference.shape[1])
+    return references.score({"": estimate})[""]["sdr"].value

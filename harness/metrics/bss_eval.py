@@ -1,0 +1,334 @@
+"""BSS Eval v3 and v4 from correlations: no signal is ever filtered.
+
+Every energy of BSS Eval is a quadratic form of the filters, whose coefficients are correlations of
+the references within a frame; those do not depend on the separator and are kept. Definitions:
+Vincent, Gribonval and Févotte, "Performance measurement in blind audio source separation", 2006
+(v3), and Stöter, Liutkus and Ito, "The 2018 signal separation evaluation campaign", 2018 (v4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.audio import Audio
+from harness.metrics.channels import independent, place
+from harness.metrics.correlations import TAPS, Correlations, Correlator, Row
+from harness.metrics.forms import Form, Frames
+from harness.metrics.ratios import FrameEnergies, db, frame_bounds, inner_products
+from harness.metrics.toeplitz import Factor
+
+Float64 = npt.NDArray[np.float64]
+
+CANCELLED = 1e-6  # a difference this small against its terms is computed again from the signals
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Energies of one estimate e of one stem s, summed over its channels, whole track.
+
+    Attributes
+    ----------
+    plain
+        Those that no filter enters, per frame too.
+    whole_own
+        |Pj|², Pj being the projection of e on 512 delays of s.
+    """
+
+    plain: FrameEnergies
+    whole_own: float
+
+    @property
+    def sdr(self) -> float:
+        """BSS Eval v3 SDR in dB."""
+        _, ee, dd, _ = self.plain.total
+        return float(db(self.whole_own, max(ee - self.whole_own, 0.0))) if dd else float("inf")
+
+
+@dataclass(frozen=True)
+class Energies(Whole):
+    """All energies of one estimate; P is its projection on 512 delays of all references.
+
+    Attributes
+    ----------
+    whole_projected
+        |P|² of the whole track.
+    own, spatial, interference, projected, artifacts
+        |Pj|², |Pj−s|², |P−Pj|², |P|² and |P−e|² per frame, shape (frames,), the filters being
+        those of the whole track.
+    """
+
+    whole_projected: float
+    own: Float64
+    spatial: Float64
+    interference: Float64
+    projected: Float64
+    artifacts: Float64
+
+    def frames(self) -> dict[str, Float64]:
+        """BSS Eval v4: ``csdr``, ``isr``, ``sir``, ``sar`` of each frame in dB."""
+        return {
+            "csdr": db(self.plain.xx, self.plain.dd),
+            "isr": db(self.plain.xx, self.spatial),
+            "sir": db(self.own, self.interference),
+            "sar": db(self.projected, self.artifacts),
+        }
+
+    def sources(self) -> dict[str, float]:
+        """BSS Eval v3 of the whole track, ``bss_eval_sources``: sdr, sir, sar in dB."""
+        _, ee, dd, _ = self.plain.total
+        inside, everything = self.whole_own, self.whole_projected
+        if dd == 0:
+            return dict.fromkeys(("sdr", "sir", "sar"), float("inf"))
+        return {
+            "sdr": self.sdr,
+            "sir": float(db(inside, max(everything - inside, 0.0))),
+            "sar": float(db(everything, max(ee - everything, 0.0))),
+        }
+
+    def images(self) -> dict[str, float]:
+        """BSS Eval v3 of the whole track, ``bss_eval_images``: sdr, isr, sir, sar in dB."""
+        xx, _, dd, xe = self.plain.total
+        if dd == 0:
+            return dict.fromkeys(("sdr", "isr", "sir", "sar"), float("inf"))
+        spatial = max(self.whole_own - 2 * xe + xx, 0.0)  # s lies in the space that Pj projects on
+        return {**self.sources(), "sdr": float(db(xx, dd)), "isr": float(db(xx, spatial))}
+
+
+class Analysis:
+    """References of one track: correlations, factors and energies, computed once.
+
+    Parameters
+    ----------
+    references
+        Stem → shape (channels, samples), equal lengths.
+    window, hop
+        Samples.
+    threads
+        At most this many cores; the result does not depend on it.
+    ridge
+        Added to the diagonal of the Gram matrices.
+    """
+
+    def __init__(
+        self,
+        references: Mapping[str, Audio],
+        window: int,
+        hop: int,
+        *,
+        threads: int | None = None,
+        ridge: float = 0.0,
+    ) -> None:
+        self._references, self._ridge = references, ridge
+        rows: list[Row] = []
+        self.places = {stem: place(signal, rows) for stem, signal in references.items()}
+        n_samples = next(iter(references.values())).shape[1]
+        self.bounds = frame_bounds(n_samples, window, hop)
+        self._tiles = [(a, min(a + window, n_samples)) for a in range(0, n_samples, window)]
+        if not rows:
+            return
+        self._tiled = hop == window or len(self.bounds) == 1
+        self._rows = rows
+        self._over_tiles = Correlator(rows, self._tiles, threads=threads)
+        self._over_frames = Correlator(rows, self.bounds, threads=threads, cache_bytes=0)
+        self._by_tile, self._by_frame = self._correlate(rows)
+        self._frames = Frames(rows, self.bounds, self._by_frame.segments, threads)
+        self._joint = independent(rows)
+        self._factors = {s: self._factorise(p.rows) for s, p in self.places.items() if p.rows}
+
+    @cached_property
+    def _factor(self) -> Factor:
+        """The factor for all references together, made at its first use."""
+        return self._factorise(self._joint)
+
+    @property
+    def conditioning(self) -> float:
+        """Smallest pivot of the Gram matrix of all references against its largest."""
+        return self._factor.conditioning
+
+    def whole(self, estimates: Mapping[str, Audio]) -> dict[str, Whole]:
+        """Compute what ``snr``, ``sdr``, ``si_sdr`` and ``csdr`` need."""
+        parts = self._parts(estimates)
+        if not parts:
+            return {}
+        tiles, frames = self._correlate_all(estimates, parts)
+        return {
+            stem: Whole(
+                self._plain(stem, estimates[stem], tiles.of(part), frames.of(part)),
+                _energy(self._own(stem, tiles.of(part))),
+            )
+            for stem, part in parts.items()
+        }
+
+    def energies(self, estimates: Mapping[str, Audio]) -> dict[str, Energies]:
+        """Compute all energies of the estimates whose references are not silent."""
+        parts = self._parts(estimates)
+        if not parts:
+            return {}
+        tiles, frames = self._correlate_all(estimates, parts)
+        whitened, filters = self._project(tiles)
+        first, forms = [], []
+        for stem, part in parts.items():
+            pair, estimate = (tiles.of(part), frames.of(part)), estimates[stem]
+            own = self._own(stem, pair[0])
+            plain = self._plain(stem, estimate, *pair)
+            first.append((plain, _energy(own), _energy(whitened[:, part])))
+            forms += self._forms(stem, own, filters[part], (estimate, pair[1]))
+        values = self._frames.energies(forms)
+        return {
+            stem: Energies(*first[i], *values[5 * i : 5 * i + 5]) for i, stem in enumerate(parts)
+        }
+
+    def _parts(self, estimates: Mapping[str, Audio]) -> dict[str, slice]:
+        """Stems to score and where their channels are when all are put in a row."""
+        parts, first = {}, 0
+        for stem, where in self.places.items():
+            if where.rows and stem in estimates:
+                parts[stem] = slice(first, first + len(estimates[stem]))
+                first = parts[stem].stop
+        return parts
+
+    def _correlate_all(
+        self, estimates: Mapping[str, Audio], stems: Iterable[str]
+    ) -> tuple[Correlations, Correlations]:
+        """Correlate the estimates of some stems together."""
+        return self._correlate([row for stem in stems for row in estimates[stem]])
+
+    def _own(self, stem: str, tiles: Correlations) -> Float64:
+        """Coordinates of the projection on a stem's own delays."""
+        return self._factors[stem].whiten(tiles.total[:, self.places[stem].rows])
+
+    def products(self, stem: str, estimates: Sequence[Audio]) -> dict[str, Float64]:
+        """Compute the arrays of a `Blend` of several estimates of one stem."""
+        signals = [self._references[stem], *estimates]
+        by_frame = np.stack([_gram(signals, a, b) for a, b in self.bounds])
+        by_tile = np.stack([_gram(signals, a, b) for a, b in self._tiles])
+        plain = {"plain": by_frame, "whole": by_tile.sum(axis=0)}
+        if not self.places[stem].rows:
+            zeros = np.zeros((len(by_frame), len(estimates), len(estimates)))
+            filtered = dict.fromkeys(("rest", "projected", "artifacts"), zeros)
+            whole = dict.fromkeys(("whole_own", "whole_projected"), zeros[0])
+            return {**plain, **filtered, **whole, "own": np.zeros_like(by_frame)}
+        return {**plain, **self._filtered_products(stem, estimates, by_frame[:, 1:, 1:])}
+
+    def _filtered_products(
+        self, stem: str, estimates: Sequence[Audio], plain: Float64
+    ) -> dict[str, Float64]:
+        """Those arrays of a `Blend` that filters enter."""
+        where, shape = self.places[stem], (len(estimates), len(estimates[0]))
+        tiles, frames = self._correlate([row for estimate in estimates for row in estimate])
+        white, filters = self._project(tiles)
+        white_own = self._own(stem, tiles)
+        own = self._factors[stem].filters(white_own)
+        rest = filters.copy()
+        rest[:, where.rows] -= own
+        own = np.concatenate([self._identity(stem)[None], own.reshape(*shape, *own.shape[1:])])
+        filters, rest = (x.reshape(*shape, *x.shape[1:]) for x in (filters, rest))
+        everything = list(range(len(self._rows)))
+        projected = self._frames.products(everything, filters)
+        lags = frames.segments.reshape(len(plain), len(estimates), -1)
+        cross = lags @ filters.reshape(len(estimates), -1).T  # ⟨e, P⟩
+        white, white_own = (x.reshape(len(x), *shape) for x in (white, white_own))
+        return {
+            "own": self._frames.products(where.rows, own),
+            "rest": self._frames.products(everything, rest),
+            "projected": projected,
+            "artifacts": projected - cross - cross.transpose(0, 2, 1) + plain,
+            "whole_own": np.einsum("nkc,nlc->kl", white_own, white_own),
+            "whole_projected": np.einsum("nkc,nlc->kl", white, white),
+        }
+
+    def _project(self, tiles: Correlations) -> tuple[Float64, Float64]:
+        """Project signals on all references: coordinates, and filters (signals, rows, lags)."""
+        whitened = self._factor.whiten(tiles.total[:, self._joint])
+        filters = np.zeros((whitened.shape[1], len(self._rows), TAPS))
+        filters[:, self._joint] = self._factor.filters(whitened)
+        return whitened, filters
+
+    def _identity(self, stem: str) -> Float64:
+        """Return the filters that make a stem from its rows, shape (channels, rows, lags)."""
+        where = self.places[stem]
+        filters = np.zeros((len(where.channels), len(where.rows), TAPS))
+        for channel, (row, scale) in enumerate(where.channels):
+            filters[channel, row, 0] = scale
+        return filters
+
+    def _forms(
+        self, stem: str, whitened: Float64, filters: Float64, less: tuple[Audio, Correlations]
+    ) -> list[Form]:
+        """Make the forms Pj, Pj−s, P−Pj, P and P−e of one stem."""
+        where = self.places[stem]
+        own = self._factors[stem].filters(whitened)
+        rest = filters.copy()
+        rest[:, where.rows] -= own
+        everything = list(range(len(self._rows)))
+        return [
+            Form(where.rows, own),
+            Form(where.rows, own - self._identity(stem)),
+            Form(everything, rest),
+            Form(everything, filters),
+            Form(everything, filters, less),
+        ]
+
+    def _correlate(self, signals: Sequence[Row]) -> tuple[Correlations, Correlations]:
+        """Correlate signals with the references over the tiles of the track and over its frames."""
+        tiles = self._over_tiles.correlate(signals)
+        if self._tiled:
+            return tiles, tiles.first(len(self.bounds))
+        return tiles, self._over_frames.correlate(signals)
+
+    def _factorise(self, rows: list[int]) -> Factor:
+        """Factorise the Gram matrix of some rows."""
+        gram = self._by_tile.total[np.ix_(rows, rows)]
+        gram[..., 0] += self._ridge * np.eye(len(rows))
+        return Factor(gram)
+
+    def _plain(
+        self, stem: str, estimate: Audio, tiles: Correlations, frames: Correlations
+    ) -> FrameEnergies:
+        """Energies that no filter enters, per frame and of the whole track."""
+        by_tile = self._products(stem, estimate, (self._by_tile, tiles), self._tiles)
+        by_frame = by_tile[:, : len(self.bounds)]
+        if not self._tiled:
+            by_frame = self._products(stem, estimate, (self._by_frame, frames), self.bounds)
+        xx, ee, dd, xe = (float(value) for value in by_tile.sum(axis=1))
+        return FrameEnergies(by_frame[0], by_frame[1], by_frame[2], (xx, ee, dd, xe))
+
+    def _products(
+        self,
+        stem: str,
+        estimate: Audio,
+        correlations: tuple[Correlations, Correlations],
+        bounds: list[tuple[int, int]],
+    ) -> Float64:
+        """⟨s,s⟩, ⟨e,e⟩, ⟨s−e,s−e⟩ and ⟨s,e⟩ of each stretch, shape (4, stretches)."""
+        of_references, of_estimate = correlations
+        where = self.places[stem]
+        xx, xe = np.zeros(len(bounds)), np.zeros(len(bounds))
+        for channel, (index, scale) in enumerate(where.channels):
+            row = where.rows[index]
+            xx += scale**2 * of_references.segments[:, row, row, 0]
+            xe += scale * of_estimate.segments[:, channel, row, 0]
+        ee = of_estimate.energies.sum(axis=1)
+        products = np.stack([xx, ee, xx - 2 * xe + ee, xe])
+        again = products[2] < CANCELLED * (xx + ee)
+        for index in np.flatnonzero(again | (not where.exact)).tolist():
+            pair = self._references[stem], estimate
+            products[:, index] = inner_products(*pair, *bounds[index])
+        return products
+
+
+def _energy(signals: Float64) -> float:
+    """Sum of squares."""
+    return float(np.sum(signals**2))
+
+
+def _gram(signals: Sequence[Audio], start: int, stop: int) -> Float64:
+    """Inner products between signals over one stretch, all channels together."""
+    flat = np.stack([signal[:, start:stop].astype(np.float64).ravel() for signal in signals])
+    gram: Float64 = flat @ flat.T
+    return gram

@@ -1,0 +1,181 @@
+"""Energies of filtered references, per frame, without filtering anything.
+
+An energy |Σ filter ∗ row|² is a quadratic form of the filters whose coefficients are the frame's
+correlations. Its rounding error is that of the correlations times the size of the filters, so it
+is known; where it could show, because the filters are large in a nearly empty band or because a
+small difference is wanted, the frame is filtered after all, in the frequency domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.fft import irfft, next_fast_len, rfft
+
+from harness.audio import Audio
+from harness.metrics.correlations import PAST, Correlations, Row
+from harness.metrics.fourier import forward, in_threads
+
+Float64 = npt.NDArray[np.float64]
+
+ROUNDING = 1e-15  # error of a correlation against the energies of its two signals
+DOUBT = 1e-8  # error against a value from which the value is computed again: 4e-8 dB
+
+
+@dataclass(frozen=True)
+class Form:
+    """The energy of some rows filtered and summed, less an estimate.
+
+    Attributes
+    ----------
+    rows
+        Indices of the rows that are filtered.
+    filters
+        Shape (channels, len(rows), lags).
+    less
+        The estimate to subtract, its shape (channels, samples), and its correlations with all
+        rows; or nothing.
+    """
+
+    rows: list[int]
+    filters: Float64
+    less: tuple[Audio, Correlations] | None = None
+
+
+class Frames:
+    """Frames of the references, ready to evaluate forms in.
+
+    Parameters
+    ----------
+    rows
+        The signals that forms filter.
+    bounds
+        First and last+1 sample of each frame.
+    correlations
+        Σ_t a(t)·b(t−lag) within each frame, shape (frames, rows, rows, lags).
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        bounds: Sequence[tuple[int, int]],
+        correlations: Float64,
+        threads: int | None,
+    ) -> None:
+        self._rows, self._bounds, self._threads = rows, bounds, threads
+        self._correlations = correlations
+        self._energies: Float64 = np.einsum("fbb->fb", correlations[..., 0])
+
+    def energies(self, forms: Sequence[Form]) -> list[Float64]:
+        """Evaluate forms in every frame; each result has shape (frames,)."""
+        values, errors = np.empty((2, len(forms), len(self._bounds)))
+        for rows in {tuple(form.rows) for form in forms}:
+            chosen = [i for i, form in enumerate(forms) if tuple(form.rows) == rows]
+            squares = [forms[i] for i in chosen]
+            values[chosen], errors[chosen] = self._quadratic(list(rows), squares)
+        for value, error, form in zip(values, errors, forms, strict=True):
+            if form.less is not None:
+                self._subtract(value, error, form, form.less[1])
+        self._again(forms, values, errors > DOUBT * np.maximum(values, 0))
+        return list(values)
+
+    def products(self, rows: list[int], filters: Float64) -> Float64:
+        """Inner products between several filterings of the same rows.
+
+        Parameters
+        ----------
+        filters
+            Shape (K, channels, len(rows), lags).
+
+        Returns
+        -------
+        ndarray
+            Shape (frames, K, K).
+        """
+        lags = self._within(rows).reshape(len(self._bounds), -1)
+        out = np.empty((len(lags), len(filters), len(filters)))
+        for k, one in enumerate(filters):
+            both = [0.5 * (_correlation(one, x) + _correlation(x, one)) for x in filters[k:]]
+            out[:, k, k:] = lags @ np.stack(both).reshape(len(both), -1).T
+            out[:, k:, k] = out[:, k, k:]
+        return out
+
+    def _within(self, rows: list[int]) -> Float64:
+        """Correlations among some of the rows."""
+        if len(rows) == len(self._rows):
+            return self._correlations
+        return self._correlations[:, rows][:, :, rows]
+
+    def _quadratic(self, rows: list[int], forms: list[Form]) -> tuple[Float64, Float64]:
+        """Energies of filtered rows and their errors, each (forms, frames)."""
+        lags = self._within(rows)
+        columns = np.stack([_correlation(form.filters, form.filters) for form in forms])
+        values = columns.reshape(len(forms), -1) @ lags.reshape(len(lags), -1).T
+        size = np.einsum("fabl,fabl->fab", columns, columns)
+        energies = self._energies[:, rows]
+        errors = np.sqrt(np.einsum("ta,tb,fab->ft", energies, energies, size, optimize=True))
+        return values, ROUNDING * errors
+
+    def _subtract(self, value: Float64, error: Float64, form: Form, estimate: Correlations) -> None:
+        """Turn |P|² into |P−e|² and add up the errors, in place."""
+        lags = estimate.segments
+        cross = lags.reshape(len(lags), -1) @ form.filters.ravel()
+        energy = estimate.energies.sum(axis=1)
+        value += energy - 2 * cross
+        size = np.einsum("cbl,cbl->b", form.filters, form.filters)
+        error += 2 * ROUNDING * np.sqrt(energy * (self._energies[:, form.rows] @ size))
+
+    def _again(
+        self, forms: Sequence[Form], values: Float64, doubtful: npt.NDArray[np.bool_]
+    ) -> None:
+        """Evaluate doubtful forms from the signals, in place."""
+        spectra: dict[tuple[int, int], Float64] = {}
+
+        def work(frame: int) -> None:
+            start, stop = self._bounds[frame]
+            n = next_fast_len(stop - start + PAST, real=True)
+            chosen = np.flatnonzero(doubtful[:, frame]).tolist()
+            rows = sorted({row for form in chosen for row in forms[form].rows})
+            of_rows = dict(
+                zip(rows, _spectra([self._rows[r][start:stop] for r in rows], n), strict=True)
+            )
+            for index in chosen:
+                form = forms[index]
+                of_filters = spectra.get((index, n))
+                if of_filters is None:
+                    of_filters = spectra[index, n] = rfft(form.filters, n)
+                output = sum(of_filters[:, i] * of_rows[row] for i, row in enumerate(form.rows))
+                if form.less is not None:
+                    output -= _spectra(list(form.less[0][:, start:stop]), n)
+                values[index, frame] = _energy(output, n)
+
+        if doubtful.any():
+            in_threads(work, np.flatnonzero(doubtful.any(axis=0)).tolist(), self._threads)
+
+
+def _spectra(rows: Sequence[Row], n: int) -> npt.NDArray[np.complex128]:
+    """Real FFT of zero-padded rows, shape (rows, bins)."""
+    padded = np.zeros((len(rows), n))
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return forward(padded)
+
+
+def _energy(spectra: npt.NDArray[np.complex128], n: int) -> float:
+    """Energy of the signals of length n with these spectra, by Parseval's theorem."""
+    power = np.einsum("ck,ck->k", spectra.real, spectra.real)
+    power += np.einsum("ck,ck->k", spectra.imag, spectra.imag)
+    once = power[0] + (power[-1] if n % 2 == 0 else 0.0)
+    return float(2 * power.sum() - once) / n
+
+
+def _correlation(f: Float64, g: Float64) -> Float64:
+    """Σ_channels Σ_l f[a,l]·g[b,l+lag] for all pairs of rows, doubled where lag > 0."""
+    n = 2 * f.shape[-1]
+    products = np.einsum("cak,cbk->abk", rfft(f, n).conj(), rfft(g, n))
+    lags: Float64 = irfft(products, n)[..., : n // 2]
+    lags[..., 1:] *= 2
+    return lags
