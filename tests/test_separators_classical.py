@@ -178,6 +178,19 @@ def test_a_voice_over_a_repeating_background_comes_out(rng, family):
     assert snr(loop, found["accompaniment"]) > 10
 
 
+@pytest.mark.parametrize("family", [*TWO, classical.RepetSim4])
+def test_nothing_deep_is_voice(rng, family):
+    """The bass of 80 Hz lies below the default limit of 100 Hz, and above one of 40 Hz."""
+    mixture = music(rng) + 0.05 * rng.standard_normal((2, 6 * RATE)).astype(np.float32)
+    energy = []
+    for limit in (40, 100):
+        voice = build(family, high_pass=limit).separate(mixture)["vocals"]
+        spectrum = np.abs(np.fft.rfft(voice)) ** 2
+        deep = np.fft.rfftfreq(mixture.shape[1], 1 / RATE) < 85
+        energy.append(spectrum[:, deep].sum())
+    assert energy[1] < 0.2 * energy[0]
+
+
 def test_masks_share_a_bin_or_give_it_away():
     magnitude, background = np.float32([[1, 1, 1]]), np.float32([[0.4, 0.6, 2]])
     soft = classical._foreground(magnitude, background.copy())
