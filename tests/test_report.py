@@ -15,7 +15,7 @@ from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, empty_run, row, rows_
 from harness import report
 from harness.errors import HarnessError
 from harness.metrics import harmonic_mean
-from harness.report import figures, payload, tables, text
+from harness.report import dataset, figures, payload, tables, text
 from harness.results import SELECTION_COLUMNS, Run, table, write_run
 
 
@@ -142,12 +142,20 @@ def test_reasons_for_leaving_tracks_out():
     missing = tables.left_out(
         rows_table(rows), "demo", "snr", ranked={"a", "b"}, leaks={("b", "demo", "t2")}
     )
-    assert missing.set_index("track")["reason"].to_dict() == {
-        "t1": "no score of b",
-        "t2": "seen in training by b",
-        "t3": "failed",
-        "t4": "absent or silent reference",
-    }
+    assert missing[["track", "reason", "separators"]].to_numpy().tolist() == [
+        ["t1", "no score", ["b"]],
+        ["t2", "seen in training", ["b"]],
+        ["t3", "failed", []],
+        ["t4", "absent or silent reference", []],
+    ]
+
+
+def test_reasons_are_summed_up_with_the_separators_behind_them():
+    reasons = [("no score", ["a", "b"]), ("no score", ["b"]), ("failed", [])]
+    rows = pd.DataFrame(reasons, columns=["reason", "separators"])
+    assert dataset._why(rows) == "3 tracks: 1 failed, 2 no score (b 2, a 1)"
+    many = pd.DataFrame([("no score", list("abcdefg"))], columns=["reason", "separators"])
+    assert dataset._why(many) == "1 track: 1 no score (a 1, b 1, c 1, d 1, 3 others)"
 
 
 def test_overall_is_the_mean_over_stems_within_a_track():
@@ -240,11 +248,11 @@ def test_every_number_of_the_page_is_that_of_the_table():
 
 def test_packed_values_are_those_shown():
     values = [123, -4, None, "u", "inf", "-inf"]
-    packed = payload.pack(values)
+    packed = dataset.pack(values)
     numbers = np.frombuffer(base64.b64decode(packed), "<i2").tolist()
-    names = {code: name for name, code in payload.CODES.items()}
+    names = {code: name for name, code in dataset.CODES.items()}
     assert [names.get(n, n) for n in numbers] == values
-    assert payload.pack([40000]) == [40000]
+    assert dataset.pack([40000]) == [40000]
 
 
 def test_rounding_is_half_even_on_the_exact_value_and_has_no_minus_zero():
@@ -256,8 +264,8 @@ def test_rounding_is_half_even_on_the_exact_value_and_has_no_minus_zero():
 
 
 def test_a_level_orders_its_rows_best_first_and_roles_apart():
-    dataset = payload.build(demo_run())["datasets"][1]
-    level, rows = dataset["levels"][0], dataset["rows"]
+    musdb = payload.build(demo_run())["datasets"][1]
+    level, rows = musdb["levels"][0], musdb["rows"]
     groups = [[rows[i]["separator"] for i in group["rows"]] for group in level["groups"]]
     assert groups[0][:2] == ["scnet", "htdemucs"]
     assert groups[0][-1] == "mel_roformer"  # has no overall score

@@ -44,6 +44,8 @@ class Browser:
         for fd in (questions, answers):
             os.close(fd)
         self.buffer, self.count, self.events, self.session = b"", 0, [], None
+
+    def start(self):
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
         self.session = attached["sessionId"]
@@ -119,8 +121,9 @@ class Browser:
             self.send("Input.dispatchMouseEvent", type=kind, **where)
 
     def close(self):
-        os.close(self.writing)  # the browser ends with its pipe
+        self.process.kill()
         self.process.wait(timeout=TIMEOUT)
+        os.close(self.writing)
         os.close(self.reading)
 
 
@@ -134,8 +137,11 @@ def _high(fd):
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     found = Browser(tmp_path_factory.mktemp("profile"))
-    yield found
-    found.close()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,14 @@
-"""Reports: pages written from tables."""
+"""Reports: pages written from tables.
+
+`tables` summarises a run's tidy table (DataFrame to DataFrame); `payload` and `dataset` make the
+plain values of a page of it; `page` puts these into the templates, together with the style sheet
+and the scripts in ``assets``; `figures` draws what needs no switch. The templates hold everything
+that can be read without a script; the scripts fill the same cells when a switch is turned, and draw
+what is heavy.
+
+A new section is a template that ``page.html`` includes, and, where it reacts to a switch, one more
+file in `page.SCRIPTS` with a function that ``page.js`` calls.
+"""
 
 from harness.report.page import render, write
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from harness.cache import write_atomic
 from harness.report import figures, names, payload, tables, text
+from harness.report.dataset import records
 from harness.results import Run, read_run
 
 HERE = Path(__file__).parent
@@ -184,7 +185,7 @@ def _genre_counts(rows: pd.DataFrame, separators: list[str]) -> dict[str, dict[s
     """Return {genre: {separator: [oracle, deployable]}}."""
     out: dict[str, dict[str, list[int]]] = {}
     columns = ("genre", "separator", "oracle", "deployable")
-    for genre, separator, *chosen in payload.records(rows, *columns):
+    for genre, separator, *chosen in records(rows, *columns):
         out.setdefault(genre, {name: [0, 0] for name in separators})[separator] = chosen
     return out
 

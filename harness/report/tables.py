@@ -180,10 +180,11 @@ def left_out(
     ranked: Collection[str],
     leaks: Leaks = (),
 ) -> pd.DataFrame:
-    """Say why tracks are not common ones: columns input, stem, track, reason.
+    """Say why tracks are not common ones: columns input, stem, track, reason, separators.
 
-    The reason is the first of ``absent or silent reference`` (nobody has a value), ``no score of``
-    and ``seen in training by`` the ranked separators it holds for.
+    The reason is ``absent or silent reference`` (nobody has a value), ``failed`` (for all), ``no
+    score`` or ``seen in training``; the latter two with a list of the ranked separators they hold
+    for.
     """
     here = scores[scores["dataset"] == dataset]
     rows = common_tracks(scores, dataset, metric, ranked=ranked, leaks=leaks)
@@ -199,11 +200,11 @@ def left_out(
         usable = set(zip(clean["separator"], clean["track"], strict=True))
         present = set(block["track"])
         for track in sorted(every - common):
-            nobody = "failed" if track in failed else "absent or silent reference"
+            nobody = "failed" if track in failed else "absent or silent reference", []
             known = track in present
             reason = _reason(asked, track, scored, usable) if known else nobody
-            out.append((source, stem, track, reason))
-    return pd.DataFrame(out, columns=["input", "stem", "track", "reason"])
+            out.append((source, stem, track, *reason))
+    return pd.DataFrame(out, columns=["input", "stem", "track", "reason", "separators"])
 
 
 def summarise(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -289,8 +290,8 @@ def _key(rows: pd.DataFrame, columns: list[str]) -> pd.MultiIndex:
 
 def _reason(
     asked: list[str], track: str, scored: set[tuple[str, str]], usable: set[tuple[str, str]]
-) -> str:
-    """Say because of which ranked separators a track cannot be compared on."""
+) -> tuple[str, list[str]]:
+    """Say why, and because of which ranked separators, a track cannot be compared on."""
     if missing := [name for name in asked if (name, track) not in scored]:
-        return "no score of " + ", ".join(missing)
-    return "seen in training by " + ", ".join(n for n in asked if (n, track) not in usable)
+        return "no score", missing
+    return "seen in training", [name for name in asked if (name, track) not in usable]

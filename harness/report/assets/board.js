@@ -78,8 +78,8 @@ function fillLeftOut(note) {
       stems.set(why, [...(stems.get(why) ?? []), where]);
     }
   }
-  const parts = [...stems].map(([why, where]) => `${where.join(", ")}: ${why}`);
-  note.textContent = parts.length ? `Left out. ${parts.join(" · ")}.` : "";
+  const parts = [...stems].map(([why, where]) => `${where.join(", ")} ${why}`);
+  note.textContent = parts.length ? `Left out: ${parts.join("; ")}.` : "";
 }
 
 function fillCard(item) {

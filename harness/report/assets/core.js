@@ -4,7 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const METRICS = new Map(DATA.metrics.map((metric) => [metric.name, metric]));
 const state = { metric: DATA.metric, stat: "mean" };
 
-// Values of a track are hundredths in 16 bits; what is no number has a code, as in payload.py.
+// Values of a track are hundredths in 16 bits; what is no number has a code, as in dataset.py.
 const CODES = new Map([[-32768, null], [-32767, "u"], [-32766, "-inf"], [32767, "inf"]]);
 
 function unpack(packed) {
