@@ -153,9 +153,9 @@ def test_reasons_for_leaving_tracks_out():
 def test_reasons_are_summed_up_with_the_separators_behind_them():
     reasons = [("no score", ["a", "b"]), ("no score", ["b"]), ("failed", [])]
     rows = pd.DataFrame(reasons, columns=["reason", "separators"])
-    assert dataset._why(rows) == "3 tracks: 1 failed, 2 no score (b 2, a 1)"
+    assert dataset._why(rows) == "3 tracks: 1 failed, 2 no score (b: 2, a: 1)"
     many = pd.DataFrame([("no score", list("abcdefg"))], columns=["reason", "separators"])
-    assert dataset._why(many) == "1 track: 1 no score (a 1, b 1, c 1, d 1, 3 others)"
+    assert dataset._why(many) == "1 track: 1 no score (a: 1, b: 1, c: 1, d: 1, 3 others)"
 
 
 def test_overall_is_the_mean_over_stems_within_a_track():

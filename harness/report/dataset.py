@@ -138,7 +138,7 @@ def _why(rows: pd.DataFrame) -> str:
     for reason, block in rows.groupby("reason", sort=True):
         guilty = Counter(name for found in block["separators"] for name in found)
         ordered = sorted(guilty, key=lambda name: (-guilty[name], name))
-        named = ", ".join(f"{name} {guilty[name]}" for name in ordered[:NAMED])
+        named = ", ".join(f"{name}: {guilty[name]}" for name in ordered[:NAMED])
         others = f", {text.count(len(ordered) - NAMED, 'other')}" if len(ordered) > NAMED else ""
         parts.append(f"{len(block)} {reason}" + (f" ({named}{others})" if named else ""))
     return f"{text.count(len(rows), 'track')}: " + ", ".join(parts)

@@ -200,10 +200,11 @@ def left_out(
         usable = set(zip(clean["separator"], clean["track"], strict=True))
         present = set(block["track"])
         for track in sorted(every - common):
-            nobody = "failed" if track in failed else "absent or silent reference", []
-            known = track in present
-            reason = _reason(asked, track, scored, usable) if known else nobody
-            out.append((source, stem, track, *reason))
+            if track in present:
+                reason, names = _reason(asked, track, scored, usable)
+            else:
+                reason, names = "failed" if track in failed else "absent or silent reference", []
+            out.append((source, stem, track, reason, names))
     return pd.DataFrame(out, columns=["input", "stem", "track", "reason", "separators"])
 
 
