@@ -154,6 +154,7 @@ def test_the_planted_period_is_found(rng, period):
     magnitude = np.tile(pattern, (20, 1)) + 0.2 * rng.random((20 * period, 33)).astype(np.float32)
     beat = repetition.beat_spectrum(magnitude)
     assert beat[0] == pytest.approx(1)
+    assert beat[15 * period] == pytest.approx(beat[period], rel=0.02)  # few pairs, same weight
     assert repetition.repeating_period(beat, 8, 60) == period
 
 
@@ -283,6 +284,20 @@ def test_nmf_sends_each_part_to_its_band():
     found = build(Nmf).separate((bass + click)[np.newaxis])
     assert snr(bass, found["bass"][0]) > 8
     assert snr(click, found["drums"][0]) > 8
+
+
+def test_nmf_gives_a_later_stem_what_the_earlier_left():
+    """A tone of 150 Hz lies in the bands of bass and vocals; bass comes first."""
+    time = np.arange(4 * RATE) / RATE
+    tone = np.sin(2 * np.pi * 150 * time).astype(np.float32)[np.newaxis]
+    found = build(Nmf).separate(tone)
+    assert snr(tone, found["bass"]) > 15
+    assert np.sum(found["vocals"] ** 2) < 0.01 * np.sum(tone**2)
+
+
+def test_no_frame_is_similar_enough(rng):
+    mixture = music(rng, 2.0)
+    assert not build(classical.RepetSim, threshold=1.1).separate(mixture)["vocals"].any()
 
 
 @pytest.mark.parametrize("family", ALL)

@@ -68,7 +68,7 @@ class IdealBinaryMask:
         def binary(mixture: Spectrum, sources: Spectrum) -> Spectrum:
             level = np.abs(sources[:-1]) ** np.float32(self.power)
             least = self.threshold * np.abs(mixture) ** np.float32(self.power)
-            return np.asarray(mixture * ((level >= least) & (level > 0)), np.complex64)
+            return np.asarray(mixture * (level >= least), np.complex64)
 
         return _estimate(self.sample_rate, audio, references, lambda *_: binary)
 
