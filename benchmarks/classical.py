@@ -153,9 +153,11 @@ def print_times(seconds: int) -> None:
 def run(name: str, audio: Audio) -> float:
     """Separate once and return the seconds it took."""
     separator = SEPARATORS[name](sample_rate=RATE)
+    parts = zip(separator.stems, np.float32([0.4, 0.3, 0.2, 0.1]), strict=False)
+    references = {stem: part * audio for stem, part in parts if isinstance(separator, Oracle)}
     start = time.perf_counter()
     if isinstance(separator, Oracle):
-        separator.separate_with(audio, dict.fromkeys(separator.stems, 0.25 * audio))
+        separator.separate_with(audio, references)
     else:
         separator.separate(audio)
     return time.perf_counter() - start
