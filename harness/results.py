@@ -162,24 +162,6 @@ def join(runs: Sequence[Run]) -> Run:
     return Run(name=record["run"], record=record, **merged)
 
 
-def on_common_tracks(scores: pd.DataFrame, separators: Iterable[str]) -> pd.DataFrame:
-    """Keep, for each dataset, stem and metric, the tracks on which all separators have a score.
-
-    Parameters
-    ----------
-    scores
-        Columns `COLUMNS`; rows of other separators are dropped.
-    separators
-        Those to be compared; one that has no score at all for a stem does not count for it.
-    """
-    rows = scores[(scores["status"] == "ok") & scores["separator"].isin(list(separators))]
-    group = ["dataset", "input", "stem", "metric"]
-    wanted = rows.groupby(group)["separator"].nunique().rename("wanted")
-    have = rows.groupby([*group, "split", "track"])["separator"].nunique().rename("have")
-    rows = rows.join(wanted, on=group).join(have, on=[*group, "split", "track"])
-    return rows[rows["wanted"] == rows["have"]].drop(columns=["wanted", "have"])
-
-
 def environment() -> dict[str, Any]:
     """Return what a number may depend on beside the code: versions, machine, commit."""
     return {

@@ -1,6 +1,7 @@
 """The report: every number of its tables known beforehand, every name only text."""
 
 import base64
+import dataclasses
 import json
 import math
 import re
@@ -420,3 +421,12 @@ def test_ticks_are_whole_numbers_that_reach_the_top(top):
     assert ticks[-1] >= top
     assert len(ticks) <= 7
     assert all(tick == int(tick) for tick in ticks)
+
+
+def test_stems_that_only_anchors_have_are_not_shown():
+    given = [("mixture", "guitar", -9.0), ("mixture", "vocals", -3.0), ("nmf", "vocals", 2.0)]
+    scores = rows_table([row(name, "t", stem, "snr", value) for name, stem, value in given])
+    roles = {"mixture": {"role": "anchor"}, "nmf": {"role": "separator"}}
+    page = report.render(dataclasses.replace(empty_run(separators=roles), scores=scores))
+    assert "Guitar" not in page
+    assert "Vocals" in page

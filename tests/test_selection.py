@@ -1,11 +1,10 @@
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from harness.metrics import DEFAULT
-from harness.results import COLUMNS, on_common_tracks, table
+from harness.results import COLUMNS, table
 from harness.selection import choose_deployable, choose_oracle, harmonic_scores, select
 
 
@@ -145,25 +144,6 @@ def test_nothing_scored_gives_empty_tables_and_a_note():
 def test_harmonic_score_needs_both_metrics():
     one = rows(PLANTED)
     assert harmonic_scores(one[one["metric"] == "snr"]).empty
-
-
-def test_common_tracks_leave_out_what_one_separator_lacks():
-    values = {key: value for key, value in PLANTED.items() if key != ("bob", "1", "y")}
-    kept = on_common_tracks(rows(values), ["x", "y"])
-    assert set(kept["track"]) == {"ann-1", "ann-2", "cid-1"}
-
-
-def test_a_separator_without_any_score_for_a_stem_does_not_empty_it():
-    both = pd.concat([rows(PLANTED), rows({("ann", "1", "z"): 1.0}, stem="drums")])
-    kept = on_common_tracks(both, ["x", "y", "z"])
-    assert len(kept[kept["stem"] == "vocals"]) == len(rows(PLANTED))
-
-
-def test_undefined_scores_are_left_out_of_common_tracks():
-    frame = rows(PLANTED)
-    frame.loc[0, ["value", "status"]] = [np.nan, "undefined"]
-    kept = on_common_tracks(frame, ["x", "y"])
-    assert set(kept[kept["metric"] == "snr"]["track"]) == {"ann-2", "bob-1", "cid-1"}
 
 
 @pytest.mark.parametrize("metric", ["snr", "sdr"])

@@ -39,6 +39,7 @@ class Context:
 
 def view(here: pd.DataFrame, name: str, context: Context) -> Json:
     """Return one dataset; what is in it is said at `harness.report.payload.build`."""
+    here = _without_idle_stems(here, context)
     rows = _rows(here, name, context)
     number = {(row["separator"], row["input"]): i for i, row in enumerate(rows)}
     tracks = here.drop_duplicates("track").sort_values(["split", "track"])
@@ -62,6 +63,13 @@ def view(here: pd.DataFrame, name: str, context: Context) -> Json:
         "leaked": _marks(context.leaked, name, rows, order),
         "unknown": _marks(context.unknown, name, rows, order),
     }
+
+
+def _without_idle_stems(here: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Leave out stems that only anchors were scored on: there is nothing to compare."""
+    roles = here["separator"].map(lambda name: context.roles.get(name, "separator"))
+    busy = set(here.loc[roles != "anchor", "stem"]) - {""}
+    return here[here["stem"].isin(busy | {""})] if busy else here
 
 
 def records(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
