@@ -47,5 +47,5 @@ class Faulty(Echo):
             good = {stem: x[:, : x.shape[1] // 2] for stem, x in good.items()}
         if self.fault == "in place":
             audio *= 0
-            good = {stem: audio for stem in self.stems}
+            good = dict.fromkeys(self.stems, audio)
         return good

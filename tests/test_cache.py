@@ -1,6 +1,5 @@
 import errno
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +37,7 @@ def test_full_disk_is_a_storage_error_and_leaves_nothing_half(tmp_path, monkeypa
     with pytest.raises(StorageError, match="disk is full"):
         write_atomic(target, b"new")
     assert target.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_fingerprint_is_remembered_until_the_file_changes(tmp_path, monkeypatch):

@@ -66,7 +66,7 @@ def test_unknown_family_is_answered_with_the_nearest(tmp_path):
 
 def test_unknown_parameter_names_the_entry(tmp_path):
     path = write(tmp_path / "r.yaml", "mine: {extends: nmf, params: {speed: 3}}")
-    with pytest.raises(HarnessError, match="mine: params .*speed"):
+    with pytest.raises(HarnessError, match=r"mine: params .*speed"):
         load(registry.load(path)["mine"], stems=(), sample_rate=8000)
 
 

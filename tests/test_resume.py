@@ -50,7 +50,7 @@ def kill_after(songs: Path, folder: Path, seconds: float, whole_group: bool) -> 
 
 
 def check_kills(songs: Path, tmp_path: Path, kills: int, seed: int) -> int:
-    """Kill a run so many times at random moments, each time from a fresh folder or a continued one."""
+    """Kill a run at random moments, some on one folder; return how often it was still running."""
     (tmp_path / "left alone").mkdir()
     began = time.time()
     expected = finish(songs, tmp_path / "left alone")
