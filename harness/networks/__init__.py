@@ -1,0 +1,61 @@
+"""The networks of this project: audio in, audio of every stem out, for training and separation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from harness.networks.asnet import ASNet
+from harness.networks.simplified_demucs import SimplifiedDemucs
+from harness.networks.unet import UNet
+
+__all__ = ["NETWORKS", "Network", "count_parameters"]
+
+
+class Network(Protocol):
+    """What every network offers beside being a `torch.nn.Module`.
+
+    Attributes
+    ----------
+    stems
+        In the order of the output.
+    sample_rate
+        In Hz.
+    channels
+        Of the mixture.
+    segment
+        Samples an excerpt should have in training and inference.
+    """
+
+    stems: tuple[str, ...]
+    sample_rate: int
+    channels: int
+    segment: int
+
+    def __call__(self, mixture: Tensor) -> Tensor:
+        """Return estimates (batch, stems, channels, samples) of (batch, channels, samples)."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """Return JSON values, the keyword arguments that build it again."""
+        ...
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "asnet": ASNet,
+    "unet": UNet,
+    "simplified_demucs": SimplifiedDemucs,
+}
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of trained values.
+
+    Examples
+    --------
+    >>> count_parameters(SimplifiedDemucs())
+    2794760
+    """
+    return sum(parameter.numel() for parameter in module.parameters())
