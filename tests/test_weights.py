@@ -1,0 +1,246 @@
+import hashlib
+import os
+import pickle
+from collections import OrderedDict
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from harness import weights
+from harness.errors import HarnessError
+
+ABOUT = {"network": "asnet", "config": {"stems": ["a", "b"]}, "trained_on": ["demo:train"]}
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.LSTM(4, 2, bidirectional=True))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def pickled(path: Path, content: object) -> Path:
+    torch.save(content, path)
+    return path
+
+
+class Program:
+    """Writes a file as soon as it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.target}",)
+
+
+# --- safetensors ------------------------------------------------------------------------------
+def test_saved_weights_come_back_with_what_they_are(tmp_path):
+    module = network()
+    weights.save(tmp_path / "a.safetensors", module, ABOUT)
+    found = weights.load(tmp_path / "a.safetensors")
+    assert found.metadata == ABOUT
+    assert found.state.keys() == module.state_dict().keys()
+    assert all(torch.equal(found.state[k], v) for k, v in module.state_dict().items())
+    module.load_state_dict(found.state)
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        weights.save(tmp_path / f"{name}.safetensors", network(), ABOUT)
+    assert digest(tmp_path / "a.safetensors") == digest(tmp_path / "b.safetensors")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
+
+
+def test_half_is_half_the_size_and_loads_into_the_network(tmp_path):
+    module = nn.Linear(500, 500)
+    weights.save(tmp_path / "full.safetensors", module, ABOUT)
+    weights.save(tmp_path / "half.safetensors", module, ABOUT, half=True)
+    sizes = [(tmp_path / f"{n}.safetensors").stat().st_size for n in ("half", "full")]
+    assert sizes[0] < 0.51 * sizes[1]
+    wanted = module.weight.detach().clone()
+    module.load_state_dict(weights.load(tmp_path / "half.safetensors").state)
+    assert module.weight.dtype == torch.float32
+    assert torch.allclose(module.weight, wanted, rtol=5e-4, atol=1e-7)
+
+
+def test_metadata_of_other_safetensors_is_kept_as_text(tmp_path):
+    import safetensors.torch
+
+    path = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"x": torch.ones(1)}, path, {"klass": "demucs.HTDemucs"})
+    assert weights.load(path).metadata == {"klass": "demucs.HTDemucs"}
+
+
+def test_only_safetensors_are_written(tmp_path):
+    with pytest.raises(HarnessError, match=r"name it a\.safetensors"):
+        weights.save(tmp_path / "a.th", network(), ABOUT)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"{}xx"])
+def test_damaged_safetensors_are_refused(tmp_path, content):
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(HarnessError, match="is not safetensors"):
+        weights.load(tmp_path / "a.safetensors")
+
+
+# --- the right file ---------------------------------------------------------------------------
+def test_only_the_expected_file_is_opened(tmp_path):
+    path = tmp_path / "a.safetensors"
+    weights.save(path, network(), ABOUT)
+    size = path.stat().st_size
+    weights.load(path, sha256=digest(path).upper(), size=size)
+    with pytest.raises(HarnessError, match=f"has {size} bytes, not 7"):
+        weights.load(path, sha256=digest(path), size=7)
+    with pytest.raises(HarnessError, match=f"sha256 is {digest(path)}, not 00"):
+        weights.load(path, sha256="0" * 64)
+    with pytest.raises(HarnessError, match="cannot be read"):
+        weights.load(tmp_path / "absent.safetensors")
+    with pytest.raises(HarnessError, match="unknown kind"):
+        weights.load(tmp_path / "a.onnx")
+
+
+def test_checkpoints_are_found_in_package_user_path_and_cache(tmp_path, monkeypatch):
+    package, own, cache = (tmp_path / name for name in ("package", "own", "cache"))
+    for folder in (package, own, cache):
+        folder.mkdir()
+        (folder / "all").touch()
+        (folder / f"only_{folder.name}").touch()
+    monkeypatch.setattr(weights, "CHECKPOINTS", package)
+    monkeypatch.chdir(own)
+    assert weights.find("all", cache) == package / "all"
+    assert weights.find("only_own", cache).resolve() == own / "only_own"
+    assert weights.find(str(own / "only_own"), cache) == own / "only_own"
+    assert weights.find("only_cache", cache) == cache / "only_cache"
+    with pytest.raises(HarnessError, match="fetch it"):
+        weights.find("nowhere", cache)
+
+
+# --- pickles ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("suffix", weights.PICKLES)
+def test_a_pickle_without_a_hash_is_not_opened(tmp_path, suffix):
+    path = pickled(tmp_path / f"a{suffix}", {"x": torch.ones(2)})
+    with pytest.raises(HarnessError, match=digest(path)):
+        weights.load(path)
+    assert torch.equal(weights.load(path, sha256=digest(path)).state["x"], torch.ones(2))
+
+
+def test_a_pickle_that_runs_a_program_is_refused_and_runs_nothing(tmp_path):
+    written = tmp_path / "written"
+    program = Program(written)
+    files = [tmp_path / f"{name}.th" for name in ("zip", "old", "raw")]
+    pickled(files[0], {"state": {"x": torch.ones(1)}, "extra": program})
+    torch.save({"x": program}, files[1], _use_new_zipfile_serialization=False)
+    files[2].write_bytes(pickle.dumps(program))
+    for path in files:
+        with pytest.raises(HarnessError, match="refused"):
+            weights.load(path, sha256=digest(path))
+        assert not written.exists()
+    pickle.loads(files[2].read_bytes())  # it is what the test says it is
+    assert written.exists()
+
+
+def test_a_pickle_that_is_not_the_expected_one_is_not_read(tmp_path):
+    path = pickled(tmp_path / "a.th", {"x": Program(tmp_path / "written")})
+    with pytest.raises(HarnessError, match="sha256 is"):
+        weights.load(path, sha256="0" * 64)
+    assert not (tmp_path / "written").exists()
+
+
+class HTDemucs:
+    """Stands where the class of the demucs package stands in its files."""
+
+
+HTDemucs.__module__, HTDemucs.__qualname__ = "demucs.htdemucs", "HTDemucs"
+
+
+def test_packages_of_demucs_are_read_without_demucs(tmp_path, monkeypatch):
+    import sys
+    import types
+
+    fake = types.ModuleType("demucs.htdemucs")
+    fake.HTDemucs = HTDemucs
+    monkeypatch.setitem(sys.modules, "demucs", types.ModuleType("demucs"))
+    monkeypatch.setitem(sys.modules, "demucs.htdemucs", fake)
+    package = {
+        "klass": HTDemucs,
+        "args": (),
+        "kwargs": {"sources": ["drums", "bass"], "segment": Fraction(39, 5)},
+        "state": OrderedDict(x=torch.ones(2, dtype=torch.float16)),
+        "training_args": {"lr": 3e-4},
+    }
+    path = pickled(tmp_path / "955717e8.th", package)
+    monkeypatch.undo()
+    found = weights.load(path, sha256=digest(path))
+    assert found.state.keys() == {"x"}
+    assert found.metadata["kwargs"]["segment"] == Fraction(39, 5)
+    assert found.metadata["klass"].__name__ == "HTDemucs"
+    assert found.metadata["klass"] is not HTDemucs
+
+
+@pytest.mark.parametrize("key", [*weights.STATES, None])
+def test_tensors_are_found_where_trainers_keep_them(tmp_path, key):
+    state = {"module.a.weight": torch.ones(2), "b": torch.zeros(1)}
+    content = state if key is None else {key: state, "epoch": 3}
+    path = pickled(tmp_path / "a.ckpt", content)
+    found = weights.load(path, sha256=digest(path))
+    assert found.state.keys() == {"a.weight", "b"}
+    assert found.metadata == ({} if key is None else {"epoch": 3})
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.ones(2)])
+def test_pickles_without_named_tensors_are_refused(tmp_path, content):
+    path = pickled(tmp_path / "a.pt", content)
+    with pytest.raises(HarnessError, match=r"expected named tensors|no tensors"):
+        weights.load(path, sha256=digest(path))
+
+
+def test_a_damaged_pickle_is_refused(tmp_path):
+    path = pickled(tmp_path / "a.pt", {"x": torch.ones(1000)})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(HarnessError, match="refused"):
+        weights.load(path, sha256=digest(path))
+
+
+# --- configurations ---------------------------------------------------------------------------
+def test_configurations_with_tuples_are_read(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "model:\n  sizes: !!python/tuple [4096, 2048, !!python/tuple [1]]\n  dim: 384\n"
+    )
+    assert weights.read_config(path) == {"model": {"sizes": (4096, 2048, (1,)), "dim": 384}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!python/object/apply:os.system ['touch {}']",
+        "!!python/object/apply:os.system ['touch {}']",
+        "a: !!python/tuple [!!python/object/apply:os.system ['touch {}']]",
+        "a: !!python/object/new:os.system ['touch {}']",
+        "a: !!python/name:os.system",
+        "a: !!python/tuple {{x: 1}}",
+        "a: [1, 2",
+        "- a",
+    ],
+)
+def test_configurations_that_are_more_than_values_are_refused(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text.format(tmp_path / "written"))
+    with pytest.raises(HarnessError, match=r"c\.yaml: is not"):
+        weights.read_config(path)
+    assert not (tmp_path / "written").exists()
+
+
+def test_configurations_that_cannot_be_read_say_so(tmp_path):
+    with pytest.raises(HarnessError, match="cannot be read"):
+        weights.read_config(tmp_path / "absent.yaml")
+    (tmp_path / "huge.yaml").write_bytes(b"#" * 1_000_001)
+    with pytest.raises(HarnessError, match="at most 1000000"):
+        weights.read_config(tmp_path / "huge.yaml")
