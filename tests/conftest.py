@@ -47,7 +47,11 @@ def song_stems(seed: int, seconds: float = 2.0, rate: int = 8000) -> dict[str, n
         "other": 0.15 * (np.sin(2 * np.pi * 220 * t) + np.sin(2 * np.pi * 331 * t)),
     }
     pan = {"vocals": 0.5, "drums": 0.45, "bass": 0.55, "other": 0.2}
-    return {s: np.stack([x * pan[s], x * (1 - pan[s])]).astype(np.float32) for s, x in mono.items()}
+    hiss = {s: rng.normal(0, 1e-3, (2, n)) for s in mono}  # as recordings have; none is singular
+    return {
+        s: (hiss[s] + np.stack([x * pan[s], x * (1 - pan[s])])).astype(np.float32)
+        for s, x in mono.items()
+    }
 
 
 @pytest.fixture(scope="session")

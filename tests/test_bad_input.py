@@ -252,6 +252,13 @@ def test_mistakes_are_one_line_and_status_2(harness, arguments, message):
     assert "Traceback" not in err
 
 
+def test_unknown_backend_is_named(harness, library):
+    arguments = ("--data", f"songs={library}", "--jobs", "2", "--backend", "lokey")
+    status, _, err = harness("run", *SEPARATORS, *arguments)
+    assert status == cli.USER_ERROR
+    assert "--backend lokey: cannot be used" in err
+
+
 def test_unreadable_yaml_stops_before_any_work(harness, library, tmp_path):
     (tmp_path / "model_registry.yaml").write_text("mine: {family: nmf\n")
     status, _, err = harness("run", *SEPARATORS, "--data", f"songs={library}")

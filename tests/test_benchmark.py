@@ -284,16 +284,16 @@ def test_renamed_entry_or_track_is_not_done_again(songs, tmp_path):
     assert set(result.scores["separator"]) == {"new"}
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
-def test_the_number_of_jobs_changes_no_byte(songs, tmp_path, jobs):
+def test_the_number_of_jobs_changes_no_byte(songs, tmp_path):
     from harness import registry
 
     entries = [registry.load()[name] for name in ("repet_sim", "nmf", "irm")]
-    one, _ = run(songs, entries, tmp_path / "one", jobs=2)
-    other, _ = run(songs, entries, tmp_path / "other", jobs=jobs)
-    for table in ("scores", "ensembles", "selection"):
-        name = f"{table}.parquet"
-        assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()
+    two, three, one = (
+        run(songs, entries, tmp_path / str(jobs), jobs=jobs)[0].folder for jobs in (2, 3, 1)
+    )
+    for name in ("scores.parquet", "ensembles.parquet", "selection.parquet"):
+        assert (two / name).read_bytes() == (one / name).read_bytes()
+        assert (three / name).read_bytes() == (one / name).read_bytes()
 
 
 def test_batches_keep_a_track_together_and_use_all_jobs(songs):

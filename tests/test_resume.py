@@ -18,19 +18,18 @@ TABLES = ("scores.parquet", "ensembles.parquet", "selection.parquet")
 def start(songs: Path, folder: Path) -> subprocess.Popen:
     names = [part for name in SEPARATORS for part in ("--separator", name)]
     command = ["run", *names, "--data", f"songs={songs}", "--jobs", "2"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", *command],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "harness", *command],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def finish(songs: Path, folder: Path) -> dict[str, bytes]:
-    process = start(songs, folder)
-    _, err = process.communicate()
-    assert process.returncode == 0, err.decode()
+    assert start(songs, folder).wait() == 0, (folder / "log").read_text()
     return {name: (folder / "results/main" / name).read_bytes() for name in TABLES}
 
 
@@ -38,13 +37,13 @@ def kill_after(songs: Path, folder: Path, seconds: float, whole_group: bool) -> 
     """Start a run and kill it; whether it was still running."""
     process = start(songs, folder)
     try:
-        process.communicate(timeout=seconds)
+        process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         if whole_group:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()  # workers are orphans now and may still write what they had begun
-        process.communicate()
+        process.wait()
         return True
     return False
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
+from typing import cast
 
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -14,12 +15,14 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from harness.benchmark.plan import Plan, Settings, Unit
 from harness.benchmark.work import do_batch
 from harness.cache import Store
+from harness.errors import HarnessError
 
 Failures = dict[str, str]
 Batch = tuple[Unit, ...]
 Progress = Callable[[int, int], None]
 
 KILLED = "the worker process was killed (out of memory?)"
+IDLE_SECONDS = 10  # after which a worker without work ends
 POLL = 0.3  # seconds between two looks at what is finished
 
 
@@ -72,9 +75,8 @@ def make_batches(units: Sequence[Unit], jobs: int) -> list[Batch]:
 
 def _work(batches: Sequence[Batch], settings: Settings, jobs: int, failures: Failures) -> None:
     """Do batches with that many workers; what failed is added to `failures`."""
-    backend = settings.backend if jobs > 1 or settings.backend != "loky" else "sequential"
     call = delayed(do_batch)
-    with parallel_config(backend=backend):
+    with _workers(settings.backend, jobs):
         results = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)(
             call(batch, settings.excerpt, settings.work_folder) for batch in batches
         )
@@ -86,12 +88,30 @@ def _work_apart(units: Sequence[Unit], settings: Settings, failures: Failures) -
     """After a worker died: do the rest one by one, each in a worker of its own, to find which."""
     for unit in units:
         try:
-            with parallel_config(backend="loky"):
-                call = delayed(do_batch)((unit,), settings.excerpt, settings.work_folder)
-                # two jobs, so that joblib does not fall back to this very process
-                failures.update(next(iter(Parallel(n_jobs=2)([call]))))
+            # two jobs, so that joblib does not fall back to this very process
+            _work([(unit,)], settings, 2, failures)
         except TerminatedWorkerError:
             failures[unit.key] = KILLED
+
+
+def _workers(backend: str, jobs: int) -> AbstractContextManager[object]:
+    """Return joblib's setting for that many workers.
+
+    Raises
+    ------
+    HarnessError
+        If the backend is unknown or its cluster is not there.
+    """
+    if backend == "loky" and jobs == 1:
+        backend = "sequential"
+    # workers whose run was killed must not hold memory for long
+    options = {"idle_worker_timeout": IDLE_SECONDS} if backend == "loky" else {}
+    try:
+        return cast("AbstractContextManager[object]", parallel_config(backend=backend, **options))
+    except (ValueError, ImportError, RuntimeError) as error:
+        raise HarnessError(
+            f"--backend {backend}: cannot be used ({error}); start its cluster, or leave it out"
+        ) from error
 
 
 def _unique(units: Sequence[Unit]) -> list[Unit]:
