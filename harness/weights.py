@@ -78,6 +78,12 @@ def find(file: str, cache: Path) -> Path:
     )
 
 
+def check(path: Path, *, sha256: str | None = None, size: int | None = None) -> None:
+    """Refuse a file that is absent or not the one expected; see `load`."""
+    with _opened(path) as file:
+        _check(file, path, sha256, size)
+
+
 def save(path: Path, module: nn.Module, metadata: Mapping[str, Any], *, half: bool = False) -> None:
     """Write a network's tensors as safetensors; the file appears when it is complete.
 
@@ -119,13 +125,10 @@ def load(path: Path, *, sha256: str | None = None, size: int | None = None) -> C
     kinds = (".safetensors", *PICKLES)
     if path.suffix not in kinds:
         raise HarnessError(f"{path}: unknown kind of checkpoint; known are {', '.join(kinds)}")
-    try:
-        with path.open("rb") as file:
-            _check(file, path, sha256, size)
-            file.seek(0)  # the bytes that were checked, whatever happens to the name meanwhile
-            return _unpickle(file, path) if path.suffix in PICKLES else _read(file, path)
-    except OSError as error:
-        raise HarnessError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    with _opened(path) as file:
+        _check(file, path, sha256, size)
+        file.seek(0)  # the bytes that were checked, whatever happens to the name meanwhile
+        return _unpickle(file, path) if path.suffix in PICKLES else _read(file, path)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -167,6 +170,16 @@ class _ConfigLoader(yaml.SafeLoader):
 
 
 _ConfigLoader.add_constructor("tag:yaml.org,2002:python/tuple", _ConfigLoader.construct_tuple)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a file, or say that it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

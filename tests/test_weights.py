@@ -96,6 +96,9 @@ def test_only_the_expected_file_is_opened(tmp_path):
     weights.save(path, network(), ABOUT)
     size = path.stat().st_size
     weights.load(path, sha256=digest(path).upper(), size=size)
+    weights.check(path, sha256=digest(path), size=size)
+    with pytest.raises(HarnessError, match="sha256 is"):
+        weights.check(path, sha256="0" * 64)
     with pytest.raises(HarnessError, match=f"has {size} bytes, not 7"):
         weights.load(path, sha256=digest(path), size=7)
     with pytest.raises(HarnessError, match=f"sha256 is {digest(path)}, not 00"):

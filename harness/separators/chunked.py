@@ -1,0 +1,310 @@
+"""The engine of all learned separators: a long signal in equal chunks, put together without seams.
+
+Chunks overlap and fade into each other linearly; at each sample the weights of all chunks sum to
+one, also at the ends. The last chunk is moved back to end with the signal, so that every chunk is
+full of signal. A chunk's estimate depends on nothing but its samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from harness.audio import Audio
+from harness.errors import HarnessError
+
+Estimates = npt.NDArray[np.float32]  # (stems, channels, samples)
+
+GPU_SHARE = 0.25  # of the free memory of a GPU that results may gather in
+
+
+@dataclass
+class Plan:
+    """Where the chunks of one signal lie.
+
+    Attributes
+    ----------
+    starts
+        First sample of each chunk, rising.
+    length
+        Samples of every chunk.
+    """
+
+    starts: Sequence[int]
+    length: int
+
+    def weights(self, index: int) -> Tensor:
+        """Return what a chunk counts at each of its samples, shape (length,).
+
+        Examples
+        --------
+        >>> plan = Plan([0, 2], 4)
+        >>> plan.weights(0)
+        tensor([1.0000, 1.0000, 0.6667, 0.3333])
+        >>> plan.weights(1)
+        tensor([0.3333, 0.6667, 1.0000, 1.0000])
+        """
+        shifts = (other - self.starts[index] for other in self.starts)
+        return _weights(self.length, tuple(shift for shift in shifts if abs(shift) < self.length))
+
+
+@lru_cache(maxsize=8)  # all chunks but those at the ends have the same neighbours
+def _weights(length: int, shifts: tuple[int, ...]) -> Tensor:
+    """Return a window over the sum of those of all chunks, which start `shifts` later than it."""
+    window = triangle(length)
+    total = torch.zeros(length, dtype=torch.float64)
+    for shift in shifts:
+        here = slice(max(0, shift), length + min(0, shift))
+        there = slice(max(0, -shift), length - max(0, shift))
+        total[here] += window[there]
+    return (window / total).float()
+
+
+def triangle(length: int) -> Tensor:
+    """Return a window that rises from its edges to its middle, never zero, in float64.
+
+    Examples
+    --------
+    >>> triangle(5)
+    tensor([1., 2., 3., 2., 1.], dtype=torch.float64)
+    """
+    rise = torch.arange(1, length + 1, dtype=torch.float64)
+    return torch.minimum(rise, rise.flip(0))
+
+
+def plan_chunks(samples: int, segment: int, overlap: float) -> Plan:
+    """Lay chunks over a signal.
+
+    Parameters
+    ----------
+    samples, segment
+        Of the signal and of a chunk; a shorter signal is one chunk.
+    overlap
+        Share of a chunk that the next one repeats, in [0, 1).
+
+    Examples
+    --------
+    >>> plan_chunks(10, 4, 0.5).starts
+    [0, 2, 4, 6]
+    >>> plan_chunks(11, 4, 0.25).starts
+    [0, 3, 6, 7]
+    """
+    if segment < 1 or not 0 <= overlap < 1:
+        raise HarnessError(
+            f"segment of {segment} samples with overlap {overlap}: not possible; "
+            "the segment is at least 1 and the overlap in [0, 1)"
+        )
+    if samples <= segment:
+        return Plan([0], samples)
+    hop = max(1, round(segment * (1 - overlap)))
+    starts = list(range(0, samples - segment + 1, hop))
+    if starts[-1] + segment < samples:
+        starts.append(samples - segment)
+    return Plan(starts, segment)
+
+
+def separate_chunked(
+    model: nn.Module,
+    audio: Audio,
+    *,
+    segment: int,
+    overlap: float = 0.25,
+    batch: int = 4,
+    device: str = "cpu",
+    mixed: bool = False,
+    fixed: bool = False,
+) -> tuple[Estimates, list[str]]:
+    """Separate a signal of any length with a network.
+
+    The memory needed is that of the estimates and of one batch. Where that is too much, the batch
+    is halved down to one chunk, then the work moves to the CPU; segment and overlap, which change
+    the estimates, stay.
+
+    Parameters
+    ----------
+    model
+        (batch, channels, samples) → (batch, stems, channels, samples); moved to `device`.
+    audio
+        Shape (channels, samples).
+    segment, overlap
+        See `plan_chunks`.
+    batch
+        Chunks to work on at once. It changes estimates by rounding only, less than 1e-6 of full
+        scale; on a CPU one at a time is as fast.
+    device
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    mixed
+        Compute in 16 bits where that is safe; on CUDA only, elsewhere it is left out with a note.
+    fixed
+        Whether the model takes chunks of `segment` samples only: a shorter signal is then padded
+        with zeros.
+
+    Returns
+    -------
+    estimates
+        Shape (stems, channels, samples), float32.
+    notes
+        What was done otherwise than asked for.
+
+    Raises
+    ------
+    HarnessError
+        If the device is not there, one chunk does not fit in memory, or the model's output is not
+        what it should be.
+    """
+    samples = audio.shape[1]
+    signal = torch.from_numpy(np.require(audio, np.float32, ["C", "W"]))
+    if fixed and samples < segment:
+        signal = nn.functional.pad(signal, (0, segment - samples))
+    notes = ["mixed precision is for CUDA, float32 used"] if mixed and not _cuda(device) else []
+    run = _Run(model, signal, plan_chunks(signal.shape[1], segment, overlap), mixed, notes)
+    with _evaluating(model), torch.inference_mode():
+        estimates = run.on(find_device(device), batch)
+    return estimates[..., :samples].numpy(), notes
+
+
+def find_device(device: str) -> torch.device:
+    """Return a device, or an error if this machine does not have it."""
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise HarnessError(f"device {device!r}: not usable here; use cpu") from error
+    return found
+
+
+@dataclass
+class _Run:
+    """One signal on its way through a model."""
+
+    model: nn.Module
+    signal: Tensor
+    plan: Plan
+    mixed: bool
+    notes: list[str]
+    _gathered: Tensor | None = field(default=None)
+
+    def on(self, device: torch.device, batch: int) -> Tensor:
+        """Run all chunks on a device; step down where memory does not suffice."""
+        size = max(1, batch)
+        while True:
+            try:
+                return self._all(device, size)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                cause = error.with_traceback(None)  # its frames hold what has to go
+            self._gathered = None
+            device, size = self._step_down(device, size, cause)
+
+    def _step_down(
+        self, device: torch.device, size: int, cause: Exception
+    ) -> tuple[torch.device, int]:
+        """Return where and how many chunks at once to try next."""
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        if size > 1:
+            self.notes.append(f"out of memory with {size} chunks at once, {size // 2} tried")
+            return device, size // 2
+        if device.type != "cpu":
+            self.notes.append(f"out of memory on {device} with one chunk, moved to the CPU")
+            return torch.device("cpu"), 1
+        raise HarnessError(
+            f"one chunk of {self.plan.length} samples does not fit in memory; free some of it, "
+            "or take a shorter segment, which changes the estimates"
+        ) from cause
+
+    def _all(self, device: torch.device, size: int) -> Tensor:
+        """Run all chunks, `size` at once, and add them up."""
+        self.model.to(device)
+        starts, length = self.plan.starts, self.plan.length
+        for first in range(0, len(starts), size):
+            some = range(first, min(first + size, len(starts)))
+            chunks = [self.signal[:, starts[i] : starts[i] + length] for i in some]
+            with _precision(device, self.mixed):
+                estimates = self.model(torch.stack(chunks).to(device))
+            for i, estimate in zip(some, self._checked(estimates, len(chunks)), strict=True):
+                self._add(i, estimate)
+        total = self._gathered
+        self._gathered = None
+        if total is None:
+            raise HarnessError("nothing to separate: the signal holds no samples")
+        return total.cpu()
+
+    def _checked(self, estimates: Any, count: int) -> Tensor:
+        """Refuse what is not (batch, stems, channels, samples) of finite numbers."""
+        wanted = (count, self.signal.shape[0], self.plan.length)
+        shape = tuple(getattr(estimates, "shape", ()))
+        if len(shape) != 4 or (shape[0], *shape[2:]) != wanted:
+            raise HarnessError(
+                f"{type(self.model).__name__}: gave shape {shape}; expected "
+                f"({wanted[0]}, stems, {wanted[1]}, {wanted[2]}), correct the network"
+            )
+        found: Tensor = estimates
+        return found.float()
+
+    def _add(self, index: int, estimate: Tensor) -> None:
+        """Add one chunk where it belongs."""
+        if self._gathered is None:
+            shape = (*estimate.shape[:2], self.signal.shape[1])
+            self._gathered = torch.zeros(shape, device=_home(estimate, shape))
+        weighted = estimate.to(self._gathered.device) * self.plan.weights(index).to(
+            self._gathered.device
+        )
+        start = self.plan.starts[index]
+        self._gathered[..., start : start + self.plan.length] += weighted
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory does not suffice, on whatever device."""
+    text = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+def _cuda(device: str) -> bool:
+    """Whether a device is a GPU with CUDA."""
+    return device.partition(":")[0] == "cuda"
+
+
+@contextmanager
+def _precision(device: torch.device, mixed: bool) -> Iterator[None]:
+    """On CUDA: full float32, or 16 bits where that is safe; the same algorithms each time."""
+    if device.type != "cuda":
+        yield
+        return
+    exact = {"benchmark": False, "deterministic": True, "allow_tf32": False}
+    with (
+        torch.backends.cudnn.flags(enabled=True, **exact),
+        torch.autocast("cuda", dtype=torch.float16, enabled=mixed),
+    ):
+        yield
+
+
+def _home(estimate: Tensor, shape: Sequence[int]) -> torch.device:
+    """Return where results gather: on the GPU if they are small beside it, else in main memory."""
+    if estimate.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(estimate.device)
+        if 4 * int(np.prod(shape)) < GPU_SHARE * free:
+            return estimate.device
+    return torch.device("cpu")
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off for a while."""
+    was = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was)
