@@ -236,7 +236,8 @@ def _unpickle(file: BufferedReader, path: Path) -> Checkpoint:
 @contextmanager
 def _known_classes() -> Iterator[None]:
     """Let the reader meet `CLASSES`, and the names of networks as empty classes."""
-    stand_ins = [(type(name.rpartition(".")[2], (), {}), name) for name in STAND_INS]
+    names = [name.rpartition(".") for name in STAND_INS]
+    stand_ins = [type(name, (), {"__module__": module}) for module, _, name in names]
     with torch.serialization.safe_globals([*CLASSES, *stand_ins]):
         yield
 
