@@ -6,7 +6,9 @@ shape (channels, samples) and the same shape. Scores are in dB, NaN where they a
 """
 
 from harness.metrics.blends import Blend, read_blends, write_blends
+from harness.metrics.checks import suspicions
 from harness.metrics.definitions import DEFAULT, METRICS, Metric, Score, harmonic_mean
+from harness.metrics.museval_format import read_museval, write_museval
 from harness.metrics.ratios import csdr, si_sdr, snr
 from harness.metrics.scoring import References, analyse, sdr
 
@@ -21,8 +23,11 @@ __all__ = [
     "csdr",
     "harmonic_mean",
     "read_blends",
+    "read_museval",
     "sdr",
     "si_sdr",
     "snr",
+    "suspicions",
     "write_blends",
+    "write_museval",
 ]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from harness.audio import Audio
 from harness.metrics.channels import independent, place
 from harness.metrics.correlations import TAPS, Correlations, Correlator, Row
+from harness.metrics.device import DeviceCorrelator
 from harness.metrics.forms import Form, Frames
 from harness.metrics.ratios import FrameEnergies, db, frame_bounds, inner_products
 from harness.metrics.toeplitz import Factor
@@ -112,6 +113,8 @@ class Analysis:
         At most this many cores; the result does not depend on it.
     ridge
         Added to the diagonal of the Gram matrices.
+    device
+        Where the transforms run, ``cpu`` or as PyTorch names it.
     """
 
     def __init__(
@@ -122,6 +125,7 @@ class Analysis:
         *,
         threads: int | None = None,
         ridge: float = 0.0,
+        device: str = "cpu",
     ) -> None:
         self._references, self._ridge = references, ridge
         rows: list[Row] = []
@@ -133,9 +137,10 @@ class Analysis:
             return
         self._tiled = hop == window or len(self.bounds) == 1
         self._rows = rows
-        self._over_tiles = Correlator(rows, self._tiles, threads=threads)
-        self._over_frames = Correlator(rows, self.bounds, threads=threads, cache_bytes=0)
-        self._by_tile, self._by_frame = self._correlate(rows)
+        self._over_tiles = _correlator(rows, self._tiles, threads, device)
+        if not self._tiled:
+            self._over_frames = _correlator(rows, self.bounds, threads, device)
+        self._by_tile, self._by_frame = self._correlate(rows, lasting=True)
         self._frames = Frames(rows, self.bounds, self._by_frame.segments, threads)
         self._joint = independent(rows)
         self._factors = {s: self._factorise(p.rows) for s, p in self.places.items() if p.rows}
@@ -274,12 +279,14 @@ class Analysis:
             Form(everything, filters, less),
         ]
 
-    def _correlate(self, signals: Sequence[Row]) -> tuple[Correlations, Correlations]:
+    def _correlate(
+        self, signals: Sequence[Row], *, lasting: bool = False
+    ) -> tuple[Correlations, Correlations]:
         """Correlate signals with the references over the tiles of the track and over its frames."""
-        tiles = self._over_tiles.correlate(signals)
+        tiles = self._over_tiles.correlate(signals, lasting=lasting)
         if self._tiled:
             return tiles, tiles.first(len(self.bounds))
-        return tiles, self._over_frames.correlate(signals)
+        return tiles, self._over_frames.correlate(signals, lasting=lasting)
 
     def _factorise(self, rows: list[int]) -> Factor:
         """Factorise the Gram matrix of some rows."""
@@ -320,6 +327,15 @@ class Analysis:
             pair = self._references[stem], estimate
             products[:, index] = inner_products(*pair, *bounds[index])
         return products
+
+
+def _correlator(
+    rows: list[Row], bounds: list[tuple[int, int]], threads: int | None, device: str
+) -> Correlator:
+    """Make the correlator of a device."""
+    if device == "cpu":
+        return Correlator(rows, bounds, threads=threads)
+    return DeviceCorrelator(rows, bounds, device)
 
 
 def _energy(signals: Float64) -> float:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.fourier import correlations, forward, in_threads
+from harness.metrics.fourier import correlations, forward
+from harness.metrics.parallel import in_threads
 
 Float64 = npt.NDArray[np.float64]
 Row = npt.NDArray[np.floating[Any]]
@@ -31,6 +32,10 @@ GROUP = 4  # blocks transformed at a time: they stay in the second-level cache
 HUGE = 1 << 22  # bytes from which NumPy asks for huge pages, which halve the time of a transpose
 MAX_BLOCKS = 40  # in one piece of a long segment
 CACHE_BYTES = 600_000_000  # of reference spectra kept; the rest are computed again
+
+
+class NotFiniteError(Exception):
+    """A signal holds NaN or infinity; found on the way, since looking for them takes a while."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +108,22 @@ class Correlator:
         self._cached = np.zeros(cached, bool)
         self._crossings: dict[int, Float64] = {}
         self._spare: list[Scratch] = []
+        self._results = Scratch()
 
-    def correlate(self, signals: Rows) -> Correlations:
-        """Correlate signals, of the length of the references, with the delayed references."""
+    def correlate(self, signals: Rows, *, lasting: bool = False) -> Correlations:
+        """Correlate signals with the delayed references.
+
+        Parameters
+        ----------
+        signals
+            Rows of the length of the references.
+        lasting
+            Give the result memory of its own; else the next call overwrites it, which saves the
+            time of taking new memory.
+        """
         shape = (len(self._pieces), len(signals))
-        pieces = np.empty((*shape, len(self._rows), TAPS))
+        whole = (*shape, len(self._rows), TAPS)
+        pieces = np.empty(whole) if lasting else self._results.array("pieces", whole)
         energies = np.empty(shape)
 
         def work(index: int) -> None:
@@ -115,9 +131,11 @@ class Correlator:
             energies[index] = self._piece(signals, index, pieces[index], scratch)
             self._spare.append(scratch)
 
-        in_threads(work, range(len(self._pieces)), self._threads)
+        in_threads(work, range(len(self._pieces)), self._threads, transforms=True)
         starts = range(1, len(self.bounds), CROSSINGS)
-        cross = in_threads(lambda first: self._crossing(signals, first), starts, self._threads)
+        cross = in_threads(
+            lambda first: self._crossing(signals, first), starts, self._threads, transforms=True
+        )
         if len(self._pieces) > len(self.bounds):
             first = np.flatnonzero([offset == 0 for _, offset in self._pieces])
             pieces, energies = (np.add.reduceat(x, first, axis=0) for x in (pieces, energies))
@@ -128,6 +146,8 @@ class Correlator:
         own = self._reference_spectra(index, scratch)
         spectra = scratch.array("spectra", self._shape(len(signals)))
         energies = self._transform(signals, index, 0, spectra, scratch)
+        if not np.isfinite(energies).all():
+            raise NotFiniteError
         product = scratch.array("product", (len(own), spectra.shape[2], own.shape[2]))
         _lags(spectra, own, product, N_BLOCK, out)
         return energies
@@ -151,14 +171,14 @@ class Correlator:
         """Write the spectra of the blocks of a piece to `out`; returns the rows' energies."""
         segment, offset = self._pieces[index]
         start, stop = self.bounds[segment]
+        within = [row[start:stop] for row in rows]
         energies = np.zeros(len(rows))
         blocks = scratch.array(f"blocks {past}", (GROUP, len(rows), N_BLOCK))
         for first in range(0, self._blocks, GROUP):
             group = blocks[: self._blocks - first]
-            within = [row[start:stop] for row in rows]
             _fill(group, within, offset + first * self._hop, self._hop, past)
             if not past:
-                energies += np.einsum("bcn,bcn->c", group, group)
+                energies += np.vecdot(group, group).sum(axis=0)
             _spectra(group, out[:, first : first + GROUP])
         return energies
 
@@ -193,7 +213,7 @@ class Correlator:
 
 
 class Scratch:
-    """Memory that a worker keeps from piece to piece; zero at first."""
+    """Memory that is used again and again; zero at first."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, Float64] = {}

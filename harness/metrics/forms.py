@@ -17,10 +17,12 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from harness.audio import Audio
 from harness.metrics.correlations import PAST, Correlations, Row
-from harness.metrics.fourier import forward, in_threads
+from harness.metrics.fourier import forward
+from harness.metrics.parallel import in_threads
 
 Float64 = npt.NDArray[np.float64]
 
+CHUNK = 32  # frames contracted at a time
 ROUNDING = 1e-15  # error of a correlation against the energies of its two signals
 DOUBT = 1e-8  # error against a value from which the value is computed again: 4e-8 dB
 
@@ -95,13 +97,19 @@ class Frames:
         ndarray
             Shape (frames, K, K).
         """
-        lags = self._within(rows).reshape(len(self._bounds), -1)
+        lags = self._within(rows)
         out = np.empty((len(lags), len(filters), len(filters)))
         for k, one in enumerate(filters):
             both = [0.5 * (_correlation(one, x) + _correlation(x, one)) for x in filters[k:]]
-            out[:, k, k:] = lags @ np.stack(both).reshape(len(both), -1).T
+            out[:, k, k:] = self._contract(np.stack(both).reshape(len(both), -1), lags).T
             out[:, k:, k] = out[:, k, k:]
         return out
+
+    def _contract(self, columns: Float64, lags: Float64) -> Float64:
+        """Sum the products of each column with each frame's correlations, (columns, frames)."""
+        flat = lags.reshape(len(lags), -1)
+        parts = [flat[first : first + CHUNK] for first in range(0, len(flat), CHUNK)]
+        return np.hstack(in_threads(lambda part: columns @ part.T, parts, self._threads))
 
     def _within(self, rows: list[int]) -> Float64:
         """Correlations among some of the rows."""
@@ -113,7 +121,7 @@ class Frames:
         """Energies of filtered rows and their errors, each (forms, frames)."""
         lags = self._within(rows)
         columns = np.stack([_correlation(form.filters, form.filters) for form in forms])
-        values = columns.reshape(len(forms), -1) @ lags.reshape(len(lags), -1).T
+        values = self._contract(columns.reshape(len(forms), -1), lags)
         size = np.einsum("fabl,fabl->fab", columns, columns)
         energies = self._energies[:, rows]
         errors = np.sqrt(np.einsum("ta,tb,fab->ft", energies, energies, size, optimize=True))
@@ -153,7 +161,8 @@ class Frames:
                 values[index, frame] = _energy(output, n)
 
         if doubtful.any():
-            in_threads(work, np.flatnonzero(doubtful.any(axis=0)).tolist(), self._threads)
+            frames = np.flatnonzero(doubtful.any(axis=0)).tolist()
+            in_threads(work, frames, self._threads, transforms=True)
 
 
 def _spectra(rows: Sequence[Row], n: int) -> npt.NDArray[np.complex128]:

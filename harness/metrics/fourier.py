@@ -5,11 +5,6 @@ PyTorch is imported where it is first used, since that takes seconds.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -47,16 +42,3 @@ def correlations(product: Float64, n: int) -> Float64:
     torch.add(pairs[0], pairs[1], alpha=-1j, out=spectra)
     lags: Float64 = torch.fft.irfft(spectra, n=n).numpy()
     return lags
-
-
-def in_threads(
-    function: Callable[[Any], Any], items: Iterable[Any], threads: int | None
-) -> list[Any]:
-    """Apply a function to items in threads of one core each; results keep their order."""
-    import torch
-
-    count = threads or os.cpu_count() or 1
-    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        results = list(pool.map(function, items))
-    torch.set_num_threads(torch.get_num_threads())  # threads made elsewhere keep the setting
-    return results

@@ -13,8 +13,11 @@ import numpy.typing as npt
 from scipy.linalg import LinAlgError, solve_triangular
 from scipy.linalg.lapack import dpstrf
 
+from harness.metrics.parallel import one_blas_thread
+
 Float64 = npt.NDArray[np.float64]
 
+PANEL = 64  # blocks of rows that are stored together
 RANK_TOLERANCE = 1e-14  # pivots below this part of the largest are dependent directions
 
 
@@ -31,8 +34,6 @@ class Factor:
     conditioning
         Smallest pivot of the factorisation against the largest; 0 where it is lost in rounding.
         The smaller, the more arbitrary are the filters in some band.
-    rank
-        Directions kept, at most signals × lags.
     """
 
     def __init__(self, correlations: Float64) -> None:
@@ -41,14 +42,15 @@ class Factor:
         first = correlations.transpose(0, 2, 1).reshape(signals, -1)
         self._order: npt.NDArray[np.intp] | None = None
         try:
-            self._upper = _schur(first)
-            self.conditioning = _pivot_ratio(self._upper)
+            with one_blas_thread():
+                self._panels = _schur(first)
+            self.conditioning = _pivot_ratio(self._panels)
         except LinAlgError:
             self.conditioning = 0.0
         if self.conditioning < RANK_TOLERANCE:
-            self._upper, self._order = _pivoted(_assemble(first))
-            self.conditioning = 0.0
-        self.rank = len(self._upper)
+            upper, self._order = _pivoted(_assemble(first))
+            self._panels, self.conditioning = [upper], 0.0
+        self._corners = [np.asfortranarray(panel[:, : len(panel)]) for panel in self._panels]
 
     def whiten(self, cross: Float64) -> Float64:
         """Solve Rᵀy = d: the coordinates of each projection in an orthonormal basis.
@@ -63,44 +65,66 @@ class Factor:
         ndarray
             Shape (rank, estimates); the energy of a projection is the sum of its squares.
         """
-        right = cross.transpose(2, 1, 0).reshape(-1, len(cross))
-        if self._order is not None:
-            right = right[self._order]
-        y: Float64 = solve_triangular(self._upper, right, trans=1, check_finite=False)
+        y = cross.transpose(2, 1, 0).reshape(-1, len(cross))
+        y = y[self._order] if self._order is not None else y.copy()
+        start = 0
+        with one_blas_thread():
+            for panel, corner in zip(self._panels, self._corners, strict=True):
+                rows = len(panel)
+                own, rest = y[start : start + rows], y[start + rows :]
+                own[...] = solve_triangular(corner, own, trans=1, check_finite=False)
+                rest -= panel[:, rows:].T @ own
+                start += rows
         return y
 
     def filters(self, whitened: Float64) -> Float64:
         """Solve Rc = y: the filters of each projection, shape (estimates, signals, lags)."""
         signals, lags = self._shape
-        solved = solve_triangular(self._upper, whitened, check_finite=False)
+        solved, stop = whitened.copy(), len(whitened)
+        with one_blas_thread():
+            for panel, corner in zip(self._panels[::-1], self._corners[::-1], strict=True):
+                rows = len(panel)
+                own = solved[stop - rows : stop]
+                right = own - panel[:, rows:] @ solved[stop:]
+                own[...] = solve_triangular(corner, right, check_finite=False)
+                stop -= rows
         if self._order is not None:
             kept, solved = solved, np.zeros((signals * lags, solved.shape[1]))
             solved[self._order] = kept
         return np.ascontiguousarray(solved.reshape(lags, signals, -1).transpose(2, 1, 0))
 
 
-def _schur(first: Float64) -> Float64:
-    """Cholesky factor R of the block Toeplitz matrix with this first block row."""
+def _schur(first: Float64) -> list[Float64]:
+    """Cholesky factor R of the block Toeplitz matrix with this first block row.
+
+    Returns
+    -------
+    list of ndarray
+        R in panels of rows, each without the zeros on its left.
+    """
     m, n = first.shape
-    upper = np.zeros((n, n))
+    starts = range(0, n, PANEL * m)
+    panels = [np.zeros((min(PANEL * m, n - start), n - start)) for start in starts]
     a = solve_triangular(np.linalg.cholesky(first[:, :m]), first, lower=True, check_finite=False)
-    upper[:m] = a
+    panels[0][:m] = a
     b, eye = a[:, m:].copy(), np.eye(m)
     for row in range(m, n, m):
-        a = upper[row - m : row, row - m : n - m]
+        a = a[:, : n - row]
         w = solve_triangular(a[:, :m], b[:, :m].T, trans=1, check_finite=False)
         left, right = np.linalg.cholesky(eye - w @ w.T), np.linalg.cholesky(eye - w.T @ w)
         inverse = np.linalg.inv(left)
-        new = upper[row : row + m, row:]
+        panel, within = divmod(row, PANEL * m)
+        new = panels[panel][within : within + m, within:]
         np.matmul(inverse, a, out=new)
         new -= (inverse @ w) @ b
         b = right.T @ b[:, m:] - (right.T @ w.T @ inverse.T) @ new[:, m:]
-    return upper
+        a = new
+    return panels
 
 
-def _pivot_ratio(upper: Float64) -> float:
+def _pivot_ratio(panels: list[Float64]) -> float:
     """Smallest pivot of a triangular factor against the largest."""
-    pivots = upper.diagonal() ** 2
+    pivots = np.concatenate([panel.diagonal() for panel in panels]) ** 2
     return float(pivots.min() / pivots.max())
 
 

@@ -1,0 +1,104 @@
+"""Read and write museval's JSON, so that tools of the SigSep family read our scores.
+
+The format (museval's ``musdb.schema.json``): per track a list of targets, each with frames of
+``time``, ``duration`` and the metrics SDR, SIR, ISR, SAR. museval stores infinity as NaN, rounds
+to five digits and writes NaN into its JSON, which strict readers refuse; here they are ``null``
+on request.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import HarnessError
+
+Frames = Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
+
+NAMES = {"csdr": "SDR", "sir": "SIR", "isr": "ISR", "sar": "SAR"}
+DIGITS = 5
+
+
+def write_museval(
+    path: Path,
+    frames: Frames,
+    *,
+    window: float = 1.0,
+    hop: float | None = None,
+    strict: bool = False,
+) -> None:
+    """Write the frames of one track as museval does.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.json``; museval's tools take its name for the track's.
+    frames
+        What `References.frames` gives.
+    window, hop
+        Seconds, as they were scored.
+    strict
+        Write ``null`` for what is undefined, as JSON wants it; museval itself writes ``NaN``.
+    """
+    missing = None if strict else math.nan
+    targets = [
+        {"name": stem, "frames": _frames(scores, window, hop or window, missing)}
+        for stem, scores in frames.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"targets": targets}, indent=2, allow_nan=not strict))
+    part.replace(path)
+
+
+def read_museval(path: Path) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+    """Read a track's frames from museval's JSON: stem → metric → dB per frame.
+
+    Raises
+    ------
+    HarnessError
+        If the file is absent or not of that format.
+    """
+    try:
+        content = json.loads(path.read_text())
+        return {
+            target["name"]: {
+                name: np.array(
+                    [_value(frame["metrics"][theirs]) for frame in target["frames"]], np.float64
+                )
+                for name, theirs in NAMES.items()
+            }
+            for target in content["targets"]
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HarnessError(f"{path}: not scores of museval ({error}); check the file") from error
+
+
+def _frames(
+    scores: Mapping[str, npt.NDArray[np.float64]], window: float, hop: float, missing: float | None
+) -> list[dict[str, Any]]:
+    """One target's frames in museval's words."""
+    return [
+        {
+            "time": index * hop,
+            "duration": window,
+            "metrics": {
+                theirs: round(float(scores[name][index]), DIGITS)
+                if math.isfinite(scores[name][index])
+                else missing
+                for name, theirs in NAMES.items()
+            },
+        }
+        for index in range(len(scores["csdr"]))
+    ]
+
+
+def _value(number: float | None) -> float:
+    """Return a number of the JSON, NaN where there is none."""
+    return math.nan if number is None else float(number)

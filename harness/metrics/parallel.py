@@ -1,0 +1,57 @@
+"""Threads of one core each: BLAS and PyTorch are kept from starting their own inside them.
+
+Many small products are quicker so, two libraries do not fight for the cores, and no number depends
+on how many cores there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+
+def in_threads(
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    threads: int | None,
+    *,
+    transforms: bool = False,
+) -> list[Any]:
+    """Apply a function to items in threads of one core each; results keep their order.
+
+    Parameters
+    ----------
+    threads
+        All cores by default.
+    transforms
+        Whether the function uses PyTorch.
+    """
+    count = threads or os.cpu_count() or 1
+    with one_blas_thread():
+        if not transforms:
+            with ThreadPoolExecutor(count) as pool:
+                return list(pool.map(function, items))
+        import torch
+
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            results = list(pool.map(function, items))
+        torch.set_num_threads(torch.get_num_threads())  # threads made elsewhere keep the setting
+        return results
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Keep BLAS to the calling thread for a while."""
+    limit: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
+    return limit
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """Find the BLAS libraries that NumPy and SciPy have loaded."""
+    return ThreadpoolController()
