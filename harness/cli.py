@@ -28,6 +28,8 @@ from harness import inventory, pipeline, registry
 from harness.benchmark import Settings
 from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
+from harness.report import boards as report_boards
+from harness.results import read_run
 
 SOME_FAILED = 3
 USER_ERROR = 2
@@ -305,6 +307,8 @@ def _finish(outcome: pipeline.Outcome, reports: Path, as_json: bool) -> None:
     else:
         done = outcome.units - outcome.failed
         errors.print(f"{done} of {outcome.units} pieces of work done, {outcome.reused} found done")
+        for board in report_boards(read_run(outcome.folder)):
+            _print_table(board.title, board.head, board.rows)
         for reason in outcome.failures[:10]:
             errors.print(f"failed: {reason}", style="yellow", markup=False)
         typer.echo(page)

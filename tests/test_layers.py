@@ -8,7 +8,7 @@ import pytest
 ORDER = (
     "errors", "audio", "taxonomy", "cache", "download", "registry", "weights", "datasets",
     "networks", "separators", "metrics", "costs", "results", "benchmark", "selection", "report",
-    "pipeline", "inventory", "cli", "__main__",
+    "training", "pipeline", "inventory", "cli", "__main__",
 )  # fmt: skip
 PACKAGE = Path(__file__).parents[1] / "harness"
 FILES = sorted(

@@ -429,3 +429,14 @@ def test_stems_that_only_anchors_have_are_not_shown():
     roles = {"mixture": {"role": "anchor"}, "nmf": {"role": "separator"}}
     run = dataclasses.replace(empty_run(separators=roles), scores=scores)
     assert payload.build(run)["datasets"][0]["stems"] == ["vocals"]
+
+
+def test_terminal_board_shows_means_on_shared_tracks_best_first():
+    given = {"a": [1.0, 3.0, None], "b": [5.0, 9.0, 100.0], "irm": [20.0, 20.0, 20.0]}
+    both = scored(given, metric="snr") + scored(given, metric="sdr")
+    roles = {name: {"role": "oracle" if name == "irm" else "separator"} for name in given}
+    about = empty_run(separators=roles, leaks=[])
+    (board,) = report.boards(dataclasses.replace(about, scores=rows_table(both)))
+    assert board.head == ("separator", "vocals (n=2)")
+    # harmonic means of equal values are those values: a has 1 and 3, b has 5 and 9
+    assert board.rows == (("b", "7.00"), ("a", "2.00"))

@@ -4,12 +4,13 @@
 plain values of a page of it; `page` puts these into the templates, together with the style sheet
 and the scripts in ``assets``; `figures` draws what needs no switch. The templates hold everything
 that can be read without a script; the scripts fill the same cells when a switch is turned, and draw
-what is heavy.
+what is heavy. `terminal` is the same leaderboard in a few lines of text.
 
 A new section is a template that ``page.html`` includes, and, where it reacts to a switch, one more
 file in `page.SCRIPTS` with a function that ``page.js`` calls.
 """
 
 from harness.report.page import render, write
+from harness.report.terminal import Board, boards
 
-__all__ = ["render", "write"]
+__all__ = ["Board", "boards", "render", "write"]

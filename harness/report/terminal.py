@@ -1,0 +1,58 @@
+"""The leaderboard in a few lines, for a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.report import tables
+from harness.results import Run
+from harness.taxonomy import in_order
+
+
+@dataclass(frozen=True)
+class Board:
+    """One dataset's table: head and rows of text."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def boards(run: Run) -> list[Board]:
+    """Return a table a dataset: the mean of SNR and SDR per ranked separator and stem, best first.
+
+    The means are those of the page, on the tracks that all ranked separators share.
+    """
+    about = run.record["separators"]
+    ranked = {name for name, entry in about.items() if entry["role"] == "separator"}
+    leaks = {
+        (row["separator"], row["dataset"], row["track"])
+        for row in run.record["leaks"]
+        if row["status"] == "leaked"
+    }
+    scores = tables.add_harmonic(run.scores)
+    found = []
+    for dataset in sorted(scores["dataset"].unique()):
+        board = tables.leaderboard(scores, dataset, tables.HARMONIC, ranked=ranked, leaks=leaks)
+        board = board[board["rank"].notna()]
+        if len(board):
+            found.append(_board(dataset, board))
+    return found
+
+
+def _board(dataset: str, board: pd.DataFrame) -> Board:
+    """Lay one dataset out: separators with the most and best stems first."""
+    means = board.pivot_table(index="separator", columns="stem", values="mean")
+    common = board.groupby("stem")["common"].max()
+    stems = in_order(means.columns)
+    order = pd.DataFrame({"n": means.count(axis=1), "mean": means.mean(axis=1)})
+    order = order.sort_values(["n", "mean"], ascending=False)
+    rows = [
+        (name, *("–" if pd.isna(v) else f"{v:.2f}" for v in means.loc[name, stems]))
+        for name in order.index
+    ]
+    head = ("separator", *(f"{stem} (n={common[stem]})" for stem in stems))
+    title = f"{dataset}: harmonic mean of SNR and SDR, dB, mean over the n shared tracks"
+    return Board(title, head, tuple(rows))
