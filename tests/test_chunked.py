@@ -216,14 +216,14 @@ def test_output_of_the_wrong_shape_is_an_error():
         separate_chunked(nn.Identity(), noise(2, 100), segment=64)
 
 
-def test_memory_of_ten_minutes_is_that_of_the_estimates():
+def test_memory_of_ten_minutes_is_little_more_than_that_of_the_estimates():
     rate = 16000
     audio = noise(2, 600 * rate)
     model = Shares()
     separate_chunked(model, audio[:, : 20 * rate], segment=5 * rate)
     with Meter() as meter:
         estimates, _ = separate_chunked(model, audio, segment=5 * rate)
-    assert meter.peak_memory < estimates.nbytes + 40e6
+    assert meter.peak_memory < 1.5 * estimates.nbytes  # nothing is kept twice
 
 
 # --- the separator ----------------------------------------------------------------------------

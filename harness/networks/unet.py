@@ -93,7 +93,7 @@ class UNet(nn.Module):
         channels: int = 2,
         *,
         segment: int = 221184,
-        n_fft: int = 2048,
+        n_fft: int = 4096,
         hop: int = 1024,
         width: int = 24,
     ) -> None:
