@@ -57,7 +57,7 @@ def digest(value: object) -> str:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: Path, option: str = "--results") -> Iterator[None]:
     """Hold the folder for this process; the lock goes when the process does, even when killed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,11 +65,11 @@ def only_one(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise HarnessError(
-            f"{folder}: another run is writing here; wait for it or choose another --results"
+            f"{folder}: another run is writing here; wait for it or choose another {option}"
         ) from error
     except OSError as error:
         raise HarnessError(
-            f"{folder}: cannot be written ({error.strerror}); choose another --results"
+            f"{folder}: cannot be written ({error.strerror}); choose another {option}"
         ) from error
     try:
         yield

@@ -1,0 +1,64 @@
+"""The score that training is steered by: SNR of whole tracks, per stem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from harness.audio import Audio, is_silent
+from harness.metrics.ratios import snr
+from harness.training.data import Material
+
+DIGITS = 6  # decimals of a score; the last bits of a sum depend on where it lies in memory
+Separate = Callable[[Audio], Audio]
+Scores = dict[str, float]
+
+
+def validate(material: Material, separate: Separate, form: tuple[int, int]) -> Scores:
+    """Return the mean SNR over tracks of each stem, in dB, as `harness.metrics.ratios.snr`.
+
+    Parameters
+    ----------
+    separate
+        Mixture (channels, samples) → estimates (stems, channels, samples).
+    form
+        Channels and sample rate in Hz of the network.
+
+    Returns
+    -------
+    dict
+        {stem: dB}; silent references are left out, and so is a stem that is silent everywhere.
+    """
+    found: dict[str, list[float]] = {stem: [] for stem in material.stems}
+    for number in range(len(material.songs)):
+        mixture, references = whole_song(material, number, form)
+        estimates = separate(mixture)
+        for stem, estimate in zip(material.stems, estimates, strict=True):
+            if not is_silent(references[stem]):
+                found[stem].append(snr(references[stem], estimate))
+    return {stem: round(float(np.mean(values)), DIGITS) for stem, values in found.items() if values}
+
+
+def whole_song(
+    material: Material, number: int, form: tuple[int, int]
+) -> tuple[Audio, Mapping[str, Audio]]:
+    """Return the mixture, a sum of its parts, and the parts, each (channels, samples)."""
+    channels, sample_rate = form
+    song = material.songs[number]
+    frames = int(song.n_samples * sample_rate / song.sample_rate)
+    parts = {
+        part: material.excerpt(number, part, 0, frames, (channels, sample_rate, 1.0))
+        for part in material.parts
+    }
+    return np.sum(list(parts.values()), axis=0, dtype=np.float32), parts
+
+
+def mean_score(scores: Mapping[str, float]) -> float:
+    """Return the mean over stems, in dB; −inf if nothing could be scored."""
+    return round(float(np.mean(list(scores.values()))), DIGITS) if scores else float("-inf")
+
+
+def mixture_scores(material: Material, form: tuple[int, int]) -> Scores:
+    """Return the scores of the mixture as estimate of every stem: what doing nothing reaches."""
+    return validate(material, lambda mixture: np.stack([mixture] * len(material.stems)), form)
