@@ -174,7 +174,7 @@ def test_sdr_equals_mir_eval_and_fast_bss_eval(rng):
 
 
 def test_real_tracks_score_as_with_the_other_tools(shared_data):
-    for track in ("Music Delta - Reggae", "Music Delta - Zeppelin"):
+    for track in ("Music Delta - Zeppelin",):
         folder = shared_data / "musdb18hq" / "test" / track
         part = {
             name: read(folder / f"{name}.wav", frames=2 * 44100)[0] for name in (*STEMS, "mixture")

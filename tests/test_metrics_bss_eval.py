@@ -78,10 +78,10 @@ def assert_frames_equal(references, estimates, rate, expected, *, atol=SAME, **o
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_frames_equal_museval(rng, channels):
-    references = stems_of(rng, ("a", "b", "c"), channels=channels)
+    references = stems_of(rng, ("a", "b"), channels=channels)
     estimates = spoiled(references, rng)
     references["b"][:, RATE : 2 * RATE] = 0
-    estimates["c"][:, 3 * RATE :] = 0
+    estimates["a"][:, 3 * RATE :] = 0
     expected = theirs(references, estimates, RATE)
     assert np.isnan(expected).any(axis=(0, 1)).tolist() == [False, True, False, True]
     assert_frames_equal(references, estimates, RATE, expected)
@@ -196,6 +196,7 @@ def test_real_tracks_with_three_separators_equal_museval(shared_data, track, sep
     assert_frames_equal(references, estimates, 44100, expected, atol=NEAR)
 
 
+@pytest.mark.slow
 def test_four_real_stems_equal_museval(shared_data):
     folder = shared_data / "musdb18hq" / "test" / "Music Delta - Rock"
     part = {s: read(folder / f"{s}.wav", frames=2 * 44100)[0] for s in STEMS}

@@ -22,6 +22,7 @@ from harness.metrics.parallel import in_threads
 
 Float64 = npt.NDArray[np.float64]
 
+LONGEST = 1 << 20  # samples of a frame that is filtered after all, which takes memory
 CHUNK = 32  # frames contracted at a time
 ROUNDING = 1e-15  # error of a correlation against the energies of its two signals
 DOUBT = 1e-8  # error against a value from which the value is computed again: 4e-8 dB
@@ -70,18 +71,22 @@ class Frames:
         self._rows, self._bounds, self._threads = rows, bounds, threads
         self._correlations = correlations
         self._energies: Float64 = np.einsum("fbb->fb", correlations[..., 0])
+        self._copies: dict[tuple[int, ...], Float64] = {}
 
     def energies(self, forms: Sequence[Form]) -> list[Float64]:
         """Evaluate forms in every frame; each result has shape (frames,)."""
         values, errors = np.empty((2, len(forms), len(self._bounds)))
         for rows in {tuple(form.rows) for form in forms}:
             chosen = [i for i, form in enumerate(forms) if tuple(form.rows) == rows]
-            squares = [forms[i] for i in chosen]
-            values[chosen], errors[chosen] = self._quadratic(list(rows), squares)
+            distinct = {id(forms[i].filters): forms[i].filters for i in chosen}  # P is there twice
+            found = [list(distinct).index(id(forms[i].filters)) for i in chosen]
+            squares = self._quadratic(rows, list(distinct.values()))
+            values[chosen], errors[chosen] = squares[:, found]
         for value, error, form in zip(values, errors, forms, strict=True):
             if form.less is not None:
                 self._subtract(value, error, form, form.less[1])
-        self._again(forms, values, errors > DOUBT * np.maximum(values, 0))
+        if max(stop - start for start, stop in self._bounds) <= LONGEST:
+            self._again(forms, values, errors > DOUBT * np.maximum(values, 0))
         return list(values)
 
     def products(self, rows: list[int], filters: Float64) -> Float64:
@@ -97,7 +102,7 @@ class Frames:
         ndarray
             Shape (frames, K, K).
         """
-        lags = self._within(rows)
+        lags = self._within(tuple(rows))
         out = np.empty((len(lags), len(filters), len(filters)))
         for k, one in enumerate(filters):
             both = [0.5 * (_correlation(one, x) + _correlation(x, one)) for x in filters[k:]]
@@ -111,21 +116,25 @@ class Frames:
         parts = [flat[first : first + CHUNK] for first in range(0, len(flat), CHUNK)]
         return np.hstack(in_threads(lambda part: columns @ part.T, parts, self._threads))
 
-    def _within(self, rows: list[int]) -> Float64:
-        """Correlations among some of the rows."""
+    def _within(self, rows: tuple[int, ...]) -> Float64:
+        """Return the correlations among some of the rows, copied once."""
         if len(rows) == len(self._rows):
             return self._correlations
-        return self._correlations[:, rows][:, :, rows]
+        if rows not in self._copies:
+            chosen = np.array(rows)
+            self._copies[rows] = np.ascontiguousarray(
+                self._correlations[:, chosen[:, None], chosen]
+            )
+        return self._copies[rows]
 
-    def _quadratic(self, rows: list[int], forms: list[Form]) -> tuple[Float64, Float64]:
-        """Energies of filtered rows and their errors, each (forms, frames)."""
-        lags = self._within(rows)
-        columns = np.stack([_correlation(form.filters, form.filters) for form in forms])
-        values = self._contract(columns.reshape(len(forms), -1), lags)
+    def _quadratic(self, rows: tuple[int, ...], filters: list[Float64]) -> Float64:
+        """Energies of filtered rows, and their errors, shape (2, filters, frames)."""
+        columns = np.stack([_correlation(taps, taps) for taps in filters])
+        values = self._contract(columns.reshape(len(filters), -1), self._within(rows))
         size = np.einsum("fabl,fabl->fab", columns, columns)
         energies = self._energies[:, rows]
         errors = np.sqrt(np.einsum("ta,tb,fab->ft", energies, energies, size, optimize=True))
-        return values, ROUNDING * errors
+        return np.stack([values, ROUNDING * errors])
 
     def _subtract(self, value: Float64, error: Float64, form: Form, estimate: Correlations) -> None:
         """Turn |P|² into |P−e|² and add up the errors, in place."""

@@ -183,8 +183,10 @@ def inner_products(reference: Audio, estimate: Audio, start: int, stop: int) -> 
     """⟨x,x⟩, ⟨e,e⟩, ⟨x−e,x−e⟩ and ⟨x,e⟩ over all channels of one stretch."""
     x = reference[:, start:stop].astype(np.float64).ravel()
     e = estimate[:, start:stop].astype(np.float64).ravel()
-    d = x - e
-    return np.array([x @ x, e @ e, d @ d, x @ e])
+    with np.errstate(all="ignore"):  # what is not finite is refused by whoever asks
+        xx, ee, xe = x @ x, e @ e, x @ e
+        x -= e
+        return np.array([xx, ee, x @ x, xe])
 
 
 def _residual(reference: Audio, estimate: Audio, scale: float) -> float:

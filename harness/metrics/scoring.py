@@ -37,6 +37,8 @@ PROJECTED = ("isr", "sir", "sar")  # those that need the projection on all refer
 MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # shows below some −60 dBFS
 ILL_CONDITIONED = 1e-12  # pivots of the Gram matrix; below it museval disagrees with itself
 
+PIECE = 4096  # samples looked at before the rest
+
 SILENT_REFERENCE = "silent reference"
 SILENT_ESTIMATE = "silent estimate"
 NO_FRAME = "reference silent in every whole frame"
@@ -233,13 +235,17 @@ class References:
             return self._all_energies(estimates)
         if "sdr" in self.metrics:
             return _finite(self._analysed().whole, estimates)
-        for stem, estimate in estimates.items():
-            check(estimate, f"{stem}, estimate")
+        return _finite(self._plain_energies, estimates)
+
+    def _plain_energies(self, estimates: Mapping[str, Audio]) -> dict[str, FrameEnergies]:
+        """Energies that no filter enters."""
         found = in_threads(
             lambda stem: frame_energies(self._references[stem], estimates[stem], *self._frames),
             estimates,
             self._threads,
         )
+        if not np.isfinite([energies.total for energies in found]).all():
+            raise NotFiniteError
         return dict(zip(estimates, found, strict=True))
 
     def _all_energies(self, estimates: Mapping[str, Audio]) -> Mapping[str, Energies]:
@@ -278,10 +284,9 @@ class References:
             return {stem: self._reference_sounding[stem] for stem in estimates}
         signals = [*self._references.values(), *estimates.values()]
         frames = [self._sounding(signal, added=True) for signal in signals]
-        refused = any(
-            not frame.any() and not _adds_up(s) for frame, s in zip(frames, signals, strict=True)
-        )
-        return dict.fromkeys(estimates, np.logical_and.reduce(frames) & (not refused))
+        pairs = zip(frames, signals, strict=True)
+        scored = all(frame.any() or _sounds(signal, added=True) for frame, signal in pairs)
+        return dict.fromkeys(estimates, np.logical_and.reduce(frames) & scored)
 
     @cached_property
     def _reference_sounding(self) -> dict[str, npt.NDArray[np.bool_]]:
@@ -291,7 +296,7 @@ class References:
     def _sounding(self, signal: Audio, *, added: bool = False) -> npt.NDArray[np.bool_]:
         """Whether any sample of each frame is not zero, the channels being added up or not."""
         frames = (signal[:, a:b] for a, b in self._bounds())
-        return np.array([_adds_up(frame) if added else bool(frame.any()) for frame in frames])
+        return np.array([_sounds(frame, added=added) for frame in frames])
 
 
 def _finite(compute: Callable[[Mapping[str, Audio]], T], estimates: Mapping[str, Audio]) -> T:
@@ -304,9 +309,12 @@ def _finite(compute: Callable[[Mapping[str, Audio]], T], estimates: Mapping[str,
         raise
 
 
-def _adds_up(signal: Audio) -> bool:
-    """Whether the sum of the channels is anything but zero, as museval asks."""
-    return bool(signal.sum(axis=0, dtype=np.float64).any())
+def _sounds(signal: Audio, *, added: bool) -> bool:
+    """Whether a sample, or the sum of the channels as museval asks, is anywhere not zero."""
+    pieces = (signal[:, first : first + PIECE] for first in range(0, signal.shape[1], PIECE))
+    if added:
+        return any(piece.sum(axis=0, dtype=np.float64).any() for piece in pieces)
+    return any(bool(piece.any()) for piece in pieces)
 
 
 def _joined(*notes: str) -> str:
