@@ -10,7 +10,8 @@ from harness.metrics.checks import suspicions
 from harness.metrics.definitions import DEFAULT, METRICS, Metric, Score, harmonic_mean
 from harness.metrics.museval_format import read_museval, write_museval
 from harness.metrics.ratios import csdr, si_sdr, snr
-from harness.metrics.scoring import References, analyse, sdr
+from harness.metrics.references import References
+from harness.metrics.scoring import analyse, sdr
 
 __all__ = [
     "DEFAULT",
