@@ -3,6 +3,7 @@
     python benchmarks/separators.py                  # networks, registry, ASNet beside its paper
     python benchmarks/separators.py --seconds 120    # longer music
     python benchmarks/separators.py --threads 1      # as a run of the harness works
+    python benchmarks/separators.py --readings       # parameters of every reading of the papers
 
 Each row is measured in a process of its own, best of three after one to warm up. Networks that have
 no weights yet are measured with random ones, which take as long. Memory is that of the whole
@@ -40,6 +41,28 @@ UNTRAINED = "random weights"
 PAPER = {"cpu": (315.4, 4.2), "cuda": (42.7, 2.6)}  # ms for 5 s, GB: ASNet, section 4.3
 PAPER_ON = {"cpu": "Xeon Silver 4210", "cuda": "RTX 3090"}
 BATCH = {"cpu": 1, "cuda": 8}
+READINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "as printed (default)": ("asnet", {}),
+    "no skip": ("asnet", {"skip": "none"}),
+    "no skip, units of each direction": ("asnet", {"skip": "none", "units": "each"}),
+    "no skip, 3 taps": ("asnet", {"skip": "none", "kernel": (1, 3)}),
+    "no skip, 3 taps, units of each": (
+        "asnet",
+        {"skip": "none", "kernel": (1, 3), "units": "each"},
+    ),
+    "3 taps, dense of the bottleneck": ("asnet", {"skip": "bottleneck", "kernel": (1, 3)}),
+    "bottleneck 128": ("asnet", {"bottleneck": 128}),
+    "bottleneck 512": ("asnet", {"bottleneck": 512}),
+    "a channel for each feature": ("asnet", {"fusion": "stack"}),
+    "a network for each stem": ("asnet", {"per_stem": True}),
+    "as printed, 513 bins, one stem": (
+        "unet",
+        {"width": 256, "n_fft": 1024, "hop": 256, "stems": ["vocals"]},
+    ),
+    "width 24, four stems (default)": ("unet", {}),
+    "three layers (default)": ("simplified_demucs", {}),
+    "four layers": ("simplified_demucs", {"widths": (16, 32, 64, 128)}),
+}
 Work = Callable[[], object]
 
 
@@ -153,6 +176,13 @@ def print_asnet(options: argparse.Namespace, devices: list[str]) -> None:
         )
 
 
+def print_readings() -> None:
+    print("| network | reading | parameters |\n|---|---|---|")
+    for reading, (name, options) in READINGS.items():
+        module: Any = NETWORKS[name](**options)
+        print(f"| {name} | {reading} | {count_parameters(module):,} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=30, help="length of the music")
@@ -160,9 +190,10 @@ def main() -> None:
     parser.add_argument("--one", help="measure this separator in this process")
     parser.add_argument("--device", choices=PAPER, default="cpu", help="for --one")
     parser.add_argument("--asnet", action="store_true", help="only ASNet beside its paper")
+    parser.add_argument("--readings", action="store_true", help="only count parameters")
     options = parser.parse_args()
-    if options.one:
-        print_one(options)
+    if options.one or options.readings:
+        print_one(options) if options.one else print_readings()
         return
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     if not options.asnet:

@@ -135,7 +135,8 @@ class ASNet(nn.Module):
     segment
         Samples an excerpt should have in training and inference.
     n_fft, hop, bands
-        Of the spectrogram; the paper names none. Bins above about 2 kHz are joined into bands.
+        Of the spectrogram; the paper names none. A band is one bin at the bottom, two at 560 Hz,
+        and as wide as its frequency is high above.
     features
         ``both``, ``spectral`` or ``temporal``: the paper's ablation.
     fusion
