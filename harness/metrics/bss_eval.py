@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,9 @@ CANCELLED = 1e-6  # a difference this small against its terms is computed again 
 
 
 class Analysis:
-    """References of one track: correlations, factors and energies, computed once.
+    """References of one track: correlations and factors, computed once.
+
+    One call is answered at a time, since all use the same memory.
 
     Parameters
     ----------
@@ -61,10 +64,10 @@ class Analysis:
         n_samples = next(iter(references.values())).shape[1]
         self.bounds = frame_bounds(n_samples, window, hop)
         self._tiles = [(a, min(a + window, n_samples)) for a in range(0, n_samples, window)]
+        self._rows, self._calls = rows, Lock()
         if not rows:
             return
         self._tiled = hop == window or len(self.bounds) == 1
-        self._rows = rows
         self._over_tiles = _correlator(rows, self._tiles, threads, device)
         if not self._tiled:
             self._over_frames = _correlator(rows, self.bounds, threads, device)
@@ -80,41 +83,44 @@ class Analysis:
 
     @property
     def conditioning(self) -> float:
-        """Smallest pivot of the Gram matrix of all references against its largest."""
-        return self._factor.conditioning
+        """Smallest pivot of the Gram matrix of all references against its largest; NaN of none."""
+        return self._factor.conditioning if self._rows else float("nan")
 
     def whole(self, estimates: Mapping[str, Audio]) -> dict[str, Whole]:
         """Compute what ``snr``, ``sdr``, ``si_sdr`` and ``csdr`` need."""
         parts = self._parts(estimates)
         if not parts:
             return {}
-        tiles, frames = self._correlate_all(estimates, parts)
-        return {
-            stem: Whole(
-                self._plain(stem, estimates[stem], tiles.of(part), frames.of(part)),
-                _energy(self._own(stem, tiles.of(part))),
-            )
-            for stem, part in parts.items()
-        }
+        with self._calls:
+            tiles, frames = self._correlate_all(estimates, parts)
+            return {
+                stem: Whole(
+                    self._plain(stem, estimates[stem], tiles.of(part), frames.of(part)),
+                    _energy(self._own(stem, tiles.of(part))),
+                )
+                for stem, part in parts.items()
+            }
 
     def energies(self, estimates: Mapping[str, Audio]) -> dict[str, Energies]:
         """Compute all energies of the estimates whose references are not silent."""
         parts = self._parts(estimates)
         if not parts:
             return {}
-        tiles, frames = self._correlate_all(estimates, parts)
-        whitened, filters = self._project(tiles)
-        first, forms = [], []
-        for stem, part in parts.items():
-            pair, estimate = (tiles.of(part), frames.of(part)), estimates[stem]
-            own = self._own(stem, pair[0])
-            plain = self._plain(stem, estimate, *pair)
-            first.append((plain, _energy(own), _energy(whitened[:, part])))
-            forms += self._forms(stem, own, filters[part], (estimate, pair[1]))
-        values = self._frames.energies(forms)
-        return {
-            stem: Energies(*first[i], *values[5 * i : 5 * i + 5]) for i, stem in enumerate(parts)
-        }
+        with self._calls:
+            tiles, frames = self._correlate_all(estimates, parts)
+            whitened, filters = self._project(tiles)
+            first, forms = [], []
+            for stem, part in parts.items():
+                pair, estimate = (tiles.of(part), frames.of(part)), estimates[stem]
+                own = self._own(stem, pair[0])
+                plain = self._plain(stem, estimate, *pair)
+                first.append((plain, _energy(own), _energy(whitened[:, part])))
+                forms += self._forms(stem, own, filters[part], (estimate, pair[1]))
+            values = self._frames.energies(forms)
+            return {
+                stem: Energies(*first[i], *values[5 * i : 5 * i + 5])
+                for i, stem in enumerate(parts)
+            }
 
     def _parts(self, estimates: Mapping[str, Audio]) -> dict[str, slice]:
         """Stems to score and where their channels are when all are put in a row."""
@@ -146,7 +152,8 @@ class Analysis:
             filtered = dict.fromkeys(("rest", "projected", "artifacts"), zeros)
             whole = dict.fromkeys(("whole_own", "whole_projected"), zeros[0])
             return {**plain, **filtered, **whole, "own": np.zeros_like(by_frame)}
-        return {**plain, **self._filtered_products(stem, estimates, by_frame[:, 1:, 1:])}
+        with self._calls:
+            return {**plain, **self._filtered_products(stem, estimates, by_frame[:, 1:, 1:])}
 
     def _filtered_products(
         self, stem: str, estimates: Sequence[Audio], plain: Float64

@@ -32,7 +32,7 @@ def in_threads(
     transforms
         Whether the function uses PyTorch.
     """
-    count = threads or os.cpu_count() or 1
+    count = threads or cores()
     with one_blas_thread():
         if not transforms:
             with ThreadPoolExecutor(count) as pool:
@@ -43,6 +43,13 @@ def in_threads(
             results = list(pool.map(function, items))
         torch.set_num_threads(torch.get_num_threads())  # threads made elsewhere keep the setting
         return results
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:

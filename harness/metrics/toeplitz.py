@@ -48,7 +48,8 @@ class Factor:
         except LinAlgError:
             self.conditioning = 0.0
         if self.conditioning < RANK_TOLERANCE:
-            upper, self._order = _pivoted(_assemble(first))
+            with one_blas_thread():
+                upper, self._order = _pivoted(_assemble(first))
             self._panels, self.conditioning = [upper], 0.0
         self._corners = [np.asfortranarray(panel[:, : len(panel)]) for panel in self._panels]
 
