@@ -12,7 +12,7 @@ from harness.audio import Audio
 from harness.training.data import Material, source_frames
 from harness.training.recipes import Augment
 
-AHEAD = 4  # batches made while the network works
+AHEAD = 4  # batches made while the network works, or twice as many as there are workers
 TRIES = 3  # excerpts drawn until one is not silent throughout
 
 
@@ -63,11 +63,12 @@ class Batches:
 
     def stream(self, first: int, last: int, *, workers: int = 1) -> Generator[Batch, None, None]:
         """Give the batches of the steps first … last − 1 in order, made ahead by threads."""
+        distance = max(AHEAD, 2 * workers)
         with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
             waiting: dict[int, Future[Batch]] = {}
             try:
                 for step in range(first, last):
-                    for ahead in range(step, min(step + AHEAD, last)):
+                    for ahead in range(step, min(step + distance, last)):
                         if ahead not in waiting:
                             waiting[ahead] = pool.submit(self.at, ahead)
                     yield waiting.pop(step).result()

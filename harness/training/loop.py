@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +82,16 @@ def _learn(run: Run, progress: Callable[[int, int], None]) -> None:
     """Take steps until the schedule, patience or time is at its end."""
     state, recipe, session = run.state, run.recipe, run.session
     before, saved = state.progress.seconds, time.monotonic()
-    stream = run.batches.stream(state.progress.step, recipe.steps, workers=session.workers)
-    while _ended(run) is None:
-        loss, norm = take_step(state, next(stream), run.loss, recipe, session.seed)
-        state.progress.seconds = before + time.monotonic() - run.begun
-        _record(run, loss, norm)
-        progress(state.progress.step, recipe.steps)
-        if time.monotonic() - saved >= session.save_seconds:
-            states.save(session.out / STATE, state, run.identity)
-            saved = time.monotonic()
-    stream.close()
+    made = run.batches.stream(state.progress.step, recipe.steps, workers=session.workers)
+    with closing(made) as stream:
+        while _ended(run) is None:
+            loss, norm = take_step(state, next(stream), run.loss, recipe, session.seed)
+            state.progress.seconds = before + time.monotonic() - run.begun
+            _record(run, loss, norm)
+            progress(state.progress.step, recipe.steps)
+            if time.monotonic() - saved >= session.save_seconds:
+                states.save(session.out / STATE, state, run.identity)
+                saved = time.monotonic()
     states.save(session.out / STATE, state, run.identity)
 
 
@@ -151,8 +152,8 @@ def _scores(run: Run) -> dict[str, float]:
     network: Any = run.state.average
 
     def separate(mixture: Audio) -> Audio:
-        device = run.session.device
-        return separate_chunked(network, mixture, segment=network.segment, device=device)[0]
+        options = {"segment": network.segment, "batch": 1, "device": run.session.device}
+        return separate_chunked(network, mixture, **options)[0]
 
     return validate(run.validation, separate, (network.channels, network.sample_rate))
 
