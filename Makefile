@@ -10,7 +10,7 @@ run: .venv/installed
 	$(BIN)/harness run --all
 
 test: .venv/installed
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist worksteal
 
 check: .venv/installed
 	$(BIN)/ruff check .
