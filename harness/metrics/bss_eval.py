@@ -83,7 +83,7 @@ class Analysis:
 
     @property
     def conditioning(self) -> float:
-        """Smallest pivot of the Gram matrix of all references against its largest; NaN of none."""
+        """Smallest eigenvalue of the references' Gram matrix against its largest; NaN of none."""
         return self._factor.conditioning if self._rows else float("nan")
 
     def whole(self, estimates: Mapping[str, Audio]) -> dict[str, Whole]:

@@ -36,7 +36,7 @@ COMPUTED = ("snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar")
 FRAMEWISE = ("csdr", "isr", "sir", "sar")
 PROJECTED = ("isr", "sir", "sar")  # those that need the projection on all references
 MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # shows below some −60 dBFS
-ILL_CONDITIONED = 1e-12  # pivots of the Gram matrix; below it museval disagrees with itself
+ILL_CONDITIONED = 1e-12  # eigenvalues of the Gram matrix; below it museval disagrees with itself
 
 PIECE = 4096  # samples looked at before the rest
 
@@ -77,7 +77,7 @@ class References:
 
     @property
     def conditioning(self) -> float:
-        """Smallest pivot of the references' Gram matrix against its largest.
+        """Smallest eigenvalue of the references' Gram matrix against its largest, about.
 
         Below 1e-12 the references have an empty band or depend on each other: the filters of BSS
         Eval are arbitrary there, and ``isr``, ``sir`` and ``sar`` carry a note.

@@ -8,8 +8,11 @@ Cholesky factorisation with pivoting keeps as many directions as the digits carr
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
+from scipy.fft import rfft
 from scipy.linalg import LinAlgError, solve_triangular
 from scipy.linalg.lapack import dpstrf
 
@@ -17,6 +20,7 @@ from harness.metrics.parallel import one_blas_thread
 
 Float64 = npt.NDArray[np.float64]
 
+INVERSE_STEPS = 2  # of the iteration for the smallest eigenvalue, which it then has to 10 %
 PANEL = 64  # blocks of rows that are stored together
 RANK_TOLERANCE = 1e-14  # pivots below this part of the largest are dependent directions
 
@@ -28,30 +32,37 @@ class Factor:
     ----------
     correlations
         ⟨a(t), b(t−lag)⟩ of the whole track, shape (signals, signals, lags).
-
-    Attributes
-    ----------
-    conditioning
-        Smallest pivot of the factorisation against the largest; 0 where it is lost in rounding.
-        The smaller, the more arbitrary are the filters in some band.
     """
 
     def __init__(self, correlations: Float64) -> None:
+        self._correlations = correlations
         signals, _, lags = correlations.shape
         self._shape = signals, lags
         first = correlations.transpose(0, 2, 1).reshape(signals, -1)
         self._order: npt.NDArray[np.intp] | None = None
-        try:
-            with one_blas_thread():
+        with one_blas_thread():
+            try:
                 self._panels = _schur(first)
-            self.conditioning = _pivot_ratio(self._panels)
-        except LinAlgError:
-            self.conditioning = 0.0
-        if self.conditioning < RANK_TOLERANCE:
-            with one_blas_thread():
+                singular = _pivot_ratio(self._panels) < RANK_TOLERANCE
+            except LinAlgError:
+                singular = True
+            if singular:
                 upper, self._order = _pivoted(_assemble(first))
-            self._panels, self.conditioning = [upper], 0.0
+                self._panels = [upper]
         self._corners = [np.asfortranarray(panel[:, : len(panel)]) for panel in self._panels]
+
+    @cached_property
+    def conditioning(self) -> float:
+        """Smallest eigenvalue of G against the largest, about; 0 where it is lost in rounding.
+
+        The smaller, the more arbitrary are the filters in some band.
+        """
+        if self._order is not None:
+            return 0.0
+        vector = np.random.default_rng(0).standard_normal((np.prod(self._shape), 1))
+        for _ in range(INVERSE_STEPS):
+            vector = self._backward(self._forward(vector / np.linalg.norm(vector)))
+        return float(1 / np.linalg.norm(vector)) / _largest_eigenvalue(self._correlations)
 
     def whiten(self, cross: Float64) -> Float64:
         """Solve Rᵀy = d: the coordinates of each projection in an orthonormal basis.
@@ -66,9 +77,21 @@ class Factor:
         ndarray
             Shape (rank, estimates); the energy of a projection is the sum of its squares.
         """
-        y = cross.transpose(2, 1, 0).reshape(-1, len(cross))
-        y = y[self._order] if self._order is not None else y.copy()
-        start = 0
+        right = cross.transpose(2, 1, 0).reshape(-1, len(cross))
+        return self._forward(right if self._order is None else right[self._order])
+
+    def filters(self, whitened: Float64) -> Float64:
+        """Solve Rc = y: the filters of each projection, shape (estimates, signals, lags)."""
+        signals, lags = self._shape
+        solved = self._backward(whitened)
+        if self._order is not None:
+            kept, solved = solved, np.zeros((signals * lags, solved.shape[1]))
+            solved[self._order] = kept
+        return np.ascontiguousarray(solved.reshape(lags, signals, -1).transpose(2, 1, 0))
+
+    def _forward(self, right: Float64) -> Float64:
+        """Solve Rᵀy = right."""
+        y, start = right.copy(), 0
         with one_blas_thread():
             for panel, corner in zip(self._panels, self._corners, strict=True):
                 rows = len(panel)
@@ -78,21 +101,26 @@ class Factor:
                 start += rows
         return y
 
-    def filters(self, whitened: Float64) -> Float64:
-        """Solve Rc = y: the filters of each projection, shape (estimates, signals, lags)."""
-        signals, lags = self._shape
-        solved, stop = whitened.copy(), len(whitened)
+    def _backward(self, right: Float64) -> Float64:
+        """Solve Ry = right."""
+        y, stop = right.copy(), len(right)
         with one_blas_thread():
             for panel, corner in zip(self._panels[::-1], self._corners[::-1], strict=True):
                 rows = len(panel)
-                own = solved[stop - rows : stop]
-                right = own - panel[:, rows:] @ solved[stop:]
-                own[...] = solve_triangular(corner, right, check_finite=False)
+                own = y[stop - rows : stop]
+                rest = own - panel[:, rows:] @ y[stop:]
+                own[...] = solve_triangular(corner, rest, check_finite=False)
                 stop -= rows
-        if self._order is not None:
-            kept, solved = solved, np.zeros((signals * lags, solved.shape[1]))
-            solved[self._order] = kept
-        return np.ascontiguousarray(solved.reshape(lags, signals, -1).transpose(2, 1, 0))
+        return y
+
+
+def _largest_eigenvalue(correlations: Float64) -> float:
+    """Largest eigenvalue of the block Toeplitz matrix, from the spectrum of its signals."""
+    lags = correlations.shape[-1]
+    falling = correlations * (1 - np.arange(lags) / lags)
+    one_sided = rfft(falling, 2 * lags).transpose(2, 0, 1)
+    matrices = one_sided + one_sided.conj().transpose(0, 2, 1) - falling[..., 0]
+    return float(np.linalg.eigvalsh(matrices).max())
 
 
 def _schur(first: Float64) -> list[Float64]:
