@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.networks.features import PLANES, Amalgamation, Bands, Stft, normalise
+from harness.networks.features import PLANES, Amalgamation, Bands, Stft, apply_masks, normalise
 
 POOLED = 4  # frames and bands that meet in one position of the bottleneck
 DROPOUT = 0.5
@@ -80,7 +80,7 @@ class Strips(nn.Module):
         first = torch.relu(self.down1(image))
         second = self.down2(functional.max_pool2d(first, 2))
         deep = torch.relu(self.bottleneck(torch.relu(functional.max_pool2d(second, 2))))
-        up = torch.relu(self.up1(_double(self._remember(deep))))
+        up = _double(torch.relu(self.up1(self._remember(deep))))
         last = torch.relu(self.up2(_double(up)))
         scores: Tensor = self.classes(torch.relu(self._consolidate(last, first, deep)))
         return scores.softmax(dim=1)[:, :, :frames, :bands]
@@ -197,12 +197,18 @@ class ASNet(nn.Module):
             _, _, level = normalise(mixture)
             image = self.a2f(mixture / level, spectrum.abs() / level[..., None])
         image = self.fusion(image)
-        if len(self.networks) == 1:
-            masks = self.networks[0](image)
-        else:
+        if len(self.networks) > 1:
             masks = torch.stack([network(image)[:, 0] for network in self.networks], dim=1)
-        masked = self.bands.to_bins(masks.float())[:, :, None] * spectrum[:, None]
-        return self.stft.inverse(masked, mixture.shape[-1])
+            return self._masked(masks, spectrum, mixture.shape[-1])
+        masks = self.networks[0](image)[:, :-1]  # they sum to one: the last stem is what is left
+        estimates = self._masked(masks, spectrum, mixture.shape[-1])
+        rest = mixture[:, None] - estimates.sum(dim=1, keepdim=True)
+        return torch.cat([estimates, rest], dim=1)
+
+    def _masked(self, masks: Tensor, spectrum: Tensor, samples: int) -> Tensor:
+        """Return signals (B, S, C, N) from masks over bands (B, S, T, W)."""
+        wide = self.bands.to_bins(masks.float())
+        return self.stft.inverse(apply_masks(wide[:, :, None], spectrum[:, None]), samples)
 
     def config(self) -> dict[str, Any]:
         """Return the keyword arguments that build it again."""

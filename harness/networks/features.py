@@ -47,34 +47,45 @@ class Stft(nn.Module):
     n_fft
         Window length in samples.
     hop
-        At most half of it.
+        At most half of it, and a divisor of it.
     """
 
     window: Tensor
 
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__()
+        if n_fft % 2 or n_fft % hop or n_fft < 2 * hop:
+            raise ValueError(f"n_fft {n_fft} is not an even multiple of hop {hop}")
         self.n_fft, self.hop = n_fft, hop
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
     def forward(self, signal: Tensor) -> Tensor:
-        """Return the complex spectrogram (…, K, T) of a signal (…, N), with magnitudes near its."""
-        n = signal.shape[-1]
-        padded = functional.pad(signal, (0, -n % self.hop)).reshape(-1, n + -n % self.hop)
-        spectrum = torch.stft(
-            padded.float(), self.n_fft, self.hop, window=self.window, center=True,
-            pad_mode="constant", return_complex=True,
-        )  # fmt: skip
-        return spectrum.reshape(*signal.shape[:-1], *spectrum.shape[-2:])
+        """Return the complex spectrogram (…, T, K) of a signal (…, N); frames are centred."""
+        tail = self.n_fft // 2 + -signal.shape[-1] % self.hop
+        padded = functional.pad(signal.float(), (self.n_fft // 2, tail))
+        spectrum: Tensor = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop) * self.window)
+        return spectrum
 
     def inverse(self, spectrum: Tensor, samples: int) -> Tensor:
-        """Return the signal (…, `samples`) of a spectrogram (…, K, T)."""
-        flat = spectrum.reshape(-1, *spectrum.shape[-2:])
-        signal = torch.istft(
-            flat, self.n_fft, self.hop, window=self.window, center=True,
-            length=(spectrum.shape[-1] - 1) * self.hop,
-        )  # fmt: skip
-        return signal.reshape(*spectrum.shape[:-2], -1)[..., :samples]
+        """Return the signal (…, `samples`) of a spectrogram (…, T, K)."""
+        frames = torch.fft.irfft(spectrum, self.n_fft) * self.window
+        weight = self._overlapped(self.window.square().expand(frames.shape[-2], -1))
+        inside = slice(self.n_fft // 2, self.n_fft // 2 + samples)
+        return self._overlapped(frames)[..., inside] / weight[inside]
+
+    def _overlapped(self, frames: Tensor) -> Tensor:
+        """Add up frames (…, T, n_fft), each `hop` later than the last."""
+        count, parts = frames.shape[-2], self.n_fft // self.hop
+        total = frames.new_zeros(*frames.shape[:-2], count + parts - 1, self.hop)
+        for part in range(parts):
+            piece = frames[..., part * self.hop : (part + 1) * self.hop]
+            total[..., part : part + count, :] += piece
+        return total.flatten(-2)
+
+
+def apply_masks(masks: Tensor, spectrum: Tensor) -> Tensor:
+    """Multiply a complex spectrum by real masks of a shape that it is broadcast with."""
+    return torch.view_as_complex(torch.view_as_real(spectrum) * masks[..., None])
 
 
 def band_positions(bins: int, bands: int) -> Tensor:
@@ -120,12 +131,12 @@ class Bands(nn.Module):
         self.register_buffer("pool", spread / spread.sum(0, keepdim=True), persistent=False)
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Return mean magnitudes (…, T, W) from (…, K, T)."""
-        return magnitude.transpose(-1, -2) @ self.pool
+        """Return mean magnitudes (…, T, W) from (…, T, K)."""
+        return magnitude @ self.pool
 
     def to_bins(self, mask: Tensor) -> Tensor:
-        """Return a mask (…, K, T) from one over bands (…, T, W)."""
-        return self.spread @ mask.transpose(-1, -2)
+        """Return a mask (…, T, K) from one over bands (…, T, W)."""
+        return mask @ self.spread.T
 
 
 def cosine_basis(size: int, count: int) -> Tensor:
@@ -163,7 +174,7 @@ class Amalgamation(nn.Module):
         self.register_buffer("places", places, persistent=False)
 
     def forward(self, mixture: Tensor, magnitude: Tensor) -> Tensor:
-        """Return (B, P, T, W) from the mixture (B, C, N) and its magnitudes (B, C, K, T).
+        """Return (B, P, T, W) from the mixture (B, C, N) and its magnitudes (B, C, T, K).
 
         All channels count alike and none cancels another: the magnitude is the mean of theirs.
         """

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.networks.features import Stft, decibels, normalise
+from harness.networks.features import Stft, apply_masks, decibels, normalise
 
 DEPTH = 3  # blocks before the bottleneck, each followed by a halving of the frame rate
 
@@ -107,14 +107,13 @@ class UNet(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Return estimates (B, stems, C, N) of a mixture (B, C, N)."""
-        normalised, _, _ = normalise(mixture)
-        magnitude = self.stft(normalised).abs() * (2 / self.stft.n_fft)
-        level = decibels(magnitude).flatten(0, 1)
-        masks = [
-            network(level).unflatten(0, mixture.shape[:2]) for network in self.networks.values()
-        ]
-        masked = torch.stack(masks, dim=1).float() * self.stft(mixture)[:, None]
-        return self.stft.inverse(masked, mixture.shape[-1])
+        spectrum = self.stft(mixture)
+        _, _, deviation = normalise(mixture)
+        magnitude = spectrum.abs() * (2 / self.stft.n_fft) / deviation[..., None]
+        level = decibels(magnitude).flatten(0, 1).transpose(1, 2)
+        masks = [network(level).transpose(1, 2) for network in self.networks.values()]
+        shaped = torch.stack([mask.reshape(spectrum.shape) for mask in masks], dim=1).float()
+        return self.stft.inverse(apply_masks(shaped, spectrum[:, None]), mixture.shape[-1])
 
     def config(self) -> dict[str, Any]:
         """Return the keyword arguments that build it again."""
