@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -21,7 +21,14 @@ from harness.errors import HarnessError, StorageError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when it is complete.
+    """Write a file that appears under its name only when it is complete; see `write_stream`."""
+    with write_stream(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def write_stream(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to, that appears under its name only when the block ends well.
 
     Raises
     ------
@@ -31,10 +38,10 @@ def write_atomic(path: Path, content: bytes) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
+        with part.open("wb") as file:
+            yield file
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageError(
                 f"{path.parent}: the disk is full; free some space and run the same command again, "
@@ -43,6 +50,9 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise StorageError(
             f"{path}: cannot be written ({error.strerror}); check the folder's permissions"
         ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 def digest(value: object) -> str:
@@ -141,5 +151,5 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what killed writers left behind; call it only while holding the folder."""
-        for part in self.folder.glob("*/*.part"):
+        for part in self.folder.rglob("*.part"):
             part.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from harness.benchmark import (
     Failures,
     Plan,
     Settings,
+    blends,
     cost_rows,
     execute,
     leak_rows,
@@ -125,7 +126,8 @@ def _do(
             raise HarnessError(f"run: nothing can be done ({reasons}); see 'harness check'")
         reused = sum(store.has(unit.key) for unit in plan.units)
         state = _state(plan, datasets, entries, settings)
-        if reused == len(plan.units) and _is_current(folder, state):
+        waiting = blends.tidy(settings.work_folder, plan.units)
+        if reused == len(plan.units) and not waiting and _is_current(folder, state):
             return Outcome(folder, len(plan.units), reused, 0, fresh=False)
         failures = execute(plan, settings, progress)
         failed = sum(unit.key in failures for unit in plan.units)

@@ -30,10 +30,10 @@ def test_full_disk_is_a_storage_error_and_leaves_nothing_half(tmp_path, monkeypa
     target = tmp_path / "file"
     write_atomic(target, b"old")
 
-    def full(self, data):
+    def full(self, target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(StorageError, match="disk is full"):
         write_atomic(target, b"new")
     assert target.read_bytes() == b"old"

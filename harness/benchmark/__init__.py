@@ -1,5 +1,6 @@
 """Separate and score: pieces of work are planned, done in parallel, and kept at once."""
 
+from harness.benchmark.blends import find_blends
 from harness.benchmark.parallel import Failures, execute
 from harness.benchmark.plan import Plan, Settings, Skip, Unit, make_plan, plan_for_files
 from harness.benchmark.tables import cost_rows, leak_rows, score_rows
@@ -12,6 +13,7 @@ __all__ = [
     "Unit",
     "cost_rows",
     "execute",
+    "find_blends",
     "leak_rows",
     "make_plan",
     "plan_for_files",

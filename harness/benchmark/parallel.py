@@ -6,24 +6,38 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import groupby
+from dataclasses import dataclass
 from typing import cast
 
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from harness.benchmark import blends
 from harness.benchmark.plan import Plan, Settings, Unit
 from harness.benchmark.work import do_batch
 from harness.cache import Store
 from harness.errors import HarnessError
 
 Failures = dict[str, str]
-Batch = tuple[Unit, ...]
 Progress = Callable[[int, int], None]
 
 KILLED = "the worker process was killed (out of memory?)"
 IDLE_SECONDS = 10  # after which a worker without work ends
 POLL = 0.3  # seconds between two looks at what is finished
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pieces of work on one track, done in one go.
+
+    Attributes
+    ----------
+    partners
+        All pieces of work on the track, if no other batch has one of them.
+    """
+
+    units: tuple[Unit, ...]
+    partners: tuple[Unit, ...] = ()
 
 
 def execute(plan: Plan, settings: Settings, progress: Progress | None = None) -> Failures:
@@ -45,40 +59,52 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
         If results cannot be written any more.
     """
     store = Store(settings.work_folder)
-    todo = [unit for unit in _unique(plan.units) if not store.has(unit.key)]
+    unique = list({unit.key: unit for unit in plan.units}.values())
+    todo = [unit for unit in unique if not store.has(unit.key)]
     failures: Failures = {}
-    if not todo:
-        return failures
     with _reporting(todo, store, failures, progress):
         try:
-            _work(make_batches(todo, settings.jobs), settings, settings.jobs, failures)
+            _work(make_batches(todo, unique, settings.jobs), settings, settings.jobs, failures)
         except TerminatedWorkerError:
             _work_apart([u for u in todo if not store.has(u.key)], settings, failures)
+        left = blends.waiting(settings.work_folder, unique)
+        _work([Batch((), track) for track in _by_track(left)], settings, settings.jobs, failures)
     return failures
 
 
-def make_batches(units: Sequence[Unit], jobs: int) -> list[Batch]:
+def make_batches(todo: Sequence[Unit], units: Sequence[Unit], jobs: int) -> list[Batch]:
     """Group by track, so that its audio is read once; split where tracks are fewer than jobs.
 
-    The heaviest order is the plan's: separators follow one another on each track.
+    Parameters
+    ----------
+    todo
+        What is to be done, of `units`, the whole plan.
     """
-    by_track = sorted(units, key=lambda u: (u.track.dataset, u.track.split, u.track.name))
-    groups = [
-        tuple(group)
-        for _, group in groupby(
-            by_track, key=lambda u: (u.track.dataset, u.track.split, u.track.name)
-        )
-    ]
-    pieces = max(1, math.ceil(jobs / max(1, len(groups))))
-    return [part for group in groups for i in range(pieces) if (part := group[i::pieces])]
+    tracks = _by_track(todo)
+    pieces = max(1, math.ceil(jobs / max(1, len(tracks))))
+    if pieces > 1:
+        return [Batch(part) for t in tracks for i in range(pieces) if (part := t[i::pieces])]
+    whole = {track[0].track_key: track for track in _by_track(units)}
+    return [Batch(track, whole[track[0].track_key]) for track in tracks]
+
+
+def _by_track(units: Sequence[Unit]) -> list[tuple[Unit, ...]]:
+    """Group by track; within one the order stays."""
+    groups: dict[str, list[Unit]] = {}
+    for unit in units:
+        groups.setdefault(unit.track_key, []).append(unit)
+    return [tuple(group) for group in groups.values()]
 
 
 def _work(batches: Sequence[Batch], settings: Settings, jobs: int, failures: Failures) -> None:
     """Do batches with that many workers; what failed is added to `failures`."""
+    if not batches:
+        return
     call = delayed(do_batch)
     with _workers(settings.backend, jobs):
         results = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)(
-            call(batch, settings.excerpt, settings.work_folder) for batch in batches
+            call(batch.units, settings.excerpt, settings.work_folder, batch.partners)
+            for batch in batches
         )
         for failed in results:
             failures.update(failed)
@@ -89,7 +115,7 @@ def _work_apart(units: Sequence[Unit], settings: Settings, failures: Failures) -
     for unit in units:
         try:
             # two jobs, so that joblib does not fall back to this very process
-            _work([(unit,)], settings, 2, failures)
+            _work([Batch((unit,))], settings, 2, failures)
         except TerminatedWorkerError:
             failures[unit.key] = KILLED
 
@@ -114,17 +140,12 @@ def _workers(backend: str, jobs: int) -> AbstractContextManager[object]:
         ) from error
 
 
-def _unique(units: Sequence[Unit]) -> list[Unit]:
-    """Drop pieces of work that have the same content as an earlier one."""
-    return list({unit.key: unit for unit in units}.values())
-
-
 @contextmanager
 def _reporting(
     todo: Sequence[Unit], store: Store, failures: Failures, progress: Progress | None
 ) -> Iterator[None]:
     """Count finished pieces from a thread of its own while the block runs."""
-    if progress is None:
+    if progress is None or not todo:
         yield
         return
     done = threading.Event()

@@ -60,6 +60,8 @@ class Unit:
         Stems the separator is asked for.
     scored
         Stems of the track that can be made from those, in display order.
+    track_key
+        Changes with the audio of the track and the part of it that is scored.
     key
         Changes with everything that can change a score, and with nothing else.
     """
@@ -69,6 +71,7 @@ class Unit:
     sample_rate: int
     given: tuple[str, ...]
     scored: tuple[str, ...]
+    track_key: str
     key: str
 
 
@@ -171,6 +174,7 @@ def _unit(
     scored = tuple(stem for stem in wanted if taxonomy.parts(stem, given))
     if not scored:
         return None
+    track_key = digest([content, dataset.sample_rate, settings.excerpt.seconds])
     key = digest(
         {
             "entry": entry.identity(),
@@ -184,7 +188,7 @@ def _unit(
             "metrics": {name: METRICS[name].version for name in DEFAULT},
         }
     )
-    return Unit(entry, track, dataset.sample_rate, given, scored, key)
+    return Unit(entry, track, dataset.sample_rate, given, scored, track_key, key)
 
 
 def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from harness import audio, taxonomy
 from harness.audio import Audio
+from harness.benchmark import blends
 from harness.benchmark.plan import Unit
 from harness.cache import Store
 from harness.costs import Meter
@@ -50,8 +51,16 @@ class Signals:
         return self._analysed[level]
 
 
-def do_batch(units: Sequence[Unit], excerpt: Excerpt, work_folder: Path) -> dict[str, str]:
+def do_batch(
+    units: Sequence[Unit], excerpt: Excerpt, work_folder: Path, partners: Sequence[Unit] = ()
+) -> dict[str, str]:
     """Do several pieces of work on one track; keep each as soon as it is done.
+
+    Parameters
+    ----------
+    partners
+        All pieces of work on the track, if none of them is in another batch: their inner products
+        are kept at the end.
 
     Returns
     -------
@@ -67,16 +76,19 @@ def do_batch(units: Sequence[Unit], excerpt: Excerpt, work_folder: Path) -> dict
     failures: dict[str, str] = {}
     with threadpool_limits(1):  # one thread, always: sums must not depend on the number of workers
         try:
-            signals = read_signals(units, excerpt)
+            signals = read_signals([*units, *partners], excerpt)
         except Exception as error:
             return {unit.key: _reason(error) for unit in units}
         for unit in units:
             try:
-                store.put(unit.key, do_unit(unit, signals))
+                result, estimates = do_unit(unit, signals)
+                blends.put_scratch(work_folder, unit, estimates)
+                store.put(unit.key, result)
             except StorageError:
                 raise
             except (Exception, SystemExit) as error:  # third-party code may call sys.exit
                 failures[unit.key] = _reason(error)
+        blends.keep(work_folder, partners, signals)
     return failures
 
 
@@ -103,20 +115,23 @@ def _needed(units: Sequence[Unit]) -> set[str]:
     return needed & track.stems.keys()
 
 
-def do_unit(unit: Unit, signals: Signals) -> dict[str, Any]:
+def do_unit(unit: Unit, signals: Signals) -> tuple[dict[str, Any], dict[str, Audio]]:
     """Separate and score one track with one separator.
 
     Returns
     -------
-    dict
+    result
         scores {stem: {metric: [value, note]}}, costs {metric: value}, notes.
+    estimates
+        {stem: audio} of the stems that were scored.
     """
     source = signals.mixture if unit.entry.input == "mixture" else signals.stems[unit.entry.input]
     with Meter() as meter:
         separator = _loaded(unit)
         raw, notes = run_separator(separator, source, signals, unit)
-    estimates, mended = fitted(raw, unit, source)
-    return {
+    given, mended = fitted(raw, unit, source)
+    estimates = {stem: _made_of(given, stem) for stem in unit.scored}
+    result = {
         "scores": _score(estimates, unit, signals),
         "costs": {
             "rtf": meter.seconds / (source.shape[1] / signals.sample_rate),
@@ -125,6 +140,7 @@ def do_unit(unit: Unit, signals: Signals) -> dict[str, Any]:
         },
         "notes": [*notes, *mended],
     }
+    return result, estimates
 
 
 def run_separator(
@@ -192,9 +208,7 @@ def _score(
 ) -> dict[str, dict[str, list[Any]]]:
     """Score each stem against the references of its level."""
     by_level: dict[tuple[str, ...], dict[str, Audio]] = {}
-    for stem in unit.scored:
-        names = taxonomy.parts(stem, estimates) or ()
-        estimate = estimates[names[0]] if len(names) == 1 else _sum(estimates, names)
+    for stem, estimate in estimates.items():
         by_level.setdefault(taxonomy.level_of(stem, signals.available), {})[stem] = estimate
     scores: dict[str, dict[str, list[Any]]] = {}
     for stems in by_level.values():
@@ -203,11 +217,14 @@ def _score(
     return scores
 
 
-def _sum(estimates: Mapping[str, Audio], names: Sequence[str]) -> Audio:
-    """Add up the estimates that make a parent stem."""
-    total = estimates[names[0]].copy()
+def _made_of(given: Mapping[str, Audio], stem: str) -> Audio:
+    """Return the estimate of a stem: as given, or the sum of the stems that make it."""
+    names = taxonomy.parts(stem, given) or ()
+    if len(names) == 1:
+        return given[names[0]]
+    total = given[names[0]].copy()
     for name in names[1:]:
-        total += estimates[name]
+        total += given[name]
     return total
 
 

@@ -1,0 +1,96 @@
+"""Inner products of all separators of a track, kept so that blends can be scored without audio.
+
+Estimates wait in a scratch folder until the last separator of the track is done; then the products
+are written and the estimates removed. Killed in between, the next run finishes what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.audio import Audio
+from harness.benchmark.plan import Unit
+from harness.cache import digest, write_stream
+from harness.errors import StorageError
+from harness.metrics import read_blends, write_blends
+
+if TYPE_CHECKING:
+    from harness.benchmark.work import Signals
+    from harness.metrics import Blend
+
+
+def scratch_path(work_folder: Path, unit: Unit) -> Path:
+    """Return where the estimates of a piece of work wait."""
+    return work_folder / "scratch" / f"{unit.key}.npz"
+
+
+def put_scratch(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio]) -> None:
+    """Let the scored estimates of a separator wait for the others of its track."""
+    if unit.entry.role == "separator":
+        with write_stream(scratch_path(work_folder, unit)) as file:
+            np.savez(file, allow_pickle=False, **estimates)
+
+
+def waiting(work_folder: Path, units: Iterable[Unit]) -> list[Unit]:
+    """Return the pieces of work whose estimates still wait."""
+    there = {path.stem for path in (work_folder / "scratch").glob("*.npz")}
+    return [unit for unit in units if unit.key in there]
+
+
+def tidy(work_folder: Path, units: Iterable[Unit]) -> list[Unit]:
+    """Remove estimates that no piece of work here waits for; return the pieces that do."""
+    ready = waiting(work_folder, units)
+    awaited = {scratch_path(work_folder, unit) for unit in ready}
+    for path in (work_folder / "scratch").glob("*.npz"):
+        if path not in awaited:
+            path.unlink()
+    return ready
+
+
+def keep(work_folder: Path, units: Sequence[Unit], signals: Signals) -> None:
+    """Write the inner products of what waits of one track, and remove the estimates."""
+    ready = waiting(work_folder, units)
+    if not ready:
+        return
+    files = {unit.key: np.load(scratch_path(work_folder, unit)) for unit in ready}
+    stems = sorted({stem for unit in ready for stem in unit.scored})
+    products = {}
+    for stem in stems:
+        estimates = {key: file[stem] for key, file in sorted(files.items()) if stem in file}
+        products[stem] = signals.references(stem).blend(stem, estimates)
+    path = _path(work_folder, ready)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_blends(path, products)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); free space") from error
+    for unit in ready:
+        files[unit.key].close()
+        scratch_path(work_folder, unit).unlink(missing_ok=True)
+
+
+def find_blends(work_folder: Path, units: Sequence[Unit]) -> dict[str, Blend]:
+    """Return the inner products of one track's pieces of work: stem → products.
+
+    Returns
+    -------
+    dict
+        Empty where these separators were never together. The separators of each `Blend` are named
+        by the keys of their pieces of work, and may be more than those asked for.
+    """
+    wanted = {unit.key for unit in units}
+    for path in sorted((work_folder / "blends" / units[0].track_key).glob("*.npz")):
+        found = read_blends(path)
+        if wanted <= {key for blend in found.values() for key in blend.separators}:
+            return found
+    return {}
+
+
+def _path(work_folder: Path, units: Sequence[Unit]) -> Path:
+    """Return the file of the inner products of these pieces of work."""
+    name = digest(sorted(unit.key for unit in units))
+    return work_folder / "blends" / units[0].track_key / f"{name}.npz"
