@@ -203,6 +203,22 @@ def report(
     typer.echo(pipeline.write_report(folders, reports))
 
 
+@app.command()
+def export(
+    run_name: Annotated[str, typer.Argument(metavar="RUN")] = "main",
+    file_format: Annotated[str, typer.Option("--format", help="museval")] = "museval",
+    to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("export"),
+    results_folder: Annotated[
+        Path, typer.Option("--results", help="Folder for the tables of all runs.")
+    ] = Path("results"),
+) -> None:
+    """Write a run's scores for other tools: museval's JSON, a file a separator and track."""
+    if file_format != "museval":
+        raise HarnessError(f"--format {file_format}: not known; known: museval")
+    files = pipeline.export_museval(results_folder / inventory.check_name(run_name), to)
+    typer.echo(f"{len(files)} files in {to}")
+
+
 @app.command(name="list")
 def list_everything(
     registry_file: RegistryOption = None,

@@ -14,9 +14,11 @@ from harness.benchmark import (
     Failures,
     Plan,
     Settings,
+    Unit,
     blends,
     cost_rows,
     execute,
+    find_blends,
     leak_rows,
     make_plan,
     plan_for_files,
@@ -28,7 +30,7 @@ from harness.cache import Fingerprints, Store, digest, only_one, write_atomic
 from harness.datasets import DATASETS
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
-from harness.metrics import DEFAULT, METRICS
+from harness.metrics import DEFAULT, METRICS, write_museval
 from harness.registry import Entry
 from harness.results import (
     SELECTION_COLUMNS,
@@ -39,6 +41,7 @@ from harness.results import (
     table,
     write_run,
 )
+from harness.separators.files import safe_name
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,33 @@ def write_report(folders: Sequence[Path], reports: Path, *, only_if_stale: bool 
     return path
 
 
+def export_museval(folder: Path, to: Path) -> list[Path]:
+    """Write the frames of a run's separators as museval does: ``<to>/<separator>/<split>/<track>``.
+
+    Only pieces of work whose inner products are kept can be written: no anchors, no oracles.
+
+    Raises
+    ------
+    HarnessError
+        If nothing is kept of the run.
+    """
+    written = []
+    for unit in read_run(folder).record.get("units", ()):
+        found = find_blends(folder.parent / "work", unit["track_key"], [unit["key"]])
+        frames = {
+            stem: blend.frames({unit["key"]: 1.0})
+            for stem, blend in found.items()
+            if unit["key"] in blend.separators
+        }
+        if frames:
+            place = to / unit["separator"] / unit["split"]
+            written.append(place / f"{safe_name(unit['track'])}.json")
+            write_museval(written[-1], frames)
+    if not written:
+        raise HarnessError(f"{folder}: no frames are kept of this run; run it again, then export")
+    return written
+
+
 def select_again(folder: Path) -> Run:
     """Choose the best separators of a finished run anew, and write the run with that choice."""
     chosen = with_selection(read_run(folder))
@@ -240,7 +270,20 @@ def _record(
         "separators": {entry.name: _describe(entry) for entry in entries},
         "datasets": {dataset.name: _describe_dataset(dataset, plan) for dataset in datasets},
         "leaks": leak_rows(plan),
+        "units": [_where_kept(unit) for unit in plan.units],
         "skipped": [asdict(skip) for skip in plan.skips],
+    }
+
+
+def _where_kept(unit: Unit) -> dict[str, str]:
+    """Return which piece of work a (separator, track) is, to find what is kept of it."""
+    return {
+        "dataset": unit.track.dataset,
+        "split": unit.track.split,
+        "track": unit.track.name,
+        "separator": unit.entry.name,
+        "track_key": unit.track_key,
+        "key": unit.key,
     }
 
 

@@ -157,8 +157,8 @@ def join(runs: Sequence[Run]) -> Run:
     record["run"] = " + ".join(run.name for run in runs)
     for part in ("separators", "datasets"):
         record[part] = {k: v for run in reversed(runs) for k, v in run.record[part].items()}
-    for part in ("skipped", "leaks", "selection_notes"):
-        record[part] = [row for run in runs for row in run.record[part]]
+    for part in ("skipped", "leaks", "selection_notes", "units"):
+        record[part] = [row for run in runs for row in run.record.get(part, ())]
     return Run(name=record["run"], record=record, **merged)
 
 

@@ -341,23 +341,22 @@ def noisy_pair() -> list[Entry]:
     return [registry.load()[name] for name in ("repet_sim", "nmf")]
 
 
-def blends_of(root, entries, results, track="Ann - One"):
-    settings = Settings(results=results)
-    prints = Fingerprints(results / "f.jsonl")
-    plan = make_plan(entries, [folder(root, name="songs")], settings, prints)
-    return find_blends(settings.work_folder, [u for u in plan.units if u.track.name == track])
+def blends_of(result, folder, track="Ann - One"):
+    """The inner products of a track, and the keys of its pieces of work."""
+    units = [u for u in result.record["units"] if u["track"] == track]
+    keys = [u["key"] for u in units]
+    return find_blends(folder.parent / "work", units[0]["track_key"], keys), keys
 
 
 @pytest.mark.parametrize("jobs", [1, 7])  # 7: more than tracks, so that tracks are split
 def test_blends_are_scored_from_inner_products_as_from_audio(songs, tmp_path, jobs):
     entries = noisy_pair()
-    run(songs, entries, tmp_path, jobs=jobs)
-    products = blends_of(songs, entries, tmp_path / "results")
+    outcome, result = run(songs, entries, tmp_path, jobs=jobs)
+    products, keys = blends_of(result, outcome.folder)
     stems = song_stems(0)
     mixture = np.sum(list(stems.values()), axis=0)
     made = [load(e, stems=FOUR, sample_rate=8000).separate(mixture) for e in entries]
     references = analyse(stems, 8000)
-    keys = blend_keys(songs, entries, tmp_path / "results")
     for stem in FOUR:
         mixed = {stem: np.float32(0.3) * made[0][stem] + np.float32(0.7) * made[1][stem]}
         expected = references.score(mixed)[stem]
@@ -367,20 +366,13 @@ def test_blends_are_scored_from_inner_products_as_from_audio(songs, tmp_path, jo
     assert list((tmp_path / "results/work/scratch").glob("*")) == []
 
 
-def blend_keys(root, entries, results):
-    plan = make_plan(
-        entries, [folder(root, name="songs")], Settings(), Fingerprints(results / "f.jsonl")
-    )
-    return [u.key for u in plan.units if u.track.name == "Ann - One"]
-
-
 def test_products_interrupted_are_finished_by_the_next_run(songs, tmp_path, monkeypatch):
     entries = noisy_pair()
     monkeypatch.setattr("harness.benchmark.blends.keep", lambda *_: None)
-    run(songs, entries, tmp_path)
-    assert blends_of(songs, entries, tmp_path / "results") == {}
+    outcome, result = run(songs, entries, tmp_path)
+    assert blends_of(result, outcome.folder)[0] == {}
     monkeypatch.undo()
-    outcome, _ = run(songs, entries, tmp_path)
+    outcome, result = run(songs, entries, tmp_path)
     assert outcome.reused == 8
-    assert set(blends_of(songs, entries, tmp_path / "results")) == {*FOUR, "accompaniment"}
+    assert set(blends_of(result, outcome.folder)[0]) == {*FOUR, "accompaniment"}
     assert list((tmp_path / "results/work/scratch").glob("*")) == []

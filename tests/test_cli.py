@@ -197,3 +197,16 @@ def test_demo_music_runs_and_can_be_written_as_other_datasets(harness, monkeypat
     assert first.scores["track"].nunique() == 2
     harness("fetch", "dataset", "demo", "--layout", "dsd100", "--to", "dsd", "--tracks", "2")
     assert len(load("dsd100", Path("dsd")).tracks) == 4
+
+
+def test_export_for_museval_gives_its_frames(harness, songs):
+    museval = pytest.importorskip("museval")
+    harness("run", "--separator", "repet", "--data", f"songs={songs}", "--jobs", "1")
+    assert "4 files" in harness("export", "--to", "out")
+    store = museval.EvalStore()
+    store.add_eval_dir("out/repet")
+    rows = read_run(Path("results/main")).scores.query("stem == 'vocals' and metric == 'csdr'")
+    theirs = store.df[(store.df["target"] == "vocals") & (store.df["metric"] == "SDR")]
+    medians = theirs.groupby("track")["score"].median()
+    for row in rows.itertuples():
+        assert medians[row.track] == pytest.approx(row.value, abs=2e-5)

@@ -6,7 +6,7 @@ are written and the estimates removed. Killed in between, the next run finishes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +73,13 @@ def keep(work_folder: Path, units: Sequence[Unit], signals: Signals) -> None:
         scratch_path(work_folder, unit).unlink(missing_ok=True)
 
 
-def find_blends(work_folder: Path, units: Sequence[Unit]) -> dict[str, Blend]:
+def find_blends(work_folder: Path, track_key: str, keys: Collection[str]) -> dict[str, Blend]:
     """Return the inner products of one track's pieces of work: stem → products.
+
+    Parameters
+    ----------
+    track_key, keys
+        As in ``units`` of a run's record.
 
     Returns
     -------
@@ -82,10 +87,9 @@ def find_blends(work_folder: Path, units: Sequence[Unit]) -> dict[str, Blend]:
         Empty where these separators were never together. The separators of each `Blend` are named
         by the keys of their pieces of work, and may be more than those asked for.
     """
-    wanted = {unit.key for unit in units}
-    for path in sorted((work_folder / "blends" / units[0].track_key).glob("*.npz")):
+    for path in sorted((work_folder / "blends" / track_key).glob("*.npz")):
         found = read_blends(path)
-        if wanted <= {key for blend in found.values() for key in blend.separators}:
+        if set(keys) <= {key for blend in found.values() for key in blend.separators}:
             return found
     return {}
 

@@ -93,6 +93,22 @@ class Blend:
             scores[name] = np.array([median_of(row) for row in frames])
         return scores
 
+    def frames(self, weights: Mapping[str, float]) -> dict[str, Float64]:
+        """Score one blend frame by frame, as `References.frames` does for audio.
+
+        Returns
+        -------
+        dict
+            Metric → dB, shape (frames,); NaN where the reference is silent.
+        """
+        w = np.array([[weights.get(name, 0.0) for name in self.separators]])
+        minus = np.hstack([-np.ones((1, 1)), w])
+        sounding = self.plain[:, 0, 0] > 0
+        return {
+            name: np.where(sounding, db(above[0], below[0]), np.nan)
+            for name, (above, below) in self._of_frames(w, minus).items()
+        }
+
     def _of_whole(self, w: Float64, minus: Float64) -> dict[str, Float64]:
         """Scores of the whole track."""
         xx, xe = self.whole[0, 0], w @ self.whole[0, 1:]
