@@ -24,10 +24,11 @@ from harness.datasets.folder import folder as load_folder
 from harness.datasets.tracks import Dataset, Source, Track
 from harness.errors import HarnessError
 from harness.metrics.ratios import snr
-from harness.training import Augment, Recipe, Session, find_recipe, train
+from harness.training import RECIPES, Augment, Recipe, Session, find_recipe, train
 from harness.training.batches import Batches, Form, draw_speed, vary
 from harness.training.data import REST, Material, covers_mixture, split_by_artist, usable_songs
 from harness.training.losses import make_loss
+from harness.training.recipes import from_dict
 from harness.training.step import learning_rate, repeatable
 from harness.training.validation import mixture_scores, validate
 
@@ -57,6 +58,15 @@ class Tiny(nn.Module):
 @pytest.fixture(autouse=True)
 def _tiny_network(monkeypatch):
     monkeypatch.setitem(harness.networks.NETWORKS, "tiny", Tiny)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads cost more than they give on signals this short, and their number changes bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +407,7 @@ def test_patience_ends_the_run(dataset, tmp_path):
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_a_paused_run_goes_on_as_if_nothing_had_happened(dataset, tmp_path, schedule):
-    wanted = recipe(schedule=schedule, patience=3)
+    wanted = recipe(schedule=schedule, patience=3, options={"stems": FOUR})
     train(wanted, [dataset], Session(tmp_path / "whole"))
     paused = train(wanted, [dataset], Session(tmp_path / "parts", seconds=0))
     assert paused.ended == "paused"
@@ -458,13 +468,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(dataset, tmp_path):
         time.sleep(moment)
         child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        train(recipe(steps=40), [dataset], Session(tmp_path / "killed", resume=True))
-        train(recipe(steps=40), [dataset], Session(tmp_path / "whole"))
-    finally:
-        torch.set_num_threads(threads)
+    train(recipe(steps=40), [dataset], Session(tmp_path / "killed", resume=True))
+    train(recipe(steps=40), [dataset], Session(tmp_path / "whole"))
     _same_run(tmp_path / "whole", tmp_path / "killed")
 
 
@@ -556,9 +561,37 @@ def test_an_unknown_recipe_is_named():
         find_recipe("simplified_demuc")
 
 
-@pytest.mark.parametrize("name", ["simplified_demucs", "unet", "asnet"])
+def test_a_recipe_may_be_a_file_or_a_card(dataset, tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        "{name: own, network: unet, batch: 3, floor: 1e-1, augment: {remix: 1}}"
+    )
+    own = find_recipe(str(tmp_path / "own.yaml"))
+    assert own == Recipe("own", "unet", batch=3, floor=0.1, augment=Augment(remix=1))
+    train(recipe(steps=1), [dataset], Session(tmp_path))
+    assert find_recipe(str(tmp_path / "tiny_demo.card.json")) == recipe(steps=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{name: own, network: unet, netwrok: unet}", "netwrok: unexpected"),
+        ("{name: own, network: unet, augment: {remx: 1}}", "augment.remx: unexpected"),
+        ("{name: own}", "network: field required"),
+        ("{name: own, network: unet, learning_rate: much}", "learning_rate: input should be"),
+        ("[1]", "is not a mapping"),
+        ("{", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(HarnessError, match=message):
+        find_recipe(str(tmp_path / "own.yaml"))
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_fits_its_network(name):
     chosen = find_recipe(name)
     network = harness.networks.NETWORKS[chosen.network](**chosen.options)
     make_loss(chosen.loss, chosen.loss_options, network.stems)
     assert json.loads(json.dumps(network.config())) == network.config()
+    assert from_dict(json.loads(json.dumps(chosen.as_dict()))) == chosen

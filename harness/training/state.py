@@ -121,6 +121,7 @@ def load(path: Path, state: State, identity: dict[str, Any]) -> None:
 
 def _check_identity(path: Path, have: dict[str, Any], want: dict[str, Any]) -> None:
     """Refuse to go on with something else."""
+    want = json.loads(json.dumps(want))  # tuples are lists there
     for key in sorted(want):
         if have.get(key) != want[key]:
             raise HarnessError(
