@@ -90,10 +90,8 @@ def test_sample_rate_and_channels_are_the_separators_and_scores_the_datasets(son
     planted.Echo.seen.clear()
     _, result = run(songs, [entry(sample_rate=16000, channels=1)], tmp_path)
     assert set(planted.Echo.seen) == {(1, 32000)}
-    notes = set(result.scores["note"])
-    assert notes == {
-        "separated at 16000 Hz, scored at 8000 Hz; separated with 1 channels, scored with 2"
-    }
+    said = "separated at 16000 Hz, scored at 8000 Hz; separated with 1 channels, scored with 2"
+    assert all(said in note for note in result.scores["note"])
 
 
 def test_excerpt_is_the_middle(songs, tmp_path):
@@ -114,7 +112,7 @@ def test_silent_reference_is_undefined_with_a_note_and_the_rest_is_scored(tmp_pa
     _, result = run(tmp_path / "songs", [entry()], tmp_path)
     vocals = result.scores[result.scores["stem"] == "vocals"]
     assert set(vocals["status"]) == {"undefined"}
-    assert set(vocals["note"]) == {"silent reference"}
+    assert all(note.startswith("silent reference") for note in vocals["note"])
     assert vocals["value"].isna().all()
     assert set(result.scores[result.scores["stem"] == "drums"]["status"]) == {"ok"}
 

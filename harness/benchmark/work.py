@@ -47,7 +47,7 @@ class Signals:
         level = taxonomy.level_of(stem, self.available)
         if level not in self._analysed:
             true = {name: self.stems[name] for name in level}
-            self._analysed[level] = analyse(true, self.sample_rate)
+            self._analysed[level] = analyse(true, self.sample_rate, threads=1)
         return self._analysed[level]
 
 
@@ -212,7 +212,7 @@ def _score(
         by_level.setdefault(taxonomy.level_of(stem, signals.available), {})[stem] = estimate
     scores: dict[str, dict[str, list[Any]]] = {}
     for stems in by_level.values():
-        for stem, values in signals.references(next(iter(stems))).score(stems).items():
+        for stem, values in signals.references(next(iter(stems))).score(stems, checks=True).items():
             scores[stem] = {metric: [s.value, s.note] for metric, s in values.items()}
     return scores
 
