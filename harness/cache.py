@@ -15,9 +15,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import platformdirs
 from filelock import FileLock, Timeout
 
 from harness.errors import HarnessError, StorageError
+
+
+def cache_folder() -> Path:
+    """Return where rendered music and weights are kept; HARNESS_CACHE overrides the system's."""
+    chosen = os.environ.get("HARNESS_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("harness"))
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,10 +30,12 @@ from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
 from harness.report import boards as report_boards
 from harness.results import read_run
+from harness.separators import is_learned
 
 SOME_FAILED = 3
 USER_ERROR = 2
 INTERRUPTED = 130
+DEMO_TRAINING_TRACKS = 120  # rendered to learn from, where --tracks does not say
 
 app = typer.Typer(
     help="Benchmark and model selection for music source separation.",
@@ -109,7 +111,7 @@ def run(
         results=results_folder,
         jobs=jobs or inventory.cores(),
         backend=backend,
-        device=inventory.choose_device(device),
+        device=inventory.choose_device(device, learned=any(is_learned(e) for e in entries)),
         excerpt=Excerpt(seconds),
     )
     with _progress("rendering the demo tracks", as_json) as advance:
@@ -119,6 +121,54 @@ def run(
     with _progress("separating and scoring", as_json) as advance:
         outcome = pipeline.run(entries, found, settings, command=sys.argv[1:], progress=advance)
     _finish(outcome, reports, as_json)
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="A recipe's name, or a file with one.")],
+    data: DataOption = [],  # noqa: B006
+    dataset: DatasetOption = [],  # noqa: B006
+    split: SplitOption = "train",
+    tracks: TracksOption = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    seconds_budget: Annotated[
+        float | None, typer.Option(min=1.0, help="Pause after so long; --resume goes on.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Another seed, another run.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for weights, curves and card; training/NAME.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+) -> None:
+    """Train a network of this project; a killed run goes on with --resume as if left alone."""
+    from harness import training
+
+    recipe = training.find_recipe(name)
+    if steps:
+        recipe = replace(recipe, steps=steps)
+    with _progress("rendering the demo tracks", quiet=False) as advance:
+        found = inventory.choose_datasets(
+            inventory.parse_data(data),
+            dataset,
+            split,
+            tracks,
+            inventory.cores(),
+            advance,
+            demo_tracks=DEMO_TRAINING_TRACKS,
+        )
+    session = training.Session(
+        out or Path("training") / recipe.name,
+        device=inventory.choose_device(device, learned=True),
+        seed=seed,
+        seconds=seconds_budget,
+        resume=resume,
+    )
+    with _progress("training", quiet=False) as advance:
+        outcome = training.train(recipe, found, session, progress=advance, say=errors.print)
+    scores = ", ".join(f"{stem} {value:.2f} dB" for stem, value in outcome.scores.items())
+    errors.print(f"{outcome.ended} after {outcome.steps} steps; validation SNR: {scores or 'none'}")
+    typer.echo(outcome.weights)
 
 
 @app.command()

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from harness import datasets as known
+from harness.cache import cache_folder
 from harness.datasets.overlaps import in_split
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
@@ -58,6 +57,7 @@ def choose_datasets(
     tracks: int | None,
     jobs: int,
     progress: Progress | None,
+    demo_tracks: int = DEMO_TRACKS,
 ) -> list[Dataset]:
     """Read the datasets to run on: those named, else all that are configured, else the demo.
 
@@ -67,6 +67,8 @@ def choose_datasets(
         {name: folder} from ``--data``.
     tracks
         At most so many of each dataset, in order of name.
+    demo_tracks
+        How many demo tracks to render where `tracks` does not say.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def choose_datasets(
     found = []
     for name in names or list(known.configured(data)) or ["demo"]:
         if name == "demo":
-            whole = _demo(data, split, tracks, jobs, progress)
+            whole = _demo(data, split, tracks or demo_tracks, jobs, progress)
         else:
             whole = known.load(name, known.find(name, data))
         found.append(_narrow(whole, split, tracks))
@@ -97,12 +99,11 @@ def _narrow(dataset: Dataset, split: str, limit: int | None) -> Dataset:
 
 
 def _demo(
-    data: Mapping[str, Path], split: str, tracks: int | None, jobs: int, progress: Progress | None
+    data: Mapping[str, Path], split: str, n_tracks: int, jobs: int, progress: Progress | None
 ) -> Dataset:
     """Render the demo tracks that are missing, and return those asked for."""
     from harness.datasets import demo
 
-    n_tracks = tracks or DEMO_TRACKS
     wanted = {"train": (n_tracks, 0), "test": (0, n_tracks), "all": (n_tracks, n_tracks)}
     if split not in wanted:
         raise HarnessError(f"demo: has no split {split!r}; it has train and test")
@@ -130,12 +131,6 @@ def write_demo(folder: Path, layout: str, tracks: int, progress: Progress | None
     LAYOUTS[layout](_demo({}, "all", tracks, cores(), progress), folder)
 
 
-def cache_folder() -> Path:
-    """Return where rendered music and weights are kept; HARNESS_CACHE overrides the system's."""
-    chosen = os.environ.get("HARNESS_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("harness"))
-
-
 def parse_data(pairs: Sequence[str]) -> dict[str, Path]:
     """Turn ``NAME=PATH`` arguments into {name: folder}.
 
@@ -157,8 +152,13 @@ def parse_data(pairs: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def choose_device(name: str) -> str:
-    """Return the device learned separators run on; ``auto`` takes the best there is.
+def choose_device(name: str, *, learned: bool) -> str:
+    """Return the device networks run on; ``auto`` takes the best there is.
+
+    Parameters
+    ----------
+    learned
+        Whether there is a network to run; without one nothing heavy is imported.
 
     Raises
     ------
@@ -167,9 +167,16 @@ def choose_device(name: str) -> str:
     """
     if name not in DEVICES:
         raise HarnessError(f"--device {name}: no such device; {suggestion(name, DEVICES)}")
-    if name in ("auto", "cpu"):
-        return "cpu"  # no separator of this version can use another
-    raise HarnessError(f"--device {name}: no separator of this version can use it; leave it out")
+    if name == "cpu" or not learned:
+        return "cpu"
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((device for device, found in there.items() if found), "cpu")
+    if not there[name]:
+        raise HarnessError(f"--device {name}: is not there; use auto or cpu")
+    return name
 
 
 def cores() -> int:

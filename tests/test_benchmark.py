@@ -175,7 +175,7 @@ def test_failures_are_tried_again(songs, tmp_path, monkeypatch):
 def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
     names = {"echo": entry(), "deadly": entry("deadly", params={"gain": 2.0})}
 
-    def dying(units, excerpt, work_folder, partners):
+    def dying(units, excerpt, work_folder, partners, device):
         from harness import separators
 
         separators.FAMILIES["echo"] = separators.Family("planted:Echo", 1)  # in the worker

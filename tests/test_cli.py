@@ -1,5 +1,6 @@
 """The verbs as a script meets them."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -21,12 +22,12 @@ def harness(tmp_path, monkeypatch, capsys):
     for variable in ("MUSDB_PATH", "DSD_PATH", "MOISESDB_PATH", "MIR1K_PATH"):
         monkeypatch.delenv(variable, raising=False)
 
-    def call(*arguments: str) -> str:
+    def call(*arguments: str, expected: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["harness", *arguments])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         out, err = capsys.readouterr()
-        assert not stop.value.code, err
+        assert (stop.value.code or 0) == expected, err
         return out
 
     return call
@@ -210,3 +211,52 @@ def test_export_for_museval_gives_its_frames(harness, songs):
     medians = theirs.groupby("track")["score"].median()
     for row in rows.itertuples():
         assert medians[row.track] == pytest.approx(row.value, abs=2e-5)
+
+
+def test_a_trained_network_is_a_row_of_ones_own_registry(harness, songs, tmp_path):
+    torch = pytest.importorskip("torch")
+    from harness import weights
+    from harness.networks import NETWORKS
+
+    torch.manual_seed(0)
+    network = NETWORKS["simplified_demucs"](widths=(8, 8, 8), hidden=8, sample_rate=8000)
+    about = {"network": "simplified_demucs", "config": network.config(), "trained_on": ["songs"]}
+    weights.save(tmp_path / "mine.safetensors", network, about)
+    digest = hashlib.sha256((tmp_path / "mine.safetensors").read_bytes()).hexdigest()
+    row = f"""
+mine:
+  family: network
+  stems: [vocals, drums, bass, other]
+  sample_rate: 8000
+  channels: 2
+  weights: [{{file: mine.safetensors, sha256: {digest}}}]
+  trained_on: [songs]
+"""
+    (tmp_path / "model_registry.yaml").write_text(row)
+    harness("run", "--separator", "mine", "--data", f"songs={songs}", "--jobs", "1")
+    scores = read_run(Path("results/main")).scores
+    assert set(scores["status"]) == {"ok"}
+    assert set(scores["stem"]) == {"vocals", "drums", "bass", "other", "accompaniment"}
+    (tmp_path / "model_registry.yaml").write_text(row.replace(digest, "f" * 64))
+    found = json.loads(harness("check", "--json", expected=cli.USER_ERROR))
+    (broken,) = (line for line in found if line["what"] == "mine")
+    assert "sha256" in broken["detail"]
+
+
+def test_train_writes_weights_curves_and_card(harness, songs, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(
+        """
+name: tiny
+network: simplified_demucs
+options: {widths: [8, 8, 8], hidden: 8, sample_rate: 8000, segment: 4000}
+loss: waveform
+batch: 2
+steps: 2
+validate_every: 1
+"""
+    )
+    arguments = ("train", "tiny.yaml", "--data", f"songs={songs}", "--split", "all")
+    weights = Path(harness(*arguments, "--device", "cpu", "--out", "trained").strip())
+    assert weights == Path("trained/tiny.safetensors")
+    assert weights.is_file()
+    assert {"tiny.curves.csv", "tiny.card.md"} <= {p.name for p in Path("trained").iterdir()}

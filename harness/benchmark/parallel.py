@@ -103,7 +103,13 @@ def _work(batches: Sequence[Batch], settings: Settings, jobs: int, failures: Fai
     call = delayed(do_batch)
     with _workers(settings.backend, jobs):
         results = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)(
-            call(batch.units, settings.excerpt, settings.work_folder, batch.partners)
+            call(
+                batch.units,
+                settings.excerpt,
+                settings.work_folder,
+                batch.partners,
+                device=settings.device,
+            )
             for batch in batches
         )
         for failed in results:

@@ -21,7 +21,7 @@ from harness.metrics import References, analyse
 from harness.separators import Oracle, Separator, load
 
 MAX_LOADED = 16  # separators a worker holds in memory
-_LOADED: dict[tuple[str, tuple[str, ...], int], Separator | Oracle] = {}
+_LOADED: dict[tuple[str, tuple[str, ...], int, str], Separator | Oracle] = {}
 
 
 @dataclass
@@ -52,7 +52,12 @@ class Signals:
 
 
 def do_batch(
-    units: Sequence[Unit], excerpt: Excerpt, work_folder: Path, partners: Sequence[Unit] = ()
+    units: Sequence[Unit],
+    excerpt: Excerpt,
+    work_folder: Path,
+    partners: Sequence[Unit] = (),
+    *,
+    device: str = "cpu",
 ) -> dict[str, str]:
     """Do several pieces of work on one track; keep each as soon as it is done.
 
@@ -81,7 +86,7 @@ def do_batch(
             return {unit.key: _reason(error) for unit in units}
         for unit in units:
             try:
-                result, estimates = do_unit(unit, signals)
+                result, estimates = do_unit(unit, signals, device)
                 blends.put_scratch(work_folder, unit, estimates)
                 store.put(unit.key, result)
             except StorageError:
@@ -115,7 +120,9 @@ def _needed(units: Sequence[Unit]) -> set[str]:
     return needed & track.stems.keys()
 
 
-def do_unit(unit: Unit, signals: Signals) -> tuple[dict[str, Any], dict[str, Audio]]:
+def do_unit(
+    unit: Unit, signals: Signals, device: str = "cpu"
+) -> tuple[dict[str, Any], dict[str, Audio]]:
     """Separate and score one track with one separator.
 
     Returns
@@ -127,7 +134,7 @@ def do_unit(unit: Unit, signals: Signals) -> tuple[dict[str, Any], dict[str, Aud
     """
     source = signals.mixture if unit.entry.input == "mixture" else signals.stems[unit.entry.input]
     with Meter() as meter:
-        separator = _loaded(unit)
+        separator = _loaded(unit, device)
         raw, notes = run_separator(separator, source, signals, unit)
     given, mended = fitted(raw, unit, source)
     estimates = {stem: _made_of(given, stem) for stem in unit.scored}
@@ -172,6 +179,7 @@ def run_separator(
         raw = separator.separate_with(given, {s: signals.stems[s] for s in separator.stems})
     else:
         raw = separator.separate(given)
+    notes += getattr(separator, "notes", [])  # what a network did otherwise than asked for
     estimates = {}
     for stem in unit.given:
         where = _where(unit, stem)
@@ -228,13 +236,15 @@ def _made_of(given: Mapping[str, Audio], stem: str) -> Audio:
     return total
 
 
-def _loaded(unit: Unit) -> Separator | Oracle:
+def _loaded(unit: Unit, device: str) -> Separator | Oracle:
     """Return the separator of an entry; this process reads its weights once."""
-    key = (unit.entry.identity(), unit.given, unit.sample_rate)
+    key = (unit.entry.identity(), unit.given, unit.sample_rate, device)
     if key not in _LOADED:
         if len(_LOADED) >= MAX_LOADED:
             _LOADED.clear()
-        _LOADED[key] = load(unit.entry, stems=unit.given, sample_rate=unit.sample_rate)
+        _LOADED[key] = load(
+            unit.entry, stems=unit.given, sample_rate=unit.sample_rate, device=device
+        )
     return _LOADED[key]
 
 

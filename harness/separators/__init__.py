@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+from harness.cache import cache_folder
 from harness.errors import HarnessError
 from harness.registry import Entry, suggestion
 from harness.separators.protocol import Oracle, Separator
 
-__all__ = ["FAMILIES", "Family", "Oracle", "Separator", "load"]
+__all__ = ["FAMILIES", "Family", "Oracle", "Separator", "is_learned", "load"]
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,13 @@ class Family:
         entry's ``params`` as keywords.
     version
         Raised whenever the same entry would give other estimates; finished work is then redone.
+    learned
+        Whether the class also takes ``weights``, the entry's checked files, and ``device``.
     """
 
     target: str
     version: int
+    learned: bool = False
 
 
 FAMILIES: dict[str, Family] = {
@@ -43,12 +47,15 @@ FAMILIES: dict[str, Family] = {
     "repet": Family("harness.separators.classical:Repet", 1),
     "repet_sim": Family("harness.separators.classical:RepetSim", 1),
     "repet_sim_4": Family("harness.separators.classical:RepetSim4", 1),
+    "network": Family("harness.separators.learned:Learned", 1, learned=True),
     "files": Family("harness.separators.files:Files", 1),
     "nmf": Family("harness.separators.nmf:Nmf", 1),
 }
 
 
-def load(entry: Entry, *, stems: tuple[str, ...], sample_rate: int) -> Separator | Oracle:
+def load(
+    entry: Entry, *, stems: tuple[str, ...], sample_rate: int, device: str = "cpu"
+) -> Separator | Oracle:
     """Build the separator of an entry.
 
     Parameters
@@ -59,6 +66,8 @@ def load(entry: Entry, *, stems: tuple[str, ...], sample_rate: int) -> Separator
         What to give where the entry leaves it open.
     sample_rate
         Of the dataset, in Hz; used where the entry leaves it open.
+    device
+        Where a network runs.
 
     Raises
     ------
@@ -75,6 +84,7 @@ def load(entry: Entry, *, stems: tuple[str, ...], sample_rate: int) -> Separator
             sample_rate=entry.sample_rate or sample_rate,
             stems=entry.stems or stems,
             input_stem=entry.input,
+            **(_weights(entry) | {"device": device} if family.learned else {}),
             **entry.params,
         )
     except TypeError as error:
@@ -82,6 +92,23 @@ def load(entry: Entry, *, stems: tuple[str, ...], sample_rate: int) -> Separator
             f"{entry.name}: params {dict(entry.params)} do not fit ({error}); see the class {name}"
         ) from error
     return cast("Separator | Oracle", separator)
+
+
+def is_learned(entry: Entry) -> bool:
+    """Whether the entry is a network that can run."""
+    return not entry.unavailable and find_family(entry).learned
+
+
+def _weights(entry: Entry) -> dict[str, Any]:
+    """Return the entry's checkpoints, each checked before it is opened."""
+    from harness import weights
+
+    paths = []
+    for file in entry.weights:
+        path = weights.find(file.file, cache_folder() / "weights")
+        weights.check(path, sha256=file.sha256, size=file.size)
+        paths.append(path)
+    return {"weights": paths}
 
 
 def find_family(entry: Entry) -> Family:
