@@ -30,7 +30,8 @@ class Family:
     version
         Raised whenever the same entry would give other estimates; finished work is then redone.
     learned
-        Whether the class also takes ``weights``, the entry's checked files, and ``device``.
+        Whether the class also takes ``weights``, the entry's checked files, ``sha256``, the hash
+        of each (a pickle is not opened without), and ``device``.
     """
 
     target: str
@@ -108,7 +109,7 @@ def _weights(entry: Entry) -> dict[str, Any]:
         path = weights.find(file.file, cache_folder() / "weights")
         weights.check(path, sha256=file.sha256, size=file.size)
         paths.append(path)
-    return {"weights": paths}
+    return {"weights": paths, "sha256": [file.sha256 for file in entry.weights]}
 
 
 def find_family(entry: Entry) -> Family:

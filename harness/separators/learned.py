@@ -28,6 +28,8 @@ class Learned:
     weights
         Checkpoints in safetensors, each with its ``network`` and ``config``; together they give
         the stems, each stem once.
+    sha256
+        Of each of them, where known.
     device
         ``cpu``, ``cuda``, ``mps``.
     segment_seconds
@@ -49,6 +51,7 @@ class Learned:
         input_stem: str = "mixture",
         *,
         weights: Sequence[Path | str],
+        sha256: Sequence[str | None] | None = None,
         device: str = "cpu",
         segment_seconds: float | None = None,
         overlap: float = 0.25,
@@ -56,7 +59,11 @@ class Learned:
         mixed: bool = False,
     ) -> None:
         self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
-        self.networks = [load_network(Path(path)) for path in weights]
+        hashes = sha256 or [None] * len(weights)
+        self.networks = [
+            load_network(Path(path), sha256=known)
+            for path, known in zip(weights, hashes, strict=True)
+        ]
         self.notes: list[str] = []
         self._segment = segment_seconds and round(segment_seconds * sample_rate)
         self._options: dict[str, Any] = {
