@@ -135,7 +135,7 @@ class ASNet(nn.Module):
     segment
         Samples an excerpt should have in training and inference.
     n_fft, hop, bands
-        Of the spectrogram; the paper names none. A band is one bin at the bottom, two at 560 Hz,
+        Of the spectrogram; the paper names none. A band is one bin at the bottom, two at 325 Hz,
         and as wide as its frequency is high above.
     features
         ``both``, ``spectral`` or ``temporal``: the paper's ablation.
@@ -157,7 +157,7 @@ class ASNet(nn.Module):
         segment: int = 221184,
         n_fft: int = 4096,
         hop: int = 1024,
-        bands: int = 192,
+        bands: int = 128,
         features: Literal["both", "spectral", "temporal"] = "both",
         fusion: Literal["sum", "stack"] = "sum",
         bottleneck: int = 256,
