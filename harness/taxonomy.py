@@ -2,7 +2,9 @@
 
 A node's audio is the sum of its children's. ``other`` has two meanings in the field: what is left
 of four stems, and what is left of six. Here `other` is always the former; the latter is
-`other_rest` = `other` − `guitar` − `piano`.
+`other_rest` = `other` − `guitar` − `piano`. ``cymbals`` has two meanings too: with the hi-hat,
+where a separator gives four pieces of the kit, and without it, where it gives five. Here `cymbals`
+is always the latter; the former is `hihat_cymbals`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ TREE: dict[str, tuple[str, ...]] = {
     "accompaniment": ("drums", "bass", "other"),
     "vocals": ("lead", "background"),
     "lead": ("lead_male", "lead_female"),
-    "drums": ("kick", "snare", "toms", "hihat", "cymbals"),
+    "drums": ("kick", "snare", "toms", "hihat_cymbals"),
+    "hihat_cymbals": ("hihat", "cymbals"),
     "other": ("guitar", "piano", "other_rest"),
     "other_rest": ("keys", "plucked", "percussion", "strings", "wind", "misc"),
 }
@@ -43,6 +46,7 @@ STEMS: tuple[str, ...] = (
     "kick",
     "snare",
     "toms",
+    "hihat_cymbals",
     "hihat",
     "cymbals",
 )
@@ -57,6 +61,7 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "voices": ("lead", "background"),
     "singers": ("lead_male", "lead_female", "background"),
     "drum kit": ("kick", "snare", "toms", "hihat", "cymbals"),
+    "drum kit, four pieces": ("kick", "snare", "toms", "hihat_cymbals"),
 }
 
 # What others call our stems: tools, layouts and other languages. Kit pieces that no dataset here
@@ -101,6 +106,7 @@ ALIASES: dict[str, str] = {
     "cymbal": "cymbals",
     "ride": "cymbals",
     "crash": "cymbals",
+    "hh_cymbals": "hihat_cymbals",
 }
 
 PARENTS: dict[str, str] = {child: node for node, children in TREE.items() for child in children}
@@ -153,6 +159,20 @@ def canonical(name: str) -> str:
     """
     words = "_".join(re.findall(r"\w+", name.lower().replace("_", " ")))
     return ALIASES.get(words, words)
+
+
+def as_meant(stems: Collection[str]) -> dict[str, str]:
+    """Return our names of the stems that a separator gives together: {its name: ours}.
+
+    Examples
+    --------
+    >>> as_meant(("kick", "cymbals"))
+    {'kick': 'kick', 'cymbals': 'hihat_cymbals'}
+    >>> as_meant(("hihat", "cymbals"))
+    {'hihat': 'hihat', 'cymbals': 'cymbals'}
+    """
+    joined = {} if "hihat" in stems else {"cymbals": "hihat_cymbals"}
+    return {stem: joined.get(stem, stem) for stem in stems}
 
 
 def in_order(stems: Iterable[str]) -> list[str]:

@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 
 RATE = 44100
 FOUR = ("vocals", "drums", "bass", "other")
+KIT = {"kick", "snare", "toms", "hihat_cymbals", "hihat", "cymbals"}
 SAMPLE = "reference_scores/museval/MUSDB18-7-SAMPLE"
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
@@ -118,6 +119,7 @@ def test_moisesdb_recordings(shared_data: Path) -> None:
         "background": 2,
         "drums": 2,
         "kick": 1,
+        "hihat_cymbals": 1,
         "hihat": 1,
         "other": 2,
         "other_rest": 2,
@@ -126,7 +128,7 @@ def test_moisesdb_recordings(shared_data: Path) -> None:
     }
     assert not lithium.excluded
     for track in (lithium_break, sodium):
-        assert set(track.excluded) == {"kick", "snare", "toms", "hihat", "cymbals"}
+        assert set(track.excluded) == KIT
         assert all("'drum machine'" in why for why in track.excluded.values())
         assert not track.stems.keys() & track.excluded.keys()
     assert set(lithium_break.stems) == {
@@ -370,6 +372,7 @@ def test_moisesdb_taxonomy(tmp_path: Path) -> None:
         "background": 0.03,
         "drums": 0.09,
         "kick": 0.04,
+        "hihat_cymbals": 0.05,
         "hihat": 0.05,
         "bass": 0.06,
         "guitar": 0.07,
@@ -389,7 +392,7 @@ def test_moisesdb_kit_that_is_not_divided(tmp_path: Path, kind: str) -> None:
     moises_song(tmp_path, "0a", {"drums": [{"kind": "kick_drum"}, {"kind": kind}]})
     track = only(load("moisesdb", tmp_path))
     assert set(track.stems) == {"drums", "accompaniment"}
-    assert set(track.excluded) == {"kick", "snare", "toms", "hihat", "cymbals"}
+    assert set(track.excluded) == KIT
     assert kind in track.excluded["kick"]
 
 
@@ -540,8 +543,17 @@ def test_folder_kit_in_other_words(tmp_path: Path) -> None:
         put(tmp_path / "kit" / f"{name}.wav", i / 100)
     track = only(load("kit", tmp_path))
     assert level(track, "cymbals") == pytest.approx(0.11)
+    assert level(track, "hihat_cymbals") == pytest.approx(0.15)
     assert level(track, "drums") == pytest.approx(0.21)
     assert level(track, "kick") == pytest.approx(0.01)
+
+
+def test_folder_kit_of_four_pieces_has_the_hihat_in_the_cymbals(tmp_path: Path) -> None:
+    for i, name in enumerate(("bombo", "redoblante", "toms", "platillos"), start=1):
+        put(tmp_path / "kit" / f"{name}.wav", i / 100)
+    track = only(load("kit", tmp_path))
+    assert set(track.stems) == {"kick", "snare", "toms", "hihat_cymbals", "drums"}
+    assert level(track, "drums") == pytest.approx(0.10)
 
 
 def test_folder_of_six_stems_has_the_other_of_four(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ NODES: dict[str, tuple[str, ...]] = {
     "vocals": ("lead_male", "lead_female", "background"),
     "lead": ("lead_male", "lead_female"),
     "drums": ("kick", "snare", "toms", "hihat", "cymbals"),
+    "hihat_cymbals": ("hihat", "cymbals"),
     "other": ("guitar", "piano", "keys"),
     "other_rest": ("keys",),
     "accompaniment": tuple(leaf for leaf in LEAVES[3:]),

@@ -2,7 +2,8 @@
 
 Stem names are taken in the words of other tools too (`taxonomy.canonical`). Parents that are not
 there are the sums of their children. ``other`` beside ``guitar`` or ``piano`` is what is left of
-six stems, `other_rest`; our `other` is then the sum of these.
+six stems, `other_rest`; our `other` is then the sum of these. ``cymbals`` without ``hihat`` hold
+the hi-hat too: they are `hihat_cymbals`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from harness.datasets.tracks import Dataset, Source, Track
 from harness.errors import HarnessError
 
 SUFFIXES = (".wav", ".flac", ".mp3")  # the first is taken where there are several
-PARENTS = ("lead", "vocals", "drums", "other_rest", "other", "accompaniment")  # children first
+# children first
+PARENTS = ("lead", "vocals", "hihat_cymbals", "drums", "other_rest", "other", "accompaniment")
 Stems = dict[str, tuple[Source, ...]]
 
 
@@ -65,6 +67,8 @@ def _read(scan: Scan, path: Path) -> Stems:
     stems = {stem: _one_of(scan, stem, files) for stem, files in groups.items()}
     if "other" in stems and stems.keys() & {"guitar", "piano"}:
         stems.setdefault("other_rest", stems.pop("other"))
+    if "cymbals" in stems and not stems.keys() & {"hihat", "hihat_cymbals"}:
+        stems["hihat_cymbals"] = stems.pop("cymbals")
     return stems
 
 

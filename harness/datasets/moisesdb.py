@@ -56,11 +56,12 @@ PARTS = {
 }
 LEVEL = {
     "vocals": ("lead", "lead_male", "lead_female", "background"),
-    "drums": ("kick", "snare", "toms", "hihat", "cymbals"),
+    "drums": ("kick", "snare", "toms", "hihat_cymbals", "hihat", "cymbals"),
 }
 
 GROUPS = {
     "lead": ("lead_male", "lead_female"),
+    "hihat_cymbals": ("hihat", "cymbals"),
     "other_rest": ("keys", "plucked", "percussion", "strings", "wind", "misc"),
     "other": ("guitar", "piano", "other_rest"),
     "accompaniment": BACKING,
