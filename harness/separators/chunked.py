@@ -2,12 +2,15 @@
 
 Chunks overlap and fade into each other linearly; at each sample the weights of all chunks sum to
 one, also at the ends. The last chunk is moved back to end with the signal, so that every chunk is
-full of signal. A chunk's estimate depends on nothing but its samples.
+full of signal; separators whose authors let it run over the end instead say how it is filled up. A
+chunk's estimate depends on nothing but its samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import ctypes
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,6 +27,8 @@ from harness.errors import HarnessError
 Estimates = npt.NDArray[np.float32]  # (stems, channels, samples)
 
 GPU_SHARE = 0.25  # of the free memory of a GPU that results may gather in
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+OWN = {M_MMAP_MAX: 65536, M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**26}  # where it ends up
 
 
 @dataclass
@@ -35,7 +40,7 @@ class Plan:
     starts
         First sample of each chunk, rising.
     length
-        Samples of every chunk.
+        Samples of every chunk; what lies beyond the end of the signal does not count.
     """
 
     starts: Sequence[int]
@@ -80,7 +85,7 @@ def triangle(length: int) -> Tensor:
     return torch.minimum(rise, rise.flip(0))
 
 
-def plan_chunks(samples: int, segment: int, overlap: float) -> Plan:
+def plan_chunks(samples: int, segment: int, overlap: float, *, over: bool = False) -> Plan:
     """Lay chunks over a signal.
 
     Parameters
@@ -89,6 +94,8 @@ def plan_chunks(samples: int, segment: int, overlap: float) -> Plan:
         Of the signal and of a chunk; a shorter signal is one chunk.
     overlap
         Share of a chunk that the next one repeats, in [0, 1).
+    over
+        Whether chunks start at every hop within the signal, so that the last ones run over its end.
 
     Examples
     --------
@@ -96,12 +103,16 @@ def plan_chunks(samples: int, segment: int, overlap: float) -> Plan:
     [0, 2, 4, 6]
     >>> plan_chunks(11, 4, 0.25).starts
     [0, 3, 6, 7]
+    >>> plan_chunks(10, 4, 0.25, over=True).starts
+    [0, 3, 6, 9]
     """
     if segment < 1 or not 0 <= overlap < 1:
         raise HarnessError(
             f"segment of {segment} samples with overlap {overlap}: not possible; "
             "the segment is at least 1 and the overlap in [0, 1)"
         )
+    if over:
+        return Plan(list(range(0, samples, max(1, int(segment * (1 - overlap))))), segment)
     if samples <= segment:
         return Plan([0], samples)
     hop = max(1, round(segment * (1 - overlap)))
@@ -121,6 +132,7 @@ def separate_chunked(
     device: str = "cpu",
     mixed: bool = False,
     fixed: bool = False,
+    fill: Callable[[int], int] | None = None,
 ) -> tuple[Estimates, list[str]]:
     """Separate a signal of any length with a network.
 
@@ -146,6 +158,10 @@ def separate_chunked(
     fixed
         Whether the model takes chunks of `segment` samples only: a shorter signal is then padded
         with zeros.
+    fill
+        Lets the last chunks run over the end, see `plan_chunks`, and says how many samples the
+        model is to be given for a chunk with so many of the signal. It is filled up evenly on both
+        sides with the signal around it, with zeros beyond the signal.
 
     Returns
     -------
@@ -165,8 +181,9 @@ def separate_chunked(
     if fixed and samples < segment:
         signal = nn.functional.pad(signal, (0, segment - samples))
     notes = ["mixed precision is for CUDA, float32 used"] if mixed and not _cuda(device) else []
-    run = _Run(model, signal, plan_chunks(signal.shape[1], segment, overlap), mixed, notes)
-    with _evaluating(model), torch.inference_mode():
+    plan = plan_chunks(signal.shape[1], segment, overlap, over=fill is not None)
+    run = _Run(model, signal, plan, mixed, notes, fill or (lambda samples: samples))
+    with _evaluating(model), torch.inference_mode(), _fast_attention(), _kept_memory():
         estimates = run.on(find_device(device), batch)
     return estimates[..., :samples].numpy(), notes
 
@@ -190,6 +207,7 @@ class _Run:
     plan: Plan
     mixed: bool
     notes: list[str]
+    fill: Callable[[int], int]
     _gathered: Tensor | None = field(default=None)
 
     def on(self, device: torch.device, batch: int) -> Tensor:
@@ -225,13 +243,11 @@ class _Run:
     def _all(self, device: torch.device, size: int) -> Tensor:
         """Run all chunks, `size` at once, and add them up."""
         self.model.to(device)
-        starts, length = self.plan.starts, self.plan.length
-        for first in range(0, len(starts), size):
-            some = range(first, min(first + size, len(starts)))
-            chunks = [self.signal[:, starts[i] : starts[i] + length] for i in some]
+        for some in self._batches(size):
+            chunks = torch.stack([self._chunk(i) for i in some])
             with _precision(device, self.mixed):
-                estimates = self.model(torch.stack(chunks).to(device))
-            for i, estimate in zip(some, self._checked(estimates, len(chunks)), strict=True):
+                estimates = self.model(chunks.to(device))
+            for i, estimate in zip(some, self._checked(estimates, chunks), strict=True):
                 self._add(i, estimate)
         total = self._gathered
         self._gathered = None
@@ -239,9 +255,36 @@ class _Run:
             raise HarnessError("nothing to separate: the signal holds no samples")
         return total.cpu()
 
-    def _checked(self, estimates: Any, count: int) -> Tensor:
+    def _batches(self, size: int) -> Iterator[list[int]]:
+        """Give the chunks in order, up to `size` at once, of the same length."""
+        some: list[int] = []
+        for i in range(len(self.plan.starts)):
+            if some and (len(some) == size or self._given(i) != self._given(some[0])):
+                yield some
+                some = []
+            some.append(i)
+        if some:
+            yield some
+
+    def _samples(self, index: int) -> int:
+        """Return how many samples of the signal a chunk has."""
+        return min(self.plan.length, self.signal.shape[1] - self.plan.starts[index])
+
+    def _given(self, index: int) -> int:
+        """Return how many samples the model is given for a chunk."""
+        return self.fill(self._samples(index))
+
+    def _chunk(self, index: int) -> Tensor:
+        """Return what the model is given for a chunk, shape (channels, samples)."""
+        given = self._given(index)
+        first = self.plan.starts[index] - (given - self._samples(index)) // 2
+        chunk = self.signal[:, max(0, first) : first + given]
+        before = max(0, -first)
+        return nn.functional.pad(chunk, (before, given - before - chunk.shape[1]))
+
+    def _checked(self, estimates: Any, chunks: Tensor) -> Tensor:
         """Refuse what is not (batch, stems, channels, samples) of finite numbers."""
-        wanted = (count, self.signal.shape[0], self.plan.length)
+        wanted = tuple(chunks.shape)
         shape = tuple(getattr(estimates, "shape", ()))
         if len(shape) != 4 or (shape[0], *shape[2:]) != wanted:
             raise HarnessError(
@@ -256,11 +299,11 @@ class _Run:
         if self._gathered is None:
             shape = (*estimate.shape[:2], self.signal.shape[1])
             self._gathered = torch.zeros(shape, device=_home(estimate, shape))
-        weighted = estimate.to(self._gathered.device) * self.plan.weights(index).to(
-            self._gathered.device
-        )
-        start = self.plan.starts[index]
-        self._gathered[..., start : start + self.plan.length] += weighted
+        home, start, samples = self._gathered, self.plan.starts[index], self._samples(index)
+        before = (estimate.shape[-1] - samples) // 2
+        weights = self.plan.weights(index)[:samples].to(home.device)
+        part = estimate[..., before : before + samples].to(home.device)
+        home[..., start : start + samples].addcmul_(part, weights)
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -297,6 +340,41 @@ def _home(estimate: Tensor, shape: Sequence[int]) -> torch.device:
         if 4 * int(np.prod(shape)) < GPU_SHARE * free:
             return estimate.device
     return torch.device("cpu")
+
+
+@contextmanager
+def _fast_attention() -> Iterator[None]:
+    """Let torch's attention modules use the kernels that never hold the whole matrix.
+
+    Their own short cut for inference holds it, and takes four times as long on a CPU.
+    """
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)
+
+
+@contextmanager
+def _kept_memory() -> Iterator[None]:
+    """Keep freed memory for the next layer; give it back to the system at the end.
+
+    The activations of a layer are so large that glibc asks the system for each of them anew, and
+    the system clears every page. Other allocators are left alone.
+    """
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
+        yield
+        return
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        for option, value in OWN.items():
+            libc.mallopt(option, value)
+        libc.malloc_trim(0)
 
 
 @contextmanager
