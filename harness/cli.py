@@ -24,17 +24,21 @@ from rich.progress import (
 from rich.table import Table
 
 import harness
-from harness import inventory, pipeline, registry
+from harness import inventory, pipeline, registry, weight_files
 from harness.benchmark import Settings
 from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
 from harness.report import boards as report_boards
+from harness.reproduce import Comparison
+from harness.reproduce import reproduce as reproduce_scores
 from harness.results import read_run
 from harness.separators import is_learned
 
 SOME_FAILED = 3
 USER_ERROR = 2
 INTERRUPTED = 130
+UNASKED = 200_000_000  # bytes of weights that `fetch separator` downloads without a question
+RUN_LIMIT = 4_000_000_000  # bytes of weights that `run` downloads at most
 DEMO_TRAINING_TRACKS = 120  # rendered to learn from, where --tracks does not say
 
 app = typer.Typer(
@@ -44,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-fetch_app = typer.Typer(help="Download datasets that may be downloaded.", no_args_is_help=True)
+fetch_app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True)
 app.add_typer(fetch_app, name="fetch")
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -99,6 +103,9 @@ def run(
     reports: ReportsOption = Path("reports"),
     registry_file: RegistryOption = None,
     offline: OfflineOption = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Download missing weights without asking, up to 4 GB.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run separators over datasets, score them, choose the best, write a report.
@@ -106,6 +113,8 @@ def run(
     Run the same command again to continue: finished work is never done twice.
     """
     entries = inventory.choose_entries(registry.load(registry_file), separator, everything)
+    if not offline:
+        _offer_weights(entries, yes)
     settings = Settings(
         run=inventory.check_name(name),
         results=results_folder,
@@ -282,7 +291,7 @@ def list_everything(
         _print_json(inventory.as_dict(entries, folders))
         return
     rows = [
-        (e.name, e.role, e.input, ", ".join(e.stems) or "any", e.unavailable or "ready")
+        (e.name, e.role, e.input, ", ".join(e.stems) or "any", weight_files.obstacle(e) or "ready")
         for e in entries.values()
     ]
     _print_table("Separators", ("name", "role", "takes", "gives", "state"), rows)
@@ -293,9 +302,27 @@ def list_everything(
 def check(
     registry_file: RegistryOption = None,
     data: DataOption = [],  # noqa: B006
+    reproduce: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Score NAME where its authors did, and compare."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Of --reproduce: auto, cpu, cuda or mps.")] = "auto",
+    jobs: JobsOption = 0,
+    results_folder: Annotated[
+        Path, typer.Option("--results", help="Folder for the tables of all runs.")
+    ] = Path("results"),
     as_json: JsonOption = False,
 ) -> None:
     """Say what is found, what is missing, and what to do about it."""
+    if reproduce:
+        entry = registry.find(registry.load(registry_file), reproduce)
+        settings = Settings(
+            results=results_folder,
+            jobs=jobs or inventory.cores(),
+            device=inventory.choose_device(device, learned=is_learned(entry)),
+        )
+        _reproduce(entry, inventory.parse_data(data), settings, as_json)
+        return
     findings = inventory.check(registry.load(registry_file), inventory.parse_data(data))
     if as_json:
         _print_json([asdict(finding) for finding in findings])
@@ -304,6 +331,46 @@ def check(
         _print_table("Check", ("what", "state", "detail"), rows)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(USER_ERROR)
+
+
+@fetch_app.command("separator")
+def fetch_separator(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every separator of the registry that can run.")
+    ] = False,
+    registry_file: RegistryOption = None,
+    offline: OfflineOption = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Download without asking, whatever the size.")
+    ] = False,
+) -> None:
+    """Download the weights of separators, each checked before it gets its name.
+
+    More than 200 MB are downloaded only after a question, or with --yes.
+    """
+    entries = inventory.choose_entries(registry.load(registry_file), names or [], everything)
+    chosen = [e for e in entries if e.weights and not (everything and e.unavailable)]
+    wanted = weight_files.to_fetch(chosen, wrong=True)
+    size = weight_files.size_of(wanted)
+    if wanted and offline:
+        raise HarnessError(f"fetch: --offline forbids the network; leave it out to download {size}")
+    if not (yes or weight_files.fits(wanted, UNASKED)) and not sys.stdin.isatty():
+        raise HarnessError(f"fetch: {size} is more than 200 MB; give --yes to download it")
+    if not chosen:
+        errors.print("nothing to fetch: these separators have no weights, or cannot run")
+    _show_terms(chosen)
+    if not (yes or weight_files.fits(wanted, UNASKED) or _agree(f"Download {size}?")):
+        return
+    failures = _fetch_files(wanted)
+    for entry in chosen:
+        if reason := weight_files.lacking(entry):
+            errors.print(f"{entry.name}: {reason}", style="yellow", markup=False)
+            failures = True
+        for file in (f for f in entry.weights if weight_files.is_here(f)):
+            typer.echo(weight_files.find(file.file))
+    if failures:
+        raise typer.Exit(SOME_FAILED)
 
 
 @fetch_app.command("dataset")
@@ -363,6 +430,89 @@ def _leave(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _reproduce(
+    entry: registry.Entry, data: dict[str, Path], settings: Settings, as_json: bool
+) -> None:
+    """Compare an entry's published scores with measured ones; exit status 3 if they differ."""
+    if reason := weight_files.obstacle(entry):
+        raise HarnessError(f"{entry.name}: {reason}")
+    if not entry.published:
+        raise HarnessError(f"{entry.name}: has no published scores; add some to the registry")
+    lines: list[Comparison] = []
+    for published in entry.published:
+        name, _, split = published.dataset.partition(":")
+        (dataset,) = inventory.choose_datasets(data, [name], split, None, settings.jobs, None)
+        with _progress(f"scoring {published.dataset}", as_json) as advance:
+            lines += reproduce_scores(
+                entry, published, dataset, settings, command=sys.argv[1:], progress=advance
+            )
+    if as_json:
+        _print_json([asdict(line) | {"agrees": line.agrees} for line in lines])
+    else:
+        head = ("stem", "by", "dataset", "source", "printed", "measured", "within", "verdict")
+        rows = [
+            (
+                line.stem,
+                line.definition,
+                line.dataset,
+                line.source,
+                f"{line.published:.2f}",
+                f"{line.measured:.2f}",
+                f"{line.tolerance:g}",
+                line.verdict,
+            )
+            for line in lines
+        ]
+        _print_table(f"{entry.name}: scores in dB, as printed and as measured", head, rows)
+    if not all(line.agrees for line in lines):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
+    """Download the weights that a run lacks, if that is wanted; it goes on without."""
+    chosen = weight_files.within(entries, RUN_LIMIT)
+    wanted = weight_files.to_fetch(chosen)
+    if not wanted:
+        return
+    size = weight_files.size_of(wanted)
+    if not (yes or sys.stdin.isatty()):
+        names = " ".join(entry.name for entry in chosen)
+        errors.print(f"weights not here ({size}): harness fetch separator {names}")
+        return
+    _show_terms(chosen)
+    question = f"Download {size} (a run takes at most 4 GB)? Without, they are left out."
+    if yes or _agree(question):
+        _fetch_files(wanted)
+
+
+def _show_terms(entries: Sequence[registry.Entry]) -> None:
+    """Say what weights may be used for, before they are downloaded."""
+    for entry in entries:
+        errors.print(weight_files.terms(entry), markup=False)
+
+
+def _fetch_files(files: Sequence[registry.Weights]) -> bool:
+    """Download files one after another; say which failed, and return whether any did."""
+    failed = False
+    for file in files:
+        with _progress(f"fetching {file.file}", quiet=False) as advance:
+            try:
+                weight_files.fetch(file, progress=advance)
+            except HarnessError as error:
+                errors.print(f"failed: {error}", style="yellow", markup=False)
+                failed = True
+    return failed
+
+
+def _agree(question: str) -> bool:
+    """Ask; no answer is no."""
+    try:
+        answer = errors.input(f"{question} [y/N] ", markup=False)
+    except EOFError:
+        return False
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _finish(outcome: pipeline.Outcome, reports: Path, as_json: bool) -> None:

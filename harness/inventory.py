@@ -16,6 +16,7 @@ from harness.datasets.overlaps import in_split
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
 from harness.registry import Entry, find, suggestion
+from harness.weight_files import obstacle, terms
 
 DEMO_TRACKS = 8
 DEMO_SECONDS = 20.0
@@ -46,7 +47,7 @@ def choose_entries(
     """
     wanted = {find(entries, name).name for name in names}
     if not wanted and not everything:
-        raise HarnessError("run: no separator is named; give --all, or --separator NAME")
+        raise HarnessError("separators: none is named; name some, or give --all")
     return [entry for entry in entries.values() if not wanted or entry.name in wanted]
 
 
@@ -235,15 +236,18 @@ def check(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> list[Findin
 
 def _check_entry(entry: Entry) -> Finding:
     """Say whether a separator can run."""
-    if entry.unavailable:
-        return Finding(entry.name, "absent", entry.unavailable)
+    about = [terms(entry)] if entry.weights else []
+    if reason := obstacle(entry):
+        return Finding(entry.name, "absent", "\n".join([reason, *about]))
     from harness.separators import load
 
     try:
         load(entry, stems=("vocals", "accompaniment"), sample_rate=44100)
     except HarnessError as error:
-        return Finding(entry.name, "broken", str(error))
-    return Finding(entry.name, "ready", ", ".join(entry.stems) or "any stem")
+        return Finding(entry.name, "broken", "\n".join([str(error), *about]))
+    gives = ", ".join(entry.stems) or "any stem"
+    here = ["weights here and right"] if entry.weights else []
+    return Finding(entry.name, "ready", "\n".join([gives, *here, *about]))
 
 
 def _check_dataset(name: str, data: Mapping[str, Path]) -> Finding:

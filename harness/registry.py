@@ -63,12 +63,29 @@ class Weights(_Strict):
 
 
 class Published(_Strict):
-    """Scores someone printed, with what they mean."""
+    """Scores someone printed, with what they mean.
+
+    Attributes
+    ----------
+    metric
+        How they are defined: a key of `harness.reproduce.DEFINITIONS`.
+    dataset
+        And its half, such as ``musdb18hq:test``.
+    scores
+        {stem: dB}.
+    tracks
+        How many they are an average of; None: all that the half has.
+    tolerance
+        By how many dB a measured score may differ. 0.1 where the very file was scored by the very
+        definition; more where the file is only said to be like the one scored.
+    """
 
     metric: str
     dataset: str
     source: str
     scores: Mapping[str, float]
+    tracks: Annotated[int, Field(gt=0)] | None = None
+    tolerance: Annotated[float, Field(gt=0)] = 0.1
 
 
 class Entry(_Strict):

@@ -1,4 +1,4 @@
-"""Checkpoints: found, checked, and read without ever running what is in them.
+"""Checkpoints: checked, and read without ever running what is in them.
 
 A pickle can run any program when it is read. So ours are safetensors, which hold numbers only, and
 other people's pickles are opened after their sha256 was checked, by a reader that refuses every
@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from harness.cache import write_atomic
 from harness.errors import HarnessError
 
-CHECKPOINTS = Path(__file__).parent / "checkpoints"  # those that come with the package
 MAX_CONFIG_BYTES = 1_000_000
 PICKLES = (".th", ".ckpt", ".pt", ".pth")
 STATES = ("best_state", "state", "state_dict", "model_state_dict")  # where pickles keep the tensors
@@ -51,31 +50,6 @@ class Checkpoint:
 
     state: dict[str, Tensor]
     metadata: dict[str, Any] = field(default_factory=dict)
-
-
-def find(file: str, cache: Path) -> Path:
-    """Return where a checkpoint lies: in the package, at a path of the user's, or in the cache.
-
-    Parameters
-    ----------
-    file
-        As the registry names it.
-    cache
-        Folder of downloaded weights.
-
-    Raises
-    ------
-    HarnessError
-        If it is in none of them.
-    """
-    places = [CHECKPOINTS / file, Path(file).expanduser(), cache / file]
-    for place in places:
-        if place.is_file():
-            return place
-    raise HarnessError(
-        f"{file}: no such checkpoint in {CHECKPOINTS}, the working folder or {cache}; "
-        "fetch it, or put it there by hand"
-    )
 
 
 def check(path: Path, *, sha256: str | None = None, size: int | None = None) -> None:

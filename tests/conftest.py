@@ -1,7 +1,9 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import web
 
 from harness import audio
 
@@ -61,3 +63,12 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("Ann - One", "Ann - Two", "Bob - One", "Bob - Two")):
         write_song(root / name, song_stems(seed))
     return root
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[web.Server]:
+    """A web server on this machine, reached past any proxy."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("harness.download.BACKOFF", 0.0)
+    with web.serving() as state:
+        yield state

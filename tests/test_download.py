@@ -1,13 +1,12 @@
 import errno
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
+from web import Server, redirect, refuse, send
 
 from harness import download as module
 from harness.download import download, hash_file
@@ -16,72 +15,6 @@ from harness.errors import HarnessError
 BODY = np.random.default_rng(7).bytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 MD5 = hashlib.md5(BODY).hexdigest()
-
-
-@dataclass
-class Server:
-    """A web server on this machine; `behave` answers each request, `asked` lists their ranges."""
-
-    url: str
-    asked: list[str | None] = field(default_factory=list)
-    behave: Callable[[BaseHTTPRequestHandler, int], None] | None = None
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server("")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.asked.append(self.headers.get("Range"))
-            assert state.behave is not None
-            state.behave(self, len(state.asked))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{http.server_address[1]}/file.zip"
-    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield state
-    http.shutdown()
-    http.server_close()
-    thread.join()
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BACKOFF", 0.0)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-def start_of(http: BaseHTTPRequestHandler) -> int:
-    wanted = http.headers.get("Range")
-    return int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-
-
-def send(http: BaseHTTPRequestHandler, body: bytes, *, stop: int | None = None) -> None:
-    """Answer with the body, or its part that was asked for; hang up at `stop`."""
-    start = start_of(http)
-    if start >= len(body):
-        http.send_response(416)
-        http.send_header("Content-Range", f"bytes */{len(body)}")
-        http.send_header("Content-Length", "0")
-        http.end_headers()
-        return
-    http.send_response(206 if start else 200)
-    if start:
-        http.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-    http.send_header("Content-Length", str(len(body) - start))
-    http.end_headers()
-    http.wfile.write(body[start:stop])
-
-
-def refuse(http: BaseHTTPRequestHandler, code: int) -> None:
-    http.send_response(code)
-    http.send_header("Content-Length", "0")
-    http.end_headers()
 
 
 def plain(http: BaseHTTPRequestHandler, _: int) -> None:
@@ -271,11 +204,7 @@ def test_redirects_are_followed(server: Server, tmp_path: Path) -> None:
     def behave(http: BaseHTTPRequestHandler, n: int) -> None:
         if n > 1:
             return send(http, BODY)
-        http.send_response(302)
-        http.send_header("Location", "/elsewhere")
-        http.send_header("Content-Length", "0")
-        http.end_headers()
-        return None
+        return redirect(http, "/elsewhere")
 
     server.behave = behave
     assert download([server.url], tmp_path / "file.zip", sha256=SHA256).read_bytes() == BODY
@@ -285,13 +214,7 @@ def test_redirects_are_followed(server: Server, tmp_path: Path) -> None:
 def test_redirects_to_other_schemes_are_refused(
     server: Server, tmp_path: Path, target: str
 ) -> None:
-    def behave(http: BaseHTTPRequestHandler, _: int) -> None:
-        http.send_response(302)
-        http.send_header("Location", target)
-        http.send_header("Content-Length", "0")
-        http.end_headers()
-
-    server.behave = behave
+    server.behave = lambda http, _: redirect(http, target)
     with pytest.raises(HarnessError, match=r"not safe|not allowed"):
         download([server.url], tmp_path / "file.zip")
     assert not (tmp_path / "file.zip").exists()

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 ORDER = (
-    "errors", "audio", "taxonomy", "cache", "download", "registry", "weights", "datasets",
-    "networks", "separators", "metrics", "costs", "results", "benchmark", "selection", "report",
-    "training", "pipeline", "inventory", "cli", "__main__",
+    "errors", "audio", "taxonomy", "cache", "download", "registry", "weight_files", "weights",
+    "datasets", "networks", "separators", "metrics", "costs", "results", "benchmark", "selection",
+    "report", "training", "pipeline", "reproduce", "inventory", "cli", "__main__",
 )  # fmt: skip
 PACKAGE = Path(__file__).parents[1] / "harness"
 FILES = sorted(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
+from harness import registry, weight_files
 from harness.errors import HarnessError
 from harness.separators import FAMILIES, load
 
@@ -30,7 +30,7 @@ def test_every_separator_of_the_mission_has_a_row():
 
 @pytest.mark.parametrize(
     "entry",
-    [e for e in registry.load().values() if not e.unavailable],
+    [e for e in registry.load().values() if not weight_files.obstacle(e)],
     ids=lambda e: e.name,
 )
 def test_available_entries_load(entry):

@@ -109,22 +109,6 @@ def test_only_the_expected_file_is_opened(tmp_path):
         weights.load(tmp_path / "a.onnx")
 
 
-def test_checkpoints_are_found_in_package_user_path_and_cache(tmp_path, monkeypatch):
-    package, own, cache = (tmp_path / name for name in ("package", "own", "cache"))
-    for folder in (package, own, cache):
-        folder.mkdir()
-        (folder / "all").touch()
-        (folder / f"only_{folder.name}").touch()
-    monkeypatch.setattr(weights, "CHECKPOINTS", package)
-    monkeypatch.chdir(own)
-    assert weights.find("all", cache) == package / "all"
-    assert weights.find("only_own", cache).resolve() == own / "only_own"
-    assert weights.find(str(own / "only_own"), cache) == own / "only_own"
-    assert weights.find("only_cache", cache) == cache / "only_cache"
-    with pytest.raises(HarnessError, match="fetch it"):
-        weights.find("nowhere", cache)
-
-
 # --- pickles ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("suffix", weights.PICKLES)
 def test_a_pickle_without_a_hash_is_not_opened(tmp_path, suffix):

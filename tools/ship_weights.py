@@ -14,7 +14,7 @@ import json
 import shutil
 from pathlib import Path
 
-from harness import weights
+from harness import weight_files, weights
 from harness.separators.learned import load_network
 
 ROW = """{name}:
@@ -32,7 +32,7 @@ ROW = """{name}:
 KEPT = ("card.json", "card.md", "curves.csv", "curves.png")
 
 
-def ship(folder: Path, name: str, target: Path = weights.CHECKPOINTS) -> str:
+def ship(folder: Path, name: str, target: Path = weight_files.CHECKPOINTS) -> str:
     """Write weights, card and curves under a name; return the registry row."""
     (source,) = (path for path in folder.glob("*.safetensors") if path.stem != "state")
     metadata = weights.load(source).metadata

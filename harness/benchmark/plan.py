@@ -13,6 +13,7 @@ from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
 from harness.separators import find_family
 from harness.separators.files import find_files
+from harness.weight_files import obstacle
 
 PRECISION = "float32"
 
@@ -106,8 +107,9 @@ def make_plan(
         If an entry that claims to be available has a family nobody knows.
     """
     units: list[Unit] = []
-    skips = [Skip(e.name, None, e.unavailable) for e in entries if e.unavailable]
-    able = [e for e in entries if not e.unavailable]
+    why = {entry.name: obstacle(entry) for entry in entries}
+    skips = [Skip(name, None, reason) for name, reason in why.items() if reason]
+    able = [entry for entry in entries if not why[entry.name]]
     for dataset in datasets:
         tracks = [(track, _content(track, fingerprints)) for track in dataset.tracks]
         for entry in able:

@@ -10,7 +10,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, cast
 
-from harness.cache import cache_folder
+from harness import weight_files
 from harness.errors import HarnessError
 from harness.registry import Entry, suggestion
 from harness.separators.protocol import Oracle, Separator
@@ -107,7 +107,7 @@ def _weights(entry: Entry) -> dict[str, Any]:
 
     paths = []
     for file in entry.weights:
-        path = weights.find(file.file, cache_folder() / "weights")
+        path = weight_files.find(file.file)
         weights.check(path, sha256=file.sha256, size=file.size)
         paths.append(path)
     return {"weights": paths, "sha256": [file.sha256 for file in entry.weights]}

@@ -1,0 +1,170 @@
+"""Files of weights: where they lie, whether they are right, and how to get them.
+
+Knows nothing of what is in them (`harness.weights` does), so that a plan can be made without
+importing anything heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.cache import cache_folder
+from harness.download import Expected, Progress, download
+from harness.errors import HarnessError
+from harness.registry import Entry, Weights
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"  # those that come with the package
+
+
+def folder() -> Path:
+    """Return where downloaded weights are kept."""
+    return cache_folder() / "weights"
+
+
+def find(file: str) -> Path:
+    """Return where a checkpoint lies: in the package, at a path of the user's, or in the cache.
+
+    Parameters
+    ----------
+    file
+        As the registry names it.
+
+    Raises
+    ------
+    HarnessError
+        If it is in none of them.
+    """
+    for place in (CHECKPOINTS / file, Path(file).expanduser(), folder() / file):
+        if place.is_file():
+            return place
+    raise HarnessError(
+        f"{file}: no such checkpoint in {CHECKPOINTS}, the working folder or {folder()}; "
+        "fetch it, or put it there by hand"
+    )
+
+
+def is_here(file: Weights) -> bool:
+    """Whether there is such a file; not whether it is the right one."""
+    try:
+        find(file.file)
+    except HarnessError:
+        return False
+    return True
+
+
+def complaint(file: Weights) -> str:
+    """Return what is wrong with a file that is here, after reading all of it; empty if nothing."""
+    path = find(file.file)
+    wrong = _expected(file).complaint(path)
+    return wrong and f"{path}: {wrong}"
+
+
+def obstacle(entry: Entry) -> str:
+    """Return why an entry cannot run, and what to do; empty if it can."""
+    return entry.unavailable or lacking(entry)
+
+
+def lacking(entry: Entry) -> str:
+    """Return what keeps an entry's weights from being used, and what to do; empty if nothing."""
+    missing = [file for file in entry.weights if not is_here(file)]
+    if not missing:
+        return ""
+    if by_hand := [file for file in missing if not file.urls]:
+        return f"weights not here: {_by_hand(by_hand[0])}"
+    return f"weights not here: harness fetch separator {entry.name} ({size_of(missing)})"
+
+
+def to_fetch(entries: Iterable[Entry], *, wrong: bool = False) -> list[Weights]:
+    """Return the files that are absent and can be downloaded, each once.
+
+    Parameters
+    ----------
+    wrong
+        Also those that are here but not as expected, for which all of each is read.
+    """
+    files = {file.file: file for entry in entries for file in entry.weights if file.urls}
+    return [f for f in files.values() if not is_here(f) or (wrong and complaint(f))]
+
+
+def fits(files: Sequence[Weights], limit: int) -> bool:
+    """Whether files are known to have at most so many bytes together."""
+    return sum(float("inf") if file.size is None else file.size for file in files) <= limit
+
+
+def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
+    """Return those that lack files that can be downloaded, in turn, up to so many bytes."""
+    chosen: list[Entry] = []
+    for entry in entries:
+        lacks = not entry.unavailable and to_fetch([entry])
+        if lacks and fits(to_fetch([*chosen, entry]), limit):
+            chosen.append(entry)
+    return chosen
+
+
+def size_of(files: Sequence[Weights]) -> str:
+    """Return how long files are together, for people.
+
+    Examples
+    --------
+    >>> size_of([Weights(file="a", size=84_141_911), Weights(file="b", size=913_106_900)])
+    '997 MB'
+    """
+    unknown = any(file.size is None for file in files)
+    total = sum(file.size or 0 for file in files)
+    text = f"{total / 1e9:.2f} GB" if total >= 1e9 else f"{total / 1e6:.0f} MB"
+    if not total:
+        return "size unknown"
+    return f"at least {text}" if unknown else text
+
+
+def terms(entry: Entry) -> str:
+    """Return one line on what an entry's weights may be used for and what they have seen."""
+    seen = entry.trained_on
+    return (
+        f"{entry.name}: {size_of(entry.weights)}; licence of the code: {entry.license.code}; "
+        f"of the weights: {entry.license.weights or 'not stated'}; "
+        f"trained on: {'unknown' if seen is None else ', '.join(seen) or 'nothing'}"
+        + (f"; {entry.url}" if entry.url else "")
+    )
+
+
+def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
+    """Download a file into the cache, unless it is there and right.
+
+    Raises
+    ------
+    HarnessError
+        If the registry does not say where it is and what its sha256 must be, or no source gives
+        that very file.
+    """
+    if Path(file.file).name != file.file:
+        raise HarnessError(
+            f"{file.file}: is a path, a file to download has a plain name; correct the registry"
+        )
+    if not file.urls:
+        raise HarnessError(f"{file.file}: is not downloaded; {_by_hand(file)}")
+    if file.sha256 is None:
+        raise HarnessError(
+            f"{file.file}: its sha256 is not known, so it is not downloaded; add it to the registry"
+        )
+    goal = folder() / file.file
+    found = find(file.file) if is_here(file) else goal
+    if found != goal and (wrong := complaint(file)):
+        raise HarnessError(f"{wrong}; it hides the one in {folder()}, move it away")
+    if found != goal:
+        return found
+    return download(file.urls, goal, sha256=file.sha256, size=file.size, progress=progress)
+
+
+def _by_hand(file: Weights) -> str:
+    """Say what to do where nothing can be downloaded."""
+    if Path(file.file).name != file.file:
+        return f"there is no file {file.file}; correct the path in the registry"
+    how = f"{file.by_hand}; then " if file.by_hand else "fetch it by hand: "
+    return f"{how}put {file.file} into {folder()}"
+
+
+def _expected(file: Weights) -> Expected:
+    """Return what the registry says of a file."""
+    return Expected(file.size, {"sha256": file.sha256} if file.sha256 else {})
