@@ -8,6 +8,7 @@ shape (channels, samples) and the same shape. Scores are in dB, NaN where they a
 from harness.metrics.blends import Blend, read_blends, write_blends
 from harness.metrics.checks import suspicions
 from harness.metrics.definitions import DEFAULT, METRICS, Metric, Score, harmonic_mean
+from harness.metrics.framewise import bss_eval_framewise
 from harness.metrics.museval_format import read_museval, write_museval
 from harness.metrics.ratios import csdr, si_sdr, snr
 from harness.metrics.references import References
@@ -21,6 +22,7 @@ __all__ = [
     "References",
     "Score",
     "analyse",
+    "bss_eval_framewise",
     "csdr",
     "harmonic_mean",
     "read_blends",
