@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.fourier import correlations, forward
+from harness.metrics.fourier import forward, inverse
 from harness.metrics.parallel import in_threads
 
+Complex128 = npt.NDArray[np.complex128]
 Float64 = npt.NDArray[np.float64]
 Row = npt.NDArray[np.floating[Any]]
 Rows = Sequence[Row]  # one signal a row, all of one length
@@ -28,10 +29,9 @@ PAST = TAPS - 1
 N_BLOCK = 2048  # FFT length of a block; longer ones cost more to transform back
 N_CROSSING = 1024  # FFT length of what crosses a boundary
 CROSSINGS = 64  # boundaries treated at a time
-GROUP = 8  # blocks transformed at a time: they stay in the second-level cache
 HUGE = 1 << 22  # bytes from which NumPy asks for huge pages, which halve the time of a transpose
 MAX_BLOCKS = 40  # in one piece of a long segment
-CACHE_BYTES = 600_000_000  # of reference spectra kept; the rest are computed again
+CACHE_BYTES = 700_000_000  # of reference spectra kept; the rest are computed again
 
 
 class NotFiniteError(Exception):
@@ -103,10 +103,10 @@ class Correlator:
             for offset in range(0, stop - start, self._blocks * self._hop)
         ]
         shape = self._shape(len(references))
-        cached = min(len(self._pieces), cache_bytes // (8 * int(np.prod(shape))))
-        self._cache: Float64 = np.empty((cached, *shape))
+        cached = min(len(self._pieces), cache_bytes // (16 * int(np.prod(shape))))
+        self._cache: Complex128 = np.empty((cached, *shape), np.complex128)
         self._cached = np.zeros(cached, bool)
-        self._crossings: dict[int, Float64] = {}
+        self._crossings: dict[int, Complex128] = {}
         self._spare: list[Scratch] = []
         self._results = Scratch()
 
@@ -123,7 +123,7 @@ class Correlator:
         """
         shape = (len(self._pieces), len(signals))
         whole = (*shape, len(self._rows), TAPS)
-        pieces = np.empty(whole) if lasting else self._results.array("pieces", whole)
+        pieces = np.empty(whole) if lasting else self._results.array("pieces", whole, float)
         energies = np.empty(shape)
 
         def work(index: int) -> None:
@@ -144,71 +144,62 @@ class Correlator:
     def _piece(self, signals: Rows, index: int, out: Float64, scratch: Scratch) -> Float64:
         """Correlations within one piece, written to `out`; returns the signals' energies."""
         own = self._reference_spectra(index, scratch)
-        spectra = scratch.array("spectra", self._shape(len(signals)))
+        spectra = scratch.array("spectra", self._shape(len(signals)), complex)
         energies = self._transform(signals, index, 0, spectra, scratch)
         if not np.isfinite(energies).all():
             raise NotFiniteError
-        product = scratch.array("product", (len(own), spectra.shape[2], own.shape[2]))
-        _lags(spectra, own, product, N_BLOCK, out)
+        _lags(spectra, own, N_BLOCK, out, scratch)
         return energies
 
-    def _reference_spectra(self, index: int, scratch: Scratch) -> Float64:
-        """Spectra of the reference blocks with their past, from the cache where they fit."""
+    def _reference_spectra(self, index: int, scratch: Scratch) -> Complex128:
+        """Conjugate spectra of the reference blocks with their past, kept where they fit."""
         kept = index < len(self._cache)
         if kept and self._cached[index]:
-            known: Float64 = self._cache[index]
+            known: Complex128 = self._cache[index]
             return known
         shape = self._shape(len(self._rows))
-        spectra = self._cache[index] if kept else scratch.array("own", shape)
+        spectra = self._cache[index] if kept else scratch.array("own", shape, complex)
         self._transform(self._rows, index, PAST, spectra, scratch)
         if kept:
             self._cached[index] = True
         return spectra
 
     def _transform(
-        self, rows: Rows, index: int, past: int, out: Float64, scratch: Scratch
+        self, rows: Rows, index: int, past: int, out: Complex128, scratch: Scratch
     ) -> Float64:
-        """Write the spectra of the blocks of a piece to `out`; returns the rows' energies."""
+        """Write the spectra of a piece's blocks to `out`, one row after the other.
+
+        So a row stays in the second-level cache on its way. Returns the rows' energies. Spectra
+        of blocks with a past are conjugate.
+        """
         segment, offset = self._pieces[index]
         start, stop = self.bounds[segment]
-        within = [row[start:stop] for row in rows]
         energies = np.zeros(len(rows))
-        blocks = scratch.array(f"blocks {past}", (GROUP, len(rows), N_BLOCK))
-        for first in range(0, self._blocks, GROUP):
-            group = blocks[: self._blocks - first]
-            _fill(group, within, offset + first * self._hop, self._hop, past)
-            if not past:
-                energies += np.vecdot(group, group).sum(axis=0)
-            _spectra(group, out[:, first : first + GROUP])
+        blocks = scratch.array(f"blocks {past}", (self._blocks, N_BLOCK), float)
+        for channel, row in enumerate(rows):
+            _fill(blocks, row[start:stop], offset, self._hop, past)
+            spectra = forward(blocks)
+            if past:
+                np.conjugate(spectra, out=spectra)
+            else:
+                energies[channel] = np.vdot(blocks, blocks)
+            np.copyto(out[:, channel], spectra.T)
         return energies
 
     def _shape(self, rows: int) -> tuple[int, int, int]:
-        """Shape of the spectra of a piece."""
-        return N_BLOCK // 2 + 1, self._blocks, 2 * rows
+        """Shape of the spectra of a piece: (bins, rows, blocks)."""
+        return N_BLOCK // 2 + 1, rows, self._blocks
 
     def _crossing(self, signals: Rows, first: int) -> Float64:
         """Correlations of segments' heads with the references just before them."""
         bounds = self.bounds[first : first + CROSSINGS]
-        shape = (N_CROSSING // 2 + 1, len(bounds))
         if first not in self._crossings:
-            past = np.zeros((len(bounds), len(self._rows), N_CROSSING))
-            for block, (start, _) in zip(past, bounds, strict=True):
-                length = min(PAST, start)
-                for target, row in zip(block, self._rows, strict=True):
-                    target[PAST - length : PAST] = row[start - length : start]
-            self._crossings[first] = np.empty((*shape, 2 * len(self._rows)))
-            _spectra(past, self._crossings[first])
-        heads = np.zeros((len(bounds), len(signals), N_CROSSING))
-        for block, (start, stop) in zip(heads, bounds, strict=True):
-            length = min(PAST, stop - start)
-            for target, row in zip(block, signals, strict=True):
-                target[:length] = row[start : start + length]
-        spectra = np.empty((*shape, 2 * len(signals)))
-        _spectra(heads, spectra)
-        own = self._crossings[first]
-        product = np.empty((shape[0], spectra.shape[2], own.shape[2]))
+            past = [(max(start - PAST, 0), start) for start, _ in bounds]
+            self._crossings[first] = _crossing_spectra(self._rows, past, -1).conj()
+        heads = [(start, min(start + PAST, stop)) for start, stop in bounds]
+        spectra = _crossing_spectra(signals, heads, 0)
         out = np.empty((len(signals), len(self._rows), TAPS))
-        _lags(spectra, own, product, N_CROSSING, out)
+        _lags(spectra, self._crossings[first], N_CROSSING, out, Scratch())
         return out
 
 
@@ -216,41 +207,54 @@ class Scratch:
     """Memory that is used again and again; zero at first."""
 
     def __init__(self) -> None:
-        self._arrays: dict[str, Float64] = {}
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
 
-    def array(self, name: str, shape: tuple[int, ...]) -> Float64:
+    def array(self, name: str, shape: tuple[int, ...], kind: type) -> npt.NDArray[Any]:
         """Return the array of this name, made anew if its shape has changed."""
         kept = self._arrays.get(name)
         if kept is None or kept.shape != shape:
             size = int(np.prod(shape))
-            kept = self._arrays[name] = np.zeros(max(size, HUGE // 8))[:size].reshape(shape)
+            memory: npt.NDArray[Any] = np.zeros(max(size, HUGE // np.dtype(kind).itemsize), kind)
+            kept = self._arrays[name] = memory[:size].reshape(shape)
         return kept
 
 
-def _fill(blocks: Float64, rows: Rows, start: int, hop: int, past: int) -> None:
-    """Cut rows into blocks of `hop` samples after `past` earlier ones; zeros outside the rows."""
-    for channel, row in enumerate(rows):
-        part = row[start : start + len(blocks) * hop]
-        full, rest = divmod(len(part), hop)
-        whole, out = part[: full * hop].reshape(full, hop), blocks[:, channel]
-        out[:full, past : past + hop] = whole
-        out[full:, past : past + hop] = 0
-        if rest:
-            out[full, past : past + rest] = part[full * hop :]
-        if past:
-            out[:, :past] = 0
-            earlier = row[start - past : start] if start else row[:0]
-            out[0, : len(earlier)] = earlier
-            if len(out) > 1:  # else the block may be shorter than its past, which is empty
-                out[1 : full + 1, :past] = whole[: len(out) - 1, hop - past :]
+def _fill(blocks: Float64, row: Row, start: int, hop: int, past: int) -> None:
+    """Cut a row into blocks of `hop` samples, zeros beyond its end.
+
+    The `past` samples before a block's first are put at the block's end, as a cyclic transform
+    has them.
+    """
+    part = row[start : start + len(blocks) * hop]
+    full, rest = divmod(len(part), hop)
+    blocks[:full, :hop] = part[: full * hop].reshape(full, hop)
+    blocks[full:, :hop] = 0
+    if rest:
+        blocks[full, :rest] = part[full * hop :]
+    if past:
+        earlier = row[start - past : start] if start else row[:0]
+        blocks[0, -past:] = 0
+        blocks[0, N_BLOCK - len(earlier) :] = earlier
+        if len(blocks) > 1:  # else the block may be shorter than its past, which is empty
+            blocks[1:, -past:] = blocks[:-1, hop - past : hop]
 
 
-def _spectra(blocks: Float64, out: Float64) -> None:
-    """Real FFT of (blocks, channels, n) as (bins, blocks, 2·channels), re and im side by side."""
-    np.copyto(out.view(np.complex128), forward(blocks).transpose(2, 0, 1))
+def _crossing_spectra(rows: Rows, stretches: Sequence[tuple[int, int]], side: int) -> Complex128:
+    """Spectra of stretches put at the start (0) or end (-1) of a block: (bins, rows, blocks)."""
+    blocks = np.zeros((len(rows), len(stretches), N_CROSSING))
+    for index, (start, stop) in enumerate(stretches):
+        at = side * (stop - start) % N_CROSSING
+        for row, block in zip(rows, blocks[:, index], strict=True):
+            block[at : at + stop - start] = row[start:stop]
+    return np.ascontiguousarray(forward(blocks).transpose(2, 0, 1))
 
 
-def _lags(leading: Float64, delayed: Float64, product: Float64, n: int, out: Float64) -> None:
-    """Sum conj(leading)·delayed over the blocks and transform to lags 511 … 0."""
-    np.matmul(leading.transpose(0, 2, 1), delayed, out=product)
-    out[...] = correlations(product, n)[..., PAST::-1]
+def _lags(leading: Complex128, delayed: Complex128, n: int, out: Float64, scratch: Scratch) -> None:
+    """Sum the products of spectra over the blocks and transform to lags 0 … 511."""
+    bins, signals, _ = leading.shape
+    references = delayed.shape[1]
+    products = scratch.array("products", (bins, signals, references), complex)
+    np.matmul(leading, delayed.transpose(0, 2, 1), out=products)
+    pairs = scratch.array("pairs", (signals, references, bins), complex)
+    np.copyto(pairs, products.transpose(1, 2, 0))
+    out[...] = inverse(pairs, n)[..., :TAPS]

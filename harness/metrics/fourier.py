@@ -20,25 +20,9 @@ def forward(signals: Float64) -> Complex128:
     return spectra
 
 
-def correlations(product: Float64, n: int) -> Float64:
-    """Inverse FFT of length n of conj(E)·X, from the products of real and imaginary parts.
-
-    Parameters
-    ----------
-    product
-        Sums of products, shape (bins, 2·signals, 2·references), re and im side by side.
-
-    Returns
-    -------
-    ndarray
-        Shape (signals, references, n).
-    """
+def inverse(spectra: Complex128, n: int) -> Float64:
+    """Inverse of the real FFT of length n along the last axis."""
     import torch
 
-    bins, signals, references = product.shape[0], product.shape[1] // 2, product.shape[2] // 2
-    parts = torch.from_numpy(product).view(bins, signals, 2, references, 2)
-    pairs = torch.view_as_complex(parts).permute(2, 1, 3, 0)
-    spectra = torch.empty(pairs.shape[1:], dtype=torch.complex128)
-    torch.add(pairs[0], pairs[1], alpha=-1j, out=spectra)
-    lags: Float64 = torch.fft.irfft(spectra, n=n).numpy()
-    return lags
+    signals: Float64 = torch.fft.irfft(torch.from_numpy(spectra), n=n).numpy()
+    return signals
