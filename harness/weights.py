@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -31,6 +33,7 @@ MAX_CONFIG_BYTES = 1_000_000
 PICKLES = (".th", ".ckpt", ".pt", ".pth")
 STATES = ("best_state", "state", "state_dict", "model_state_dict")  # where pickles keep the tensors
 CLASSES: tuple[type, ...] = (Fraction,)  # beside tensors and plain Python values
+DTYPES = tuple(type(np.dtype(kind)) for kind in ("float64", "float32", "int64"))
 STAND_INS = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs")
 KEY = "harness"  # of the metadata in files of ours
 
@@ -199,20 +202,23 @@ def _unpickle(file: BufferedReader, path: Path) -> Checkpoint:
         with _known_classes():
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files fail in many ways
-        reason = " ".join(str(error).split())[:200]
+        named = re.search(r"GLOBAL (\S+)", str(error))  # the rest tells to read without care
+        reason = f"it names {named[1]}" if named else f"it is damaged ({type(error).__name__})"
         raise HarnessError(
-            f"{path}: refused, it is damaged or holds more than tensors and plain values "
-            f"({type(error).__name__}: {reason}); use a safetensors file"
+            f"{path}: refused, {reason}; only tensors and plain values are read from a pickle, "
+            "use a safetensors file"
         ) from error
     return _sorted_out(content, path)
 
 
 @contextmanager
 def _known_classes() -> Iterator[None]:
-    """Let the reader meet `CLASSES`, and the names of networks as empty classes."""
+    """Let the reader meet `CLASSES`, numpy's scalars, and names of networks as empty classes."""
     names = [name.rpartition(".") for name in STAND_INS]
     stand_ins = [type(name, (), {"__module__": module}) for module, _, name in names]
-    with torch.serialization.safe_globals([*CLASSES, *stand_ins]):
+    scalar: Any = np.float64().__reduce__()[0]  # trainers keep scores beside the tensors
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    with torch.serialization.safe_globals([*CLASSES, *stand_ins, *scalars, np.dtype, *DTYPES]):
         yield
 
 
