@@ -138,8 +138,8 @@ class Demucs:
         network = part.network
         samples = int(self.sample_rate * (self._segment or network.segment))
         fill: Callable[[int], int] = getattr(network, "valid_length", lambda given: given)
-        if self._segment and hasattr(network, "use_train_segment"):
-            fill = lambda _: samples  # noqa: E731 - a transformer is given chunks of one length
+        if self._segment and _of_one_length(network):
+            fill = lambda _: samples  # noqa: E731
         found, notes = separate_chunked(part, mixture, segment=samples, fill=fill, **self._options)
         self.notes += [note for note in notes if note not in self.notes]
         return found
@@ -171,13 +171,18 @@ class Demucs:
                     f"{files}: made for {network.samplerate} Hz, not {self.sample_rate}; "
                     "correct the entry's sample_rate"
                 )
-            if (self._segment or 0) > float(network.segment) and hasattr(network, "use_train_segment"):
+            if (self._segment or 0) > float(network.segment) and _of_one_length(network):
                 raise HarnessError(
                     f"{files}: a segment of {self._segment} s is longer than the "
                     f"{float(network.segment)} s it was trained on; give at most that"
                 )
         if absent := [stem for stem in self.stems if self._total_weight(stem) <= 0]:
             raise HarnessError(f"{files}: nothing in the bag gives {absent[0]!r}; add its weight")
+
+
+def _of_one_length(network: nn.Module) -> bool:
+    """Whether a network takes chunks of the length it was trained on, as transformers do."""
+    return hasattr(network, "use_train_segment")
 
 
 class _Part(nn.Module):
