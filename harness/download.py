@@ -199,10 +199,13 @@ class _Transfer:
         headers = {"User-Agent": "harness", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        answer = self._open(urllib.request.Request(url, headers=headers), start)
-        if answer is not None:
-            with answer:
-                self._receive(answer, start)
+        try:
+            answer = self._open(urllib.request.Request(url, headers=headers), start)
+            if answer is not None:
+                with answer:
+                    self._receive(answer, start)
+        except ValueError as error:  # such as a length that is no number
+            raise _RefusedError(f"makes no sense ({error})") from error
 
     def _open(self, request: urllib.request.Request, start: int) -> Any:
         """Send a request; return the answer, or None if nothing is missing."""
@@ -316,7 +319,11 @@ def _continues(answer: Any, start: int, size: int | None) -> bool:
 
 def _check_scheme(url: str, where: str) -> None:
     """Refuse anything but http and https."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # no address at all
+        scheme = ""
+    if scheme not in ("http", "https"):
         raise HarnessError(f"{where}: cannot be downloaded from {url}; use an http(s) address")
 
 

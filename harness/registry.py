@@ -24,6 +24,7 @@ MAX_BYTES = 1_000_000  # a registry is written by hand; more is a mistake or an 
 
 Role = Literal["separator", "anchor", "oracle", "ensemble"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")]
 Name = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
@@ -55,7 +56,7 @@ class Weights(_Strict):
         What to do then.
     """
 
-    file: str
+    file: FileName
     sha256: Sha256 | None = None
     size: int | None = None
     urls: tuple[str, ...] = ()

@@ -138,7 +138,7 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
         If the registry does not say where it is and what its sha256 must be, or no source gives
         that very file.
     """
-    if Path(file.file).name != file.file:
+    if Path(file.file).name != file.file or not Path(file.file).suffix:
         raise HarnessError(
             f"{file.file}: is a path, a file to download has a plain name; correct the registry"
         )

@@ -220,7 +220,25 @@ def test_redirects_to_other_schemes_are_refused(
     assert not (tmp_path / "file.zip").exists()
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/x", "/etc/passwd"])
+@pytest.mark.parametrize("target", ["http://[", "http://127.0.0.1:x/", "//"])
+def test_redirects_to_nonsense_are_refused(server: Server, tmp_path: Path, target: str) -> None:
+    server.behave = lambda http, _: redirect(http, target)
+    with pytest.raises(HarnessError, match="could not be downloaded"):
+        download([server.url], tmp_path / "file.zip")
+
+
+def test_a_length_that_is_no_number_is_refused(server: Server, tmp_path: Path) -> None:
+    def behave(http: BaseHTTPRequestHandler, _: int) -> None:
+        http.send_response(200)
+        http.send_header("Content-Length", "many")
+        http.end_headers()
+
+    server.behave = behave
+    with pytest.raises(HarnessError, match="makes no sense"):
+        download([server.url], tmp_path / "file.zip")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/x", "/etc/passwd", "http://["])
 def test_only_http(url: str, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"use an http\(s\) address"):
         download([url], tmp_path / "file.zip")

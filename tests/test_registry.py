@@ -48,6 +48,12 @@ def test_unavailable_entries_say_why(tmp_path):
             load(entry, stems=(), sample_rate=44100)
 
 
+@pytest.mark.parametrize("file", ['""', '"a\\0.th"', '"a\\n.th"'])
+def test_names_no_file_can_have_are_refused(tmp_path, file):
+    path = write(tmp_path / "r.yaml", f"mine: {{family: nmf, weights: [{{file: {file}}}]}}")
+    assert "mine: weights.0.file" in error_of(path)
+
+
 def test_unknown_key_is_answered_with_the_nearest(tmp_path):
     path = write(tmp_path / "r.yaml", "mine: {family: nmf, param: {}}")
     assert error_of(path) == f"{path}: mine: unknown key 'param'; did you mean 'params'?"
