@@ -1,0 +1,86 @@
+"""From a bad server to estimates: published separators with small weights in their formats."""
+
+import hashlib
+import io
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from demucs.hdemucs import HDemucs
+from demucs.htdemucs import HTDemucs
+from test_demucs import DRUMSEP, FOUR, RATE, model_of, package
+from web import Server, redirect, send
+
+from harness import cli, registry
+from harness.separators import load
+
+# {registry row: the checkpoints its files hold}
+CHECKPOINTS = {
+    "htdemucs": lambda: [package(model_of(HTDemucs))],
+    "htdemucs_ft": lambda: [package(model_of(HTDemucs, seed=i)) for i in range(4)],
+    "htdemucs_6s": lambda: [package(model_of(HTDemucs, [*FOUR, "guitar", "piano"]))],
+    "hdemucs_mmi": lambda: [package(model_of(HDemucs))],
+    "drumsep": lambda: [package(model_of(HDemucs, DRUMSEP))],
+}
+
+
+def as_bytes(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def misbehave(server: Server, files: dict[str, bytes]) -> None:
+    """Serve files truncated, as other files, and right: by a redirect and in two pieces."""
+    asked: Counter[str] = Counter()
+
+    def behave(http, _):
+        _, place, name = http.path.split("/")
+        content = files[name]
+        asked[http.path] += 1
+        if place == "truncated":
+            send(http, content[:-5])
+        elif place == "other":
+            send(http, bytes(reversed(content)))
+        elif place == "moved":
+            redirect(http, f"/right/{name}")
+        else:
+            send(http, content, stop=len(content) // 2 if asked[http.path] == 1 else None)
+
+    server.behave = behave
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_fetched_from_a_bad_server_it_separates(name, server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    known = registry.load()[name]
+    contents = [as_bytes(content) for content in CHECKPOINTS[name]()]
+    files = {w.file: content for w, content in zip(known.weights, contents, strict=True)}
+    misbehave(server, files)
+    address = server.url.rsplit("/", 1)[0]
+    rows = [
+        {
+            "file": file,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "size": len(content),
+            "urls": [f"{address}/{place}/{file}" for place in ("truncated", "other", "moved")],
+        }
+        for file, content in files.items()
+    ]
+    row = {"extends": name, "sample_rate": RATE, "weights": rows}
+    Path(registry.FILE_NAME).write_text(f"mine: {row!r}")
+    monkeypatch.setattr(sys, "argv", ["harness", "fetch", "separator", "mine"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    assert {p.name: p.read_bytes() for p in (tmp_path / "cache/weights").iterdir()} == files
+    separator = load(registry.load()["mine"], stems=(), sample_rate=RATE)
+    music = np.random.default_rng(0).normal(0, 0.1, (2, RATE)).astype(np.float32)
+    estimates = separator.separate(music)
+    assert set(estimates) == set(known.stems)
+    assert all(np.isfinite(x).all() and np.abs(x).max() > 0 for x in estimates.values())
+    assert all(x.shape == music.shape for x in estimates.values())
