@@ -21,6 +21,7 @@ from harness.separators.classical import TWO_STEMS, Hpss, Repet, RepetSim4
 V4 = ("csdr", "isr", "sir", "sar")
 STEMS = ("vocals", "drums", "bass", "other")
 RATE = 8000
+SAMPLE = "Music Delta - 80s Rock"
 CASES = ("01", "02", "03", "05", "06", "07", "08", "09")
 TRACKS = ("Hendrix", "Reggae", "Rock", "Zeppelin")
 SAME = 1e-6  # dB, per frame below 90 dB
@@ -113,9 +114,12 @@ def test_a_track_shorter_than_a_window_is_one_frame(rng):
     assert_frames_equal(references, estimates, RATE, expected)
 
 
-def test_material_at_minus_80_decibels_equals_museval(rng):
-    references = {name: np.float32(1e-4) * x for name, x in stems_of(rng, ("a", "b")).items()}
-    estimates = spoiled(references, rng)
+@pytest.mark.parametrize("level", [-80, -90])
+def test_material_of_low_level_equals_museval(rng, level):
+    gain, loud = np.float32(10 ** (level / 20)), stems_of(rng, ("a", "b"))
+    references, estimates = (
+        {name: gain * x for name, x in side.items()} for side in (loud, spoiled(loud, rng))
+    )
     assert_frames_equal(references, estimates, RATE, theirs(references, estimates, RATE))
 
 
@@ -278,27 +282,54 @@ def test_whole_real_tracks_with_their_stems_equal_museval(shared_data, track, se
     assert_frames_equal(references, estimates, 44100, expected)
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the sample is MP4; needs ffmpeg")
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="MP4 needs ffmpeg")
+
+
+@needs_ffmpeg
 def test_musevals_own_regression_data(shared_data):
     folder = shared_data / "reference_scores" / "museval"
-    name = "Music Delta - 80s Rock"
-    file = folder / "MUSDB18-7-SAMPLE" / "train" / f"{name}.stem.mp4"
-    expected = read_museval(folder / f"{name}.json")
-    drums, bass, other, vocals = (decoded(file, stream) for stream in range(1, 5))
-    references = {"vocals": vocals, "accompaniment": drums + bass + other}
+    expected = read_museval(folder / f"{SAMPLE}.json")
+    references, _ = museval_sample(folder, "s16le", np.int16)  # as museval read it then
     random = np.random.RandomState(0)  # as museval's own test
-    estimates = {stem: random.random_sample(vocals.shape[::-1]).T for stem in references}
+    shape = references["vocals"].shape[::-1]
+    estimates = {stem: random.random_sample(shape).T for stem in references}
     frames = analyse(references, 44100, compat="museval").frames(estimates)
     for stem, scores in expected.items():
         for metric, values in scores.items():
             np.testing.assert_allclose(frames[stem][metric], values, atol=STORED, rtol=0)
 
 
-def decoded(file, stream):
-    """Samples of one audio stream in 16 bits, as museval reads it, shape (2, samples)."""
-    command = ["ffmpeg", "-v", "error", "-i", str(file), "-map", f"0:a:{stream}"]
-    raw = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True, check=True).stdout
-    return np.frombuffer(raw, np.int16).reshape(-1, 2).T / np.float32(32768)
+@needs_ffmpeg
+def test_music_decoded_in_floating_point_is_called_ill_conditioned(shared_data):
+    folder = shared_data / "reference_scores" / "museval"
+    found = {}
+    for name, dtype in (("f32le", np.float32), ("s16le", np.int16)):
+        references, mixture = museval_sample(folder, name, dtype)
+        ready = analyse(references, 44100)
+        estimates = {stem: x + np.float32(0.2) * mixture for stem, x in references.items()}
+        found[name] = ready.conditioning, ready.score(estimates)["vocals"]
+    (narrow, in_float), (wide, in_16_bits) = found["f32le"], found["s16le"]
+    assert narrow < 1e-14 < 1e-12 < wide
+    for name in ("isr", "sir", "sar"):
+        assert in_float[name].note.startswith("ill-conditioned, ")
+        assert in_16_bits[name].note == ""
+    for name in ("snr", "si_sdr", "csdr"):  # which no filter enters
+        assert in_float[name].note == ""
+        assert in_float[name].value == pytest.approx(in_16_bits[name].value, abs=1e-3)
+    assert in_float["isr"].value < in_16_bits["isr"].value - 0.1  # for which the note is there
+
+
+def museval_sample(folder, name, dtype):
+    """References and mixture of museval's own test, decoded from AAC to samples of a type."""
+    file = folder / "MUSDB18-7-SAMPLE" / "train" / f"{SAMPLE}.stem.mp4"
+    scale = np.float32(32768 if dtype is np.int16 else 1)
+    streams = []
+    for stream in range(5):
+        command = ["ffmpeg", "-v", "error", "-i", str(file), "-map", f"0:a:{stream}", "-f", name]
+        raw = subprocess.run([*command, "-"], capture_output=True, check=True).stdout
+        streams.append(np.frombuffer(raw, dtype).reshape(-1, 2).T / scale)
+    mixture, drums, bass, other, vocals = streams
+    return {"vocals": vocals, "accompaniment": drums + bass + other}, mixture
 
 
 def test_mir_eval_scores_the_same_without_its_files(rng):

@@ -105,12 +105,25 @@ def test_mono_scores_as_double_mono(seed):
 
 
 @few
-@given(seeds)
-def test_whole_seconds_of_silence_around_change_nothing(seed):
+@given(seeds, st.integers(0, 2), st.integers(0, 2))
+def test_whole_seconds_of_silence_around_change_nothing(seed, before, after):
+    refs, ests = (changed(x, lambda y: y[:, : 3 * RATE]) for x in track(seed))
+    room = (0, 0), (before * RATE, after * RATE)
+    padded = (changed(x, lambda y: np.pad(y, room)) for x in (refs, ests))
+    assert_same(values(refs, ests), values(*padded))
+
+
+@few
+@given(seeds, st.permutations(["a", "b", "c"]))
+def test_names_of_stems_mean_nothing(seed, names):
     refs, ests = track(seed)
-    padded = (changed(x, lambda y: np.pad(y, ((0, 0), (RATE, 2 * RATE)))) for x in (refs, ests))
-    one, two = values(refs, ests), values(*padded)
-    assert_same(one, two, ("snr", "sdr", "si_sdr"))
+    mixture = refs["a"] - 0.5 * refs["b"]
+    refs["c"] = (np.roll(mixture, 3, axis=1) ** 3).astype(np.float32)
+    ests["c"] = refs["c"] + np.float32(0.1) * mixture
+    new = dict(zip("abc", names, strict=True))
+    before = {(new[stem], name): value for (stem, name), value in values(refs, ests).items()}
+    renamed = ({new[stem]: x[stem] for stem in sorted(x, key=new.get)} for x in (refs, ests))
+    assert_same(before, values(*renamed))
 
 
 @few
@@ -193,6 +206,36 @@ def test_copies_of_channels_and_empty_channels_are_left_out_exactly():
         assert one[name].value == pytest.approx(two[name].value, abs=SAME)
     empty = {**refs, "b": refs["b"] * np.array([[1], [0]], np.float32)}
     assert analyse(empty, RATE).conditioning > 1e-6
+
+
+def test_a_stem_that_is_another_times_a_factor_adds_nothing():
+    refs, ests = track(1)
+    with_copy = {**refs, "c": np.float32(-0.5) * refs["a"]}
+    one, two = values(refs, ests), values(with_copy, {**ests, "c": ests["a"]})
+    assert_same(one, two)
+    assert two["c", "sar"] == pytest.approx(one["a", "sar"], abs=SAME)
+    conditioning = [analyse(x, RATE).conditioning for x in (refs, with_copy)]
+    assert conditioning[1] == pytest.approx(conditioning[0])
+
+
+def test_a_channel_of_zeros_adds_nothing():
+    refs, ests = track(1)
+    one, two = (changed(x, lambda y: y[:1]) for x in (refs, ests))
+    half = (changed(x, lambda y: np.concatenate([y, 0 * y])) for x in (one, two))
+    assert_same(values(one, two), values(*half))
+
+
+def test_a_stem_that_is_another_delayed_is_called_ill_conditioned():
+    refs, ests = (changed(x, lambda y: np.pad(y, ((0, 0), (0, 600)))) for x in track(1))
+    late = {**refs, "c": np.roll(refs["b"], 40, axis=1)}
+    ready = analyse(late, RATE)
+    assert ready.conditioning < 1e-12
+    found, alone = ready.score({**ests, "c": ests["b"]}), analyse(refs, RATE).score(ests)
+    for stem in "ab":
+        assert found[stem]["sdr"].value == pytest.approx(alone[stem]["sdr"].value, abs=SAME)
+        assert found[stem]["sar"].note.startswith("ill-conditioned, ")
+        # 40 more delays of a stem are nearly nothing to what 512 of it explain
+        assert found[stem]["sar"].value == pytest.approx(alone[stem]["sar"].value, abs=0.3)
 
 
 def test_an_empty_band_is_called_ill_conditioned():
