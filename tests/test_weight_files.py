@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.networks import NETWORKS
 from harness.registry import Entry, Weights
 from harness.results import read_run
-from harness.separators import load
+from harness.separators import is_learned, load
 
 STEMS = ("vocals", "drums", "bass", "other")
 URL = "https://example.org/a.th"
@@ -221,6 +221,7 @@ def test_offline_never_opens_a_connection(harness, songs, content, no_network):
 
 def test_a_run_with_nothing_else_to_do_says_what_to_fetch(harness, songs, content, no_network):
     write_registry(content, URL)
+    assert not is_learned(mine())  # no reason to look for a device
     names = ("--separator", "mine", "--data", f"songs={songs}", "--offline")
     _, err = harness("run", *names, expected=cli.USER_ERROR)
     assert "harness fetch separator mine" in err
@@ -328,6 +329,7 @@ def test_own_checkpoints_in_every_format_are_registry_rows(harness, content, suf
     torch.save({"state": about.state, **about.metadata}, f"own/tiny.{suffix}")
     pickle = Path(f"own/tiny.{suffix}").read_bytes()
     write_registry(pickle, file=f"own/tiny.{suffix}")
+    assert is_learned(mine())
     separator = load(mine(), stems=(), sample_rate=8000)
     music = np.random.default_rng(1).normal(0, 0.1, (2, 8000)).astype(np.float32)
     expected = same.separate(music)

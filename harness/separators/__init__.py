@@ -98,7 +98,7 @@ def load(
 
 def is_learned(entry: Entry) -> bool:
     """Whether the entry is a network that can run."""
-    return not entry.unavailable and find_family(entry).learned
+    return not weight_files.obstacle(entry) and find_family(entry).learned
 
 
 def _weights(entry: Entry) -> dict[str, Any]:
