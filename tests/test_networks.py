@@ -18,6 +18,7 @@ from harness.networks.features import (
 
 SMALL = {
     "asnet": {"n_fft": 256, "hop": 128, "bands": 40, "bottleneck": 128},
+    "mel_roformer": {"n_fft": 256, "hop": 128, "bands": 12, "width": 16, "depth": 2},
     "unet": {"n_fft": 256, "hop": 128, "width": 4},
     "simplified_demucs": {"widths": (4, 8, 16), "hidden": 16},
 }

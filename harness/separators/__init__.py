@@ -49,6 +49,7 @@ FAMILIES: dict[str, Family] = {
     "repet_sim": Family("harness.separators.classical:RepetSim", 1),
     "repet_sim_4": Family("harness.separators.classical:RepetSim4", 1),
     "network": Family("harness.separators.learned:Learned", 1, learned=True),
+    "mel_roformer": Family("harness.separators.roformer:Roformer", 1, learned=True),
     "demucs": Family("harness.separators.demucs:Demucs", 1, learned=True),
     "files": Family("harness.separators.files:Files", 1),
     "nmf": Family("harness.separators.nmf:Nmf", 1),
