@@ -102,6 +102,7 @@ SMALL = {
     "mel_roformer": {"n_fft": 256, "hop": 128, "bands": 12, "width": 16, "depth": 2},
     "unet": {"n_fft": 256, "hop": 128, "width": 8},
     "simplified_demucs": {"widths": (8, 16, 32), "hidden": 32},
+    "htdemucs": {"n_fft": 2048, "width": 8},
 }
 
 

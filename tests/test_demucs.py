@@ -27,7 +27,7 @@ DRUMSEP = ["bombo", "redoblante", "platillos", "toms"]
 TOLERANCE = 1e-4  # of the loudest sample
 SMALL = {
     HTDemucs: {
-        "channels": 8, "depth": 4, "t_layers": 1, "nfft": 1024, "t_heads": 2, "samplerate": RATE,
+        "channels": 8, "depth": 4, "t_layers": 2, "nfft": 2048, "t_heads": 2, "samplerate": RATE,
         "segment": Fraction(13, 10), "bottom_channels": 16, "dconv_mode": 3,
     },
     HDemucs: {"channels": 4, "samplerate": RATE, "segment": 1},

@@ -21,6 +21,7 @@ SMALL = {
     "mel_roformer": {"n_fft": 256, "hop": 128, "bands": 12, "width": 16, "depth": 2},
     "unet": {"n_fft": 256, "hop": 128, "width": 4},
     "simplified_demucs": {"widths": (4, 8, 16), "hidden": 16},
+    "htdemucs": {"n_fft": 2048, "width": 8},
 }
 
 

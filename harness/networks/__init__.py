@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from harness.networks.asnet import ASNet
+from harness.networks.htdemucs import HTDemucs
 from harness.networks.mel_roformer import MelRoformer
 from harness.networks.simplified_demucs import SimplifiedDemucs
 from harness.networks.unet import UNet
@@ -46,6 +47,7 @@ class Network(Protocol):
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "asnet": ASNet,
+    "htdemucs": HTDemucs,
     "mel_roformer": MelRoformer,
     "unet": UNet,
     "simplified_demucs": SimplifiedDemucs,

@@ -161,11 +161,19 @@ SMALL = Recipe(  # five layers, a sixth of the work: for processors without a GP
     clip=0.1,
     validate_every=1000,
 )
+HYBRID = Recipe(
+    "htdemucs_small",
+    "htdemucs",
+    loss="negative_snr",
+    batch=4,
+    steps=20_000,
+    learning_rate=2e-3,
+)
 MASKS = Recipe("unet", "unet", loss="negative_snr", batch=4, segment=131072)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (PAPER, SMALL, MASKS, replace(MASKS, name="asnet", network="asnet"))
+    for recipe in (PAPER, SMALL, HYBRID, MASKS, replace(MASKS, name="asnet", network="asnet"))
 }
 
 

@@ -1,0 +1,92 @@
+"""A small hybrid transformer: spectrogram and waveform side by side, joined by attention.
+
+Rouard, Massa & Défossez, "Hybrid Transformers for Music Source Separation", ICASSP 2023, through
+the class of the ``demucs`` package: a quarter of its channels and two fifths of its attention, for
+training on processors without a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from demucs.htdemucs import HTDemucs as Published
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.networks.features import normalise
+
+
+class HTDemucs(nn.Module):
+    """U-Nets over the spectrogram and over the waveform, with a transformer across at the bottom.
+
+    Parameters
+    ----------
+    stems
+        What it gives.
+    sample_rate, channels
+        Of the mixture; `channels` must be met.
+    segment
+        Samples an excerpt should have in training and inference.
+    n_fft
+        Window of the spectrogram, in samples; frames are a quarter apart. With less than 2048 the
+        four layers leave no frequencies, and nothing for the transformer to join.
+    width
+        Channels of the first of four layers; each further one has twice as many.
+    context
+        Neighbours on each side that the decoders' gates look at.
+    layers, heads
+        Of the transformer.
+    """
+
+    def __init__(
+        self,
+        stems: Sequence[str] = ("vocals", "drums", "bass", "other"),
+        sample_rate: int = 44100,
+        channels: int = 2,
+        *,
+        segment: int = 65536,
+        n_fft: int = 4096,
+        width: int = 12,
+        context: int = 0,
+        layers: int = 2,
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
+        self.segment, self.n_fft, self.width, self.context = segment, n_fft, width, context
+        self.layers, self.heads = layers, heads
+        self.model = Published(
+            list(stems),
+            audio_channels=channels,
+            samplerate=sample_rate,
+            nfft=n_fft,
+            channels=width,
+            context=context,
+            t_layers=layers,
+            t_heads=heads,
+            t_hidden_scale=2.0,
+            use_train_segment=False,  # chunks of any length
+        )
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Return estimates (B, stems, C, N) of a mixture (B, C, N)."""
+        samples = mixture.shape[-1]
+        x, mean, deviation = normalise(mixture)
+        x = functional.pad(x, (0, max(0, self.n_fft - samples)))  # a deviation takes some samples
+        estimates: Tensor = self.model(x)[..., :samples]
+        return estimates * deviation[:, None] + mean[:, None] / len(self.stems)
+
+    def config(self) -> dict[str, Any]:
+        """Return the keyword arguments that build it again."""
+        return {
+            "stems": list(self.stems),
+            "sample_rate": self.sample_rate,
+            "channels": self.channels,
+            "segment": self.segment,
+            "n_fft": self.n_fft,
+            "width": self.width,
+            "context": self.context,
+            "layers": self.layers,
+            "heads": self.heads,
+        }
