@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 import harness
-from harness import inventory, pipeline, registry, weight_files
+from harness import inventory, pipeline, registry, taxonomy, weight_files
 from harness.benchmark import Settings
 from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
@@ -96,6 +96,13 @@ def run(
     backend: Annotated[
         str, typer.Option(help="joblib's: loky here, or dask or ray on your cluster.")
     ] = "loky",
+    cascade: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Whose drums and vocals to take apart; the best's."),
+    ] = pipeline.FIRST,
+    no_cascade: Annotated[
+        bool, typer.Option("--no-cascade", help="Take only the true drums and vocals apart.")
+    ] = False,
     name: Annotated[str, typer.Option(help="Name of the run.")] = "main",
     results_folder: Annotated[
         Path, typer.Option("--results", help="Folder for the tables of all runs.")
@@ -128,7 +135,14 @@ def run(
             inventory.parse_data(data), dataset, split, tracks, settings.jobs, advance
         )
     with _progress("separating and scoring", as_json) as advance:
-        outcome = pipeline.run(entries, found, settings, command=sys.argv[1:], progress=advance)
+        outcome = pipeline.run(
+            entries,
+            found,
+            settings,
+            cascade=None if no_cascade else cascade,
+            command=sys.argv[1:],
+            progress=advance,
+        )
     _finish(outcome, reports, as_json)
 
 
@@ -190,6 +204,9 @@ def score(
     name: Annotated[
         str | None, typer.Option(help="What to call the separator; else the folder's name.")
     ] = None,
+    source: Annotated[
+        str, typer.Option("--input", metavar="STEM", help="What was separated: drums, vocals.")
+    ] = "mixture",
     trained_on: Annotated[
         list[str], typer.Option(metavar="DATASET:SPLIT", help="What it was trained on, if known.")
     ] = [],  # noqa: B006
@@ -206,6 +223,7 @@ def score(
         name=inventory.name_from(title),
         title=title,
         family="files",
+        input=taxonomy.canonical(source),
         trained_on=tuple(trained_on) or None,
     )
     settings = Settings(run=entry.name, results=results_folder, jobs=jobs or inventory.cores())

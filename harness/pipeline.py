@@ -12,6 +12,7 @@ from typing import Any
 from harness import report, selection
 from harness.benchmark import (
     Failures,
+    Parents,
     Plan,
     Settings,
     Unit,
@@ -20,9 +21,12 @@ from harness.benchmark import (
     execute,
     find_blends,
     leak_rows,
+    left_out,
     make_plan,
+    plan_cascades,
     plan_for_files,
     score_rows,
+    wanted_parents,
 )
 from harness.benchmark.parallel import Progress
 from harness.benchmark.plan import PRECISION
@@ -31,7 +35,8 @@ from harness.datasets import DATASETS
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
 from harness.metrics import DEFAULT, METRICS, write_museval
-from harness.registry import Entry
+from harness.registry import Entry, find
+from harness.report import tables
 from harness.results import (
     SELECTION_COLUMNS,
     Run,
@@ -42,6 +47,8 @@ from harness.results import (
     write_run,
 )
 from harness.separators.files import safe_name
+
+FIRST = "first"  # in cascade: feed with the separator that ranks first for the stem
 
 
 @dataclass(frozen=True)
@@ -73,21 +80,33 @@ def run(
     datasets: Sequence[Dataset],
     settings: Settings,
     *,
+    cascade: str | None = FIRST,
     command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outcome:
     """Separate, score and select; continue where an earlier run of the same work stopped.
+
+    Parameters
+    ----------
+    cascade
+        Whose drums and vocals are given to separators of these: the name of one of `entries`;
+        `FIRST` takes, for each dataset and stem, the one that this run's scores rank first; None
+        feeds them with the true stems only.
 
     Raises
     ------
     HarnessError
         If there is nothing to do, another run holds the folder, or the disk is full.
     """
+    if cascade not in (FIRST, None):
+        named = find({entry.name: entry for entry in entries}, str(cascade))
+        if named.role == "oracle":
+            raise HarnessError(f"--cascade {cascade}: knows the answers; name a separator")
 
     def plan(fingerprints: Fingerprints) -> Plan:
         return make_plan(entries, datasets, settings, fingerprints)
 
-    return _do(plan, entries, datasets, settings, command, progress)
+    return _do(plan, entries, datasets, settings, command, progress, cascade)
 
 
 def score_folder(
@@ -116,8 +135,9 @@ def _do(
     settings: Settings,
     command: Sequence[str],
     progress: Progress | None,
+    cascade: str | None = None,
 ) -> Outcome:
-    """Do a plan while holding the results folder, and write the tables."""
+    """Do a plan while holding the results folder, then its cascades, and write the tables."""
     started = time.time()
     folder = settings.results / settings.run
     with only_one(settings.results):
@@ -128,11 +148,18 @@ def _do(
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
             raise HarnessError(f"run: nothing can be done ({reasons}); see 'harness check'")
         reused = sum(store.has(unit.key) for unit in plan.units)
-        state = _state(plan, datasets, entries, settings)
         waiting = blends.tidy(settings.work_folder, plan.units)
+        failures: Failures = {}
+        if reused < len(plan.units) or waiting:
+            failures = execute(plan, settings, progress)
+        parents = _parents(plan, store, failures, cascade) if cascade else {}
+        fed = plan_cascades(plan, parents) if cascade else Plan()
+        reused += sum(store.has(unit.key) for unit in fed.units)
+        plan = Plan(plan.units + fed.units, plan.skips + fed.skips)
+        state = _state(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and _is_current(folder, state):
             return Outcome(folder, len(plan.units), reused, 0, fresh=False)
-        failures = execute(plan, settings, progress)
+        failures |= execute(fed, settings, progress)
         failed = sum(unit.key in failures for unit in plan.units)
         record = _record(entries, datasets, plan, settings) | {
             "command": list(command),
@@ -150,6 +177,32 @@ def _do(
         write_run(folder, _tables(plan, store, failures, record))
     reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
     return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen))
+
+
+def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Parents:
+    """Return whose estimate of a stem is given to the separators of that stem.
+
+    The first is that of the leaderboard: by the mean of SNR and SDR, on the tracks that all ranked
+    separators share and none has seen; of equals the first by name.
+    """
+    wanted = wanted_parents(plan)
+    if cascade != FIRST or not wanted:
+        return dict.fromkeys(wanted, cascade)
+    scores = tables.add_harmonic(table(score_rows(plan, store, failures, "")))
+    scores["track"] = scores["split"] + "/" + scores["track"]
+    ranked = {unit.entry.name for unit in plan.units if unit.entry.role == "separator"}
+    leaks = {
+        (row["separator"], row["dataset"], f"{row['split']}/{row['track']}")
+        for row in leak_rows(plan)
+        if row["status"] == "leaked"
+    }
+    first: dict[tuple[str, str], str] = {}
+    for dataset in {dataset for dataset, _ in wanted}:
+        board = tables.leaderboard(scores, dataset, tables.HARMONIC, ranked=ranked, leaks=leaks)
+        best = board[(board["input"] == "mixture") & (board["rank"] == 1)]
+        for stem, separator in zip(best["stem"], best["separator"], strict=True):
+            first.setdefault((dataset, stem), separator)
+    return first
 
 
 def write_report(folders: Sequence[Path], reports: Path, *, only_if_stale: bool = False) -> Path:
@@ -206,7 +259,8 @@ def with_selection(run: Run) -> Run:
         for row in run.record["leaks"]
         if row["status"] == "leaked"
     }
-    chosen, ensembles, notes = selection.select(run.scores, ranked, leaked)
+    alike = run.scores[~run.scores["input"].str.startswith("cascade:")]
+    chosen, ensembles, notes = selection.select(alike, ranked, leaked)
     record = {**run.record, "selection_notes": notes}
     return replace(run, selection=chosen, ensembles=ensembles, record=record)
 
@@ -270,7 +324,7 @@ def _record(
         "separators": {entry.name: _describe(entry) for entry in entries},
         "datasets": {dataset.name: _describe_dataset(dataset, plan) for dataset in datasets},
         "leaks": leak_rows(plan),
-        "units": [_where_kept(unit) for unit in plan.units],
+        "units": [_where_kept(unit) for unit in plan.units if unit.parent is None],
         "skipped": [asdict(skip) for skip in plan.skips],
     }
 
@@ -308,4 +362,5 @@ def _describe_dataset(dataset: Dataset, plan: Plan) -> Mapping[str, Any]:
         "fingerprint": digest(keys),
         "license": info.licence if info else "not stated",
         "problems": list(dataset.problems),
+        "left_out": left_out(dataset),
     }

@@ -112,6 +112,18 @@ ALIASES: dict[str, str] = {
 PARENTS: dict[str, str] = {child: node for node, children in TREE.items() for child in children}
 
 
+def ancestors(stem: str) -> tuple[str, ...]:
+    """Return the nodes that hold a stem, nearest first.
+
+    Examples
+    --------
+    >>> ancestors("hihat"), ancestors("theremin")
+    (('hihat_cymbals', 'drums', 'accompaniment', 'mixture'), ())
+    """
+    parent = PARENTS.get(stem)
+    return (parent, *ancestors(parent)) if parent else ()
+
+
 def parent_level(stem: str) -> str:
     """Return which stem a separator takes apart to get this one: mixture, vocals or drums.
 
@@ -120,10 +132,7 @@ def parent_level(stem: str) -> str:
     >>> parent_level("bass"), parent_level("snare"), parent_level("lead_male")
     ('mixture', 'drums', 'vocals')
     """
-    node = PARENTS.get(stem, "mixture")
-    while node not in ("mixture", "vocals", "drums"):
-        node = PARENTS.get(node, "mixture")
-    return node
+    return next((node for node in ancestors(stem) if node in ("vocals", "drums")), "mixture")
 
 
 def parts(stem: str, available: Collection[str]) -> tuple[str, ...] | None:

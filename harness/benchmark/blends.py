@@ -29,8 +29,11 @@ def scratch_path(work_folder: Path, unit: Unit) -> Path:
 
 
 def put_scratch(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio]) -> None:
-    """Let the scored estimates of a separator wait for the others of its track."""
-    if unit.entry.role == "separator":
+    """Let the scored estimates of a separator wait for the others of its track.
+
+    Those in cascade are left out: blends are made of separators that were given the same.
+    """
+    if unit.entry.role == "separator" and unit.parent is None:
         with write_stream(scratch_path(work_folder, unit)) as file:
             np.savez(file, allow_pickle=False, **estimates)
 

@@ -58,13 +58,15 @@ class Unit:
     Attributes
     ----------
     given
-        Stems the separator is asked for.
+        Stems the separator is asked for, as it calls them.
     scored
         Stems of the track that can be made from those, in display order.
     track_key
         Changes with the audio of the track and the part of it that is scored.
     key
         Changes with everything that can change a score, and with nothing else.
+    parent
+        In cascade: the piece of work whose estimate of the entry's input stem is the input.
     """
 
     entry: Entry
@@ -74,6 +76,15 @@ class Unit:
     scored: tuple[str, ...]
     track_key: str
     key: str
+    parent: Unit | None = None
+
+    @property
+    def fed(self) -> str:
+        """What the input is: ``mixture``, ``reference:drums`` or ``cascade:htdemucs:drums``."""
+        stem = self.entry.input
+        if stem == "mixture":
+            return stem
+        return f"cascade:{self.parent.entry.name}:{stem}" if self.parent else f"reference:{stem}"
 
 
 @dataclass(frozen=True)
@@ -171,9 +182,14 @@ def _unit(
     """Return the piece of work, or None if the track has nothing to score this separator on."""
     if entry.input != "mixture" and entry.input not in track.stems:
         return None
-    wanted = [stem for stem in taxonomy.in_order(track.stems) if stem in dataset.stems]
+    wanted = [
+        stem
+        for stem in taxonomy.in_order(track.stems)
+        if stem in dataset.stems and _asked(entry, stem) and not untold(track, stem, entry.input)
+    ]
     given = entry.stems or _open_stems(entry, wanted)
-    scored = tuple(stem for stem in wanted if taxonomy.parts(stem, given))
+    meant = taxonomy.as_meant(entry.stems).values() or given
+    scored = tuple(stem for stem in wanted if taxonomy.parts(stem, meant))
     if not scored:
         return None
     track_key = digest([content, dataset.sample_rate, settings.excerpt.seconds])
@@ -191,6 +207,29 @@ def _unit(
         }
     )
     return Unit(entry, track, dataset.sample_rate, given, scored, track_key, key)
+
+
+def _asked(entry: Entry, stem: str) -> bool:
+    """Whether a stem is a part of what the separator takes apart; any may be one of a mixture."""
+    return entry.input == "mixture" or entry.input in taxonomy.ancestors(stem)
+
+
+def untold(track: Track, stem: str, source: str) -> str:
+    """Say why a part of drums or vocals cannot be scored on a track; empty where it can.
+
+    Parameters
+    ----------
+    source
+        What the stem is separated from.
+    """
+    parent = taxonomy.parent_level(stem)
+    if parent == "mixture":
+        return ""
+    if any(taxonomy.parent_level(heard) == parent for heard in track.bleed):
+        return f"the {parent} have bleed between their parts"
+    if source == parent and {*track.stems[stem]} == {*track.stems.get(parent, ())}:
+        return f"it is all there is of the {parent}"
+    return ""
 
 
 def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -43,7 +43,10 @@ def cost_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterato
 
 
 def leak_rows(plan: Plan) -> list[dict[str, str]]:
-    """Return the (separator, track) pairs that were, or may have been, seen in training."""
+    """Return the (separator, track) pairs that were, or may have been, seen in training.
+
+    No separator in cascade is fed by one that saw the track, so its own training decides.
+    """
     return [
         {
             "separator": unit.entry.name,
@@ -60,8 +63,8 @@ def leak_rows(plan: Plan) -> list[dict[str, str]]:
 def _head(unit: Unit, run: str) -> Row:
     """Return the columns that tell which piece of work a row is of."""
     track, entry = unit.track, unit.entry
-    fed = entry.input if entry.input == "mixture" else f"reference:{entry.input}"
-    return run, track.dataset, track.split, track.name, track.artist, track.genre, entry.name, fed
+    about = track.dataset, track.split, track.name, track.artist, track.genre
+    return run, *about, entry.name, unit.fed
 
 
 def _track_notes(unit: Unit, stem: str) -> list[str]:

@@ -34,12 +34,15 @@ class Signals:
         Shape (channels, samples), all equal; only the stems that are needed.
     available
         All stems of the track: they decide on which level a stem is scored.
+    separated
+        {(key of a piece of work, stem): estimate} that others of the track are fed with.
     """
 
     mixture: Audio
     stems: dict[str, Audio]
     available: tuple[str, ...]
     sample_rate: int
+    separated: dict[tuple[str, str], Audio] = field(default_factory=dict)
     _analysed: dict[tuple[str, ...], References] = field(default_factory=dict)
 
     def references(self, stem: str) -> References:
@@ -113,7 +116,8 @@ def read_signals(units: Sequence[Unit], excerpt: Excerpt) -> Signals:
 def _needed(units: Sequence[Unit]) -> set[str]:
     """Return the stems that any of the units is scored against or fed with."""
     track = units[0].track
-    needed = {unit.entry.input for unit in units} | {stem for unit in units for stem in unit.given}
+    needed = {unit.entry.input for unit in units if unit.parent is None}
+    needed |= {stem for unit in units for stem in unit.given}
     for unit in units:
         for stem in unit.scored:
             needed.update(taxonomy.level_of(stem, track.stems))
@@ -128,11 +132,12 @@ def do_unit(
     Returns
     -------
     result
-        scores {stem: {metric: [value, note]}}, costs {metric: value}, notes.
+        scores {stem: {metric: [value, note]}}, costs {metric: value}, notes. In cascade the costs
+        are those of this separator alone; the parent's are in the parent's own result.
     estimates
         {stem: audio} of the stems that were scored.
     """
-    source = signals.mixture if unit.entry.input == "mixture" else signals.stems[unit.entry.input]
+    source = _input(unit, signals, device)
     with Meter() as meter:
         separator = _loaded(unit, device)
         raw, notes = run_separator(separator, source, signals, unit)
@@ -148,6 +153,20 @@ def do_unit(
         "notes": [*notes, *mended],
     }
     return result, estimates
+
+
+def _input(unit: Unit, signals: Signals, device: str) -> Audio:
+    """Return what the separator is given; in cascade that is separated first, once a batch."""
+    stem = unit.entry.input
+    if unit.parent is None:
+        return signals.mixture if stem == "mixture" else signals.stems[stem]
+    place = (unit.parent.key, stem)
+    if place not in signals.separated:
+        separator = _loaded(unit.parent, device)
+        raw, _ = run_separator(separator, signals.mixture, signals, unit.parent)
+        given, _ = fitted(raw, unit.parent, signals.mixture)
+        signals.separated[place] = _made_of(given, stem)
+    return signals.separated[place]
 
 
 def run_separator(
@@ -194,14 +213,15 @@ def run_separator(
 def fitted(
     raw: Mapping[str, Audio], unit: Unit, source: Audio
 ) -> tuple[dict[str, Audio], list[str]]:
-    """Give every estimate the length of the input; more than 100 ms is an error."""
+    """Give every estimate our name and the length of the input; over 100 ms is an error."""
+    ours = taxonomy.as_meant(unit.entry.stems)
     estimates: dict[str, Audio] = {}
     notes = []
     for stem, estimate in raw.items():
         fit, note = audio.fit_length(
             estimate, source.shape[1], unit.sample_rate, _where(unit, stem)
         )
-        estimates[stem] = fit.astype("float32", copy=False)
+        estimates[ours.get(stem, stem)] = fit.astype("float32", copy=False)
         notes += [f"{stem} {note}"] if note else []
     return estimates, notes
 

@@ -132,16 +132,7 @@ def _with_parents(stems: Stems) -> Stems:
 
 def _outermost(stems: Stems) -> list[str]:
     """Return the stems that are no part of another one here; they sum to the mixture."""
-    return [stem for stem in sorted(stems) if not stems.keys() & set(_ancestors(stem))]
-
-
-def _ancestors(stem: str) -> list[str]:
-    """Return the parents of a stem, nearest first."""
-    found: list[str] = []
-    while stem in taxonomy.PARENTS:
-        stem = taxonomy.PARENTS[stem]
-        found.append(stem)
-    return found
+    return [stem for stem in sorted(stems) if not stems.keys() & set(taxonomy.ancestors(stem))]
 
 
 def _sum(stems: Stems, names: Sequence[str]) -> tuple[Source, ...]:

@@ -196,10 +196,7 @@ def _moises_parts(stem: str, signal: Audio) -> list[Audio]:
 
 def _finest(track: Track) -> list[str]:
     """Return the stems that have no part among the track's stems."""
-    parents: set[str] = set()
-    for stem in track.stems:
-        while (stem := taxonomy.PARENTS.get(stem, "")) != "":
-            parents.add(stem)
+    parents = {node for stem in track.stems for node in taxonomy.ancestors(stem)}
     return taxonomy.in_order(set(track.stems) - parents)
 
 

@@ -85,17 +85,16 @@ def _texts(column: pd.Series) -> list[str]:
 def _rows(here: pd.DataFrame, dataset: str, context: Context) -> list[Json]:
     """Return the competitors of a dataset: by role, then input, then name."""
     roles = list(names.ROLES)
-    first = {"mixture": 0, "cascade": 2}
 
     def place(row: Json) -> tuple[Any, ...]:
-        source = row["input"]
-        return roles.index(row["role"]), first.get(source, 1), source, row["separator"]
+        return roles.index(row["role"]), names.input_rank(row["input"]), row["separator"]
 
     pairs = here[["separator", "input"]].drop_duplicates()
     rows = [
         {
             "separator": separator,
             "input": source,
+            "fed": "" if source == "mixture" else names.input_label(source),
             "role": context.roles.get(separator, "separator"),
             "title": context.titles.get(separator, ""),
             "costs": {

@@ -59,6 +59,34 @@ def stem_label(stem: str) -> str:
     return stem.partition(":")[0].replace("_", " ")
 
 
+def input_label(source: str) -> str:
+    """Return what a separator was fed with.
+
+    Examples
+    --------
+    >>> input_label("reference:drums"), input_label("cascade:htdemucs:drums")
+    ('fed with the true drums', "fed with htdemucs's drums")
+    """
+    kind, _, rest = source.partition(":")
+    whose, _, stem = rest.rpartition(":")
+    if kind == "reference":
+        return f"fed with the true {stem_label(rest)}"
+    return f"fed with {whose}'s {stem_label(stem)}" if kind == "cascade" else f"fed with the {kind}"
+
+
+def input_rank(source: str) -> tuple[int, str]:
+    """Return what inputs are sorted by: the mixture, true stems, then other separators' stems.
+
+    Examples
+    --------
+    >>> sorted(["cascade:a:drums", "mixture", "reference:drums"], key=input_rank)
+    ['mixture', 'reference:drums', 'cascade:a:drums']
+    """
+    kinds = ("mixture", "reference", "cascade")
+    kind = source.partition(":")[0]
+    return kinds.index(kind) if kind in kinds else len(kinds), source
+
+
 def stem_rank(stem: str) -> tuple[int, int, str]:
     """Return what stems are sorted by: level, place within it (overall last), name.
 

@@ -53,6 +53,7 @@ def render(run: Run) -> str:
             view=view,
             genres=_genres(view),
             selections=_selections(run),
+            hierarchies=_hierarchies(run),
             notes=_notes(run.record, view),
             failures=tables.failures(run.scores).to_dict("records"),
             leaks=_leaks(run.record),
@@ -83,6 +84,7 @@ def _environment() -> jinja2.Environment:
         "moment": text.moment,
         "duration": text.duration,
         "stem": names.stem_label,
+        "fed": names.input_label,
         "plain": _plain,
     }
     environment.globals["count"] = text.count
@@ -167,6 +169,19 @@ def _selections(run: Run) -> dict[str, list[dict[str, Any]]]:
     return {
         dataset: sorted(parts, key=lambda part: names.stem_rank(part["stem"]))
         for dataset, parts in found.items()
+    }
+
+
+def _hierarchies(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """Return per dataset what separators of a stem score with the true one and in cascade."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in tables.hierarchy(run.scores).to_dict("records"):
+        found.setdefault(str(row["dataset"]), []).append(
+            {str(name): text.encode(x) if isinstance(x, float) else x for name, x in row.items()}
+        )
+    return {
+        dataset: sorted(rows, key=lambda row: (row["input"], names.stem_rank(row["stem"])))
+        for dataset, rows in found.items()
     }
 
 

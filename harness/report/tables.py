@@ -1,22 +1,23 @@
 """Summaries of a run's tidy table: pure functions from DataFrame to DataFrame.
 
 A *competitor* is a separator with the input it was given (``mixture``, ``reference:drums``,
-``cascade``); competitors are compared only where the input is the same. Ranked competitors are
-compared on the *common tracks* alone: those on which every ranked competitor that gives the stem
-has a value and saw none of them in training. All others (anchors, oracles, ensembles) are
-summarised on the same tracks, so that every number of a column is about the same music.
+``cascade:htdemucs:drums``); competitors are compared only where the input is the same. Ranked
+competitors are compared on the *common tracks* alone: those on which every ranked competitor that
+gives the stem has a value and saw none of them in training. All others (anchors, oracles,
+ensembles) are summarised on the same tracks, so that every number of a column is about the same
+music.
 Values may be infinite (a perfect estimate); NaN means that no value is defined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from harness.metrics import harmonic_mean
-from harness.taxonomy import PARENTS, in_order
+from harness.taxonomy import ancestors, in_order
 
 HARMONIC = "harmonic_mean"  # of SNR and SDR, what separators are selected by
 OVERALL = "overall"
@@ -37,7 +38,7 @@ def level(stem: str) -> str:
     """
     if stem.startswith(OVERALL):
         return stem.partition(":")[2] or "main"
-    return next((a for a in _ancestors(stem) if a in ("vocals", "drums", "other")), "main")
+    return next((a for a in ancestors(stem) if a in ("vocals", "drums", "other")), "main")
 
 
 def overall_stems(stems: Iterable[str]) -> list[str]:
@@ -53,7 +54,7 @@ def overall_stems(stems: Iterable[str]) -> list[str]:
     have = set(stems)
     if {"drums", "bass", "other"} <= have:
         have.discard("accompaniment")
-    return in_order(stem for stem in have if not have.intersection(_ancestors(stem)))
+    return in_order(stem for stem in have if not have.intersection(ancestors(stem)))
 
 
 def add_harmonic(scores: pd.DataFrame) -> pd.DataFrame:
@@ -232,6 +233,34 @@ def summarise(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         return pd.DataFrame(columns)
 
 
+def hierarchy(scores: pd.DataFrame) -> pd.DataFrame:
+    """Compare separators of a stem fed with the true one and with another separator's.
+
+    Parameters
+    ----------
+    scores
+        As a run has them.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, input (of the cascade), stem, separator, n (tracks that have both),
+        reference, cascade (means of the harmonic mean of SNR and SDR on these, in dB) and
+        difference (cascade minus reference).
+    """
+    below = add_harmonic(scores[scores["input"] != "mixture"])
+    rows = below[(below["metric"] == HARMONIC) & below["value"].notna() & (below["status"] == "ok")]
+    keys = ["dataset", "split", "track", "separator", "stem"]
+    own = rows[rows["input"].str.startswith("reference:")].rename(columns={"value": "reference"})
+    fed = rows[rows["input"].str.startswith("cascade:")].rename(columns={"value": "cascade"})
+    both = fed.merge(own[[*keys, "reference"]], on=keys)
+    groups = both.groupby(["dataset", "input", "stem", "separator"])
+    means = groups[["reference", "cascade"]].mean()
+    with np.errstate(invalid="ignore"):  # infinity minus infinity: NaN, and shown as none
+        means["difference"] = means["cascade"] - means["reference"]
+    return means.assign(n=groups.size()).reset_index()
+
+
 def genre_name(genre: object) -> str:
     """Return the genre as it is grouped by; a missing one is called ``unknown``.
 
@@ -267,13 +296,6 @@ def failures(scores: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "input", "separator", "note"]
     grouped = failed.groupby(keys, sort=True, observed=True)["track"]
     return grouped.agg(n="nunique", tracks=lambda t: sorted(set(t))).reset_index()
-
-
-def _ancestors(stem: str) -> Iterator[str]:
-    """Walk from a stem's parent up to the mixture."""
-    while stem in PARENTS:
-        stem = PARENTS[stem]
-        yield stem
 
 
 def _overall(block: pd.DataFrame, stems: list[str], name: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.report import tables
+from harness.report.names import input_label, input_rank
 from harness.results import Run
 from harness.taxonomy import in_order
 
@@ -21,9 +22,9 @@ class Board:
 
 
 def boards(run: Run) -> list[Board]:
-    """Return a table a dataset: the mean of SNR and SDR per ranked separator and stem, best first.
+    """Return a table a dataset and input: the mean of SNR and SDR per ranked separator and stem.
 
-    The means are those of the page, on the tracks that all ranked separators share.
+    Best first. The means are those of the page, on the tracks that all ranked separators share.
     """
     about = run.record["separators"]
     ranked = {name for name, entry in about.items() if entry["role"] == "separator"}
@@ -37,13 +38,13 @@ def boards(run: Run) -> list[Board]:
     for dataset in sorted(scores["dataset"].unique()):
         board = tables.leaderboard(scores, dataset, tables.HARMONIC, ranked=ranked, leaks=leaks)
         board = board[board["rank"].notna()]
-        if len(board):
-            found.append(_board(dataset, board))
+        for source in sorted(board["input"].unique(), key=input_rank):
+            found.append(_board(dataset, source, board[board["input"] == source]))
     return found
 
 
-def _board(dataset: str, board: pd.DataFrame) -> Board:
-    """Lay one dataset out: separators with the most and best stems first."""
+def _board(dataset: str, source: str, board: pd.DataFrame) -> Board:
+    """Lay one dataset and input out: separators with the most and best stems first."""
     means = board.pivot_table(index="separator", columns="stem", values="mean")
     common = board.groupby("stem")["common"].max()
     stems = in_order(means.columns)
@@ -54,5 +55,6 @@ def _board(dataset: str, board: pd.DataFrame) -> Board:
         for name in order.index
     ]
     head = ("separator", *(f"{stem} (n={common[stem]})" for stem in stems))
-    title = f"{dataset}: harmonic mean of SNR and SDR, dB, mean over the n shared tracks"
+    fed = "" if source == "mixture" else f", {input_label(source)}"
+    title = f"{dataset}{fed}: harmonic mean of SNR and SDR, dB, mean over the n shared tracks"
     return Board(title, head, tuple(rows))

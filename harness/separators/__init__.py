@@ -53,6 +53,8 @@ FAMILIES: dict[str, Family] = {
     "demucs": Family("harness.separators.demucs:Demucs", 1, learned=True),
     "files": Family("harness.separators.files:Files", 1),
     "nmf": Family("harness.separators.nmf:Nmf", 1),
+    "drum_nmf": Family("harness.separators.drum_nmf:DrumNmf", 1),
+    "centre": Family("harness.separators.classical:Centre", 1),
 }
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from harness.audio import Audio
 from harness.separators.spectral import FOUR_STEMS, TINY, Spectrum, Stft, standard_stft
-from harness.taxonomy import PARENTS, in_order
+from harness.taxonomy import ancestors, in_order
 
 Powers = npt.NDArray[np.float64]  # (sources, bins, frames)
 Covariances = npt.NDArray[np.complex128]  # (sources, bins, channels, channels)
@@ -161,21 +161,12 @@ def _disjoint(stems: Iterable[str]) -> list[list[str]]:
     sets: list[list[str]] = []
     for stem in stems:
         for names in sets:
-            if not any(_inside(stem, name) or _inside(name, stem) for name in names):
+            if not any(stem in ancestors(name) or name in ancestors(stem) for name in names):
                 names.append(stem)
                 break
         else:
             sets.append([stem])
     return sets
-
-
-def _inside(stem: str, other: str) -> bool:
-    """Whether `stem` is a part of `other`."""
-    while stem in PARENTS:
-        stem = PARENTS[stem]
-        if stem == other:
-            return True
-    return False
 
 
 def _spatial_covariances(stft: Stft, *signals: Audio) -> Covariances:

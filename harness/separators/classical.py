@@ -1,4 +1,4 @@
-"""Separators without training: median filters (HPSS) and repetition (REPET and relatives).
+"""Separators without training: median filters, repetition (REPET and relatives) and panning.
 
 Masks are made from the magnitude averaged over the channels and applied to every channel, so the
 stereo image stays; nothing is rescaled. Whatever is not given to the other stems is the last one,
@@ -37,6 +37,7 @@ from harness.separators.spectral import (
 )
 
 TWO_STEMS = ("vocals", "accompaniment")
+VOICES = ("lead", "background")
 
 
 @dataclass(kw_only=True)
@@ -89,6 +90,47 @@ class Hpss:
     def _harmonic(self, stft: Stft, audio: Audio) -> Magnitude:
         """Harmonic mask of a signal."""
         return harmonic_mask(stft.magnitude(audio), kernel=self.kernel, power=self.power)
+
+
+@dataclass(kw_only=True)
+class Centre:
+    """Lead voice from the middle of a stereo image; what is at the sides is the background.
+
+    A bin is in the middle when both channels are alike in level and phase there.
+
+    Attributes
+    ----------
+    power
+        Exponent of the likeness, 0 to 1, which is the mask.
+
+    References
+    ----------
+    Avendano, "Frequency-domain source identification and manipulation in stereo mixes for
+    enhancement, suppression and re-panning applications", WASPAA 2003, for the likeness.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = VOICES
+    input_stem: str = "vocals"
+    power: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_stems("Centre", self.stems, VOICES)
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return lead and background; shapes (2, samples), exact sum."""
+        if len(audio) != 2:
+            raise HarnessError(f"Centre: has {len(audio)} channels; give the entry 'channels: 2'")
+
+        def middle(spectrum: Spectrum, _: slice) -> Spectrum:
+            left, right = spectrum
+            levels = np.sum(np.abs(spectrum) ** 2, axis=0)
+            alike = 2 * np.real(left * right.conj()) / np.maximum(levels, TINY)
+            spectrum *= np.maximum(alike, 0) ** np.float32(self.power)
+            return spectrum
+
+        lead = standard_stft(self.sample_rate, overlap=4).filter(middle, audio)
+        return with_rest(audio, {"lead": lead}, "background")
 
 
 @dataclass(kw_only=True)

@@ -74,7 +74,8 @@ function fillLeftOut(note) {
   const stems = new Map();
   for (const stem of level(note).stems) {
     for (const [input, why] of Object.entries(summary(of, stem).why)) {
-      const where = input === "mixture" ? stemLabel(stem) : `${stemLabel(stem)} (${input})`;
+      const { fed } = of.rows.find((row) => row.input === input);
+      const where = fed ? `${stemLabel(stem)} (${fed})` : stemLabel(stem);
       stems.set(why, [...(stems.get(why) ?? []), where]);
     }
   }

@@ -81,7 +81,7 @@ function bestOf(values) {
 }
 
 function rowLabel(row) {
-  return row.input === "mixture" ? row.separator : `${row.separator} (${row.input})`;
+  return row.input === "mixture" ? row.separator : `${row.separator} (${row.fed})`;
 }
 
 // Order numbers or words with what is missing last, whichever the direction.

@@ -1,0 +1,193 @@
+"""Kick, snare, toms and cymbals by factorising drums onto spectra that are known beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.audio import Audio
+from harness.errors import HarnessError
+from harness.separators.spectral import (
+    BLOCK_FRAMES,
+    TINY,
+    Magnitude,
+    Spectrum,
+    Stft,
+    check_stems,
+    standard_stft,
+    with_rest,
+)
+
+Peak = tuple[float, float, float]  # centre in Hz, half width in octaves, level in dB
+Bins = npt.NDArray[np.intp]
+
+KIT = ("kick", "snare", "toms", "hihat_cymbals")  # the last one takes what the others leave
+BANDS_PER_OCTAVE = 12
+LOWEST = 20.0  # Hz
+
+# What a hit of each piece looks like: membranes are peaks near the lowest mode (a kick below toms
+# below a snare's shell), a beater or stick is a weak click above, wires and metal are wide noise.
+HITS: dict[str, tuple[tuple[Peak, ...], ...]] = {
+    "kick": tuple(((centre, 0.35, 0.0), (3500.0, 1.0, -34.0)) for centre in (45.0, 60.0)),
+    "snare": (
+        ((190.0, 0.35, 0.0), (360.0, 0.4, -8.0), (3000.0, 1.8, -14.0)),
+        ((250.0, 0.35, 0.0), (470.0, 0.4, -8.0), (3500.0, 1.8, -14.0)),
+        ((2500.0, 1.6, 0.0),),
+        ((5000.0, 1.2, 0.0),),
+    ),
+    "toms": tuple(
+        ((centre, 0.22, 0.0), (1.6 * centre, 0.25, -12.0), (2500.0, 1.0, -36.0))
+        for centre in (85.0, 110.0, 145.0)
+    ),
+    "hihat_cymbals": (
+        ((9000.0, 0.6, 0.0),),
+        ((12500.0, 0.6, 0.0),),
+        ((5000.0, 0.9, -4.0), (9000.0, 0.8, 0.0)),
+    ),
+}
+
+
+@dataclass(kw_only=True)
+class DrumNmf:
+    """NMF of drums with a few templates for each piece of the kit, drawn from descriptions.
+
+    Magnitudes are summed into bands of a twelfth of an octave and fitted by templates and
+    activations in the sense of the Kullback–Leibler divergence. The templates may follow the
+    recording, less at first and more later. The fits share each band of each channel out by soft
+    masks, so the stems sum to the input. Nothing is learned from other music.
+
+    Attributes
+    ----------
+    iterations
+        Sweeps over activations and templates.
+    adaptation
+        How far templates may end from the descriptions: 0 keeps them, 1 forgets them.
+    sparsity
+        Price of a tom's activation; toms play seldom and their spectra lie between others'.
+    power
+        Exponent of the soft masks.
+
+    References
+    ----------
+    Lee and Seung, "Algorithms for non-negative matrix factorization", NIPS 2000, for the updates;
+    Dittmar and Gärtner, "Real-time transcription and separation of drum recordings based on NMF
+    decomposition", DAFx 2014, for templates that adapt gradually.
+    """
+
+    sample_rate: int
+    stems: tuple[str, ...] = KIT
+    input_stem: str = "drums"
+    iterations: int = 40
+    adaptation: float = 0.8
+    sparsity: float = 1.0
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_stems("DrumNmf", self.stems, KIT)
+        if self.iterations < 1 or not 0 <= self.adaptation <= 1 or self.sparsity < 0:
+            raise HarnessError(
+                f"DrumNmf: iterations {self.iterations}, adaptation {self.adaptation} or sparsity "
+                f"{self.sparsity} out of range; give at least 1, 0 to 1, and at least 0"
+            )
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return kick, snare, toms and cymbals with hi-hat; shapes (channels, samples)."""
+        stft = standard_stft(self.sample_rate, overlap=4)
+        bands = band_of_bins(stft, self.sample_rate)
+        templates, owner = describe(stft, self.sample_rate, bands)
+        levels = _summed(stft, audio, bands)
+        prices = np.where(owner == KIT.index("toms"), 1 + self.sparsity, 1).astype(np.float32)
+        activations, templates = _fit(levels, templates, prices, self.iterations, self.adaptation)
+
+        def shares(spectrum: Spectrum, frames: slice) -> Spectrum:
+            fits = [
+                activations[frames][:, owner == piece] @ templates[owner == piece]
+                for piece in range(len(KIT))
+            ]
+            largest = np.maximum(np.maximum.reduce(fits), TINY)
+            weights = [(fit / largest) ** np.float32(self.power) for fit in fits]
+            total = np.maximum(np.sum(weights, axis=0), TINY)
+            return np.concatenate([spectrum * (w / total)[:, bands] for w in weights[:-1]])
+
+        out = stft.filter(shares, audio).reshape(len(KIT) - 1, *audio.shape)
+        return with_rest(audio, dict(zip(KIT, out, strict=False)), KIT[-1])
+
+
+def band_of_bins(stft: Stft, sample_rate: int) -> Bins:
+    """Return the band of each frequency bin, shape (bins,); low bands hold one bin each."""
+    frequencies = np.arange(stft.n_bins) * sample_rate / stft.n_fft
+    octaves = np.log2(np.maximum(frequencies, LOWEST) / LOWEST)
+    edges = np.floor(octaves * BANDS_PER_OCTAVE)
+    return np.unique(edges, return_inverse=True)[1]
+
+
+def describe(stft: Stft, sample_rate: int, bands: Bins) -> tuple[Magnitude, Bins]:
+    """Draw the templates.
+
+    Returns
+    -------
+    templates
+        Shape (templates, bands); each sums to one.
+    owner
+        Which piece of `KIT` each is of.
+    """
+    frequencies = np.maximum(np.arange(stft.n_bins) * sample_rate / stft.n_fft, LOWEST)
+    drawn = [_draw(frequencies, peaks) for piece in KIT for peaks in HITS[piece]]
+    templates = np.stack([np.bincount(bands, weights=spectrum) for spectrum in drawn])
+    templates = templates / templates.sum(axis=1, keepdims=True)
+    owner = [piece for piece, name in enumerate(KIT) for _ in HITS[name]]
+    return templates.astype(np.float32), np.asarray(owner, np.intp)
+
+
+def _draw(frequencies: npt.NDArray[np.float64], peaks: tuple[Peak, ...]) -> Magnitude:
+    """Return the magnitude spectrum that bell curves over log-frequency describe."""
+    total = np.full(len(frequencies), 1e-4)  # no band is closed to a template that adapts
+    for centre, width, level in peaks:
+        distance = np.log2(frequencies / centre) / width
+        total += 10 ** (level / 20) * np.exp(-0.5 * distance**2)
+    return total.astype(np.float32)
+
+
+def _summed(stft: Stft, audio: Audio, bands: Bins) -> Magnitude:
+    """Return the magnitude of each band, averaged over channels; shape (frames, bands)."""
+    starts = np.flatnonzero(np.diff(bands, prepend=-1))
+    out = np.empty((stft.n_frames(audio.shape[1]), len(starts)), np.float32)
+    for frames, spectrum in stft.blocks(audio):
+        out[frames] = np.add.reduceat(np.abs(spectrum).mean(axis=0), starts, axis=1)
+    return out
+
+
+def _fit(
+    levels: Magnitude, templates: Magnitude, prices: Magnitude, iterations: int, adaptation: float
+) -> tuple[Magnitude, Magnitude]:
+    """Minimise the divergence of the levels from activations times templates.
+
+    Returns
+    -------
+    activations
+        Shape (frames, templates).
+    templates
+        Shape (templates, bands).
+    """
+    drawn = templates
+    activations = np.repeat(levels.sum(axis=1, keepdims=True), len(templates), axis=1)
+    activations /= np.float32(len(templates))
+    for sweep in range(iterations):
+        gained = np.zeros_like(templates)
+        for first in range(0, len(levels), BLOCK_FRAMES):
+            frames = slice(first, first + BLOCK_FRAMES)
+            block = activations[frames]
+            block *= _ratio(levels[frames], block, templates) @ templates.T / prices
+            gained += block.T @ _ratio(levels[frames], block, templates)
+        moved = templates * gained
+        moved /= np.maximum(moved.sum(axis=1, keepdims=True), TINY)
+        free = np.float32(adaptation * (sweep + 1) / iterations)
+        templates = (1 - free) * drawn + free * moved
+    return activations, templates
+
+
+def _ratio(levels: Magnitude, activations: Magnitude, templates: Magnitude) -> Magnitude:
+    """Return how far the product of the factors is below the levels, as a ratio."""
+    return np.asarray(levels / np.maximum(activations @ templates, TINY), np.float32)

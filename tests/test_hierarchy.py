@@ -1,0 +1,227 @@
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import planted
+import pytest
+from conftest import song_stems, write_song
+
+from harness import pipeline, taxonomy
+from harness.benchmark import Settings, left_out
+from harness.datasets.folder import folder
+from harness.errors import HarnessError
+from harness.registry import Entry
+from harness.results import read_run
+from harness.separators import FAMILIES, Family
+
+FOUR = ("vocals", "drums", "bass", "other")
+
+
+@pytest.fixture(autouse=True)
+def families(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "echo", Family("planted:Echo", 1))
+    monkeypatch.setitem(FAMILIES, "faulty", Family("planted:Faulty", 1))
+
+
+def entry(name: str, stems=FOUR, family: str = "echo", **fields) -> Entry:
+    return Entry(name=name, family=family, stems=stems, **fields)
+
+
+def kit_stems(seed: int) -> dict[str, np.ndarray]:
+    """A kit of five pieces that differ, and a voice."""
+    first, second = song_stems(seed, 1.0), song_stems(seed + 50, 1.0)
+    return {
+        "kick": first["bass"],
+        "snare": first["drums"],
+        "toms": second["bass"],
+        "hihat": second["drums"][:, ::-1],
+        "cymbals": first["other"],
+        "vocals": second["vocals"],
+    }
+
+
+@pytest.fixture(scope="session")
+def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("kits")
+    for seed, name in enumerate(("Ann - One", "Bob - Two")):
+        write_song(root / name, kit_stems(seed))
+    return root
+
+
+def run(root: Path, entries, tmp_path: Path, **options):
+    jobs = options.pop("jobs", 1)
+    settings = Settings(results=tmp_path / "results", jobs=jobs, backend="threading")
+    outcome = pipeline.run(entries, [folder(root, name="songs")], settings, **options)
+    return outcome, read_run(outcome.folder)
+
+
+def snr(reference, estimate) -> float:
+    rest = reference.astype(float) - estimate
+    return 10 * np.log10(np.sum(reference.astype(float) ** 2) / np.sum(rest**2))
+
+
+def value(result, **where) -> float:
+    frame = result.scores
+    for column, wanted in {"metric": "snr", "track": "Ann - One", **where}.items():
+        frame = frame[frame[column] == wanted]
+    (found,) = frame["value"]
+    return found
+
+
+QUIET = {"gain": 0.5}  # half the mixture: a parent that is wrong in a known way
+CHILD = entry("child", ("kick", "snare"), input="drums")
+
+
+def test_in_cascade_the_input_is_the_parents_estimate(kits, tmp_path):
+    _, result = run(kits, [entry("half", params=QUIET), CHILD], tmp_path)
+    stems = kit_stems(0)
+    mixture = np.sum(list(stems.values()), axis=0)
+    drums = mixture - stems["vocals"]
+    fed = {"separator": "child", "stem": "kick"}
+    own = value(result, input="reference:drums", **fed)
+    assert own == pytest.approx(snr(stems["kick"], drums), abs=1e-4)
+    cascade = value(result, input="cascade:half:drums", **fed)
+    assert cascade == pytest.approx(snr(stems["kick"], 0.5 * mixture), abs=1e-4)
+    assert set(result.scores["input"]) == {"mixture", "reference:drums", "cascade:half:drums"}
+
+
+def test_the_parent_is_the_one_that_ranks_first_for_its_stem(kits, tmp_path):
+    bad, good = entry("bad", params={"gain": 3.0}), entry("good", params=QUIET)
+    anchor = entry("anchor", params={"gain": 0.4}, role="anchor")
+    _, result = run(kits, [anchor, bad, good, CHILD], tmp_path)
+    inputs = set(result.scores.loc[result.scores["separator"] == "child", "input"])
+    assert inputs == {"reference:drums", "cascade:good:drums"}
+
+
+def test_the_parent_can_be_named_and_cascades_left_out(kits, tmp_path):
+    bad, good = entry("bad", params={"gain": 3.0}), entry("good", params=QUIET)
+    _, named = run(kits, [bad, good, CHILD], tmp_path, cascade="bad")
+    assert "cascade:bad:drums" in set(named.scores["input"])
+    _, without = run(kits, [bad, good, CHILD], tmp_path, cascade=None)
+    assert not without.scores["input"].str.startswith("cascade").any()
+    with pytest.raises(HarnessError, match="no separator 'goood'"):
+        run(kits, [bad, good, CHILD], tmp_path, cascade="goood")
+
+
+def test_what_a_parent_has_seen_is_not_fed_on(kits, tmp_path):
+    seen = entry("seen", params=QUIET, trained_on=("songs",))
+    _, result = run(kits, [seen, CHILD], tmp_path, cascade="seen")
+    assert not result.scores["input"].str.startswith("cascade").any()
+    (skip,) = [s for s in result.record["skipped"] if s["separator"] == "child"]
+    assert skip["reason"] == "not in cascade on 2 tracks: seen saw them in training"
+
+
+def test_without_a_parent_there_is_a_reason(kits, tmp_path):
+    voice = entry("voice", ("vocals",))
+    _, result = run(kits, [voice, CHILD], tmp_path)
+    (skip,) = [s for s in result.record["skipped"] if s["separator"] == "child"]
+    assert skip["reason"] == "not in cascade on 2 tracks: no ranked separator gives drums"
+
+
+def test_a_parent_that_fails_costs_its_cascades_only(kits, tmp_path):
+    broken = entry("broken", family="faulty", params={"fault": "raise"})
+    outcome, result = run(kits, [broken, CHILD], tmp_path, cascade="broken")
+    failed = result.scores[result.scores["status"] == "failed"]
+    assert set(failed["input"]) == {"mixture", "cascade:broken:drums"}
+    assert outcome.failed == 4
+    assert (result.scores[result.scores["input"] == "reference:drums"]["status"] == "ok").all()
+
+
+def test_a_second_run_does_nothing_and_another_parent_only_its_cascades(kits, tmp_path):
+    half, third = entry("half", params=QUIET), entry("third", params={"gain": 0.33})
+    first, before = run(kits, [half, third, CHILD], tmp_path, cascade="half")
+    again, _ = run(kits, [half, third, CHILD], tmp_path, cascade="half")
+    assert (again.units, again.reused, again.fresh) == (first.units, first.units, False)
+    other, after = run(kits, [half, third, CHILD], tmp_path, cascade="third")
+    assert other.units - other.reused == 2
+    alike = ~before.scores["input"].str.startswith("cascade")
+    assert before.scores[alike].equals(after.scores[alike.to_numpy()])
+
+
+def test_jobs_do_not_change_a_number(kits, tmp_path):
+    entries = [Entry(name="nmf", family="nmf", stems=FOUR, params={"iterations": 2})]
+    entries.append(Entry(name="rest", family="hpss", stems=("vocals", "accompaniment")))
+    child = Entry(name="child", family="mixture", stems=("kick", "snare"), input="drums")
+    runs = [run(kits, [*entries, child], tmp_path / str(jobs), jobs=jobs)[0] for jobs in (1, 2)]
+    one, two = (outcome.folder.joinpath("scores.parquet").read_bytes() for outcome in runs)
+    assert one == two
+
+
+def test_costs_in_cascade_are_the_childs_alone(kits, tmp_path, monkeypatch):
+    quick = planted.Echo.separate
+
+    def separate(self, audio):
+        end = time.process_time() + (0.2 if self.gain == QUIET["gain"] else 0.0)
+        while time.process_time() < end:
+            pass
+        return quick(self, audio)
+
+    monkeypatch.setattr(planted.Echo, "separate", separate)
+    _, result = run(kits, [entry("half", params=QUIET), CHILD], tmp_path)
+    seconds = result.costs[result.costs["metric"] == "cpu_seconds"].set_index("input")["value"]
+    assert seconds["mixture"].min() >= 0.2
+    assert seconds["cascade:half:drums"].max() < 0.2
+
+
+# --- which stems are scored -----------------------------------------------------------------------
+
+
+def test_cymbals_of_four_pieces_are_scored_with_the_hihat(kits, tmp_path):
+    four = entry("four", ("kick", "snare", "toms", "cymbals"), input="drums")
+    five = entry("five", ("kick", "snare", "toms", "hihat", "cymbals"), input="drums")
+    _, result = run(kits, [four, five], tmp_path)
+    stems = kit_stems(0)
+    drums = sum(signal for stem, signal in stems.items() if stem != "vocals")
+    both = stems["hihat"] + stems["cymbals"]
+    expected = {"four": snr(both, drums), "five": snr(both, 2 * drums)}
+    for name, wanted in expected.items():
+        assert value(result, separator=name, stem="hihat_cymbals") == pytest.approx(
+            wanted, abs=1e-4
+        )
+    by_name = result.scores.groupby("separator")["stem"].unique()
+    assert set(by_name["four"]) == {"kick", "snare", "toms", "hihat_cymbals"}
+    assert set(by_name["five"]) == {"kick", "snare", "toms", "hihat_cymbals", "hihat", "cymbals"}
+
+
+def test_what_is_all_of_its_parent_is_not_taken_out_of_it(tmp_path):
+    stems = song_stems(0)
+    write_song(tmp_path / "songs" / "A - B", {"lead": stems["vocals"], "drums": stems["drums"]})
+    write_song(
+        tmp_path / "songs" / "C - D", {"lead": stems["vocals"], "background": stems["other"]}
+    )
+    voices = entry("voices", ("lead", "background"), input="vocals")
+    whole = entry("whole", ("lead",))
+    _, result = run(tmp_path / "songs", [voices, whole], tmp_path)
+    scored = result.scores.groupby("separator")["track"].unique()
+    assert set(scored["voices"]) == {"C - D"}
+    assert set(scored["whole"]) == {"A - B", "C - D"}
+
+
+def test_stems_that_cannot_be_told_apart_are_left_out_and_counted(kits, tmp_path):
+    songs = folder(kits, name="songs")
+    first, second = songs.tracks
+    bled = replace(first, bleed=frozenset({"snare", "drums"}))
+    machine = dict.fromkeys(("kick", "snare"), "drums has 'drum machine'")
+    rest = {stem: files for stem, files in second.stems.items() if stem not in machine}
+    undivided = replace(second, stems=rest, excluded=machine)
+    settings = Settings(results=tmp_path / "results")
+    entries = [entry("half", params=QUIET), CHILD, entry("hats", ("hihat",), input="drums")]
+    mixed = replace(songs, tracks=(bled, undivided))
+    outcome = pipeline.run(entries, [mixed], settings)
+    result = read_run(outcome.folder)
+    fed = result.scores[result.scores["separator"] != "half"]
+    assert set(zip(fed["separator"], fed["track"], strict=True)) == {("hats", "Bob - Two")}
+    assert "drums" in set(result.scores[result.scores["track"] == "Ann - One"]["stem"])
+    assert result.record["datasets"]["songs"]["left_out"] == left_out(mixed)
+    assert left_out(mixed) == [
+        "kick, snare on 1 of 2 tracks: drums has 'drum machine'",
+        "kick, snare, toms, hihat_cymbals, hihat, cymbals on 1 of 2 tracks: "
+        "the drums have bleed between their parts",
+    ]
+
+
+@pytest.mark.parametrize("stem", ["kick", "snare", "toms", "hihat_cymbals", "hihat", "cymbals"])
+def test_every_piece_of_the_kit_comes_from_the_drums(stem):
+    assert taxonomy.parent_level(stem) == "drums"
+    assert taxonomy.levels({stem, "kick", "snare"})
