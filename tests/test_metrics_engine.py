@@ -122,7 +122,7 @@ def test_names_of_stems_mean_nothing(seed, names):
     ests["c"] = refs["c"] + np.float32(0.1) * mixture
     new = dict(zip("abc", names, strict=True))
     before = {(new[stem], name): value for (stem, name), value in values(refs, ests).items()}
-    renamed = ({new[stem]: x[stem] for stem in sorted(x, key=new.get)} for x in (refs, ests))
+    renamed = ({new[stem]: signal for stem, signal in x.items()} for x in (refs, ests))
     assert_same(before, values(*renamed))
 
 
@@ -303,12 +303,20 @@ def test_scores_on_a_device_are_those_on_the_processor(monkeypatch):
 
 
 @pytest.mark.gpu
-def test_scores_on_cuda_are_those_on_the_processor():
+@pytest.mark.parametrize("hop", [None, 0.5])
+def test_scores_on_cuda_are_those_on_the_processor(hop):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     refs, ests = track(1)
-    assert_same(values(refs, ests), values(refs, ests, device="cuda"))
+    assert_same(values(refs, ests, hop=hop), values(refs, ests, hop=hop, device="cuda"))
+    one, two = (analyse(refs, RATE, hop=hop, device=device) for device in ("cpu", "cuda"))
+    assert one.conditioning == pytest.approx(two.conditioning)
+    for name, frames in one.frames(ests)["a"].items():
+        np.testing.assert_allclose(two.frames(ests)["a"][name], frames, atol=1e-6, rtol=0)
+    blends = [ready.blend("b", {"x": ests["a"], "y": ests["b"]}) for ready in (one, two)]
+    scores = [blend.score({"x": 0.5, "y": 0.5}) for blend in blends]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
 
 
 def test_forms_are_recomputed_where_their_rounding_shows(rng):
