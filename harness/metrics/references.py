@@ -19,6 +19,7 @@ from harness.metrics.definitions import Score
 from harness.metrics.energies import Energies, Whole
 from harness.metrics.parallel import in_threads
 from harness.metrics.ratios import (
+    PIECE,
     FrameEnergies,
     db,
     frame_bounds,
@@ -38,7 +39,7 @@ PROJECTED = ("isr", "sir", "sar")  # those that need the projection on all refer
 MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # shows below some −60 dBFS
 ILL_CONDITIONED = 1e-12  # eigenvalues of the Gram matrix; below it museval disagrees with itself
 
-PIECE = 4096  # samples looked at before the rest
+FIRST_LOOK = 64  # samples looked at for sound before more and more of the rest
 
 SILENT_REFERENCE = "silent reference"
 SILENT_ESTIMATE = "silent estimate"
@@ -283,8 +284,9 @@ class References:
         """Frames that count, per stem."""
         if self._compat == "ours":
             return {stem: self._reference_sounding[stem] for stem in estimates}
+        frames = [*self._reference_sounding.values()]
+        frames += in_threads(self._sounding, estimates.values(), self._threads)
         signals = [*self._references.values(), *estimates.values()]
-        frames = [self._sounding(signal, added=True) for signal in signals]
         pairs = zip(frames, signals, strict=True)
         scored = all(frame.any() or _sounds(signal, added=True) for frame, signal in pairs)
         return dict.fromkeys(estimates, np.logical_and.reduce(frames) & scored)
@@ -292,12 +294,13 @@ class References:
     @cached_property
     def _reference_sounding(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Frames in which each reference sounds."""
-        return {stem: self._sounding(signal) for stem, signal in self._references.items()}
+        found = in_threads(self._sounding, self._references.values(), self._threads)
+        return dict(zip(self._references, found, strict=True))
 
-    def _sounding(self, signal: Audio, *, added: bool = False) -> npt.NDArray[np.bool_]:
-        """Whether any sample of each frame is not zero, the channels being added up or not."""
-        frames = (signal[:, a:b] for a, b in self._bounds())
-        return np.array([_sounds(frame, added=added) for frame in frames])
+    def _sounding(self, signal: Audio) -> npt.NDArray[np.bool_]:
+        """Whether each frame sounds; for museval the sum of its channels must."""
+        added = self._compat == "museval"
+        return np.array([_sounds(signal[:, a:b], added=added) for a, b in self._bounds()])
 
 
 def _finite(compute: Callable[[Mapping[str, Audio]], T], estimates: Mapping[str, Audio]) -> T:
@@ -312,10 +315,13 @@ def _finite(compute: Callable[[Mapping[str, Audio]], T], estimates: Mapping[str,
 
 def _sounds(signal: Audio, *, added: bool) -> bool:
     """Whether a sample, or the sum of the channels as museval asks, is anywhere not zero."""
-    pieces = (signal[:, first : first + PIECE] for first in range(0, signal.shape[1], PIECE))
-    if added:
-        return any(piece.sum(axis=0, dtype=np.float64).any() for piece in pieces)
-    return any(bool(piece.any()) for piece in pieces)
+    start, length = 0, FIRST_LOOK
+    while start < signal.shape[1]:
+        piece = signal[:, start : start + length]
+        if (piece.sum(axis=0, dtype=np.float64) if added else piece).any():
+            return True
+        start, length = start + length, min(4 * length, PIECE)
+    return False
 
 
 def _joined(*notes: str) -> str:

@@ -49,7 +49,9 @@ class Factor:
             if singular:
                 upper, self._order = _pivoted(_assemble(first))
                 self._panels = [upper]
-        self._corners = [np.asfortranarray(panel[:, : len(panel)]) for panel in self._panels]
+        self._corners = _carved([(len(panel), len(panel)) for panel in self._panels])
+        for corner, panel in zip(self._corners, self._panels, strict=True):
+            corner[...] = panel[:, : len(panel)].T
 
     @cached_property
     def conditioning(self) -> float:
@@ -96,7 +98,7 @@ class Factor:
             for panel, corner in zip(self._panels, self._corners, strict=True):
                 rows = len(panel)
                 own, rest = y[start : start + rows], y[start + rows :]
-                own[...] = solve_triangular(corner, own, trans=1, check_finite=False)
+                own[...] = solve_triangular(corner.T, own, trans=1, check_finite=False)
                 rest -= panel[:, rows:].T @ own
                 start += rows
         return y
@@ -109,7 +111,7 @@ class Factor:
                 rows = len(panel)
                 own = y[stop - rows : stop]
                 rest = own - panel[:, rows:] @ y[stop:]
-                own[...] = solve_triangular(corner, rest, check_finite=False)
+                own[...] = solve_triangular(corner.T, rest, check_finite=False)
                 stop -= rows
         return y
 
@@ -133,7 +135,7 @@ def _schur(first: Float64) -> list[Float64]:
     """
     m, n = first.shape
     starts = range(0, n, PANEL * m)
-    panels = [np.zeros((min(PANEL * m, n - start), n - start)) for start in starts]
+    panels = _carved([(min(PANEL * m, n - start), n - start) for start in starts])
     a = solve_triangular(np.linalg.cholesky(first[:, :m]), first, lower=True, check_finite=False)
     panels[0][:m] = a
     b, eye = a[:, m:].copy(), np.eye(m)
@@ -149,6 +151,13 @@ def _schur(first: Float64) -> list[Float64]:
         b = right.T @ b[:, m:] - (right.T @ w.T @ inverse.T) @ new[:, m:]
         a = new
     return panels
+
+
+def _carved(shapes: list[tuple[int, int]]) -> list[Float64]:
+    """Arrays of zeros in one piece of memory, which comes in huge pages where many would not."""
+    ends = np.cumsum([rows * columns for rows, columns in shapes])
+    parts = np.split(np.zeros(ends[-1]), ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _pivot_ratio(panels: list[Float64]) -> float:
