@@ -1,5 +1,7 @@
+import doctest
 import math
 import warnings
+from pathlib import Path
 
 import fast_bss_eval
 import mir_eval
@@ -47,6 +49,13 @@ def peer(function, *arrays, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return function(*arrays, **options)
+
+
+def test_the_manual_says_what_happens():
+    manual = Path(__file__).parents[1] / "docs" / "metrics.md"
+    failed, attempted = doctest.testfile(str(manual), module_relative=False)
+    assert attempted > 20
+    assert not failed
 
 
 @pytest.mark.parametrize("snr_db", [-10.0, 0.0, 10.0, 30.0])
