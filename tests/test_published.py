@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,18 +13,23 @@ import torch
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from test_demucs import DRUMSEP, FOUR, RATE, model_of, package
+from test_mel_roformer import CONFIG, network_of
 from web import Server, redirect, send
 
 from harness import cli, registry
 from harness.separators import load
 
-# {registry row: the checkpoints its files hold}
-CHECKPOINTS = {
-    "htdemucs": lambda: [package(model_of(HTDemucs))],
-    "htdemucs_ft": lambda: [package(model_of(HTDemucs, seed=i)) for i in range(4)],
-    "htdemucs_6s": lambda: [package(model_of(HTDemucs, [*FOUR, "guitar", "piano"]))],
-    "hdemucs_mmi": lambda: [package(model_of(HDemucs))],
-    "drumsep": lambda: [package(model_of(HDemucs, DRUMSEP))],
+DEMUCS = {"sample_rate": RATE}
+ROFORMER = {"sample_rate": CONFIG["audio"]["sample_rate"], "params": {"config": CONFIG}}
+# {registry row: (what else a row says of weights so small, what its files hold)}
+PUBLISHED = {
+    "htdemucs": (DEMUCS, lambda: [package(model_of(HTDemucs))]),
+    "htdemucs_ft": (DEMUCS, lambda: [package(model_of(HTDemucs, seed=i)) for i in range(4)]),
+    "htdemucs_6s": (DEMUCS, lambda: [package(model_of(HTDemucs, [*FOUR, "guitar", "piano"]))]),
+    "hdemucs_mmi": (DEMUCS, lambda: [package(model_of(HDemucs))]),
+    "drumsep": (DEMUCS, lambda: [package(model_of(HDemucs, DRUMSEP))]),
+    "mel_roformer": (ROFORMER, lambda: [network_of().state_dict()]),
+    "mel_roformer_karaoke": (ROFORMER, lambda: [{"state_dict": network_of().state_dict()}]),
 }
 
 
@@ -53,12 +59,13 @@ def misbehave(server: Server, files: dict[str, bytes]) -> None:
     server.behave = behave
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_fetched_from_a_bad_server_it_separates(name, server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     known = registry.load()[name]
-    contents = [as_bytes(content) for content in CHECKPOINTS[name]()]
+    more, make = PUBLISHED[name]
+    contents = [as_bytes(content) for content in make()]
     files = {w.file: content for w, content in zip(known.weights, contents, strict=True)}
     misbehave(server, files)
     address = server.url.rsplit("/", 1)[0]
@@ -71,8 +78,8 @@ def test_fetched_from_a_bad_server_it_separates(name, server, tmp_path, monkeypa
         }
         for file, content in files.items()
     ]
-    row = {"extends": name, "sample_rate": RATE, "weights": rows}
-    Path(registry.FILE_NAME).write_text(f"mine: {row!r}")
+    row = {"extends": name, "weights": rows, **more}
+    Path(registry.FILE_NAME).write_text(json.dumps({"mine": row}))
     monkeypatch.setattr(sys, "argv", ["harness", "fetch", "separator", "mine"])
     with pytest.raises(SystemExit) as stop:
         cli.main()
