@@ -1,9 +1,10 @@
 """The metric engine against museval, mir_eval and fast-bss-eval: speed, agreement, memory.
 
-All tools see the same arrays in the same process and take turns; ratios are medians over the
-turns, so that a busy machine spoils them little. ``first`` is a track with its first separator,
-``further`` each separator after it. Fresh processes are started to measure memory and the cost of
-a first call.
+All tools see the same arrays in the same process and take turns, with the same number of threads;
+times are medians over the turns, of which the engine has more. ``first`` is a track with its first
+separator, ``further`` each separator after it. *Warm* is a process that has scored before, *fresh*
+one that has only loaded its libraries: there the system hands out memory for the first time. The
+table is in Markdown.
 
     python benchmarks/metrics.py --seconds 10 30 60 240 --threads 2
 """
@@ -31,6 +32,7 @@ RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
 METRICS = ("csdr", "isr", "sir", "sar")
 LONGEST_FOR_FAST_BSS_EVAL = 60  # seconds; it needs 15 GB for four minutes
+TURNS = 5  # of the engine to each of another tool's
 Signals = dict[str, np.ndarray]
 
 
@@ -75,36 +77,48 @@ def analysed(references: Signals, threads: int, metrics: tuple[str, ...] = METRI
     return analyse(references, RATE, metrics=metrics, compat="museval", threads=threads)
 
 
-def framewise(seconds: int, threads: int, repeats: int) -> None:
-    """BSS Eval v4 against museval: ratios of time, and agreement."""
+def framewise(seconds: int, threads: int, repeats: int) -> dict[str, str]:
+    """BSS Eval v4 against museval: times, ratios of time, memory, and agreement."""
     references, estimates = make_track(seconds)
-    rows, theirs, ours = [], np.empty(0), np.empty(0)
-    for turn in range(repeats):
-        theirs, peer = timed(lambda: museval_frames(references, estimates))
-        ready, track = timed(lambda: analysed(references, threads))
-        scores, first = timed(lambda ready=ready: ready.frames(estimates))
-        _, further = timed(lambda ready=ready: ready.score(estimates))
+    analysed(references, threads).score(estimates)  # warm
+    theirs, peers = np.empty(0), []
+    firsts, furthers, alone = [], [], []
+    for _ in range(repeats):
+        before = reset_memory()
+        theirs, took = timed(lambda: museval_frames(references, estimates))
+        megabytes = memory("VmHWM") - before
+        peers.append(took)
         only = analysed(references, threads, ("csdr",))
-        _, alone = timed(lambda only=only: only.score(estimates))
-        rows.append(np.concatenate([peer / (track + first), peer / further, peer / alone]))
-        if turn == 0:
-            print(f"{seconds} s: museval {peer[0]:.2f} s, track {track[0]:.3f} s, separator "
-                  f"{further[0]:.3f} s, wall")  # fmt: skip
-        ours = np.stack([[scores[stem][name] for stem in STEMS] for name in METRICS])
-        del ready
-    wall_cpu = np.median(rows, axis=0).reshape(3, 2)
-    for name, (wall, cpu) in zip(("first", "further", "SDR alone"), wall_cpu, strict=True):
-        print(f"  {name:10} {wall:7.0f} × wall {cpu:7.0f} × CPU")
-    for name, a, b in zip(METRICS, ours, theirs, strict=True):
-        both = np.isfinite(a) & np.isfinite(b)
-        masks = np.array_equal(np.isnan(a), np.isnan(b)) and np.array_equal(
-            np.isinf(a), np.isinf(b)
-        )
-        print(f"  {name:10} {np.abs(a - b)[both].max():.0e} dB apart at most, masks "
-              f"{'equal' if masks else 'DIFFER'}, {both.sum()} frames")  # fmt: skip
+        for _ in range(TURNS):
+            ready, track = timed(lambda: analysed(references, threads))
+            scores, separator = timed(lambda ready=ready: ready.frames(estimates))
+            firsts.append(track + separator)
+            furthers.append(timed(lambda ready=ready: ready.score(estimates))[1])
+            alone.append(timed(lambda only=only: only.score(estimates))[1])
+            del ready
+    peer, first, further, sdr = (np.median(x, axis=0) for x in (peers, firsts, furthers, alone))
+    new = [fresh(seconds, threads) for _ in range(repeats)]
+    new_first, new_further = (np.median([x[k] for x in new], axis=0) for k in ("first", "further"))
+    ours = np.stack([[scores[stem][name] for stem in STEMS] for name in METRICS])
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    masks = all(np.array_equal(f(ours), f(theirs)) for f in (np.isnan, np.isposinf, np.isneginf))
+    apart = [np.abs(a - b)[m].max() for a, b, m in zip(ours, theirs, both, strict=True)]
+    return {
+        "museval, s": f"{peer[0]:.1f} wall, {peer[1]:.1f} CPU",
+        "engine warm, s: first": f"{first[0]:.3f} wall, {first[1]:.3f} CPU",
+        "engine warm, s: further": f"{further[0]:.3f} wall, {further[1]:.3f} CPU",
+        "**first**, warm": ratio(peer, first),
+        "**first**, fresh": ratio(peer, new_first),
+        "**further**, warm": ratio(peer, further),
+        "**further**, fresh": ratio(peer, new_further),
+        "**SDR alone**, warm": ratio(peer, sdr),
+        "memory, MB": f"{max(x['megabytes'] for x in new):.0f}, museval {megabytes:.0f}",
+        "apart at most, dB: SDR, ISR, SIR, SAR": ", ".join(f"{x:.0e}" for x in apart),
+        "NaN and inf": f"{'the same' if masks else 'DIFFERENT'} ({both[0].sum()} finite frames)",
+    }
 
 
-def whole_track(seconds: int, threads: int, repeats: int) -> None:
+def whole_track(seconds: int, threads: int, repeats: int) -> dict[str, str]:
     """BSS Eval v3 of mono stems against mir_eval and fast-bss-eval."""
     import fast_bss_eval
     import mir_eval.separation
@@ -116,68 +130,93 @@ def whole_track(seconds: int, threads: int, repeats: int) -> None:
     }
     if seconds <= LONGEST_FOR_FAST_BSS_EVAL:
         peers["fast-bss-eval"] = lambda: fast_bss_eval.bss_eval_sources(*flat)
+    rows = {}
     for name, peer in peers.items():
-        ratios, apart = [], 0.0
+        theirs, slow, firsts, apart = (), [], [], 0.0
         for _ in range(repeats):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                theirs, slow = timed(peer)
-            ready, track = timed(lambda: analysed(references, threads, ("sir",)))
-            scores, first = timed(lambda ready=ready: ready.bss_eval_sources(estimates))
-            ratios.append(slow / (track + first))
-            for metric, values in zip(("sdr", "sir", "sar"), theirs, strict=False):
-                mine = [scores[stem][metric] for stem in STEMS]
-                apart = max(apart, float(np.abs(mine - np.asarray(values)).max()))
-        wall, cpu = np.median(ratios, axis=0)
-        print(f"  v3 mono, {name}: {wall:.0f} × wall, {cpu:.0f} × CPU, {apart:.0e} dB apart")
+                theirs, took = timed(peer)
+            slow.append(took)
+            for _ in range(TURNS):
+                scores, took = timed(
+                    lambda: analysed(references, threads, ("sir",)).bss_eval_sources(estimates)
+                )
+                firsts.append(took)
+        for metric, values in zip(("sdr", "sir", "sar"), theirs, strict=False):
+            mine = [scores[stem][metric] for stem in STEMS]
+            apart = max(apart, float(np.abs(mine - np.asarray(values)).max()))
+        times = ratio(np.median(slow, axis=0), np.median(firsts, axis=0))
+        rows[f"v3 mono against {name}, first"] = f"{times}; {apart:.0e} dB"
+    return rows
 
 
-def fresh(tool: str, seconds: int, threads: int) -> dict[str, float]:
-    """Seconds and extra memory of one tool's first call in a process of its own."""
-    command = [sys.executable, __file__, "--fresh", tool, "--seconds", str(seconds)]
+def ratio(slow: np.ndarray, fast: np.ndarray) -> str:
+    """How many times faster in wall and in CPU time."""
+    wall, cpu = slow / fast
+    return f"{wall:.0f}× wall, {cpu:.0f}× CPU"
+
+
+def fresh(seconds: int, threads: int) -> dict[str, Any]:
+    """Measure times and extra memory of the engine in a process of its own."""
+    command = [sys.executable, __file__, "--fresh", "--seconds", str(seconds)]
     out = subprocess.run([*command, "--threads", str(threads)], capture_output=True, check=True)
     return json.loads(out.stdout)
 
 
-def fresh_child(tool: str, seconds: int, threads: int) -> None:
+def fresh_child(seconds: int, threads: int) -> None:
     """Measure what `fresh` reports."""
     references, estimates = make_track(seconds)
-    if tool == "engine":
-        import torch  # noqa: F401 - loading a library is not scoring
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = memory("VmRSS")
-    if tool == "museval":
-        _, took = timed(lambda: museval_frames(references, estimates))
-    else:
-        _, took = timed(lambda: analysed(references, threads).score(estimates))
-    print(json.dumps({"wall": took[0], "megabytes": memory("VmHWM") - before}))
+    import torch  # noqa: F401 - loading a library is not scoring
+
+    before = reset_memory()
+    ready, track = timed(lambda: analysed(references, threads))
+    _, separator = timed(lambda: ready.frames(estimates))
+    _, further = timed(lambda: ready.score(estimates))
+    megabytes = memory("VmHWM") - before
+    first = (track + separator).tolist()
+    print(json.dumps({"first": first, "further": further.tolist(), "megabytes": megabytes}))
+
+
+def reset_memory() -> float:
+    """Forget the peak of this process so far; returns its resident memory in MB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory("VmRSS")
 
 
 def memory(line: str) -> float:
     """Resident memory of this process in MB: ``VmRSS`` now, ``VmHWM`` at most since the reset."""
     status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(entry.split()[1]) for entry in status if entry.startswith(line)) / 1000
+    kibibytes = next(int(entry.split()[1]) for entry in status if entry.startswith(line))
+    return kibibytes * 1024 / 1e6
+
+
+def table(columns: dict[int, dict[str, str]]) -> str:
+    """Lay out what was measured, a column a track length, in Markdown."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    lines = [["", *(f"{seconds} s" for seconds in columns)], ["---"] * (len(columns) + 1)]
+    lines += [[name, *(column.get(name, "–") for column in columns.values())] for name in names]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, nargs="+", default=[10, 30])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--fresh", choices=("engine", "museval"), help=argparse.SUPPRESS)
+    parser.add_argument("--repeats", type=int, default=1, help="turns of the other tools")
+    parser.add_argument("--fresh", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     with threadpoolctl.threadpool_limits(options.threads):
         if options.fresh:
-            return fresh_child(options.fresh, options.seconds[0], options.threads)
+            return fresh_child(options.seconds[0], options.threads)
+        columns = {}
         for seconds in options.seconds:
-            framewise(seconds, options.threads, options.repeats)
-            whole_track(seconds, options.threads, options.repeats)
-            ours, theirs = (fresh(tool, seconds, options.threads) for tool in ("engine", "museval"))
-            print(
-                f"  fresh process: {theirs['wall'] / ours['wall']:.0f} × wall, extra memory "
-                f"{ours['megabytes']:.0f} MB against {theirs['megabytes']:.0f} MB",
-                flush=True,
-            )
+            columns[seconds] = {
+                **framewise(seconds, options.threads, options.repeats),
+                **whole_track(seconds, options.threads, options.repeats),
+            }
+            print(f"{seconds} s done", file=sys.stderr, flush=True)
+        print(f"{options.threads} threads, four stereo stems\n\n{table(columns)}")
 
 
 if __name__ == "__main__":
