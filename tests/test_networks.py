@@ -22,6 +22,7 @@ SMALL = {
     "unet": {"n_fft": 256, "hop": 128, "width": 4},
     "simplified_demucs": {"widths": (4, 8, 16), "hidden": 16},
     "htdemucs": {"n_fft": 2048, "width": 8},
+    "scnet": {"n_fft": 256, "hop": 64, "widths": (4, 8, 8), "layers": 2},
 }
 
 

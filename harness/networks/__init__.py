@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from harness.networks.asnet import ASNet
 from harness.networks.htdemucs import HTDemucs
 from harness.networks.mel_roformer import MelRoformer
+from harness.networks.scnet import SCNet
 from harness.networks.simplified_demucs import SimplifiedDemucs
 from harness.networks.unet import UNet
 
@@ -51,6 +52,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mel_roformer": MelRoformer,
     "unet": UNet,
     "simplified_demucs": SimplifiedDemucs,
+    "scnet": SCNet,
 }
 
 

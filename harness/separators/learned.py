@@ -61,8 +61,7 @@ class Learned:
         self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
         hashes = sha256 or [None] * len(weights)
         self.networks = [
-            load_network(Path(path), sha256=known)
-            for path, known in zip(weights, hashes, strict=True)
+            self._load(Path(path), known) for path, known in zip(weights, hashes, strict=True)
         ]
         self.notes: list[str] = []
         self._segment = segment_seconds and round(segment_seconds * sample_rate)
@@ -85,6 +84,10 @@ class Learned:
             estimates |= dict(zip(network.stems, found, strict=True))
             self.notes += [note for note in notes if note not in self.notes]
         return {stem: estimates[stem] for stem in self.stems}
+
+    def _load(self, path: Path, sha256: str | None) -> nn.Module:
+        """Build the network of one file."""
+        return load_network(path, sha256=sha256)
 
     def _check(self, files: Sequence[str]) -> None:
         """Refuse networks that are not for the wanted stems and sample rate."""
