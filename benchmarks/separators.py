@@ -4,6 +4,7 @@
     python benchmarks/separators.py --seconds 120    # longer music
     python benchmarks/separators.py --threads 1      # as a run of the harness works
     python benchmarks/separators.py --readings       # parameters of every reading of the papers
+    python benchmarks/separators.py --peers          # beside other programs, same weights
 
 Each row is measured in a process of its own, best of three after one to warm up. Networks that have
 no weights yet are measured with random ones, which take as long. Memory is that of the whole
@@ -14,15 +15,19 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import json
 import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +69,7 @@ READINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "four layers": ("simplified_demucs", {"widths": (16, 32, 64, 128)}),
 }
 Work = Callable[[], object]
+Estimates = Callable[[], Mapping[str, Audio]]
 
 
 def music(seconds: int) -> Audio:
@@ -109,6 +115,91 @@ def five_seconds(device: str) -> tuple[Work, int]:
     return work, count_parameters(network)
 
 
+def demucs_pair(name: str, audio: Audio, device: str) -> tuple[Estimates, Estimates]:
+    """Return a published model with random weights in our engine, and in demucs' own."""
+    from demucs.apply import apply_model
+    from demucs.hdemucs import HDemucs
+    from demucs.htdemucs import HTDemucs
+
+    from harness.separators.demucs import Demucs
+
+    transformer = {"depth": 4, "dconv_mode": 3, "t_layers": 5, "segment": Fraction(39, 5)}
+    klass, options = {
+        "htdemucs": (HTDemucs, {**transformer, "bottom_channels": 512}),
+        "drumsep": (HDemucs, {"segment": 40}),
+    }[name]
+    torch.manual_seed(0)
+    model = klass(list(STEMS), **options).eval()
+    args, kwargs = model._init_args_kwargs
+    package = {"klass": klass, "args": args, "kwargs": kwargs, "state": model.state_dict()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.th"
+        torch.save(package, path)
+        known = hashlib.sha256(path.read_bytes()).hexdigest()
+        separator = Demucs(RATE, STEMS, weights=[path], sha256=[known], device=device)
+
+    def theirs() -> Mapping[str, Audio]:
+        mixture = torch.from_numpy(audio)
+        mono = mixture.mean(0)
+        mean, deviation = mono.mean(), mono.std() + 1e-8
+        given = ((mixture - mean) / deviation)[None]
+        found = apply_model(model, given, shifts=0, overlap=0.25, device=device)[0].cpu()
+        return dict(zip(STEMS, (found * deviation + mean).numpy(), strict=True))
+
+    return lambda: separator.separate(audio), theirs
+
+
+def roformer_pair(name: str, audio: Audio, device: str) -> tuple[Estimates, Estimates]:
+    """Return one of six layers of the published network in our engine, and in audio-separator's.
+
+    Its window over a chunk is another than ours, so estimates differ where chunks meet.
+    """
+    from harness.networks.mel_roformer import MelRoformer
+    from harness.separators.audio_separator import AudioSeparator
+    from harness.separators.roformer import Roformer, network_options
+
+    row: Any = registry.find(registry.load(), name).params["config"]
+    model = {**row["model"], "depth": 1}
+    config = {**row, "model": model, "inference": {**row["inference"], "dim_t": 801}}
+    torch.manual_seed(0)
+    network = MelRoformer(["vocals"], **network_options(config, Path(name)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.ckpt"
+        torch.save(network.state_dict(), path)
+        known = hashlib.sha256(path.read_bytes()).hexdigest()
+        options: dict[str, Any] = {"weights": [path], "sha256": [known], "device": device}
+        options |= {"config": config, "names": {"other": "accompaniment"}}
+        ours = Roformer(**options)
+        theirs = AudioSeparator(architecture="mdxc", **options)
+    return lambda: ours.separate(audio), lambda: theirs.separate(audio)
+
+
+# {name: what gives (ours, theirs) for a name, audio and device}
+PEERS: dict[str, Callable[[str, Audio, str], tuple[Estimates, Estimates]]] = {
+    "htdemucs": demucs_pair,
+    "drumsep": demucs_pair,
+    "mel_roformer": roformer_pair,
+}
+
+
+def measure_pair(name: str, options: argparse.Namespace, turns: int = 3) -> dict[str, float]:
+    """Time ours and theirs in turn, after one turn to warm up; compare what they give."""
+    ours, theirs = PEERS[name](name, music(options.seconds), options.device)
+    times: dict[Estimates, list[float]] = {ours: [], theirs: []}
+    for _ in range(turns + 1):
+        given = {}
+        for work, taken in times.items():
+            start = time.perf_counter()
+            given[work] = work()
+            taken.append(time.perf_counter() - start)
+    errors = [
+        np.abs(given[ours][stem] - wanted).max() / np.abs(wanted).max()
+        for stem, wanted in given[theirs].items()
+    ]
+    best = {work: min(taken[1:]) for work, taken in times.items()}
+    return {"ours": best[ours], "theirs": best[theirs], "error": float(max(errors))}
+
+
 def measure(work: Work, device: str, turns: int) -> dict[str, float]:
     """Time some turns after one to warm up; give the peak of memory in bytes."""
     times = []
@@ -125,6 +216,9 @@ def measure(work: Work, device: str, turns: int) -> dict[str, float]:
 def print_one(options: argparse.Namespace) -> None:
     """Measure one separator in this process and print the figures as JSON."""
     warnings.simplefilter("ignore")
+    if options.pair:
+        print(json.dumps(measure_pair(options.one, options)))
+        return
     if options.one == "five":
         work, parameters = five_seconds(options.device)
         figures = measure(work, options.device, turns=20)
@@ -134,12 +228,12 @@ def print_one(options: argparse.Namespace) -> None:
     print(json.dumps({**figures, "parameters": parameters}))
 
 
-def apart(name: str, device: str, options: argparse.Namespace) -> dict[str, float]:
+def apart(name: str, device: str, options: argparse.Namespace, *more: str) -> dict[str, float]:
     """Measure one separator in a process of its own."""
     threads = str(options.threads)
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     command = [sys.executable, __file__, "--one", name, "--device", device]
-    command += ["--seconds", str(options.seconds)]
+    command += ["--seconds", str(options.seconds), *more]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return found
@@ -176,6 +270,19 @@ def print_asnet(options: argparse.Namespace, devices: list[str]) -> None:
         )
 
 
+def print_peers(options: argparse.Namespace, devices: list[str]) -> None:
+    print(f"| {options.seconds} s stereo, same weights | device | ours, s | theirs, s "
+          "| times faster | largest difference |\n|---|---|---|---|---|---|")  # fmt: skip
+    for name in PEERS:
+        for device in devices:
+            found = apart(name, device, options, "--pair")
+            print(
+                f"| {name} | {device} | {found['ours']:.2f} | {found['theirs']:.2f} "
+                f"| {found['theirs'] / found['ours']:.2f} | {found['error']:.1e} |",
+                flush=True,
+            )
+
+
 def print_readings() -> None:
     print("| network | reading | parameters |\n|---|---|---|")
     for reading, (name, options) in READINGS.items():
@@ -190,12 +297,17 @@ def main() -> None:
     parser.add_argument("--one", help="measure this separator in this process")
     parser.add_argument("--device", choices=PAPER, default="cpu", help="for --one")
     parser.add_argument("--asnet", action="store_true", help="only ASNet beside its paper")
+    parser.add_argument("--peers", action="store_true", help="only beside other programs")
+    parser.add_argument("--pair", action="store_true", help="for --one: both programs")
     parser.add_argument("--readings", action="store_true", help="only count parameters")
     options = parser.parse_args()
     if options.one or options.readings:
         print_one(options) if options.one else print_readings()
         return
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    if options.peers:
+        print_peers(options, devices)
+        return
     if not options.asnet:
         print_table(options, devices)
     print_asnet(options, devices)
