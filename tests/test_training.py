@@ -26,7 +26,7 @@ from harness.errors import HarnessError
 from harness.metrics.ratios import snr
 from harness.training import RECIPES, Augment, Recipe, Session, find_recipe, train
 from harness.training.batches import Batches, Form, draw_speed, vary
-from harness.training.data import REST, Material, covers_mixture, split_by_artist, usable_songs
+from harness.training.data import REST, Material, covers, split_by_artist, usable_songs
 from harness.training.losses import make_loss
 from harness.training.recipes import from_dict
 from harness.training.step import learning_rate, repeatable
@@ -140,12 +140,52 @@ def test_stems_that_do_not_fill_the_mixture_get_a_rest(dataset):
     np.testing.assert_allclose(total, whole[:, 100:400], atol=1e-6)
 
 
+def kit(dataset):
+    """The songs with drums made of two pieces and a rest, and one song without drums."""
+    tracks = []
+    for track in dataset.tracks:
+        sources = track.stems
+        drums = sources["drums"] + sources["bass"] + sources["other"]
+        stems = {"drums": drums, "kick": sources["drums"], "snare": sources["bass"]}
+        tracks.append(replace(track, stems=stems))
+    tracks[-1] = replace(tracks[-1], stems={"kick": tracks[-1].stems["kick"]})
+    return replace(dataset, tracks=tuple(tracks), stems=("drums", "kick", "snare"))
+
+
+def test_the_children_of_a_stem_and_its_rest_sum_to_it_and_not_to_the_mixture(dataset):
+    songs = usable_songs([kit(dataset)], ("kick", "snare"), "drums")
+    assert len(songs) == 5
+    found = Material(songs, ("kick", "snare"), "drums")
+    assert found.parts == ("kick", "snare", REST)
+    total = sum(found.excerpt(0, part, 100, 300, (2, 8000, 1.0)) for part in found.parts)
+    whole = sum(audio.read(s.path)[0] for s in songs[0].track.stems["drums"])
+    np.testing.assert_allclose(total, whole[:, 100:400], atol=1e-6)
+
+
+def test_a_recipe_names_the_stem_that_is_taken_apart(dataset, tmp_path):
+    ours = recipe(input="drums", steps=2, options={"stems": ["kick", "snare"]})
+    outcome = train(ours, [kit(dataset)], Session(tmp_path))
+    assert set(outcome.scores) == {"kick", "snare"}
+    card = json.loads((tmp_path / "tiny_demo.card.json").read_text())
+    assert card["recipe"]["input"] == "drums"
+    with pytest.raises(HarnessError, match="has no vocals"):
+        usable_songs([kit(dataset)], ("kick",), "vocals")
+
+
+@pytest.mark.parametrize("input_stem", ["drums", "vocals"])
+def test_the_levels_of_the_tree_need_no_rest(input_stem):
+    names = {"drums": "drums_small", "vocals": "voices_small"}
+    found = RECIPES[names[input_stem]]
+    assert found.input == input_stem
+    assert covers(found.options["stems"], input_stem)
+
+
 @pytest.mark.parametrize(
     ("stems", "whole"),
     [(FOUR, True), (("vocals", "accompaniment"), True), (("vocals", "drums"), False)],
 )
 def test_which_stems_make_up_a_mixture(stems, whole):
-    assert covers_mixture(stems) == whole
+    assert covers(stems) == whole
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])

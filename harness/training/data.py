@@ -16,7 +16,7 @@ from harness.audio import Audio
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 from harness.errors import HarnessError
 
-REST = "rest"  # what a mixture holds beside the stems that are learned; never a target
+REST = "rest"  # what the input holds beside the stems that are learned; never a target
 MEMORY = 6 << 30  # bytes of audio kept; what does not fit is read from disk each time
 PCM = 32768.0
 
@@ -35,11 +35,13 @@ class Song:
         return self.n_samples / self.sample_rate
 
 
-def usable_songs(datasets: Sequence[Dataset], stems: Sequence[str]) -> list[Song]:
+def usable_songs(
+    datasets: Sequence[Dataset], stems: Sequence[str], input_stem: str = "mixture"
+) -> list[Song]:
     """Return the tracks that can teach these stems, in a fixed order.
 
     A track whose stems hold others too (bleed), or cannot be scored, teaches something wrong and is
-    left out. A stem that a track lacks is silence.
+    left out, and so is one without the input. A stem that a track lacks is silence.
 
     Raises
     ------
@@ -47,7 +49,8 @@ def usable_songs(datasets: Sequence[Dataset], stems: Sequence[str]) -> list[Song
         If a dataset never has one of the stems, or no track is left.
     """
     for dataset in datasets:
-        if lacking := [stem for stem in stems if stem not in dataset.stems]:
+        needed = stems if input_stem == "mixture" else (*stems, input_stem)
+        if lacking := [stem for stem in needed if stem not in dataset.stems]:
             raise HarnessError(
                 f"{dataset.name}: has no {lacking[0]}, which the network is to learn; "
                 f"its stems are {', '.join(dataset.stems)}, leave it out or train another network"
@@ -57,7 +60,9 @@ def usable_songs(datasets: Sequence[Dataset], stems: Sequence[str]) -> list[Song
         Song(track, dataset.sample_rate, track_length(track))
         for dataset in datasets
         for track in dataset.tracks
-        if not wanted & (track.bleed | set(track.excluded)) and wanted & set(track.stems)
+        if not wanted & (track.bleed | set(track.excluded))
+        and wanted & set(track.stems)
+        and _whole(track, input_stem)
     ]
     if not songs:
         raise HarnessError("train: no track is left to learn from; name a dataset with --dataset")
@@ -100,20 +105,27 @@ def split_by_artist(
     return [song for song in songs if id(song) not in kept], held[:most]
 
 
-def covers_mixture(stems: Sequence[str]) -> bool:
-    """Whether these stems sum to the mixture, by the tree of stems.
+def covers(stems: Sequence[str], input_stem: str = "mixture") -> bool:
+    """Whether these stems sum to the input, by the tree of stems.
 
     Examples
     --------
-    >>> covers_mixture(["vocals", "drums", "bass", "other"]), covers_mixture(["vocals"])
+    >>> covers(["vocals", "drums", "bass", "other"]), covers(["vocals"])
     (True, False)
+    >>> covers(["lead", "background"], "vocals")
+    True
     """
 
     def covered(node: str) -> bool:
         children = taxonomy.TREE.get(node, ())
         return node in stems or (bool(children) and all(map(covered, children)))
 
-    return covered("mixture")
+    return covered(input_stem)
+
+
+def _whole(track: Track, input_stem: str) -> tuple[Source, ...]:
+    """Return the sources that sum to the input; none where a track lacks it."""
+    return track.mixture if input_stem == "mixture" else track.stems.get(input_stem, ())
 
 
 class Material:
@@ -127,15 +139,23 @@ class Material:
     songs
         What to cut from.
     parts
-        The stems that are learned, then `REST` where they do not make up the mixture.
+        The stems that are learned, then `REST` where they do not make up the input.
+    input_stem
+        What is taken apart: the mixture, or a stem.
     """
 
     def __init__(
-        self, songs: Sequence[Song], stems: Sequence[str], *, memory: int = MEMORY
+        self,
+        songs: Sequence[Song],
+        stems: Sequence[str],
+        input_stem: str = "mixture",
+        *,
+        memory: int = MEMORY,
     ) -> None:
         self.songs = tuple(songs)
         self.stems = tuple(stems)
-        self.parts = self.stems if covers_mixture(stems) else (*self.stems, REST)
+        self.input_stem = input_stem
+        self.parts = self.stems if covers(stems, input_stem) else (*self.stems, REST)
         self._room = memory
         self._kept: dict[tuple[int, str], npt.NDArray[np.generic] | None] = {}
         self._lock = threading.Lock()
@@ -188,11 +208,11 @@ class Material:
                 self._room = 0
 
     def _read(self, song: int, part: str, start: int, frames: int) -> Audio | None:
-        """Read a stem, or what the mixture holds beside the stems, from disk."""
+        """Read a stem, or what the input holds beside the stems, from disk."""
         track, rate = self.songs[song].track, self.songs[song].sample_rate
         if part != REST:
             return _read_if_any(track.stems.get(part, ()), rate, start, frames)
-        rest = read_sources(track.mixture, rate, start, frames)
+        rest = read_sources(_whole(track, self.input_stem), rate, start, frames)
         for stem in self.stems:
             signal = _read_if_any(track.stems.get(stem, ()), rate, start, frames)
             if signal is not None:

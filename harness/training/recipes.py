@@ -58,6 +58,8 @@ class Recipe:
     ----------
     name
         What the weights will be called.
+    input
+        What is taken apart: ``mixture``, or a stem, whose children are then summed up.
     network, options
         A name of ``harness.networks.NETWORKS`` and the arguments it is built with.
     loss, loss_options
@@ -84,6 +86,7 @@ class Recipe:
     name: str
     network: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    input: str = "mixture"
     loss: str = "waveform_stft"
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     segment: int = 0
@@ -170,10 +173,40 @@ HYBRID = Recipe(
     learning_rate=2e-3,
 )
 MASKS = Recipe("unet", "unet", loss="negative_snr", batch=4, segment=131072)
+SPARSE = Recipe(  # SCNet with half the bins, a quarter of the channels, four of six dual paths
+    "scnet_small",
+    "scnet",
+    options={
+        "widths": [8, 16, 32],
+        "layers": 4,
+        "n_fft": 2048,
+        "segment": 88064,
+    },
+    loss="negative_snr",
+    batch=4,
+    learning_rate=2e-3,
+)
+KIT = ("kick", "snare", "toms", "hihat_cymbals")
+
+
+def _children(name: str, stem: str, children: tuple[str, ...]) -> Recipe:
+    """Return the recipe of a small separator that takes a stem apart."""
+    options = {**SPARSE.options, "stems": list(children)}
+    return replace(SPARSE, name=name, input=stem, options=options)
+
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (PAPER, SMALL, HYBRID, MASKS, replace(MASKS, name="asnet", network="asnet"))
+    for recipe in (
+        PAPER,
+        SMALL,
+        HYBRID,
+        MASKS,
+        SPARSE,
+        _children("drums_small", "drums", KIT),
+        _children("voices_small", "vocals", ("lead", "background")),
+        replace(MASKS, name="asnet", network="asnet"),
+    )
 }
 
 

@@ -106,9 +106,9 @@ def prepare(
         raise HarnessError(f"recipe {recipe.name}: no network {recipe.network!r}; {hint}")
     seed_step(session.seed, -1)
     network: Any = NETWORKS[recipe.network](**recipe.options).to(session.device)
-    songs = usable_songs(datasets, network.stems)
+    songs = usable_songs(datasets, network.stems, recipe.input)
     training, held = split_by_artist(songs, recipe.valid_share, recipe.valid_tracks)
-    material = Material(training, network.stems, memory=session.memory)
+    material = Material(training, network.stems, recipe.input, memory=session.memory)
     form = Form(network.channels, network.sample_rate, recipe.segment or network.segment)
     return Run(
         recipe,
@@ -117,7 +117,7 @@ def prepare(
         make_loss(recipe.loss, recipe.loss_options, network.stems),
         Batches(material, form, recipe.augment, size=recipe.batch, seed=session.seed),
         material,
-        Material(held, network.stems, memory=session.memory),
+        Material(held, network.stems, recipe.input, memory=session.memory),
         _identity(recipe, session.seed, training, held),
         say,
     )
