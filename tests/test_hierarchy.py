@@ -6,12 +6,15 @@ import numpy as np
 import planted
 import pytest
 from conftest import song_stems, write_song
+from synthetic_run import empty_run, row, rows_table
 
-from harness import pipeline, taxonomy
+from harness import audio, pipeline, registry, taxonomy
 from harness.benchmark import Settings, left_out
 from harness.datasets.folder import folder
+from harness.datasets.tracks import Excerpt, read_sources
 from harness.errors import HarnessError
 from harness.registry import Entry
+from harness.report import boards, render, tables
 from harness.results import read_run
 from harness.separators import FAMILIES, Family
 
@@ -225,3 +228,74 @@ def test_stems_that_cannot_be_told_apart_are_left_out_and_counted(kits, tmp_path
 def test_every_piece_of_the_kit_comes_from_the_drums(stem):
     assert taxonomy.parent_level(stem) == "drums"
     assert taxonomy.levels({stem, "kick", "snare"})
+
+
+# --- what a reader sees ---------------------------------------------------------------------------
+
+
+def rows_of(kind: str, kick: float, snare: float):
+    values = {"kick": kick, "snare": snare}
+    return [
+        row("child", track, stem, metric, value, input=kind)
+        for track in ("A - B", "C - D")
+        for stem, value in values.items()
+        for metric in ("snr", "sdr")
+    ]
+
+
+SEEN = rows_table(rows_of("reference:drums", 6.0, 4.0) + rows_of("cascade:half:drums", 5.0, 1.0))
+
+
+def test_the_difference_is_what_the_cascade_costs():
+    found = tables.hierarchy(SEEN).set_index("stem")
+    assert set(found["input"]) == {"cascade:half:drums"}
+    assert found["n"].to_dict() == {"kick": 2, "snare": 2}
+    assert found["difference"].to_dict() == pytest.approx({"kick": -1.0, "snare": -3.0})
+    assert tables.hierarchy(SEEN[SEEN["input"] == "reference:drums"]).empty
+
+
+def test_inputs_are_ranked_apart_in_the_terminal_and_on_the_page():
+    about = {"child": {"role": "separator", "input": "drums"}}
+    seen = replace(empty_run(separators=about, leaks=[]), scores=SEEN)
+    titles = [(board.title.partition(":")[0], board.rows) for board in boards(seen)]
+    assert titles == [
+        ("demo, fed with the true drums", (("child", "6.00", "4.00"),)),
+        ("demo, fed with half's drums", (("child", "5.00", "1.00"),)),
+    ]
+    page = render(seen)
+    assert "Fed with the true stem and in cascade" in page
+    assert page.count("fed with half&#39;s drums") >= 2
+
+
+# --- on real drums --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_published_estimates_of_real_drums_are_scored_as_fed_with_the_drums(shared_data, tmp_path):
+    songs = folder(shared_data / "drums" / "tracks", name="kits")
+    songs = replace(songs, tracks=songs.tracks[:1])
+    estimates = shared_data / "drums" / "estimates" / "larsnet"
+    larsnet = Entry(name="larsnet", family="files", input="drums", trained_on=None)
+    settings = Settings(results=tmp_path / "results")
+    result = read_run(pipeline.score_folder(larsnet, estimates, [songs], settings).folder)
+    assert set(result.scores["input"]) == {"reference:drums"}
+    track = songs.tracks[0]
+    read = {stem: read_sources(track.stems[stem], songs.sample_rate) for stem in ("kick", "snare")}
+    for stem, reference in read.items():
+        estimate, _ = audio.read(estimates / track.name / f"{stem}.mp3")
+        n_samples = min(reference.shape[1], estimate.shape[1])
+        wanted = snr(reference[:, :n_samples], estimate[:, :n_samples])
+        assert value(result, track=track.name, stem=stem) == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.slow
+def test_on_real_drums_the_untrained_separator_beats_the_drums_themselves(shared_data, tmp_path):
+    songs = folder(shared_data / "drums" / "tracks", name="kits")
+    known = registry.load()
+    entries = [known[name] for name in ("drum_nmf", "mixture_drums")]
+    settings = Settings(results=tmp_path / "results", excerpt=Excerpt(4.0))
+    result = read_run(pipeline.run(entries, [songs], settings).folder)
+    rows = result.scores[(result.scores["metric"] == "snr") & (result.scores["status"] == "ok")]
+    means = rows.groupby(["stem", "separator"])["value"].mean().unstack()
+    for stem in ("kick", "snare", "hihat_cymbals"):
+        assert means.loc[stem, "drum_nmf"] > means.loc[stem, "mixture_drums"] + 6.0

@@ -414,3 +414,19 @@ def test_ten_minutes_fit_in_memory(rng, family):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 600 * MIB
+
+
+def test_the_middle_of_the_image_is_the_lead_and_the_sides_are_not(rng):
+    time = np.arange(2 * RATE) / RATE
+    tone = 0.3 * np.sin(2 * np.pi * 440 * time) * np.float32([[1], [1]])
+    sides = 0.2 * np.sin(2 * np.pi * np.array([[900.0], [1300.0]]) * time)
+    lead, background = tone.astype(np.float32), sides.astype(np.float32)
+    found = classical.Centre(sample_rate=RATE).separate(lead + background)
+    assert snr(lead, found["lead"]) > 15
+    assert snr(background, found["background"]) > 15
+    np.testing.assert_allclose(found["lead"] + found["background"], lead + background, atol=1e-6)
+
+
+def test_the_middle_needs_two_channels():
+    with pytest.raises(HarnessError, match="has 1 channels"):
+        classical.Centre(sample_rate=RATE).separate(np.zeros((1, 100), np.float32))
