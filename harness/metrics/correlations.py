@@ -31,7 +31,7 @@ N_CROSSING = 1024  # FFT length of what crosses a boundary
 CROSSINGS = 64  # boundaries treated at a time
 HUGE = 1 << 22  # bytes from which NumPy asks for huge pages, which halve the time of a transpose
 MAX_BLOCKS = 40  # in one piece of a long segment
-CACHE_BYTES = 700_000_000  # of reference spectra kept; the rest are computed again
+CACHE_BYTES = 600_000_000  # of reference spectra kept; the rest are computed again
 
 
 class NotFiniteError(Exception):
