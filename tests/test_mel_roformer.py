@@ -299,7 +299,7 @@ def test_stems_and_files_must_be_clear(tmp_path):
         Roformer(RATE, ["lead"], config=CONFIG, names=NAMES, **file)
     with pytest.raises(HarnessError, match="made for 8000 Hz, not 44100"):
         Roformer(44100, config=CONFIG, names=NAMES, **file)
-    with pytest.raises(HarnessError, match="one checkpoint and one configuration"):
+    with pytest.raises(HarnessError, match="one model and one configuration"):
         Roformer(RATE, **file)
     with pytest.raises(HarnessError, match="only if its sha256 is known"):
         Roformer(RATE, config=CONFIG, weights=file["weights"])

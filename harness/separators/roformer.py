@@ -94,7 +94,7 @@ class Roformer:
     ) -> None:
         self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
         files = dict(zip(map(Path, weights), sha256 or [None] * len(weights), strict=True))
-        path, settings = _tell_apart(files, config)
+        path, settings = tell_apart(files, config)
         given, self._rest = _stems(settings, names or {}, path)
         self.networks = [load_model(path, settings, given, sha256=files[path])]
         self.notes: list[str] = []
@@ -207,15 +207,15 @@ def network_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def _tell_apart(
+def tell_apart(
     files: Mapping[Path, str | None], config: Mapping[str, Any] | None
 ) -> tuple[Path, Mapping[str, Any]]:
-    """Return the checkpoint and its configuration."""
+    """Tell the checkpoint of an entry from its configuration, given or in a file beside it."""
     models = [path for path in files if path.suffix not in CONFIGS]
     texts = [path for path in files if path.suffix in CONFIGS]
     if len(models) != 1 or len(texts) != (config is None):
         raise HarnessError(
-            f"{', '.join(map(str, files))}: one checkpoint and one configuration are needed; give "
+            f"{', '.join(map(str, files))}: one model and one configuration are needed; give "
             "its .yaml among the weights, or config in params"
         )
     if config is not None:

@@ -1,0 +1,242 @@
+"""Any model of the ``audio-separator`` package: MDX (onnx), VR, and MDXC with its RoFormers.
+
+Its architectures are built directly. So nothing looks for files on the network, nothing scales the
+signal to a peak, and a model that cannot be loaded is an error of one entry, not the end of the
+program. Models of the Demucs family have an adapter of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import audio as signals
+from harness import weights as checkpoints
+from harness.audio import Audio
+from harness.errors import HarnessError
+from harness.registry import suggestion
+from harness.separators.chunked import find_device
+from harness.separators.roformer import tell_apart
+
+ARCHITECTURES = {"mdx": "MDXSeparator", "vr": "VRSeparator", "mdxc": "MDXCSeparator"}
+RATE = 44100  # of the package's program, whatever a model computes at inside
+CHANNELS = 2
+NAMES = {"instrumental": "accompaniment"}
+ONNX = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
+
+
+class AudioSeparator:
+    """One model of audio-separator, in its own chunks.
+
+    Parameters
+    ----------
+    sample_rate, stems
+        What is wanted; 44100 Hz, and stems the model gives.
+    input_stem
+        What it takes apart.
+    weights, sha256
+        The model's file and, unless `config` is given, its ``.yaml``; each has to have a hash.
+    device
+        ``cpu``, ``cuda``, ``mps``.
+    architecture
+        ``mdx``, ``vr`` or ``mdxc``.
+    config
+        What the package keeps apart from the file: for ``mdxc`` the content of its ``.yaml``, for
+        ``mdx`` and ``vr`` the row of its ``model_data_new.json``.
+    options
+        Of the architecture, such as ``overlap``; where they are left out the package's defaults
+        hold. The chunk of a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long,
+        often shorter than what the network was trained on.
+    names
+        {a stem's name in the package: ours}; else its name in lower case, with ``accompaniment``
+        for ``Instrumental``.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = RATE,
+        stems: Sequence[str] = ("vocals", "accompaniment"),
+        input_stem: str = "mixture",
+        *,
+        weights: Sequence[Path | str],
+        sha256: Sequence[str | None] | None = None,
+        device: str = "cpu",
+        architecture: str,
+        config: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
+        self._names = dict(names or {})
+        if architecture not in ARCHITECTURES:
+            raise HarnessError(
+                f"architecture {architecture!r}: not one of audio-separator's that run here; "
+                f"{suggestion(architecture, ARCHITECTURES)}"
+            )
+        files = dict(zip(map(Path, weights), sha256 or [None] * len(weights), strict=True))
+        _check_hashes(files)
+        self._path, settings = tell_apart(files, config)
+        self._model = _build(architecture, self._path, settings, options or {}, device)
+        self._check(settings)
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return {stem: estimate}, each of the input's shape."""
+        if signals.is_silent(audio):
+            return {stem: np.zeros_like(audio) for stem in self.stems}
+        mixture = signals.to_channels(audio, CHANNELS, "audio_separator")
+        with _guarded(self._path):
+            found = {self._name(stem): heard for stem, heard in _run(self._model, mixture).items()}
+        return {stem: self._fitted(found[stem], audio, stem) for stem in self.stems}
+
+    def _fitted(self, found: Any, audio: Audio, stem: str) -> Audio:
+        """Give an estimate the shape of the input: models pad and resample inside."""
+        estimate, _ = signals.fit_length(
+            np.asarray(found, np.float32), audio.shape[1], self.sample_rate, stem
+        )
+        return signals.to_channels(estimate, audio.shape[0], stem)
+
+    def _name(self, stem: str) -> str:
+        """Return our name of a stem."""
+        return self._names.get(stem, NAMES.get(stem.lower(), stem.lower()))
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        """Refuse a model that is not for the wanted stems and sample rate."""
+        made_for = settings.get("audio", {}).get("sample_rate", RATE)
+        if {made_for, self.sample_rate} != {RATE}:
+            raise HarnessError(
+                f"{self._path}: made for {made_for} Hz, run at {self.sample_rate}; audio-separator "
+                f"works at {RATE} Hz, correct the entry's sample_rate"
+            )
+        training = settings.get("training", {})
+        several = [] if training.get("target_instrument") else training.get("instruments", [])
+        theirs = several or [self._model.primary_stem_name, self._model.secondary_stem_name]
+        given = [self._name(stem) for stem in theirs]
+        if missing := [stem for stem in self.stems if stem not in given]:
+            raise HarnessError(
+                f"{self._path}: no {missing[0]!r}, only {', '.join(given)}; correct the "
+                "entry's stems or names"
+            )
+
+
+def _run(model: Any, mixture: Audio) -> dict[str, Any]:
+    """Return {stem as the package calls it: estimate} without any scaling."""
+    kind = type(model).__name__
+    if kind == ARCHITECTURES["vr"]:
+        return _through_a_file(model, mixture)
+    found = model.demix(mixture)
+    if isinstance(found, dict):
+        return found
+    if kind == ARCHITECTURES["mdx"]:
+        rest = mixture - found * model.compensate
+        return {model.primary_stem_name: found, model.secondary_stem_name: rest}
+    return {model.primary_stem_name: found}
+
+
+def _through_a_file(model: Any, mixture: Audio) -> dict[str, Any]:
+    """Run a model that reads its own input; what it would write is taken as it is."""
+    found: dict[str, Any] = {}
+    model.final_process = lambda path, source, stem: found.__setitem__(stem, source.T)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "input.wav"
+        signals.write(path, mixture, RATE)
+        model.separate(str(path))
+    return found
+
+
+def _build(
+    architecture: str,
+    path: Path,
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    device: str,
+) -> Any:
+    """Build one of the package's architectures around a model's file."""
+    package = "audio_separator.separator"
+    try:
+        program = importlib.import_module(package).Separator
+        module = importlib.import_module(f"{package}.architectures.{architecture}_separator")
+    except ImportError as error:
+        raise HarnessError(
+            f"{path}: needs audio-separator ({error}); pip install 'harness[audio-separator]'"
+        ) from error
+    except RuntimeError as error:  # of its torchvision, where that is not made for this torch
+        raise HarnessError(
+            f"{path}: audio-separator cannot be imported ({error}); install torch and torchvision "
+            "from the same place"
+        ) from error
+    module.tqdm = lambda chunks, *_, **__: chunks  # type: ignore[attr-defined]  # no bars of its own
+    parameter = f"{architecture}_params"
+    defaults: dict[str, Any] = inspect.signature(program).parameters[parameter].default
+    if unknown := sorted(options.keys() - defaults.keys()):
+        raise HarnessError(
+            f"{path}: unknown option {unknown[0]!r} of {architecture}; "
+            f"{suggestion(unknown[0], defaults)}"
+        )
+    build = getattr(module, ARCHITECTURES[architecture])
+    with _guarded(path):
+        return build(_common(path, settings, device), {**defaults, **options})
+
+
+def _common(path: Path, settings: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Return what the package's program tells each architecture."""
+    import torch
+
+    logger = logging.getLogger("harness.audio_separator")
+    logger.setLevel(logging.CRITICAL + 1)  # what is wrong is said once, in the error
+    kind = device.partition(":")[0]
+    return {
+        "logger": logger,
+        "log_level": logging.CRITICAL,
+        "torch_device": find_device(device),
+        "torch_device_cpu": torch.device("cpu"),
+        "torch_device_mps": torch.device("mps") if kind == "mps" else None,
+        "onnx_execution_provider": [ONNX.get(kind, "CPUExecutionProvider")],
+        "model_name": path.stem,
+        "model_path": str(path),
+        "model_data": dict(settings),
+        "output_format": "WAV",
+        "output_dir": "",
+        "normalization_threshold": 1.0,
+        "amplification_threshold": 0.0,
+        "sample_rate": RATE,
+    }
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """Read pickles as tensors and plain values only; make an error of whatever goes wrong."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise HarnessError(
+            f"{path}: audio-separator cannot run it ({type(error).__name__}: {reason}); check "
+            "architecture and config"
+        ) from error
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _check_hashes(files: Mapping[Path, str | None]) -> None:
+    """Refuse a file that has no hash or is not the one expected."""
+    for path, sha256 in files.items():
+        if sha256 is None:
+            raise HarnessError(
+                f"{path}: has no sha256, and audio-separator would unpickle it; add it to the entry"
+            )
+        checkpoints.check(path, sha256=sha256)
