@@ -1,9 +1,9 @@
 """The correlations of `correlations.py` on a CUDA device, in float64, whole batches at a time.
 
-Signals go to the device once a call, and correlations come back once a call; block positions are
-worked out there. Filters are solved for, and energies evaluated, on the processor, some tens of
-milliseconds a separator for four minutes of four stereo stems. The classes were run with PyTorch's processor
-device only; their speed and memory on a GPU have not been measured.
+Signals go to the device once a call and correlations come back once a call; block positions are
+worked out there. Filters are solved for and energies evaluated on the processor, which takes some
+tens of milliseconds a separator for four minutes of four stereo stems. All of it was run with
+PyTorch's processor device only: speed and memory on a GPU have not been measured.
 """
 
 from __future__ import annotations
