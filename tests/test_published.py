@@ -14,6 +14,7 @@ from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from test_demucs import DRUMSEP, FOUR, RATE, model_of, package
 from test_mel_roformer import CONFIG, network_of
+from test_scnet import TINY, tiny
 from web import Server, redirect, send
 
 from harness import cli, registry
@@ -21,6 +22,7 @@ from harness.separators import load
 
 DEMUCS = {"sample_rate": RATE}
 ROFORMER = {"sample_rate": CONFIG["audio"]["sample_rate"], "params": {"config": CONFIG}}
+SCNET = {"sample_rate": 8000, "params": {"network": TINY}}
 # {registry row: (what else a row says of weights so small, what its files hold)}
 PUBLISHED = {
     "htdemucs": (DEMUCS, lambda: [package(model_of(HTDemucs))]),
@@ -28,9 +30,16 @@ PUBLISHED = {
     "htdemucs_6s": (DEMUCS, lambda: [package(model_of(HTDemucs, [*FOUR, "guitar", "piano"]))]),
     "hdemucs_mmi": (DEMUCS, lambda: [package(model_of(HDemucs))]),
     "drumsep": (DEMUCS, lambda: [package(model_of(HDemucs, DRUMSEP))]),
+    "scnet": (SCNET, lambda: [tiny().state_dict()]),
+    "scnet_large": (SCNET, lambda: [{"best_state": as_parallel(tiny().state_dict())}]),
     "mel_roformer": (ROFORMER, lambda: [network_of().state_dict()]),
     "mel_roformer_karaoke": (ROFORMER, lambda: [{"state_dict": network_of().state_dict()}]),
 }
+
+
+def as_parallel(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Name tensors as training on several devices does."""
+    return {f"module.{name}": tensor for name, tensor in state.items()}
 
 
 def as_bytes(content: object) -> bytes:
