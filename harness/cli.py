@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 import harness
-from harness import inventory, pipeline, registry, taxonomy, weight_files
+from harness import inventory, pipeline, registry, selection, taxonomy, weight_files
 from harness.benchmark import Settings
 from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
@@ -240,31 +240,71 @@ def score(
 @app.command()
 def select(
     run_name: Annotated[str, typer.Argument(metavar="RUN")] = "main",
+    choose_on: Annotated[
+        str | None,
+        typer.Option(metavar="DATASET", help="Choose on this dataset for all others."),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="Show the best ensemble within: rtf<0.5,memory<4GB.")
+    ] = "",
     results_folder: Annotated[
         Path, typer.Option("--results", help="Folder for the tables of all runs.")
     ] = Path("results"),
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the best separator per stem from the scores of a run, and show how often each won."""
-    chosen = pipeline.select_again(results_folder / inventory.check_name(run_name))
-    counts = (
-        chosen.selection.groupby(["dataset", "stem", "kind", "separator"])
-        .size()
-        .rename("tracks")
-        .reset_index()
-    )
+    """Choose the best separator per stem from the scores of a run, and say what that is worth."""
+    limits = selection.parse_budget(budget)
+    chosen = pipeline.select_again(results_folder / inventory.check_name(run_name), choose_on)
+    candidates = selection.candidates_of(*pipeline.may_choose(chosen))
+    keys = ["dataset", "stem", "kind", "separator"]
+    counts = chosen.selection.groupby(keys).size().rename("tracks").reset_index()
+    found = {"counts": counts, "summary": selection.summary(candidates, on=choose_on)}
+    if limits:
+        costs = selection.costs_of(chosen.costs)
+        found["within"] = selection.choose_within(candidates, costs, limits)
     if as_json:
-        _print_json(
-            {"counts": counts.to_dict("records"), "notes": chosen.record["selection_notes"]}
-        )
+        rows = {name: _records(frame) for name, frame in found.items()}
+        _print_json({**rows, "notes": chosen.record["selection_notes"]})
         return
-    _print_table(
-        "Chosen by the harmonic mean of SNR and SDR",
-        list(counts.columns),
-        counts.to_numpy().tolist(),
-    )
+    shown = selection.boards(counts, "chosen by the harmonic mean of SNR and SDR")
+    shown += selection.summary_boards(found["summary"], "best mean")
+    if limits:
+        shown += selection.boards(found["within"], f"the best within {budget}")
+    for board in shown:
+        _print_table(*board)
+    if found["summary"]["low"].isna().any():
+        typer.echo(f"–: tracks of fewer than {selection.MIN_ARTISTS} artists carry no interval")
     for note in chosen.record["selection_notes"]:
         typer.echo(note)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A separator.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    metric: Annotated[str, typer.Option(help="Of the table, or harmonic_mean.")] = "harmonic_mean",
+    dataset: DatasetOption = [],  # noqa: B006
+    run_name: Annotated[str, typer.Option("--run", help="Name of the run.")] = "main",
+    leaked: Annotated[
+        bool, typer.Option("--leaked", help="Count tracks seen in training too.")
+    ] = False,
+    results_folder: Annotated[
+        Path, typer.Option("--results", help="Folder for the tables of all runs.")
+    ] = Path("results"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether separator A is better than B, on the tracks that both have, and how surely."""
+    found = read_run(results_folder / inventory.check_name(run_name))
+    rows = found.scores[found.scores["dataset"].isin(dataset)] if dataset else found.scores
+    seen = set() if leaked else pipeline.may_choose(found)[2]
+    table = selection.compare(rows, a, b, metric=metric, leaked=seen)
+    if as_json:
+        _print_json(_records(table))
+        return
+    for board in selection.boards(table, f"A is {a}, B is {b}; {metric}, dB"):
+        _print_table(*board)
+    for line in selection.remarks(table, a, b):
+        typer.echo(line)
 
 
 @app.command()
@@ -579,6 +619,12 @@ def _print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]])
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     Console().print(table)
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table for JSON; NaN is null."""
+    rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows
 
 
 def _print_json(value: Any) -> None:

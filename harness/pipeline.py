@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from harness import report, selection
 from harness.benchmark import (
     Failures,
@@ -243,26 +245,33 @@ def export_museval(folder: Path, to: Path) -> list[Path]:
     return written
 
 
-def select_again(folder: Path) -> Run:
-    """Choose the best separators of a finished run anew, and write the run with that choice."""
-    chosen = with_selection(read_run(folder))
+def select_again(folder: Path, on: str | None = None) -> Run:
+    """Choose the best separators of a finished run anew, and write the run with that choice.
+
+    The choice is made on other artists' tracks, or on the dataset `on`.
+    """
+    chosen = with_selection(read_run(folder), on)
     with only_one(folder.parent):
         write_run(folder, chosen)
     return chosen
 
 
-def with_selection(run: Run) -> Run:
+def with_selection(run: Run, on: str | None = None) -> Run:
     """Return the run with its selection made from its scores."""
-    ranked = [n for n, row in run.record["separators"].items() if row["role"] == "separator"]
-    leaked = {
-        (row["separator"], row["dataset"], row["split"], row["track"])
-        for row in run.record["leaks"]
-        if row["status"] == "leaked"
-    }
-    alike = run.scores[~run.scores["input"].str.startswith("cascade:")]
-    chosen, ensembles, notes = selection.select(alike, ranked, leaked)
+    chosen, ensembles, notes = selection.select(*may_choose(run), on=on)
     record = {**run.record, "selection_notes": notes}
     return replace(run, selection=chosen, ensembles=ensembles, record=record)
+
+
+def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, str, str]]]:
+    """Return what selection is made from: scores, separators that may be chosen, leaked pairs.
+
+    Scores of a cascade are those of two separators, and are left out.
+    """
+    alike = run.scores[~run.scores["input"].str.startswith("cascade:")]
+    ranked = [n for n, row in run.record["separators"].items() if row["role"] == "separator"]
+    statuses = selection.recorded_statuses(run.scores, run.record["leaks"])
+    return alike, ranked, selection.leaked_pairs(statuses)
 
 
 def _tables(plan: Plan, store: Store, failures: Failures, record: dict[str, Any]) -> Run:

@@ -5,7 +5,7 @@ import pytest
 
 from harness.metrics import DEFAULT
 from harness.results import COLUMNS, table
-from harness.selection import choose_deployable, choose_oracle, harmonic_scores, select
+from harness.selection import choose_deployable, choose_oracle, select, track_scores
 
 
 def rows(values: dict[tuple[str, str, str], float], stem: str = "vocals") -> pd.DataFrame:
@@ -44,7 +44,7 @@ def chosen(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 
 def test_oracle_takes_the_best_on_every_track():
-    picked = choose_oracle(harmonic_scores(rows(PLANTED)))
+    picked = choose_oracle(track_scores(rows(PLANTED)))
     assert chosen(picked) == {
         ("ann", "1"): "x",
         ("ann", "2"): "x",
@@ -54,19 +54,19 @@ def test_oracle_takes_the_best_on_every_track():
 
 
 def test_deployable_choice_never_looks_at_the_artist_itself():
-    picked, notes = choose_deployable(harmonic_scores(rows(PLANTED)))
+    picked, notes = choose_deployable(track_scores(rows(PLANTED)))
     # without ann, x has (2 + 6) / 2 and y (3 + 5) / 2: a tie, the first by name; others favour x
     assert set(chosen(picked).values()) == {"x"}
     assert notes == []
     better = {**PLANTED, ("bob", "1", "y"): 3.5}
-    assert chosen(choose_deployable(harmonic_scores(rows(better)))[0])["ann", "1"] == "y"
+    assert chosen(choose_deployable(track_scores(rows(better)))[0])["ann", "1"] == "y"
     own = {**better, ("ann", "1", "x"): 90.0, ("ann", "2", "x"): 90.0}
-    assert chosen(choose_deployable(harmonic_scores(rows(own)))[0])["ann", "1"] == "y"
+    assert chosen(choose_deployable(track_scores(rows(own)))[0])["ann", "1"] == "y"
 
 
 def test_one_artist_only_gives_a_note_and_no_choice():
     only = {key: value for key, value in PLANTED.items() if key[0] == "ann"}
-    picked, notes = choose_deployable(harmonic_scores(rows(only)))
+    picked, notes = choose_deployable(track_scores(rows(only)))
     assert picked.empty
     assert notes == [
         "set: all tracks are by ann; nothing can be chosen on other artists' tracks for vocals"
@@ -75,15 +75,15 @@ def test_one_artist_only_gives_a_note_and_no_choice():
 
 def test_renaming_separators_keeps_the_choice():
     renamed = {(a, t, {"x": "zz", "y": "aa"}[s]): v for (a, t, s), v in PLANTED.items()}
-    names = chosen(choose_oracle(harmonic_scores(rows(renamed))))
+    names = chosen(choose_oracle(track_scores(rows(renamed))))
     assert names["ann", "1"] == "zz"
     assert names["bob", "1"] == "aa"
 
 
 def test_another_bad_separator_changes_nothing():
     worse = {**PLANTED, **{(a, t, "bad"): -20.0 for a, t, _ in PLANTED}}
-    assert chosen(choose_oracle(harmonic_scores(rows(worse)))) == chosen(
-        choose_oracle(harmonic_scores(rows(PLANTED)))
+    assert chosen(choose_oracle(track_scores(rows(worse)))) == chosen(
+        choose_oracle(track_scores(rows(PLANTED)))
     )
 
 
@@ -91,7 +91,7 @@ def test_a_separator_that_failed_on_hard_tracks_gains_nothing():
     # y was not scored on bob's hard track; on the tracks both have, x is better
     values = {key: value for key, value in PLANTED.items() if key != ("bob", "1", "y")}
     picked, _ = choose_deployable(
-        harmonic_scores(rows({**values, ("dan", "1", "x"): 7.0, ("dan", "1", "y"): 6.0}))
+        track_scores(rows({**values, ("dan", "1", "x"): 7.0, ("dan", "1", "y"): 6.0}))
     )
     assert chosen(picked)["dan", "1"] == "x"
 
@@ -121,7 +121,7 @@ def test_oracle_is_never_below_any_single_separator(rng):
     values = {
         (f"a{i % 5}", str(i), s): float(rng.normal()) for i in range(30) for s in ("p", "q", "r")
     }
-    found = harmonic_scores(rows(values))
+    found = track_scores(rows(values))
     oracle = choose_oracle(found)["score"].mean()
     assert oracle >= found.groupby("separator")["score"].mean().max()
     deployable, _ = choose_deployable(found)
@@ -130,7 +130,7 @@ def test_oracle_is_never_below_any_single_separator(rng):
 
 def test_perfect_and_silent_estimates_do_not_break_the_choice():
     values = {**PLANTED, ("cid", "1", "x"): math.inf, ("bob", "1", "y"): -math.inf}
-    picked, _ = choose_deployable(harmonic_scores(rows(values)))
+    picked, _ = choose_deployable(track_scores(rows(values)))
     assert len(picked) == 4
 
 
@@ -143,7 +143,7 @@ def test_nothing_scored_gives_empty_tables_and_a_note():
 
 def test_harmonic_score_needs_both_metrics():
     one = rows(PLANTED)
-    assert harmonic_scores(one[one["metric"] == "snr"]).empty
+    assert track_scores(one[one["metric"] == "snr"]).empty
 
 
 @pytest.mark.parametrize("metric", ["snr", "sdr"])

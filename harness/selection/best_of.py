@@ -2,7 +2,8 @@
 
 Both use the harmonic mean of `snr` and `sdr` (`harness.metrics.harmonic_mean`). The *oracle* takes,
 on every track, the separator with the best score on that very track, as the ensemble paper does.
-The *deployable* choice for a track is made on the tracks of all other artists of the dataset.
+The *deployable* choice for a track is made on the tracks of all other artists of the dataset, or on
+another dataset.
 """
 
 from __future__ import annotations
@@ -12,31 +13,16 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from harness.metrics import DEFAULT, harmonic_mean
+from harness.errors import HarnessError
+from harness.metrics import DEFAULT
 from harness.results import COLUMNS, SELECTION_COLUMNS, table
+from harness.selection.grid import Grid, Leaked, grids, track_scores, without_leaked
+from harness.selection.policies import NOBODY, Policy, best_mean, choose_on, cross_fit
 
 ORACLE = "best_of_oracle"
 DEPLOYABLE = "best_of"
-LIMIT = 100.0  # dB; a perfect (or silent) estimate counts as this in a mean, not as infinity
 
-TRACK = ["dataset", "split", "track", "artist", "genre"]
-
-
-def harmonic_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a (track, separator, stem) with `score`, the harmonic mean in dB.
-
-    Parameters
-    ----------
-    scores
-        Columns `harness.results.COLUMNS`; rows that are not ok are left out.
-    """
-    rows = scores[(scores["status"] == "ok") & scores["metric"].isin(["snr", "sdr"])]
-    index = [*TRACK, "separator", "input", "stem"]
-    wide = rows.pivot(index=index, columns="metric", values="value").reset_index()
-    if not {"snr", "sdr"} <= set(wide.columns):
-        return pd.DataFrame(columns=[*index, "score"])
-    wide["score"] = harmonic_mean(wide["snr"].to_numpy(), wide["sdr"].to_numpy())
-    return wide.dropna(subset=["score"])[[*index, "score"]]
+_PLACE = ["dataset", "split", "track", "input", "stem", "separator"]
 
 
 def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
@@ -45,66 +31,85 @@ def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     candidates
-        As from `harmonic_scores`, of separators that may be chosen.
+        As from `track_scores`, of separators that may be chosen.
 
     Returns
     -------
     DataFrame
-        Columns `SELECTION_COLUMNS` and split; of equals the first by name is taken.
+        Columns `SELECTION_COLUMNS`, split and input; of equals the first by name is taken.
     """
     ordered = candidates.sort_values("separator", kind="stable")
-    best = ordered.loc[ordered.groupby(["dataset", "split", "track", "stem"])["score"].idxmax()]
-    return best.assign(kind="oracle")
+    groups = ordered.groupby(["dataset", "split", "track", "input", "stem"])
+    return ordered.loc[groups["score"].idxmax()].assign(kind="oracle")
 
 
-def choose_deployable(candidates: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Choose for each artist's tracks the separator that is best, on average, on all others'.
+def choose_deployable(
+    candidates: pd.DataFrame, *, policy: Policy = best_mean, on: str | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Choose for each artist's tracks by the tracks of all others.
 
-    Only tracks that all candidates of a stem were scored on take part in an average.
+    Only tracks that all candidates of a stem were scored on choose; see `Grid.complete`.
+
+    Parameters
+    ----------
+    policy
+        How to choose; by default the best mean.
+    on
+        Choose on this dataset for all others, instead of by cross-fitting within each.
 
     Returns
     -------
     chosen
         As from `choose_oracle`; `score` is what the chosen separator reached on the track.
     notes
-        Where no choice could be made, and why.
+        Where no choice could be made, or not among all, and why.
+
+    Raises
+    ------
+    HarnessError
+        If `on` names no dataset of the table.
     """
-    chosen = [candidates.head(0)]
-    impossible: dict[str, list[str]] = {}
-    for (dataset, stem), rows in candidates.groupby(["dataset", "stem"], sort=True):
-        artists = sorted(rows["artist"].unique())
-        if len(artists) > 1:
-            chosen += [_choose_for(artist, rows) for artist in artists]
+    found = grids(candidates)
+    others = choosing(found, on)
+    names, notes, alone = [], [], dict[str, list[str]]()
+    for grid in found:
+        other = others.get((grid.source, grid.stem))
+        if on is None:
+            picked = cross_fit(grid, policy)
+        elif other is not None and grid.dataset != on:
+            picked = choose_on(other, grid, policy)
         else:
-            where = f"{dataset}: all tracks are by {artists[0]}"
-            impossible.setdefault(where, []).append(str(stem))
+            continue
+        names.append(_named(grid, picked))
+        if (picked == NOBODY).all() and on is None and grid.n_artists == 1:
+            where = f"{grid.dataset}: all tracks are by {grid.artists[0] or 'nobody known'}"
+            alone.setdefault(where, []).append(grid.stem)
+        else:
+            notes += _notes(other if other is not None else grid, picked)
     notes = [
         f"{where}; nothing can be chosen on other artists' tracks for {', '.join(stems)}"
-        for where, stems in impossible.items()
-    ]
-    return pd.concat(chosen, ignore_index=True).assign(kind="deployable"), notes
+        for where, stems in alone.items()
+    ] + notes
+    keys = pd.concat(names) if names else pd.DataFrame(columns=_PLACE)
+    return candidates.merge(keys, on=_PLACE).assign(kind="deployable"), notes
 
 
-def _choose_for(artist: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows, on one artist's tracks, of the separator that others' tracks favour."""
-    others = rows[rows["artist"] != artist]
-    per_track = others.groupby(["split", "track"])["separator"].transform("nunique")
-    common = others[per_track == others["separator"].nunique()]
-    means = (common if len(common) else others).assign(
-        score=lambda frame: frame["score"].clip(-LIMIT, LIMIT)
-    )
-    best = means.groupby("separator")["score"].mean().idxmax()
-    return rows[(rows["artist"] == artist) & (rows["separator"] == best)]
+def choosing(found: Collection[Grid], on: str | None) -> dict[tuple[str, str], Grid]:
+    """Return the grids of the dataset that is to choose, by input and stem; none if none is to."""
+    if on is None:
+        return {}
+    if on not in (known := sorted({grid.dataset for grid in found})):
+        raise HarnessError(f"choose on {on!r}: no scores of it; there are {', '.join(known)}")
+    return {(grid.source, grid.stem): grid for grid in found if grid.dataset == on}
 
 
 def ensemble_rows(chosen: pd.DataFrame, scores: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the scores of the chosen separators as those of an ensemble `name`."""
-    keys = [*TRACK, "stem", "separator"]
-    rows = scores.merge(chosen[keys], on=keys)
+    rows = scores.merge(chosen[_PLACE], on=_PLACE)
     rows["note"] = "chosen: " + rows["separator"]
     rows["separator"] = name
     return rows[list(COLUMNS)].sort_values(
-        ["dataset", "split", "track", "stem", "metric"],
+        ["dataset", "split", "track", "input", "stem", "metric"],
         key=lambda column: column.map(_METRIC_ORDER) if column.name == "metric" else column,
     )
 
@@ -113,7 +118,11 @@ _METRIC_ORDER = {name: i for i, name in enumerate(DEFAULT)}
 
 
 def select(
-    scores: pd.DataFrame, separators: Collection[str], leaked: Collection[tuple[str, str, str, str]]
+    scores: pd.DataFrame,
+    separators: Collection[str],
+    leaked: Leaked,
+    *,
+    on: str | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Make both choices for every dataset and stem.
 
@@ -126,6 +135,8 @@ def select(
     leaked
         (separator, dataset, split, track) that were seen in training; they neither choose nor are
         chosen.
+    on
+        Dataset to choose on for all others; None cross-fits within each.
 
     Returns
     -------
@@ -136,14 +147,11 @@ def select(
     notes
         What could not be chosen, and why.
     """
-    found = harmonic_scores(scores[scores["separator"].isin(list(separators))])
-    pairs = zip(found["separator"], found["dataset"], found["split"], found["track"], strict=True)
-    clean = np.array([pair not in leaked for pair in pairs], dtype=bool)
-    candidates = found[clean]
+    candidates = candidates_of(scores, separators, leaked)
     if candidates.empty:
         return table([], SELECTION_COLUMNS), table([]), ["no separator has a score that may choose"]
     oracle = choose_oracle(candidates)
-    deployable, notes = choose_deployable(candidates)
+    deployable, notes = choose_deployable(candidates, on=on)
     selection = pd.concat([oracle, deployable], ignore_index=True)[list(SELECTION_COLUMNS)]
     selection = selection.sort_values(["dataset", "stem", "kind", "track"], ignore_index=True)
     ensembles = pd.concat(
@@ -154,3 +162,27 @@ def select(
         ignore_index=True,
     )
     return selection, ensembles, notes
+
+
+def candidates_of(
+    scores: pd.DataFrame, separators: Collection[str], leaked: Leaked
+) -> pd.DataFrame:
+    """Return the harmonic means, as from `track_scores`, that may choose and be chosen."""
+    found = track_scores(scores[scores["separator"].isin(list(separators))])
+    return without_leaked(found, leaked)
+
+
+def _named(grid: Grid, picked: np.ndarray) -> pd.DataFrame:
+    """Return where each separator was picked, columns `_PLACE`."""
+    frame = pd.DataFrame({"split": grid.splits, "track": grid.tracks, "separator": picked})
+    return frame.assign(dataset=grid.dataset, input=grid.source, stem=grid.stem)[_PLACE]
+
+
+def _notes(grid: Grid, picked: np.ndarray) -> list[str]:
+    """Say which separators took no part in a choice, or why there was none."""
+    where = f"{grid.dataset}, {grid.stem}"
+    if (picked == NOBODY).all():
+        return [f"{where}: no track has a score of every separator; nothing can be chosen"]
+    have = dict(zip(grid.separators, np.isfinite(grid.scores).sum(axis=0), strict=True))
+    left_out = sorted(set(grid.separators) - set(grid.complete().separators))
+    return [f"{where}: {name} has {have[name]} tracks, too few to be chosen" for name in left_out]

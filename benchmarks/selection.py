@@ -1,0 +1,293 @@
+"""Whether selection finds what was planted and claims what it may; what published scores tell.
+
+    python benchmarks/selection.py --coverage          # intervals against the truth
+    python benchmarks/selection.py --optimism          # in-sample and held-out scores against it
+    python benchmarks/selection.py --planted           # winners by stem and genre found again
+    python benchmarks/selection.py --speed             # 10,000 resamples, 20 separators, 240 tracks
+    python benchmarks/selection.py --published FOLDER  # SiSEC 2018, audio-separator, MoisesDB
+
+FOLDER holds ``sisec18_track_medians.csv``, ``moisesdb/*.csv`` and ``models-scores.json``, whichever
+is there. Each line is of 2,000 simulated tables; ``--tables 200`` is a tenth of the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from harness import selection
+from harness.datasets.songs import find_song
+from harness.results import table
+from harness.selection import Grid, cross_fit, grids, mean_intervals, track_scores
+from harness.selection.grid import FloatArray, IntArray
+from harness.selection.resampling import draw, means_and_errors, resampled_means, studentised_means
+
+Bounds = Callable[[FloatArray, IntArray, FloatArray], Sequence[float]]
+SPREADS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "skewed (exponential)": lambda rng, n: rng.exponential(size=n) - 1,
+    "heavy tails (t, 3 degrees)": lambda rng, n: rng.standard_t(3, size=n),
+}
+
+
+def percentile(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[float]:
+    return np.quantile(resampled_means(values, artists, weights)[:, 0], [0.025, 0.975]).tolist()
+
+
+def bca(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[float]:
+    means = resampled_means(values, artists, weights)[:, 0]
+    sums, sizes = np.bincount(artists, values[:, 0]), np.bincount(artists)
+    without = (values.sum() - sums) / (len(values) - sizes)
+    pull = without.mean() - without
+    skew = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    bias = stats.norm.ppf((means < values.mean()).mean())
+    z = bias + stats.norm.ppf([0.025, 0.975])
+    return np.quantile(means, stats.norm.cdf(bias + z / (1 - skew * z))).tolist()
+
+
+def percentile_t(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[float]:
+    mean, error = means_and_errors(values, artists)
+    t = studentised_means(values, artists, weights)[:, 0]
+    return (mean - np.quantile(t, [0.975, 0.025]) * error).tolist()
+
+
+RIVALS: dict[str, Bounds] = {"percentile": percentile, "BCa": bca, "percentile-t": percentile_t}
+
+
+def print_coverage(tables: int) -> None:
+    """Print how often 95 % intervals of a mean hold it, and how wide they are."""
+    print("| artists | spread | as used | by track | " + " | ".join(RIVALS) + " |")
+    print("|---|---|---|---|" + "---|" * len(RIVALS))
+    for n in (8, 15, 30, 50):
+        for spread, noise in SPREADS.items():
+            rng = np.random.default_rng(n)
+            found = np.array([_hits(rng, n, noise, seed) for seed in range(tables)])
+            cells = zip(found[..., 0].mean(axis=0), np.median(found[..., 1], axis=0), strict=True)
+            row = " | ".join(f"{100 * hit:.1f} % ({width:.2f})" for hit, width in cells)
+            print(f"| {n} | {spread} | {row} |", flush=True)
+
+
+def _hits(
+    rng: np.random.Generator,
+    n: int,
+    noise: Callable[[np.random.Generator, int], FloatArray],
+    seed: int,
+) -> list[tuple[float, float]]:
+    """Return for each kind of interval whether it holds 0, the truth, and its width."""
+    artists = np.arange(n).repeat(rng.choice([1, 1, 1, 2, 3], n))
+    values = 0.7 * (noise(rng, n)[artists] + noise(rng, len(artists)))[:, None]
+    used = mean_intervals(values, artists, resamples=2000, seed=seed)
+    apart = mean_intervals(values, np.arange(len(artists)), resamples=2000, seed=seed)
+    bounds = [(used.low[0], used.high[0]), (apart.low[0], apart.high[0])]
+    weights = draw(n, 2000, seed)
+    bounds += [tuple(rival(values, artists, weights)) for rival in RIVALS.values()]
+    return [(low <= 0 <= high, high - low) for low, high in bounds]
+
+
+def print_optimism(tables: int) -> None:
+    """Print what the chosen separator scores, less what it is worth on all the music there is."""
+    truth = np.linspace(0.0, 0.5, 10)
+    print("| artists | policy | in sample − truth | held-out − truth | chosen is the true best |")
+    print("|---|---|---|---|---|")
+    for artists in (10, 25, 50):
+        for name, n in (("best mean", tables), ("best median", tables), ("tuned", tables // 10)):
+            policy, rows = selection.POLICIES[name], []
+            for seed in range(n):
+                grid = simulated(truth, artists, seed)
+                worth = dict(zip(grid.separators, truth, strict=True))
+                fitted, held = policy(grid)(grid), cross_fit(grid, policy, folds=10)
+                base = grid.scores - truth  # what the tracks of this table are above all music
+                luck = base.mean()
+                rows.append(
+                    (
+                        grid.at(fitted).mean() - luck - np.mean([worth[x] for x in fitted]),
+                        grid.at(held).mean() - luck - np.mean([worth[x] for x in held]),
+                        np.mean([worth[x] == truth.max() for x in held]),
+                    )
+                )
+            mean, error = np.mean(rows, axis=0), np.std(rows, axis=0) / np.sqrt(n)
+            cells = " | ".join(
+                f"{m:+.3f} ± {e:.3f} dB" for m, e in zip(mean[:2], error, strict=False)
+            )
+            print(f"| {artists} | {name} | {cells} | {100 * mean[2]:.0f} % |", flush=True)
+
+
+def simulated(means: FloatArray, artists: int, seed: int, genres: int = 1) -> Grid:
+    """Return two tracks an artist: hard or easy for all alike, and 1.5 dB of each one's own."""
+    rng = np.random.default_rng(seed)
+    n = 2 * artists
+    own = rng.normal(0, 1.0, (artists, len(means))).repeat(2, axis=0)
+    scores = means + rng.normal(8, 3, (n, 1)) + own + rng.normal(0, 1.1, (n, len(means)))
+    number = np.arange(n)
+    return Grid(
+        dataset="simulated",
+        source="mixture",
+        stem="vocals",
+        separators=tuple(f"s{i:02d}" for i in range(len(means))),
+        splits=np.full(n, "test", dtype=object),
+        tracks=np.array([f"track {i:04d}" for i in number], dtype=object),
+        artists=np.array([f"artist {i // 2:04d}" for i in number], dtype=object),
+        genres=np.array([f"genre {i // 2 % genres}" for i in number], dtype=object),
+        scores=scores,
+    )
+
+
+def print_planted(tables: int) -> None:
+    """Print how often the planted winner is chosen, overall and in a genre of its own."""
+    print("| artists | winner leads by | found by other artists | claimed | claimed where equal |")
+    print("|---|---|---|---|---|")
+    for artists in (10, 25, 50):
+        for lead in (0.5, 1.0, 2.0):
+            means = np.array([0.0, 0.0, lead, 0.0, 0.0])
+            found, claimed, false = [], [], []
+            for seed in range(tables):
+                grid = simulated(means, artists, seed)
+                found.append(np.mean(cross_fit(grid, selection.best_mean) == "s02"))
+                pairs = selection.pairs(grid, resamples=1000)
+                ours = (pairs["a"] == "s02") | (pairs["b"] == "s02")
+                claimed.append((pairs.loc[ours, "verdict"] == "s02 is better").mean())
+                false.append(pairs.loc[~ours, "verdict"].str.contains("better").any())
+            cells = " | ".join(f"{100 * np.mean(x):.1f} %" for x in (found, claimed, false))
+            print(f"| {artists} | {lead} dB | {cells} |", flush=True)
+    print("\n| artists, 3 genres | rival leads in one genre by | found there | claimed elsewhere |")
+    print("|---|---|---|---|")
+    for artists in (24, 60, 120):
+        for lead in (0.0, 1.0, 2.0):
+            found, false = [], []
+            for seed in range(tables):
+                grid = simulated(np.array([2.0, 0.0, 0.0, 0.0]), artists, seed, genres=3)
+                grid.scores[grid.genres == "genre 1", 3] += 2.0 + lead if lead else 0.0
+                cells = selection.genre_cells(grid, resamples=1000).set_index("genre")
+                strong = cells["strong"] & (cells["best"] == "s03")
+                found.append(strong["genre 1"])
+                false.append(cells["strong"].drop("genre 1").any())
+            shares = " | ".join(f"{100 * np.mean(x):.1f} %" for x in (found, false))
+            print(f"| {artists} | {lead} dB | {shares} |", flush=True)
+
+
+def print_speed() -> None:
+    """Print how long the ranking of four stems takes, all pairs and letters included."""
+    many = [simulated(np.linspace(0, 2, 20), 120, seed) for seed in range(4)]
+    start = time.perf_counter()
+    for grid in many:
+        selection.ranking(grid)
+    seconds = time.perf_counter() - start
+    print(f"10,000 resamples, 20 separators, 240 tracks, 4 stems: {seconds:.1f} s")
+
+
+def print_published(folder: Path) -> None:
+    """Print what can be told of published scores: ranks with letters, oracle against deployable."""
+    for name, (read, title) in PUBLISHED.items():
+        if not (folder / name).exists():
+            continue
+        frame = read(folder / name)
+        metric = str(frame["metric"].iloc[0])
+        print(f"\n## {title}")
+        for grid in grids(track_scores(frame, metric)):
+            _print_ranking(grid.complete(min_tracks=30), of=len(grid.separators))
+        plain = frame[~frame["separator"].isin(ORACLES)]
+        found = selection.summary(track_scores(plain, metric))
+        for title, head, rows in selection.summary_boards(found, "best mean"):
+            print(f"\n{title}\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|")
+            print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+
+
+def _print_ranking(grid: Grid, of: int) -> None:
+    """Print one stem: who shares a letter cannot be told apart."""
+    board = selection.ranking(grid)
+    told = selection.pairs(grid).set_index(["a", "b"])["verdict"].str.contains("better")
+    order = board["separator"].tolist()
+    next_to = [told.get((a, b), told.get((b, a))) for a, b in pairwise(order)]
+    below = [told.get((order[0], b), told.get((b, order[0]))) for b in order[1:]]
+    print(f"\n### {grid.stem}: {len(grid.tracks)} tracks by {grid.n_artists} artists\n")
+    print(
+        f"{len(order)} of {of} separators have them. {below.count(False)} cannot be told from the"
+    )
+    print(f"first, and {next_to.count(False)} of {len(next_to)} neighbours not from each other.\n")
+    print("| separator | median | mean (95 %) | rank (95 %) | best in | group |")
+    print("|---|---|---|---|---|---|")
+    for row in board.head(31).itertuples():
+        mean = f"{row.mean:.2f} ({row.low:.2f} to {row.high:.2f})"
+        rank = f"{row.rank} ({row.rank_low}–{row.rank_high})"
+        best = f"{100 * row.p_best:.0f} %"
+        group = row.group if len(row.group) <= 8 else f"{row.tied} others"
+        print(f"| {row.separator} | {row.median:.2f} | {mean} | {rank} | {best} | {group} |")
+
+
+def sisec18(path: Path) -> pd.DataFrame:
+    """Read the scores of `PUBLISHED`."""
+    frame = pd.read_csv(path).query("metric == 'SDR'")
+    rows = frame[["track", "method", "target", "median_over_frames_dB"]].to_numpy().tolist()
+    return _rows("csdr", ("musdb18", "test"), rows)
+
+
+def moisesdb(folder: Path) -> pd.DataFrame:
+    """Read the scores of `PUBLISHED`."""
+    rows = []
+    for path in sorted(folder.glob("*4.csv")):
+        frame = pd.read_csv(path)
+        names = frame.get("model", pd.Series(path.stem, frame.index))
+        rows += zip(frame["track_id"], names, frame["stem"], frame["sdr"], strict=True)
+    return _rows("snr", ("moisesdb", "all"), rows)
+
+
+def audio_separator(path: Path) -> pd.DataFrame:
+    """Read the scores of `PUBLISHED`."""
+
+    def scores() -> Iterator[tuple[str, str, str, float]]:
+        for name, model in json.loads(path.read_text(encoding="utf-8")).items():
+            for track in model.get("track_scores", ()):
+                for stem, values in track["scores"].items():
+                    if stem in ("vocals", "instrumental") and values.get("SDR") is not None:
+                        yield track["track_name"], name, stem, float(values["SDR"])
+
+    return _rows("csdr", ("musdb18", "train"), scores())
+
+
+PUBLISHED: dict[str, tuple[Callable[[Path], pd.DataFrame], str]] = {
+    "sisec18_track_medians.csv": (sisec18, "SiSEC 2018: test tracks of MUSDB18, BSS Eval v4 SDR"),
+    "moisesdb": (moisesdb, "MoisesDB: whole-track SNR; artists unknown, each track for itself"),
+    "models-scores.json": (audio_separator, "audio-separator: training tracks of MUSDB18, SDR"),
+}
+ORACLES = ("IBM", "IBM1", "IBM2", "IRM", "IRM1", "IRM2", "cIRM", "MWF", "MIX")
+
+
+def _rows(metric: str, where: tuple[str, str], rows: object) -> pd.DataFrame:
+    """Return published (track, separator, stem, value) as rows of scores."""
+    found = []
+    for track, name, stem, value in rows:  # type: ignore[attr-defined]
+        song = find_song(track)
+        artist = track.partition(" - ")[0] if " - " in track else ""
+        head = ("published", *where, track, artist, song.genre if song else "")
+        found.append((*head, name, "mixture", stem, metric, value, "ok", ""))
+    return table(found).drop_duplicates(["track", "separator", "stem"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name in ("coverage", "optimism", "planted", "speed"):
+        parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--published", type=Path)
+    parser.add_argument("--tables", type=int, default=2000, help="simulated tables a line")
+    asked = parser.parse_args()
+    for name, show in (("coverage", print_coverage), ("optimism", print_optimism)):
+        if getattr(asked, name):
+            show(asked.tables)
+    if asked.planted:
+        print_planted(asked.tables // 10)
+    if asked.speed:
+        print_speed()
+    if asked.published:
+        print_published(asked.published)
+
+
+if __name__ == "__main__":
+    main()

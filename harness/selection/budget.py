@@ -1,0 +1,264 @@
+"""Quality against cost: what a separator costs, what is worth it, and the best within a budget.
+
+An ensemble runs each of its members once on the same machine, one after another: its real-time
+factor, CPU time and parameters are their sums, its memory is the largest of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from harness.errors import HarnessError
+from harness.selection.grid import BoolArray, FloatArray, Grid, grids
+from harness.selection.summary import by_level
+
+COSTS = ("rtf", "cpu_seconds", "peak_memory", "parameters")
+MAX_MEMBERS = 4  # of an ensemble; one a stem of four
+MAX_TEAMS = 20_000
+_LARGEST = {"peak_memory"}  # of costs that members do not add up to, and that count at their peak
+_ALIASES = {"memory": "peak_memory", "params": "parameters", "cpu": "cpu_seconds"}
+_UNITS = {
+    **{prefix: 1000.0**i for i, prefix in enumerate(("", "k", "m", "g", "t"))},
+    **{prefix + "b": 1000.0**i for i, prefix in enumerate(("", "k", "m", "g", "t"))},
+    **{prefix + "ib": 1024.0**i for i, prefix in enumerate(("", "k", "m", "g", "t")) if prefix},
+    **{"s": 1.0, "x": 1.0, "×": 1.0},
+}
+
+Budget = Mapping[str, float]
+
+
+def parse_budget(text: str) -> dict[str, float]:
+    """Read a budget such as ``rtf<0.5,memory<4GB``.
+
+    Returns
+    -------
+    dict
+        {cost: what it must stay below}; memory in bytes. Costs are rtf (seconds a second of audio),
+        cpu_seconds (or cpu; a track's), peak_memory (or memory) and parameters (or params).
+
+    Raises
+    ------
+    HarnessError
+        If a part is no limit on a cost.
+
+    Examples
+    --------
+    >>> parse_budget("rtf<0.5, memory<4GB")
+    {'rtf': 0.5, 'peak_memory': 4000000000.0}
+    """
+    budget: dict[str, float] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        match = re.fullmatch(r"(\w+)\s*<=?\s*([\d.]+(?:e[+-]?\d+)?)\s*([a-z×]*)", part.lower())
+        name = _ALIASES.get(match[1], match[1]) if match else ""
+        if not match or name not in COSTS or match[3] not in _UNITS or match[2].count(".") > 1:
+            raise HarnessError(
+                f"budget {part!r}: is no limit; write rtf<0.5, memory<4GB, cpu<60s or params<50M"
+            )
+        limit = float(match[2]) * _UNITS[match[3]]
+        budget[name] = min(limit, budget.get(name, np.inf))
+    return budget
+
+
+def costs_of(costs: pd.DataFrame) -> pd.DataFrame:
+    """Return what each separator costs, one row a separator and one column a cost.
+
+    Parameters
+    ----------
+    costs
+        Columns `harness.results.COLUMNS`.
+
+    Returns
+    -------
+    DataFrame
+        The median over tracks, of memory the largest; NaN where nothing was measured.
+    """
+    ok = costs[(costs["status"] == "ok") & costs["metric"].isin(COSTS)]
+    groups = ok.groupby(["separator", "metric"])["value"]
+    wide = groups.agg(["median", "max"]).reset_index()
+    wide["value"] = wide["median"].where(~wide["metric"].isin(_LARGEST), wide["max"])
+    table = wide.pivot(index="separator", columns="metric", values="value")
+    return table.rename_axis(columns=None)
+
+
+def within(costs: pd.DataFrame, budget: Budget) -> BoolArray:
+    """Return which rows stay below every limit; a cost that was not measured does not.
+
+    Raises
+    ------
+    HarnessError
+        If a cost with a limit was measured for nobody.
+    """
+    if missing := [name for name in budget if name not in costs or costs[name].isna().all()]:
+        have = ", ".join(name for name in COSTS if name in costs) or "nothing"
+        raise HarnessError(f"budget: {', '.join(missing)} was not measured; {have} was")
+    limits = [(costs[name] < most).to_numpy(bool) for name, most in budget.items()]
+    return np.asarray(np.logical_and.reduce([np.ones(len(costs), dtype=bool), *limits]))
+
+
+def pareto(score: npt.ArrayLike, costs: npt.ArrayLike) -> BoolArray:
+    """Return which rows nothing beats: none is as good in everything and better in one thing.
+
+    Parameters
+    ----------
+    score
+        Shape (rows,), higher is better.
+    costs
+        Shape (rows, costs), lower is better. Rows with NaN are never on the front.
+
+    Examples
+    --------
+    >>> pareto([5.0, 4.0, 3.0], [[9.0], [1.0], [2.0]]).tolist()
+    [True, True, False]
+    """
+    points = np.column_stack([-np.asarray(score, np.float64), np.asarray(costs, np.float64)])
+    front = np.asarray(~np.isnan(points).any(axis=1))
+    for i in np.lexsort(points.T[::-1]):
+        if front[i]:
+            beaten = (points[i] <= points).all(axis=1) & (points[i] < points).any(axis=1)
+            front[beaten] = False
+    return front
+
+
+def ensembles(
+    part: Sequence[Grid], costs: pd.DataFrame, budget: Budget | None = None
+) -> pd.DataFrame:
+    """List the ensembles that can be made for the stems of one level, within a budget.
+
+    Parameters
+    ----------
+    part
+        Complete grids of the same dataset and input, one a stem.
+    costs
+        As from `costs_of`.
+
+    Returns
+    -------
+    DataFrame
+        One row an ensemble that gives every stem and whose members are all of use: members (names,
+        sorted), one column a cost, score (mean over the stems of the best member's mean, in dB, on
+        the tracks of the grids: what chooses, not what is to be expected), front (whether no other
+        costs less and scores more). Best first.
+    """
+    names = sorted({name for grid in part for name in grid.separators})
+    teams, team_costs = _teams(names, costs, budget or {}, len(part))
+    means = np.array(
+        [_sums(grid, names, grid.clusters).sum(axis=0) / len(grid.tracks) for grid in part]
+    )
+    best = _best_members(means, teams)
+    scores = np.take_along_axis(means, best, axis=1).mean(axis=0)
+    used = np.array([len(set(row)) for row in best.T]) == teams.sum(axis=1)
+    kept = used & np.isfinite(scores)
+    table: pd.DataFrame = team_costs[kept].assign(score=scores[kept])
+    table.insert(0, "members", [tuple(np.array(names)[row]) for row in teams[kept]])
+    table["front"] = pareto(table["score"], table[team_costs.columns])
+    return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget) -> pd.DataFrame:
+    """Choose for each dataset, input and level the best ensemble within a budget.
+
+    Parameters
+    ----------
+    candidates
+        As from `track_scores`, of separators that may be chosen.
+    costs
+        As from `costs_of`.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, input, level, chosen ({stem: separator}), one column a cost, in_sample (its
+        mean over stems on the tracks that chose), score (the same when each artist's tracks are
+        scored with what all others' choose within the budget). No row where nothing fits.
+    """
+    found = [grid.complete() for grid in grids(candidates)]
+    rows = []
+    for (dataset, source), level, part in by_level([g for g in found if len(g.tracks)]):
+        names = sorted({name for grid in part for name in grid.separators})
+        teams, team_costs = _teams(names, costs, budget, len(part))
+        who = sorted({key for grid in part for key in grid.who})
+        artists = [np.searchsorted(who, grid.who.astype(str)) for grid in part]
+        sums = np.array([_sums(g, names, a, len(who)) for g, a in zip(part, artists, strict=True)])
+        sizes = np.array([np.bincount(a, minlength=len(who)) for a in artists])
+        total, n = sums.sum(axis=1), sizes.sum(axis=1)
+        team, best = _choose(total / n[:, None], teams)
+        if team is None:
+            continue
+        stems, held = np.arange(len(part)), np.zeros(len(part))
+        for i in range(len(who)):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                rest = (total - sums[:, i]) / (n - sizes[:, i])[:, None]
+            held += sums[stems, i, _choose(rest, teams)[1]]
+        rows.append(
+            {
+                "dataset": dataset,
+                "input": source,
+                "level": level,
+                "chosen": {g.stem: names[j] for g, j in zip(part, best, strict=True)},
+                **team_costs.iloc[team],
+                "in_sample": (total[stems, best] / n).mean(),
+                "score": (held / n).mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _teams(
+    names: Sequence[str], costs: pd.DataFrame, budget: Budget, n_stems: int
+) -> tuple[BoolArray, pd.DataFrame]:
+    """Return who is in each possible ensemble within the budget, (teams, separators), and its cost.
+
+    There are no more members than stems, and fewer than `MAX_MEMBERS` where that would make more
+    than `MAX_TEAMS` ensembles.
+    """
+    size = min(n_stems, MAX_MEMBERS)
+    while size > 1 and math.comb(len(names), size) > MAX_TEAMS:
+        size -= 1
+    each = costs.reindex(list(names))
+    rows = [team for k in range(1, size + 1) for team in combinations(range(len(names)), k)]
+    teams = np.zeros((len(rows), len(names)), dtype=bool)
+    for row, team in zip(teams, rows, strict=True):
+        row[list(team)] = True
+    together = {
+        name: np.where(teams, column, -np.inf).max(axis=1)
+        if name in _LARGEST
+        else np.where(teams, column, 0.0).sum(axis=1)
+        for name, column in ((name, each[name].to_numpy(float)) for name in each)
+    }
+    table = pd.DataFrame(together, index=range(len(rows)))
+    fits = within(table, budget)
+    return teams[fits], table[fits].reset_index(drop=True)
+
+
+def _sums(
+    grid: Grid, names: Sequence[str], artists: npt.NDArray[np.intp], n_artists: int = 0
+) -> FloatArray:
+    """Return the sums of scores by artist, (artists, names); NaN of who does not give the stem."""
+    wide = np.full((len(grid.tracks), len(names)), np.nan)
+    wide[:, [names.index(name) for name in grid.separators]] = grid.scores
+    sums = np.zeros((max(n_artists, artists.max() + 1), len(names)))
+    np.add.at(sums, artists, wide)
+    return sums + np.where(np.isnan(wide).all(axis=0), np.nan, 0.0)
+
+
+def _best_members(means: FloatArray, teams: BoolArray) -> npt.NDArray[np.intp]:
+    """Return the best member of each team for each stem, shape (stems, teams)."""
+    known = np.nan_to_num(means, nan=-np.inf)
+    return np.asarray(np.where(teams[None], known[:, None], -np.inf).argmax(axis=2))
+
+
+def _choose(means: FloatArray, teams: BoolArray) -> tuple[int | None, npt.NDArray[np.intp]]:
+    """Return the best team and its best member for each stem; None where no team gives all."""
+    if not len(teams):
+        return None, np.zeros(len(means), dtype=np.intp)
+    best = _best_members(means, teams)
+    scores = np.take_along_axis(means, best, axis=1).mean(axis=0)
+    team = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
+    return (team if np.isfinite(scores[team]) else None), best[:, team]

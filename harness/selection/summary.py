@@ -1,0 +1,208 @@
+"""What choosing is worth: oracle and deployable apart, with regret, optimism and gain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from harness import taxonomy
+from harness.selection.best_of import choosing
+from harness.selection.grid import FloatArray, Grid, Names, grids
+from harness.selection.policies import POLICIES, Policy, best_mean, choose_on, cross_fit
+from harness.selection.resampling import (
+    RESAMPLES,
+    draw,
+    mean_intervals,
+    resampled_means,
+    shares_of_best,
+)
+
+OVERALL = "overall"
+FOLDS = 20  # of policies that take long to make; best mean holds out one artist at a time
+_COLUMNS = (
+    "dataset", "input", "stem", "policy", "n", "artists", "oracle", "score", "regret", "optimism",
+    "single", "single_score", "gain", "low", "high", "chosen",
+)  # fmt: skip
+
+
+def summary(
+    candidates: pd.DataFrame,
+    *,
+    policies: Mapping[str, Policy] | None = None,
+    on: str | None = None,
+    resamples: int = RESAMPLES,
+) -> pd.DataFrame:
+    """Say what each policy scores on tracks it was not made on, beside oracle and best single.
+
+    All figures of a row are means over the same tracks: those that all separators have. The *best
+    single separator* is the one separator that a user would take for all stems of a level (four
+    stems, drum kit, …): the best of those that give them all, by their mean over the stems, chosen
+    on other artists' tracks as the policy is. Where no separator gives all, or the level has one
+    stem, it is the best of the stem.
+
+    Parameters
+    ----------
+    candidates
+        As from `track_scores`, of separators that may be chosen.
+    policies
+        {name: policy}; `policies.POLICIES` if not given.
+    on
+        Choose on this dataset for all others, instead of by cross-fitting.
+
+    Returns
+    -------
+    DataFrame
+        One row a dataset, input, stem and policy, and where a level has several stems one with stem
+        ``overall: <level>`` (mean over the stems, on tracks that have them all). Columns n, artists
+        (tracks and artists behind it), oracle, score (held-out), regret (oracle − score), optimism
+        (score when chosen on the very tracks − held-out score), single (its name) and single_score,
+        gain (score − single_score) with low and high (95 %), chosen (what the policy chose most
+        often). All scores in dB.
+    """
+    found = [grid.complete() for grid in grids(candidates)]
+    others = {key: grid.complete() for key, grid in choosing(found, on).items()}
+    rows = []
+    for _, level, part in by_level([g for g in found if g.dataset != on and len(g.tracks)]):
+        apart = [others.get((g.source, g.stem)) for g in part] if on else None
+        if apart and None in apart:
+            continue
+        singles = _singles(part, [g for g in apart if g] if apart else None)
+        for name, policy in (POLICIES if policies is None else policies).items():
+            outcomes = [
+                _outcome(grid, policy, singles[i], apart[i] if apart else None)
+                for i, grid in enumerate(part)
+            ]
+            if len(part) > 1:
+                outcomes.append(_overall(outcomes, f"{OVERALL}: {level}"))
+            rows += [_row(part[0], name, frame, resamples) for frame in outcomes if len(frame)]
+    return pd.DataFrame(rows, columns=[*_COLUMNS])
+
+
+def frequencies(
+    candidates: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
+) -> pd.DataFrame:
+    """Count how often each separator is chosen when the artists are drawn again.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, input, stem, separator, frequency (share of the resamples in which it has
+        the best mean), stability (of the stem: the chance that two resamples choose alike; 1 is
+        always, 1/k is a throw of dice among k).
+    """
+    rows = []
+    for grid in map(Grid.complete, grids(candidates)):
+        if not len(grid.tracks):
+            continue
+        weights = draw(grid.n_artists, resamples, seed)
+        shares = shares_of_best(resampled_means(grid.scores, grid.clusters, weights))
+        for name, share in zip(grid.separators, shares, strict=True):
+            rows.append((grid.dataset, grid.source, grid.stem, name, share, (shares**2).sum()))
+    columns = ["dataset", "input", "stem", "separator", "frequency", "stability"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_level(found: Sequence[Grid]) -> Iterator[tuple[tuple[str, str], str, list[Grid]]]:
+    """Give the grids of each dataset, input and level; a stem is in its first level alone."""
+    for key in sorted({(grid.dataset, grid.source) for grid in found}):
+        left = {grid.stem: grid for grid in found if (grid.dataset, grid.source) == key}
+        for level, stems in taxonomy.levels(set(left)).items():
+            if part := [left.pop(stem) for stem in stems if stem in left]:
+                yield key, level, part
+        for stem, grid in left.items():
+            yield key, stem, [grid]
+
+
+def _singles(part: Sequence[Grid], apart: Sequence[Grid] | None) -> list[Names]:
+    """Name for each grid's tracks the best single separator of the level."""
+    whole = _mean_grid(part)
+    other = _mean_grid(apart) if apart else None
+    if whole is None or (apart and other is None):
+        others: list[Grid | None] = [*apart] if apart else [None] * len(part)
+        return [_chosen(g, best_mean, o, None) for g, o in zip(part, others, strict=True)]
+    by_artist = dict(zip(whole.who, _chosen(whole, best_mean, other, None), strict=True))
+    rest = best_mean(other or whole)(whole)[0]  # of artists none of whose tracks has all stems
+    return [np.array([by_artist.get(w, rest) for w in g.who], dtype=object) for g in part]
+
+
+def _mean_grid(part: Sequence[Grid]) -> Grid | None:
+    """Return the mean over the stems, of separators and tracks that have them all."""
+    names = set.intersection(*(set(grid.separators) for grid in part))
+    first, *rest = (grid.only(names) for grid in part)
+    if not names:
+        return None
+    total, found = first.scores.copy(), np.ones(len(first.tracks), dtype=bool)
+    for grid in rest:
+        at = {key: i for i, key in enumerate(zip(grid.splits, grid.tracks, strict=True))}
+        rows = [at.get(key, -1) for key in zip(first.splits, first.tracks, strict=True)]
+        found &= np.array(rows) >= 0
+        total += grid.scores[rows]
+    mean = replace(first, scores=total / len(part)).take(found)
+    return mean if mean.n_artists > 1 else None
+
+
+def _chosen(grid: Grid, policy: Policy, other: Grid | None, folds: int | None) -> Names:
+    """Name for each track what the policy chooses on other artists' tracks, or on `other`."""
+    if other is not None:
+        return choose_on(other, grid, policy)
+    return cross_fit(grid, policy, folds=folds)
+
+
+def _outcome(grid: Grid, policy: Policy, single: Names, other: Grid | None) -> pd.DataFrame:
+    """Return what oracle, policy and best single score on each track that has all three."""
+    picked = _chosen(grid, policy, other, None if policy is best_mean else FOLDS)
+    frame = pd.DataFrame(
+        {
+            "split": grid.splits,
+            "track": grid.tracks,
+            "who": grid.who,
+            "stem": grid.stem,
+            "oracle": grid.scores.max(axis=1),
+            "score": grid.at(picked),
+            "in_sample": grid.at(policy(grid)(grid)),
+            "single_score": grid.at(single),
+            "picked": picked,
+            "single": single,
+        }
+    )
+    return frame.dropna(ignore_index=True)
+
+
+def _overall(outcomes: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
+    """Return the mean over the stems on the tracks that have them all."""
+    frame = pd.concat(outcomes)
+    groups = frame.groupby(["split", "track", "who"])
+    mean = groups[["oracle", "score", "in_sample", "single_score"]].mean()
+    mean = mean.assign(stem=name, picked="", single=groups["single"].first())
+    return mean[groups.size() == len(outcomes)].reset_index()
+
+
+def _row(grid: Grid, policy: str, frame: pd.DataFrame, resamples: int) -> tuple[object, ...]:
+    """Return one row of `summary`."""
+    clusters = np.unique(frame["who"], return_inverse=True)[1]
+    gains: FloatArray = (frame["score"] - frame["single_score"]).to_numpy(float)[:, None]
+    gain = mean_intervals(gains, clusters, resamples=resamples)
+    oracle, score, in_sample, single = (
+        frame[name].mean() for name in ("oracle", "score", "in_sample", "single_score")
+    )
+    return (
+        grid.dataset,
+        grid.source,
+        frame["stem"].iloc[0],
+        policy,
+        len(frame),
+        frame["who"].nunique(),
+        oracle,
+        score,
+        oracle - score,
+        in_sample - score,
+        frame["single"].mode()[0],
+        single,
+        gain.mean[0],
+        gain.low[0],
+        gain.high[0],
+        frame["picked"].mode()[0],
+    )

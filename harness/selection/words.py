@@ -1,0 +1,107 @@
+"""The tables of this package as text: rounded, intervals in one cell, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.selection.resampling import MIN_ARTISTS
+
+_HIDDEN = ["dataset", "input", "lacks_a", "lacks_b", "artists", "single_score"]
+_TITLES = {
+    "n": "tracks (artists)",
+    "score": "held-out",
+    "p": "p (Holm)",
+    "difference": "A − B (95 %)",
+    "gain": "gain (95 %)",
+    "single": "over the best single",
+    "mean_a": "A",
+    "mean_b": "B",
+    "in_sample": "in sample",
+}
+Board = tuple[str, list[str], list[list[str]]]  # title, head, rows
+
+
+def boards(table: pd.DataFrame, title: str) -> list[Board]:
+    """Lay a table of this package out for a terminal: a board for each dataset and input.
+
+    Examples
+    --------
+    >>> row = {"dataset": "demo", "stem": "bass", "gain": 0.5, "low": -0.125, "high": 1.0}
+    >>> boards(pd.DataFrame([row]), "worth")
+    [('demo: worth', ['stem', 'gain (95 %)'], [['bass', '0.50 (−0.12 to 1.00)']])]
+    """
+    keys = [key for key in ("dataset", "input") if key in table]
+    found = []
+    for where, part in table.groupby(keys, sort=True):
+        names = [str(n) for n in table if n not in {*_HIDDEN, "low", "high"}]
+        rows = [[_cell(name, row) for name in names] for row in part.to_dict("records")]
+        place = str(where[0]) + (
+            f", from {where[1]}" if where[1:] not in ((), ("mixture",)) else ""
+        )
+        found.append((f"{place}: {title}", [_TITLES.get(name, name) for name in names], rows))
+    return found
+
+
+def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
+    """Lay `summary` out: all figures of one policy, and of all others the held-out scores.
+
+    Parameters
+    ----------
+    summary
+        As from `summary.summary`.
+    policy
+        The one that is in use.
+    """
+    main = summary[summary["policy"] == policy].drop(columns=["policy", "chosen"])
+    found = boards(main, "what choosing is worth, dB")
+    others = summary.pivot(index=["dataset", "input", "policy"], columns="stem", values="score")
+    in_turn = list(dict.fromkeys(summary["stem"]))
+    others = others[in_turn].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
+    return found + boards(others, "held-out scores of ways to choose, dB")
+
+
+def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:
+    """Say of a table of `compare` where tracks are missing, and where there are too few artists."""
+    lines = []
+    for row in table.to_dict("records"):
+        where = f"{row['dataset']}, {row['stem']}"
+        lacks = [(name, row[f"lacks_{key}"]) for key, name in (("a", a), ("b", b))]
+        missing = " and ".join(f"{name} lacks {n} more" for name, n in lacks if n)
+        if missing:
+            lines.append(f"{where}: compared on the {row['n']} tracks that both have; {missing}")
+        if row["artists"] < MIN_ARTISTS:
+            found = f"tracks of {row['artists']} artists"
+            lines.append(f"{where}: {found} cannot tell anything apart; {MIN_ARTISTS} are needed")
+    return lines
+
+
+def _cell(name: str, row: Mapping[Any, Any]) -> str:
+    """Write one value as it is read."""
+    value = row[name]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{stem}: {chosen}" for stem, chosen in value.items())
+    if name == "n" and "artists" in row:
+        return f"{value} ({row['artists']})"
+    if not isinstance(value, float):
+        return str(value)
+    if pd.isna(value):
+        return "–"
+    if name == "p":
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if name == "peak_memory":
+        return f"{value / 1e9:.2f} GB"
+    if name in ("rtf", "parameters", "cpu_seconds"):
+        return f"{value:.3g}"
+    if name in ("difference", "gain"):
+        low, high = row["low"], row["high"]
+        ends = "–" if pd.isna(low) else f"{_decibels(low)} to {_decibels(high)}"
+        return f"{_decibels(value)} ({ends})"
+    return _decibels(value)
+
+
+def _decibels(value: float) -> str:
+    """Write two decimals, with a true minus sign and no negative zero."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")

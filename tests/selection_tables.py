@@ -1,0 +1,46 @@
+"""Tables of scores whose truth is known, for the tests of selection."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from harness.results import table
+from harness.selection import Grid, grids, track_scores
+
+
+def planted(
+    means: Mapping[str, Mapping[str, float]],
+    *,
+    artists: int = 20,
+    per_artist: int = 1,
+    spread: float = 1.0,
+    seed: int = 0,
+    dataset: str = "set",
+    bonus: Mapping[tuple[str, str, str], float] = {},
+) -> pd.DataFrame:
+    """Scores from {stem: {separator: mean dB}}; tracks are hard or easy for all separators alike.
+
+    Genres alternate by artist between rock and rap; `bonus` is {(stem, genre, separator): dB}.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for a in range(artists):
+        genre = ("rock", "rap")[a % 2]
+        for t in range(per_artist):
+            hard = rng.normal(0, 3)
+            for stem, of_stem in means.items():
+                for name, mean in of_stem.items():
+                    more = bonus.get((stem, genre, name), 0.0)
+                    value = mean + more + hard + rng.normal(0, spread)
+                    track = (dataset, "test", f"{a:02d}-{t}", f"artist {a}", genre)
+                    head = ("r", *track, name, "mixture", stem)
+                    rows += [(*head, metric, value, "ok", "") for metric in ("snr", "sdr")]
+    frame = table(rows)
+    frame["value"] += 15  # above zero, where the harmonic mean of equal values is the value
+    return frame
+
+
+def one_grid(frame: pd.DataFrame, stem: str = "vocals") -> Grid:
+    """The grid of one stem by SNR."""
+    return next(g for g in grids(track_scores(frame, "snr")) if g.stem == stem)

@@ -1,0 +1,88 @@
+"""`harness select` and `harness compare` on a run whose truth is known."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+from selection_tables import planted
+
+from harness import cli
+from harness.results import SELECTION_COLUMNS, Run, table, write_run
+
+MEANS = {
+    "vocals": {"good": 3.0, "fair": 0.0, "twin": 3.0},
+    "drums": {"good": 0.0, "fair": 4.0, "twin": 0.0},
+}
+COSTS = {"good": 2.0, "fair": 0.1, "twin": 0.2}
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run a command on a written run; returns what it printed."""
+    scores = pd.concat(
+        [planted(MEANS, artists=12), planted(MEANS, artists=9, dataset="other", seed=5)]
+    )
+    leaks = [{"separator": "twin", "dataset": "set", "split": "test", "track": "00-0"}]
+    record = {
+        "run": "main",
+        "separators": {name: {"role": "separator"} for name in COSTS},
+        "leaks": [{**row, "status": "leaked"} for row in leaks],
+    }
+    place = ("main", "set", "test", "00-0", "artist 0", "rock")
+    costs = table((*place, n, "mixture", "mixture", "rtf", c, "ok", "") for n, c in COSTS.items())
+    empty = table([]), table([], SELECTION_COLUMNS)
+    write_run(tmp_path / "results" / "main", Run("main", scores, costs, *empty, record))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, expected: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert (stop.value.code or 0) == expected, err
+        return out + err
+
+    return run
+
+
+def test_compare_says_who_is_better_and_where_it_cannot(call):
+    rows = json.loads(call("compare", "good", "fair", "--dataset", "set", "--json"))
+    assert {row["stem"]: row["verdict"] for row in rows} == {
+        "vocals": "good is better",
+        "drums": "fair is better",
+    }
+    same = json.loads(call("compare", "good", "twin", "--metric", "snr", "--json"))
+    assert {row["verdict"] for row in same} == {"cannot be told apart"}
+    assert "A is good, B is fair; harmonic_mean, dB" in call("compare", "good", "fair")
+
+
+def test_compare_leaves_leaked_tracks_out_unless_asked(call):
+    arguments = ("compare", "good", "twin", "--dataset", "set", "--json")
+    assert {row["n"] for row in json.loads(call(*arguments))} == {11}
+    assert {row["n"] for row in json.loads(call(*arguments, "--leaked"))} == {12}
+    assert "compared on the 11 tracks that both have; twin lacks 1 more" in call(
+        "compare", "good", "twin"
+    )
+
+
+def test_select_says_what_the_choice_is_worth(call):
+    found = json.loads(call("select", "--json"))
+    rows = {(r["dataset"], r["stem"]): r for r in found["summary"] if r["policy"] == "best mean"}
+    overall = rows["set", "overall: four stems"]
+    assert overall["low"] > 0  # one separator a stem beats the best single one
+    assert overall["regret"] >= 0
+    assert rows["other", "drums"]["chosen"] == "fair"
+    shown = call("select")
+    assert "what choosing is worth" in shown
+    assert "held-out scores" in shown
+
+
+def test_select_on_another_dataset_and_within_a_budget(call):
+    found = json.loads(call("select", "--choose-on", "other", "--budget", "rtf<0.5", "--json"))
+    assert {row["dataset"] for row in found["summary"]} == {"set"}
+    assert [row["chosen"] for row in found["within"]] == [{"vocals": "twin", "drums": "fair"}] * 2
+    assert "no scores of it; there are other, set" in call(
+        "select", "--choose-on", "moisesdb", expected=2
+    )
+    assert "is no limit" in call("select", "--budget", "cheap", expected=2)

@@ -1,0 +1,238 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from selection_tables import one_grid, planted
+
+from harness.errors import HarnessError
+from harness.selection import (
+    MIN_ARTISTS,
+    compare,
+    friedman,
+    grids,
+    holm,
+    letters,
+    mean_intervals,
+    pairs,
+    ranking,
+    remarks,
+    track_scores,
+    without_leaked,
+)
+from harness.selection.rank_tests import signed_rank
+from harness.selection.resampling import draw, means_and_errors, rank_intervals, studentised_means
+
+TWO = {"vocals": {"x": 1.0, "y": 0.0}}
+
+
+def test_scores_beyond_the_limit_count_as_the_limit():
+    frame = planted(TWO, artists=3)
+    frame.loc[(frame["separator"] == "x") & (frame["track"] == "00-0"), "value"] = math.inf
+    frame.loc[(frame["separator"] == "y") & (frame["track"] == "01-0"), "value"] = -math.inf
+    scores = one_grid(frame).scores
+    assert scores[0, 0] == 30.0
+    assert scores[1, 1] == -30.0
+
+
+def test_a_separator_with_too_few_tracks_does_not_take_the_others_theirs():
+    frame = planted({"vocals": {"x": 1.0, "y": 0.0, "rare": 2.0}}, artists=20)
+    frame = frame[(frame["separator"] != "rare") | (frame["track"] < "04")]
+    whole = one_grid(frame).complete()
+    assert whole.separators == ("x", "y")
+    assert len(whole.tracks) == 20
+    assert one_grid(frame).complete(min_tracks=4).scores.shape == (4, 3)
+
+
+def test_tracks_of_nobody_known_are_not_one_artist():
+    frame = planted(TWO, artists=4)
+    assert one_grid(frame.assign(artist="unknown")).n_artists == 4
+    assert one_grid(frame.assign(artist=None)).n_artists == 4
+    spelled = frame["artist"].replace("artist 1", " Artist  0")
+    assert one_grid(frame.assign(artist=spelled)).n_artists == 3
+
+
+def test_a_metric_that_is_not_there_is_named():
+    with pytest.raises(HarnessError, match="'sdri': the table has none of it; it has"):
+        track_scores(planted(TWO, artists=1), "sdri")
+
+
+def test_tracks_of_one_artist_are_drawn_as_one(rng):
+    values, artists = rng.normal(size=(12, 1)), np.arange(12)
+    once = mean_intervals(values, artists)
+    thrice = mean_intervals(values.repeat(3, axis=0), artists.repeat(3))
+    np.testing.assert_allclose(once.low, thrice.low)
+    np.testing.assert_allclose(once.high, thrice.high)
+    apart = mean_intervals(values.repeat(3, axis=0), np.arange(36))
+    assert apart.high - apart.low < 0.7 * (once.high - once.low)
+
+
+def test_standard_error_of_single_tracks_is_the_usual_one(rng):
+    values = rng.normal(size=(15, 2))
+    _, errors = means_and_errors(values, np.arange(15))
+    np.testing.assert_allclose(errors, stats.sem(values))
+    weights = draw(15, 7)
+    resample = values[np.arange(15).repeat(weights[3].astype(int))]
+    error = np.sqrt(((resample - resample.mean(0)) ** 2).sum(0) * 15 / 14) / 15
+    expected = (resample.mean(0) - values.mean(0)) / error
+    np.testing.assert_allclose(studentised_means(values, np.arange(15), weights)[3], expected)
+
+
+def test_intervals_cover_the_truth_at_their_rate(rng):
+    hits = 0
+    for seed in range(400):
+        artist = rng.exponential(size=12).repeat(2) + rng.exponential(size=24) - 2
+        found = mean_intervals(artist[:, None], np.arange(12).repeat(2), resamples=500, seed=seed)
+        hits += found.low[0] <= 0 <= found.high[0]
+    assert 0.89 <= hits / 400 <= 0.98
+
+
+def test_the_same_seed_gives_the_same_interval_and_few_artists_none(rng):
+    values = rng.normal(size=(8, 3))
+    first, again = (mean_intervals(values, np.arange(8)) for _ in range(2))
+    np.testing.assert_array_equal(first.low, again.low)
+    assert np.isnan(mean_intervals(values, np.arange(8) % (MIN_ARTISTS - 1)).low).all()
+
+
+def test_signed_rank_can_claim_from_six_artists_on():
+    clear = np.arange(1.0, MIN_ARTISTS + 1)[:, None]
+    assert signed_rank(clear)[0] < 0.05
+    assert signed_rank(clear[:-1])[0] > 0.05
+    assert signed_rank(np.zeros((8, 1)))[0] == 1.0
+
+
+def test_holm_steps_down():
+    assert holm([0.005, 0.04, 0.011]).tolist() == pytest.approx([0.015, 0.04, 0.022])
+    assert holm([0.6, 0.9]).tolist() == [1.0, 1.0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 7), st.integers(0, 2**21 - 1))
+def test_letters_say_exactly_who_differs(k, bits):
+    different = np.zeros((k, k), dtype=bool)
+    for n, (i, j) in enumerate(zip(*np.triu_indices(k, 1), strict=True)):
+        different[i, j] = different[j, i] = bool(bits >> n & 1)
+    names = letters(different)
+    for i, j in zip(*np.triu_indices(k, 1), strict=True):
+        assert bool(set(names[i]) & set(names[j])) != different[i, j]
+
+
+def test_friedman_is_scipys_with_ties(rng):
+    frame = planted({"vocals": dict.fromkeys("abcd", 0.0)}, artists=12)
+    frame["value"] = frame["value"].round()
+    grid = one_grid(frame)
+    found = friedman(grid)
+    statistic, p = stats.friedmanchisquare(*grid.scores.T)
+    assert (found.statistic, found.p) == pytest.approx((statistic, p))
+
+
+def test_nemenyi_has_the_published_critical_difference():
+    # Demšar 2006, table 5a: q = 2.569 for four; told apart where mean ranks differ by more
+    frame = planted({"vocals": {"a": 2.0, "b": 1.2, "c": 0.6, "d": 0.0}}, artists=14)
+    found = friedman(one_grid(frame))
+    critical = 2.569 * math.sqrt(4 * 5 / (6 * 14))
+    ranks = found.mean_ranks.to_numpy()
+    gaps = np.abs(ranks[:, None] - ranks)
+    assert ((found.nemenyi.to_numpy() < 0.05) == (gaps > critical)).all()
+    assert (gaps > critical).any()
+
+
+def test_conover_is_the_t_test_on_ranks_with_the_pooled_error():
+    grid = one_grid(planted({"vocals": {"a": 0.8, "b": 0.4, "c": 0.0}}, artists=10))
+    ranks = stats.rankdata(-grid.scores, axis=1)
+    rest = ranks - ranks.mean(0) - ranks.mean(1)[:, None] + ranks.mean()
+    error = math.sqrt(2 / 10 * (rest**2).sum() / 18)
+    means = ranks.mean(0)
+    t = np.abs(means[[0, 0, 1]] - means[[1, 2, 2]]) / error
+    found = friedman(grid).conover.to_numpy()[[0, 0, 1], [1, 2, 2]]
+    np.testing.assert_allclose(found, holm(2 * stats.t.sf(t, 18)))
+
+
+def test_friedman_asks_for_three_separators_and_six_artists():
+    with pytest.raises(HarnessError, match="2 separators by 20 artists"):
+        friedman(one_grid(planted(TWO)))
+
+
+def test_a_clear_difference_is_told_and_measured():
+    row = compare(planted(TWO, artists=25), "x", "y").iloc[0]
+    assert row["verdict"] == "x is better"
+    assert 0 < row["low"] < 1.0 < row["high"]
+    assert row["p"] < 0.01
+    turned = compare(planted(TWO, artists=25), "y", "x").iloc[0]
+    assert turned["verdict"] == "x is better"
+    assert turned["difference"] == pytest.approx(-row["difference"])
+
+
+def test_the_same_separator_twice_cannot_be_told_apart():
+    frame = planted(TWO)
+    twin = frame[frame["separator"] == "x"].assign(separator="twin")
+    row = compare(pd.concat([frame, twin]), "x", "twin").iloc[0]
+    assert (row["low"], row["high"], row["p"]) == (0.0, 0.0, 1.0)
+    assert row["verdict"] == "cannot be told apart"
+
+
+def test_too_few_artists_claim_nothing_however_clear():
+    table = compare(planted({"vocals": {"x": 20.0, "y": 0.0}}, artists=5), "x", "y")
+    assert table.iloc[0]["verdict"] == "too few tracks to tell"
+    assert np.isnan(table.iloc[0]["p"])
+    assert "tracks of 5 artists cannot tell anything apart" in remarks(table, "x", "y")[0]
+
+
+def test_only_common_tracks_are_compared_and_counted():
+    frame = planted(TWO, artists=20)
+    frame = frame[(frame["separator"] != "y") | (frame["track"] >= "03")]
+    table = compare(frame, "x", "y")
+    assert table.loc[0, ["n", "lacks_a", "lacks_b"]].tolist() == [17, 0, 3]
+    said = remarks(table, "x", "y")
+    assert said == ["set, vocals: compared on the 17 tracks that both have; y lacks 3 more"]
+
+
+def test_leaked_tracks_do_not_count_in_a_comparison():
+    leaked = {("x", "set", "test", "00-0")}
+    assert compare(planted(TWO), "x", "y", leaked=leaked).iloc[0]["n"] == 19
+    found = track_scores(planted(TWO))
+    assert len(without_leaked(found, leaked)) == len(found) - 1
+
+
+def test_comparing_who_is_not_there_names_who_is():
+    with pytest.raises(HarnessError, match="'z' has no harmonic_mean that counts; x, y has"):
+        compare(planted(TWO), "x", "z")
+
+
+def test_equal_separators_are_rarely_claimed_to_differ():
+    claims = 0
+    for seed in range(120):
+        frame = planted({"vocals": dict.fromkeys("abcd", 0.0)}, artists=10, seed=seed)
+        verdicts = pairs(one_grid(frame), resamples=300)["verdict"]
+        claims += (verdicts != "cannot be told apart").any()
+    assert claims / 120 < 0.10  # 5 % is asked for; 0.10 is 2.5 standard errors above
+
+
+def test_ranking_finds_the_planted_order():
+    means = {"vocals": {"a": 0.0, "b": 4.0, "c": 2.0, "twin": 4.0}}
+    board = ranking(one_grid(planted(means, artists=30)))
+    assert board["separator"].tolist()[2:] == ["c", "a"]
+    assert board["group"].tolist() == ["a", "a", "b", "c"]
+    assert board["p_best"].sum() == pytest.approx(1)
+    assert board["p_best"].iloc[2:].tolist() == [0, 0]
+    assert (board["rank_low"] <= board["rank"]).all()
+    assert (board["rank"] <= board["rank_high"]).all()
+
+
+def test_rank_intervals_by_hand():
+    low, high = rank_intervals(np.array([[3.0, 2.0, 1.0]] * 9 + [[3.0, 1.0, 2.0]]), level=0.5)
+    assert low.tolist() == [1, 2, 3]
+    assert high.tolist() == [1, 2, 3]
+
+
+def test_stems_and_inputs_are_never_mixed():
+    frame = planted(TWO)
+    fed = frame.assign(input="reference:vocals", value=frame["value"] + 9)
+    found = grids(track_scores(pd.concat([frame, fed]), "snr"))
+    assert [(g.source, g.scores.shape) for g in found] == [
+        ("mixture", (20, 2)),
+        ("reference:vocals", (20, 2)),
+    ]
