@@ -41,6 +41,9 @@ def ship(folder: Path, name: str, target: Path = weight_files.CHECKPOINTS) -> st
     weights.save(path, load_network(source), metadata, half=True)
     for ending in KEPT:
         shutil.copyfile(source.with_suffix(f".{ending}"), target / f"{name}.{ending}")
+    for ending in ("card.json", "card.md"):  # the card bears the name of the row
+        card = target / f"{name}.{ending}"
+        card.write_text(card.read_text(encoding="utf-8").replace(source.stem, name, 1), "utf-8")
     config = metadata["config"]
     return ROW.format(
         name=name,
