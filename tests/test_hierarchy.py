@@ -10,9 +10,10 @@ from synthetic_run import empty_run, row, rows_table
 
 from harness import audio, pipeline, registry, taxonomy
 from harness.benchmark import Settings, left_out
+from harness.cache import Store
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt, read_sources
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StorageError
 from harness.registry import Entry
 from harness.report import boards, render, tables
 from harness.results import read_run
@@ -140,6 +141,26 @@ def test_a_second_run_does_nothing_and_another_parent_only_its_cascades(kits, tm
     assert other.units - other.reused == 2
     alike = ~before.scores["input"].str.startswith("cascade")
     assert before.scores[alike].equals(after.scores[alike.to_numpy()])
+
+
+def test_stopped_amid_its_cascades_a_run_goes_on_with_the_same_numbers(kits, tmp_path, monkeypatch):
+    entries = [entry("half", params=QUIET), CHILD]
+    _, whole = run(kits, entries, tmp_path / "whole")
+    real, kept = Store.put, []
+
+    def put(self, key, content):
+        if len(kept) == 5:  # two parents, two fed with the true drums, one cascade
+            raise StorageError("results: the disk is full; free some space")
+        kept.append(key)
+        real(self, key, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put", put)
+        with pytest.raises(StorageError, match="disk is full"):
+            run(kits, entries, tmp_path / "stopped")
+    outcome, rest = run(kits, entries, tmp_path / "stopped")
+    assert (outcome.units, outcome.reused) == (6, 5)
+    assert rest.scores.equals(whole.scores)
 
 
 def test_jobs_do_not_change_a_number(kits, tmp_path):
