@@ -173,6 +173,7 @@ def test_mdxc_gives_the_mean_over_its_chunks(tmp_path):
     assert set(found) == {"vocals", "accompaniment"}
 
 
+@pytest.mark.slow  # librosa compiles itself first
 def test_vr_divides_the_mixture(tmp_path):
     from audio_separator.separator.uvr_lib_v5.vr_network.nets_new import CascadedNet
 
