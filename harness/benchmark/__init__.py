@@ -1,6 +1,6 @@
 """Separate and score: pieces of work are planned, done in parallel, and kept at once."""
 
-from harness.benchmark.blends import find_blends
+from harness.benchmark.blends import blends_of_run, find_blends
 from harness.benchmark.hierarchy import Parents, left_out, plan_cascades, wanted_parents
 from harness.benchmark.parallel import Failures, execute
 from harness.benchmark.plan import Plan, Settings, Skip, Unit, make_plan, plan_for_files
@@ -13,6 +13,7 @@ __all__ = [
     "Settings",
     "Skip",
     "Unit",
+    "blends_of_run",
     "cost_rows",
     "execute",
     "find_blends",

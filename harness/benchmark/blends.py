@@ -7,10 +7,12 @@ are written and the estimates removed. Killed in between, the next run finishes 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from harness.audio import Audio
 from harness.benchmark.plan import Unit
@@ -95,6 +97,42 @@ def find_blends(work_folder: Path, track_key: str, keys: Collection[str]) -> dic
         if set(keys) <= {key for blend in found.values() for key in blend.separators}:
             return found
     return {}
+
+
+def blends_of_run(
+    work_folder: Path, units: Iterable[Mapping[str, str]], scores: pd.DataFrame
+) -> dict[tuple[str, str, str, str], Blend]:
+    """Return all inner products of a run: (dataset, split, track, stem) → products.
+
+    Parameters
+    ----------
+    units
+        Of the run's record.
+    scores
+        Of the separators that are wanted; a track's products are found where all that have scores
+        of it were run together.
+
+    Returns
+    -------
+    dict
+        The separators of each `Blend` go by their names.
+    """
+    place = ["dataset", "split", "track"]
+    ok = scores[scores["status"] == "ok"]
+    wanted = set(zip(*(ok[name] for name in (*place, "separator")), strict=True))
+    tracks: dict[tuple[str, ...], dict[str, str]] = {}
+    for unit in units:
+        where = tuple(unit[name] for name in place)
+        if (*where, unit["separator"]) in wanted:
+            names = tracks.setdefault((*where, unit["track_key"]), {})
+            names[unit["key"]] = unit["separator"]
+    found = {}
+    for (dataset, split, track, track_key), names in tracks.items():
+        for stem, blend in find_blends(work_folder, track_key, names).items():
+            here = [key for key in blend.separators if key in names]
+            ours = replace(blend.only(here), separators=tuple(names[key] for key in here))
+            found[dataset, split, track, stem] = ours
+    return found
 
 
 def _path(work_folder: Path, units: Sequence[Unit]) -> Path:

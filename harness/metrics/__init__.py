@@ -5,7 +5,7 @@ shape (channels, samples) and the same shape. Scores are in dB, NaN where they a
 ``inf`` where the estimate is perfect.
 """
 
-from harness.metrics.blends import Blend, read_blends, write_blends
+from harness.metrics.blends import Blend, read_blends, scorer, write_blends
 from harness.metrics.checks import suspicions
 from harness.metrics.definitions import DEFAULT, METRICS, Metric, Score, harmonic_mean
 from harness.metrics.framewise import bss_eval_framewise
@@ -27,6 +27,7 @@ __all__ = [
     "harmonic_mean",
     "read_blends",
     "read_museval",
+    "scorer",
     "sdr",
     "si_sdr",
     "snr",

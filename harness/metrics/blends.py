@@ -8,7 +8,7 @@ blend Σ w·estimate. Differences are taken between them, so that scores above s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.metrics.ratios import db, median_of
+from harness.metrics.definitions import DEFAULT
+from harness.metrics.ratios import db, medians_of
 
 Float64 = npt.NDArray[np.float64]
 
 ARRAYS = ("plain", "own", "rest", "projected", "artifacts", "whole", "whole_own", "whole_projected")
+VALUES = 1 << 20  # numbers worked on at once
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,7 @@ class Blend:
         dict
             Metric → dB, shape (blends,); NaN where the reference is silent.
         """
-        w = np.asarray(weights, np.float64)
-        minus = np.hstack([-np.ones((len(w), 1)), w])
-        scores = self._of_whole(w, minus)
-        sounding = self.plain[:, 0, 0] > 0
-        for name, (above, below) in self._of_frames(w, minus).items():
-            frames = db(above[:, sounding], below[:, sounding])
-            scores[name] = np.array([median_of(row) for row in frames])
-        return scores
+        return {name: scorer([self], name)(weights)[:, 0] for name in DEFAULT}
 
     def frames(self, weights: Mapping[str, float]) -> dict[str, Float64]:
         """Score one blend frame by frame, as `References.frames` does for audio.
@@ -102,35 +97,109 @@ class Blend:
             Metric → dB, shape (frames,); NaN where the reference is silent.
         """
         w = np.array([[weights.get(name, 0.0) for name in self.separators]])
-        minus = np.hstack([-np.ones((1, 1)), w])
-        sounding = self.plain[:, 0, 0] > 0
-        return {
-            name: np.where(sounding, db(above[0], below[0]), np.nan)
-            for name, (above, below) in self._of_frames(w, minus).items()
-        }
+        found = {}
+        for name in ("csdr", "isr", "sir", "sar"):
+            found[name] = np.full(len(self.plain), np.nan)
+            above, below = (_energies(w, _halves(form))[0] for form in self.forms(name))
+            found[name][self._sounding] = db(above, below)
+        return found
 
-    def _of_whole(self, w: Float64, minus: Float64) -> dict[str, Float64]:
-        """Scores of the whole track."""
-        xx, xe = self.whole[0, 0], w @ self.whole[0, 1:]
-        if xx == 0:
-            return dict.fromkeys(("snr", "sdr", "si_sdr"), np.full(len(w), np.nan))
-        ee, inside = _square(w, self.whole[1:, 1:]), _square(w, self.whole_own)
-        target = xe**2 / xx
-        return {
-            "snr": db(xx, _square(minus, self.whole)),
-            "sdr": db(inside, np.maximum(ee - inside, 0)),
-            "si_sdr": db(target, np.maximum(ee - target, 0)),
-        }
+    def only(self, separators: Sequence[str]) -> Blend:
+        """Return the inner products of these separators alone, in this order."""
+        at = np.array([self.separators.index(name) for name in separators], dtype=np.intp)
+        with_reference = np.concatenate([[0], at + 1])
+        arrays = {}
+        for name in ARRAYS:
+            matrix = getattr(self, name)
+            keep = at if matrix.shape[-1] == len(self.separators) else with_reference
+            arrays[name] = matrix[..., keep[:, None], keep]
+        return Blend(tuple(separators), **arrays)
 
-    def _of_frames(self, w: Float64, minus: Float64) -> dict[str, tuple[Float64, Float64]]:
-        """Energies above and below the fraction of each framewise metric, (blends, frames)."""
-        target = np.broadcast_to(self.plain[:, 0, 0], (len(w), len(self.plain)))
-        return {
-            "csdr": (target, _square(minus, self.plain)),
-            "isr": (target, _square(minus, self.own)),
-            "sir": (_square(w, self.own[:, 1:, 1:]), _square(w, self.rest)),
-            "sar": (_square(w, self.projected), _square(w, self.artifacts)),
-        }
+    def forms(self, metric: str) -> tuple[Float64, Float64]:
+        """Return the energies above and below a metric's fraction, as quadratic forms in (−1, w).
+
+        Returns
+        -------
+        tuple
+            Two arrays of shape (frames, K+1, K+1). Frames whose reference is silent are left out;
+            the whole track counts as one frame for `snr`, `sdr` and `si_sdr`.
+
+        Raises
+        ------
+        HarnessError
+            If no such metric can be made from inner products.
+        """
+        if metric in ("snr", "sdr", "si_sdr"):
+            return self._forms_of_whole(metric)
+        frames = self._sounding
+        plain, own = self.plain[frames], self.own[frames]
+        if metric == "csdr":
+            return _reference(plain), plain
+        if metric == "isr":
+            return _reference(plain), own
+        if metric == "sir":
+            return _estimates(own[:, 1:, 1:]), _estimates(self.rest[frames])
+        if metric == "sar":
+            return _estimates(self.projected[frames]), _estimates(self.artifacts[frames])
+        raise HarnessError(f"blend: no {metric!r} from inner products; have {', '.join(DEFAULT)}")
+
+    def _forms_of_whole(self, metric: str) -> tuple[Float64, Float64]:
+        """Forms of the whole track, of none where its reference is silent."""
+        some = slice(0, int(self.whole[0, 0] > 0))
+        whole = self.whole[None][some]
+        if metric == "snr":
+            return _reference(whole), whole
+        if metric == "sdr":
+            inside = self.whole_own[None][some]
+        else:
+            inside = whole[:, 1:, :1] * whole[:, :1, 1:] / whole[:, :1, :1]
+        return _estimates(inside), _estimates(whole[:, 1:, 1:] - inside)
+
+    @property
+    def _sounding(self) -> npt.NDArray[np.bool_]:
+        """Frames that count."""
+        return np.asarray(self.plain[:, 0, 0] > 0)
+
+
+def scorer(blends: Sequence[Blend], metric: str) -> Callable[[npt.ArrayLike], Float64]:
+    """Return the function that scores the same blends of many tracks, all at once.
+
+    The products of two weights are the same for every track, so that all energies are one product
+    of matrices: 100,000 blends of 10 separators over 50 tracks take a second.
+
+    Parameters
+    ----------
+    blends
+        One a track, with the same separators in the same order.
+
+    Returns
+    -------
+    callable
+        From weights (blends, K) to dB, shape (blends, tracks); NaN where a reference is silent.
+
+    Raises
+    ------
+    HarnessError
+        If the separators differ, or there is no such metric.
+    """
+    if len(names := {blend.separators for blend in blends}) > 1:
+        raise HarnessError(f"blend: tracks have other separators ({sorted(names)}); use Blend.only")
+    pairs = [blend.forms(metric) for blend in blends]
+    halves = _halves(np.concatenate([form for pair in zip(*pairs, strict=True) for form in pair]))
+    ends = np.cumsum([len(form) for form, _ in pairs])
+    step = max(1, VALUES // max(halves.shape))
+
+    def scores(weights: npt.ArrayLike) -> Float64:
+        w = np.asarray(weights, np.float64)
+        out = np.empty((len(w), len(blends)))
+        for start in range(0, len(w), step):
+            part = slice(start, start + step)
+            frames = db(*np.hsplit(_energies(w[part], halves), 2))
+            for i, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
+                out[part, i] = medians_of(frames[:, first:last])
+        return out
+
+    return scores
 
 
 def write_blends(path: Path, blends: Mapping[str, Blend]) -> None:
@@ -188,9 +257,26 @@ def _unpacked(stem: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Blend
     return Blend(separators, **matrices)
 
 
-def _square(w: Float64, products: Float64) -> Float64:
-    """Σ w·products·w, shape (blends,) or (blends, frames); rounding below zero is zero."""
-    half = np.tensordot(w, products, (1, -1))  # (blends, …, K)
-    axes = "bk,bk->b" if products.ndim == 2 else "bk,bfk->bf"
-    squares: Float64 = np.maximum(np.einsum(axes, w, half), 0)
-    return squares
+def _reference(products: Float64) -> Float64:
+    """Return the reference's energy as a form in (−1, w)."""
+    form = np.zeros_like(products)
+    form[:, 0, 0] = products[:, 0, 0]
+    return form
+
+
+def _estimates(products: Float64) -> Float64:
+    """Return forms in w as forms in (−1, w)."""
+    return np.pad(products, ((0, 0), (1, 0), (1, 0)))
+
+
+def _halves(forms: Float64) -> Float64:
+    """Return what products of two weights are multiplied with, shape (products, frames)."""
+    rows, columns = np.triu_indices(forms.shape[-1])
+    return np.ascontiguousarray((forms[:, rows, columns] * np.where(rows == columns, 1, 2)).T)
+
+
+def _energies(w: Float64, halves: Float64) -> Float64:
+    """Return values of forms in (−1, w), (blends, frames); rounding below zero is zero."""
+    v = np.hstack([-np.ones((len(w), 1)), w])
+    rows, columns = np.triu_indices(v.shape[1])
+    return np.maximum((v[:, rows] * v[:, columns]) @ halves, 0)

@@ -168,10 +168,18 @@ def median_of(frames: Float64) -> float:
     >>> median_of(np.array([1.0, np.inf, np.inf]))
     inf
     """
-    if not len(frames):
-        return float("nan")
-    low, high = np.sort(frames)[[(len(frames) - 1) // 2, len(frames) // 2]]
-    return float(low if low == high else (low + high) / 2)
+    return float(medians_of(frames[None])[0])
+
+
+def medians_of(frames: Float64) -> Float64:
+    """Median of each row of (rows, frames); see `median_of`."""
+    n = frames.shape[1]
+    if n == 0:
+        return np.full(len(frames), np.nan)
+    middle = [(n - 1) // 2, n // 2]
+    low, high = np.partition(frames, middle, axis=1)[:, middle].T
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(low == high, low, (low + high) / 2))
 
 
 def _whole(reference: Audio, estimate: Audio) -> FrameEnergies:

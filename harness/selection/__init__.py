@@ -8,6 +8,17 @@ from harness.selection.best_of import (
     choose_oracle,
     select,
 )
+from harness.selection.blend_worth import blend_boards, blends, in_words
+from harness.selection.blending import (
+    Products,
+    bagged_greedy,
+    best_single,
+    choose_weights,
+    greedy,
+    products_of,
+    programme,
+    shrunk,
+)
 from harness.selection.budget import (
     choose_within,
     costs_of,
@@ -16,7 +27,7 @@ from harness.selection.budget import (
     parse_budget,
     within,
 )
-from harness.selection.comparing import compare, pairs, ranking
+from harness.selection.comparing import TOO_FEW, compare, pairs, ranking
 from harness.selection.grid import HARMONIC, Grid, grids, track_scores, without_leaked
 from harness.selection.leaks import leak_statuses, leaked_pairs, ledger, recorded_statuses
 from harness.selection.policies import (
@@ -41,18 +52,25 @@ __all__ = [
     "MIN_ARTISTS",
     "ORACLE",
     "POLICIES",
+    "TOO_FEW",
     "Friedman",
     "Grid",
     "Intervals",
+    "Products",
     "bagged",
+    "bagged_greedy",
     "best_mean",
     "best_median",
+    "best_single",
+    "blend_boards",
+    "blends",
     "boards",
     "by_genre",
     "candidates_of",
     "choose_deployable",
     "choose_on",
     "choose_oracle",
+    "choose_weights",
     "choose_within",
     "compare",
     "costs_of",
@@ -61,8 +79,10 @@ __all__ = [
     "frequencies",
     "friedman",
     "genre_cells",
+    "greedy",
     "grids",
     "holm",
+    "in_words",
     "leak_statuses",
     "leaked_pairs",
     "ledger",
@@ -71,10 +91,13 @@ __all__ = [
     "pairs",
     "pareto",
     "parse_budget",
+    "products_of",
+    "programme",
     "ranking",
     "recorded_statuses",
     "remarks",
     "select",
+    "shrunk",
     "summary",
     "summary_boards",
     "track_scores",

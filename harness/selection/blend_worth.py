@@ -1,0 +1,160 @@
+"""What a blend is worth on other artists' music, and whether it beats the best single separator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from harness.results import table
+from harness.selection.best_of import choosing
+from harness.selection.blending import (
+    Kept,
+    Products,
+    best_single,
+    choose_weights,
+    products_of,
+)
+from harness.selection.comparing import TOO_FEW, compare
+from harness.selection.grid import HARMONIC, FloatArray, Grid, IntArray, grids
+from harness.selection.policies import fold_of
+from harness.selection.words import Board, boards
+
+BLEND, SINGLE = "blend", "best single"
+BEATS, BEATS_NOT = "beats the best single", "does not beat the best single"
+OUTER_FOLDS = 10
+
+
+def blends(
+    candidates: pd.DataFrame, kept: Kept, *, metric: str = HARMONIC, on: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Say what a blend is worth on tracks of artists that did not choose it.
+
+    Blend and best single separator of a stem are chosen on the same tracks: those of other artists,
+    in folds, or those of another dataset.
+
+    Parameters
+    ----------
+    candidates
+        As from `track_scores`, of separators that may be chosen; tracks seen in training left out.
+    kept
+        Inner products, with separators by name.
+    on
+        Choose on this dataset for all others.
+
+    Returns
+    -------
+    worth
+        One row a dataset, input and stem with inner products of two separators or more: n, artists,
+        single (that all tracks choose) and single_score, uniform (the plain mean of all
+        separators), score (of the blend), in_sample (of the blend that all tracks choose), gain
+        (score − single_score) with low and high (95 %), p (Holm), verdict, weights ({separator:
+        weight} that all tracks choose). In dB, held out but for in_sample.
+    rows
+        Columns `COLUMNS`: what `BLEND` and `SINGLE` score on each track, by all metrics, held out.
+    """
+    found = grids(candidates)
+    others = choosing(found, on)
+    worth, rows = [], []
+    for grid in found:
+        other = others.get((grid.source, grid.stem))
+        if grid.dataset == on or (on is not None and other is None):
+            continue
+        products = products_of(grid, kept)
+        apart = products_of(other, kept) if other is not None else None
+        outcome = _outcome(products, apart, metric)
+        if outcome:
+            worth.append(outcome[0])
+            rows += outcome[1]
+    scores = table(rows)
+    columns = pd.DataFrame(worth, columns=[*_WORTH])
+    if not len(scores):
+        return columns.reindex(columns=[*_WORTH, *_GAIN]), scores
+    gains = compare(scores, BLEND, SINGLE, metric=metric).rename(columns={"difference": "gain"})
+    gains["verdict"] = [
+        TOO_FEW if verdict == TOO_FEW else BEATS if verdict.startswith(BLEND) else BEATS_NOT
+        for verdict in gains["verdict"]
+    ]
+    key = ["dataset", "input", "stem"]
+    return columns.merge(gains[[*key, *_GAIN]], on=key), scores
+
+
+_WORTH = (
+    "dataset", "input", "stem", "n", "artists", "single", "single_score", "uniform", "score",
+    "in_sample", "weights",
+)  # fmt: skip
+_GAIN = ("gain", "low", "high", "p", "verdict")
+
+
+def in_words(weights: Mapping[str, float]) -> str:
+    """Write weights, the largest first.
+
+    Examples
+    --------
+    >>> in_words({"nmf": 0.25, "htdemucs": 0.75, "repet": 0.0})
+    '0.75 htdemucs + 0.25 nmf'
+    """
+    ordered = sorted(weights.items(), key=lambda item: -item[1])
+    return " + ".join(f"{weight:.2f} {name}" for name, weight in ordered if weight >= 0.005)
+
+
+def blend_boards(worth: pd.DataFrame) -> list[Board]:
+    """Lay `blends` out for a terminal."""
+    shown = worth.drop(columns="weights").assign(blend=worth["weights"].map(in_words))
+    return boards(shown, "what blending is worth, dB")
+
+
+def _outcome(
+    products: Products, other: Products | None, metric: str
+) -> tuple[tuple[object, ...], list[tuple[object, ...]]] | None:
+    """Return a row of `blends` and rows of scores; None where nothing can be chosen or blended."""
+    if other is not None:
+        common = [n for n in products.grid.separators if n in other.grid.separators]
+        products, other = products.only(common), other.only(common)
+    choosing = other or products
+    if products.n_separators < 2 or not products.blends or not choosing.blends:
+        return None
+    counts, held = _jobs(products.grid, other.grid if other else None)
+    if not counts.any(axis=1).all():
+        return None
+    n, grid, tracks = products.n_separators, products.grid, np.arange(len(products.blends))
+    everything = np.vstack([counts, np.ones(counts.shape[1])])
+    weights = choose_weights(choosing, everything, metric=metric)
+    singles = best_single(choosing.scorer(metric), everything, n)
+    score = products.scorer(metric)
+    blended, alone = (score(w)[held, tracks].mean() for w in (weights, singles))
+    row = (
+        grid.dataset,
+        grid.source,
+        grid.stem,
+        len(tracks),
+        grid.n_artists,
+        grid.separators[int(singles[-1].argmax())],
+        alone,
+        score(np.full((1, n), 1 / n)).mean(),
+        blended,
+        choosing.scorer(metric)(weights[-1:]).mean(),
+        {name: float(w) for name, w in zip(grid.separators, weights[-1], strict=True) if w > 0},
+    )
+    return row, [*_rows(products, weights[held], BLEND), *_rows(products, singles[held], SINGLE)]
+
+
+def _jobs(grid: Grid, other: Grid | None) -> tuple[FloatArray, IntArray]:
+    """Return which tracks choose in each choice, and which choice each track is scored with."""
+    if other is None:
+        held = fold_of(grid.clusters, OUTER_FOLDS)
+        return np.array([held != fold for fold in np.unique(held)], dtype=float), held
+    apart = ~np.isin(other.who, grid.who)
+    return apart[None].astype(float), np.zeros(len(grid.tracks), dtype=np.intp)
+
+
+def _rows(products: Products, weights: FloatArray, name: str) -> list[tuple[object, ...]]:
+    """Return what each track's blend scores, by all metrics, as rows of scores."""
+    grid, found = products.grid, list[tuple[object, ...]]()
+    for i, (blend, w) in enumerate(zip(products.blends, weights, strict=True)):
+        place = ("", grid.dataset, grid.splits[i], grid.tracks[i], grid.artists[i], grid.genres[i])
+        note = in_words(dict(zip(grid.separators, w, strict=True)))
+        for metric, values in blend.scores(w[None]).items():
+            found.append((*place, name, grid.source, grid.stem, metric, values[0], "ok", note))
+    return found

@@ -1,0 +1,282 @@
+"""Blends on inner products whose best weights are known, and ways to combine audio."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import selection
+from harness.errors import HarnessError
+from harness.metrics import Blend, analyse, harmonic_mean, scorer
+from harness.results import table
+from harness.selection import blend_worth
+from harness.separators.ensembling import COMBINE, consistent, max_mag, mean, median, min_mag
+
+
+def products(noise: np.ndarray, names: tuple[str, ...]) -> Blend:
+    """Inner products of estimates that are the reference, of energy 1, and orthogonal noise.
+
+    The noise is no filtered reference either, so SNR, SDR and their harmonic mean are one.
+    """
+    n = len(noise)
+    whole = np.ones((n + 1, n + 1))
+    whole[1:, 1:] += noise
+    ones, none = np.ones((n, n)), np.zeros((1, n, n))
+    own = np.ones((1, n + 1, n + 1))
+    return Blend(names, whole[None], own, none, ones[None], noise[None], whole, ones, ones)
+
+
+def stem_of(noises: list[np.ndarray], per_artist: int = 1, dataset: str = "set"):
+    """Candidates and inner products of tracks with these noises, two or more tracks an artist."""
+    names = tuple("abcdefgh"[: len(noises[0])])
+    rows, kept = [], {}
+    for i, noise in enumerate(noises):
+        place = (dataset, "test", f"track {i}", f"{dataset} artist {i // per_artist}", "")
+        kept[dataset, "test", f"track {i}", "vocals"] = blend = products(noise, names)
+        for name in names:
+            for metric in ("snr", "sdr"):
+                value = blend.score({name: 1.0})[metric]
+                rows.append(("r", *place, name, "mixture", "vocals", metric, value, "ok", ""))
+    return selection.track_scores(table(rows)), kept
+
+
+def of_stem(noises: list[np.ndarray], per_artist: int = 1) -> selection.Products:
+    candidates, kept = stem_of(noises, per_artist)
+    return selection.products_of(selection.grids(candidates)[0], kept)
+
+
+def independent(*energies: float) -> np.ndarray:
+    return np.diag(np.array(energies))
+
+
+def random_noises(seed: int, tracks: int, n: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(size=(tracks, n, 2 * n)) * rng.uniform(0.1, 1, (tracks, 1, 1))
+    return list(mixed @ mixed.transpose(0, 2, 1))
+
+
+# --- choosing -----------------------------------------------------------------------------------
+
+
+def test_independent_noise_is_weighted_by_its_inverse():
+    stem = of_stem([independent(0.1, 0.2, 0.4), independent(0.01, 0.02, 0.04)])
+    found = selection.programme(stem, np.ones((1, 2)))[0]
+    assert found == pytest.approx(np.array([4, 2, 1]) / 7, abs=1e-7)
+    best = stem.scorer("snr")([found]).mean()
+    greedy = selection.greedy(stem.scorer(), np.ones((1, 2)), 3)
+    assert stem.scorer("snr")(greedy).mean() == pytest.approx(best, abs=0.005)
+
+
+def test_who_only_repeats_a_better_ones_noise_has_no_weight():
+    noise = np.outer([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) / 100
+    stem = of_stem([noise, noise / 10])
+    assert selection.programme(stem, np.ones((1, 2)))[0] == pytest.approx([1, 0, 0], abs=1e-6)
+    assert selection.greedy(stem.scorer(), np.ones((1, 2)), 3)[0].tolist() == [1, 0, 0]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(2, 5))
+def test_no_blend_is_found_that_beats_the_programme(seed, tracks, n):
+    stem = of_stem(random_noises(seed, tracks, n))
+    counts, score = np.ones((1, tracks)), stem.scorer("snr")
+    weights = selection.programme(stem, counts)
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1)
+    here = np.random.default_rng(seed).dirichlet(np.ones(n), 200)
+    near = 0.98 * weights + 0.02 * here
+    assert score(near).mean(axis=1).max() <= score(weights).mean() + 2e-3  # the floor
+    greedy = selection.greedy(score, counts, n)
+    assert greedy.min() >= 0
+    assert greedy.sum() == pytest.approx(1)
+    assert score(np.eye(n)).mean(axis=1).max() - 1e-9 <= score(greedy).mean()
+
+
+def test_each_choice_counts_its_own_tracks():
+    stem = of_stem([independent(0.1, 10.0), independent(10.0, 0.1), independent(0.1, 0.1)])
+    counts = np.eye(3)
+    for weights in (
+        selection.programme(stem, counts),
+        selection.greedy(stem.scorer(), counts, 2, rounds=100),
+    ):
+        assert weights[:, 0] == pytest.approx([100 / 101, 1 / 101, 0.5], abs=0.01)
+    assert selection.best_single(stem.scorer(), counts, 2)[:2].tolist() == [[1, 0], [0, 1]]
+
+
+def test_perfect_and_equal_estimates_make_no_trouble():
+    stem = of_stem([np.zeros((2, 2)), independent(0.1, 0.1)])
+    assert selection.programme(stem, np.array([[1.0, 0.0], [1.0, 1.0]])) == pytest.approx(
+        np.full((2, 2), 0.5)
+    )
+    twins = of_stem([np.full((2, 2), 0.1)] * 2)
+    assert np.isfinite(selection.programme(twins, np.ones((1, 2)))).all()
+
+
+def test_with_few_artists_the_best_single_separator_stays():
+    noises = [independent(0.1, 0.11)] * 4
+    assert selection.choose_weights(of_stem(noises, per_artist=2)).tolist() == [[1, 0]]
+    assert selection.choose_weights(of_stem(noises))[0] == pytest.approx([0.52, 0.48], abs=0.05)
+    assert selection.choose_weights(of_stem(noises), metric="snr")[0] == pytest.approx(
+        [0.11 / 0.21, 0.1 / 0.21], abs=1e-6
+    )
+
+
+def test_weights_that_only_one_artist_wants_are_shrunk():
+    odd = [independent(30.0, 0.001)]  # 45 dB for b, on one artist's track
+    noises = [np.array([[0.1, 0.14], [0.14, 0.2]])] * 7 + odd
+    stem = of_stem(noises)
+    counts = np.ones((1, 8))
+    free = selection.bagged_greedy(stem.scorer(), counts, 2, stem.grid.clusters)
+    shrunk = selection.choose_weights(stem, counts)
+    assert free[0, 1] > 0.1
+    assert shrunk[0].max() >= free[0].max()
+
+
+def test_nothing_can_choose_nothing():
+    stem = of_stem([independent(0.1, 0.2)])
+    empty = selection.Products(stem.grid.take(np.zeros(1, dtype=bool)), ())
+    with pytest.raises(HarnessError, match="blend of vocals: no track"):
+        selection.choose_weights(empty)
+
+
+# --- what it is worth ---------------------------------------------------------------------------
+
+
+def test_a_blend_of_two_with_independent_noise_gains_three_decibels():
+    worth, rows = selection.blends(*stem_of([independent(0.1, 0.1)] * 8))
+    row = worth.iloc[0]
+    assert row["gain"] == pytest.approx(10 * np.log10(2), abs=0.05)
+    assert row["score"] == pytest.approx(row["in_sample"])
+    assert row["low"] > 2.9
+    assert row["verdict"] == blend_worth.BEATS
+    assert (row["n"], row["artists"], row["single"]) == (8, 8, "a")
+    assert row["uniform"] == pytest.approx(10 + 10 * np.log10(2))
+    assert set(rows["separator"]) == {"blend", "best single"}
+    assert set(rows["metric"]) >= {"snr", "sdr", "csdr"}
+    assert selection.blend_boards(worth)[0][2][0][-1].count(" + ") == 1
+
+
+def test_it_says_that_a_blend_does_not_win_and_where_it_cannot_tell():
+    repeated = np.outer([1.0, 2.0], [1.0, 2.0]) / 100
+    worth, _ = selection.blends(*stem_of([repeated] * 8))
+    assert worth["verdict"].tolist() == [blend_worth.BEATS_NOT]
+    assert worth["gain"].item() == pytest.approx(0)
+    worth, _ = selection.blends(*stem_of([independent(0.1, 0.1)] * 4))
+    assert worth["verdict"].tolist() == [selection.TOO_FEW]
+
+
+@pytest.mark.parametrize("metric", ["harmonic_mean", "snr"])
+def test_an_artists_own_tracks_do_not_choose_for_them(metric):
+    noises = [independent(0.1, 0.2)] * 8
+    _, before = selection.blends(*stem_of(noises, per_artist=2), metric=metric)
+    changed = noises[:6] + [independent(20.0, 0.01)] * 2  # the last artist
+    _, after = selection.blends(*stem_of(changed, per_artist=2), metric=metric)
+    theirs = before["track"].isin(["track 6", "track 7"])
+    assert before["note"][theirs].tolist() == after["note"][theirs].tolist()
+    assert before["note"][~theirs].tolist() != after["note"][~theirs].tolist()
+    assert before["value"][theirs].tolist() != after["value"][theirs].tolist()
+
+
+def test_another_dataset_can_choose():
+    here, kept = stem_of([independent(0.1, 0.4)] * 6)
+    there, more = stem_of([independent(0.3, 0.1)] * 6, dataset="other")
+    candidates = pd.concat([here, there])
+    worth, rows = selection.blends(candidates, kept | more, metric="snr", on="other")
+    assert worth[["dataset", "single"]].to_numpy().tolist() == [["set", "b"]]
+    assert worth["weights"][0] == pytest.approx({"a": 0.25, "b": 0.75})
+    assert set(rows["dataset"]) == {"set"}
+
+
+def test_nothing_is_said_without_products_or_with_one_artist():
+    candidates, kept = stem_of([independent(0.1, 0.1)] * 8)
+    worth, rows = selection.blends(candidates, {})
+    assert worth.empty
+    assert rows.empty
+    assert "verdict" in worth
+    assert selection.blends(*stem_of([independent(0.1, 0.1)] * 3, per_artist=3))[0].empty
+    alone = {key: blend.only(["a"]) for key, blend in kept.items()}
+    assert selection.blends(candidates, alone)[0].empty
+
+
+# --- exactness ----------------------------------------------------------------------------------
+
+
+def test_many_tracks_at_once_score_as_each_by_itself_and_as_audio():
+    rate, rng = 4000, np.random.default_rng(3)
+    weights = np.array([[0.2, 0.3, 0.5], [0.0, 1.0, 0.0]])
+    found, expected = [], []
+    for seconds in (1, 2):
+        stems = {s: rng.normal(size=(2, seconds * rate)).astype("float32") / 8 for s in "vw"}
+        noise = rng.normal(size=(3, *stems["v"].shape)).astype("float32") / 20
+        made = {name: stems["v"] + n for name, n in zip("abc", noise, strict=True)}
+        ready = analyse(stems, rate)
+        found.append(ready.blend("v", made))
+        audio = [sum(w * made[n].astype("float64") for w, n in zip(ws, "abc", strict=True))
+                 for ws in weights]  # fmt: skip
+        expected.append([ready.score({"v": a.astype("float32")})["v"] for a in audio])
+    for metric in ("snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar"):
+        many = scorer(found, metric)(weights)
+        assert pytest.approx(np.array([b.scores(weights)[metric] for b in found])) == many.T
+        audio = np.array([[s[metric].value for s in track] for track in expected])
+        assert pytest.approx(audio, abs=1e-6) == many.T
+
+
+def test_harmonic_means_of_blends_stay_within_the_limits():
+    stem = of_stem([independent(1e-9, 1e9), independent(0.1, 0.2)])
+    weights = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    snr, sdr = (stem.scorer(metric)(weights) for metric in ("snr", "sdr"))
+    assert stem.scorer()(weights) == pytest.approx(harmonic_mean(snr, sdr))
+    assert stem.scorer()(weights)[:2, 0].tolist() == [30, -30]
+
+
+def test_some_separators_of_a_blend_score_as_before():
+    blend = products(random_noises(1, 1, 4)[0], ("a", "b", "c", "d"))
+    weights = {"d": 0.75, "b": 0.25}
+    assert blend.only(["d", "b"]).score(weights) == pytest.approx(blend.score(weights))
+
+
+def test_other_separators_and_metrics_are_refused():
+    one = products(independent(0.1, 0.2), ("a", "b"))
+    with pytest.raises(HarnessError, match="other separators"):
+        scorer([one, one.only(["b", "a"])], "snr")
+    with pytest.raises(HarnessError, match="no 'pesq'"):
+        scorer([one], "pesq")
+
+
+# --- audio --------------------------------------------------------------------------------------
+
+
+def tones(*frequencies: float) -> np.ndarray:
+    time = np.arange(16000) / 16000
+    waves = np.sum([np.sin(2 * np.pi * f * time) for f in frequencies], axis=0)
+    return (0.2 * np.stack([waves, -waves])).astype("float32")
+
+
+def test_mean_and_median_of_estimates():
+    good, bad = tones(440), tones(440) + 9
+    assert mean([good, bad]) == pytest.approx(good + 4.5, abs=1e-5)
+    assert np.array_equal(median([good, bad, good]), good)
+
+
+def test_least_and_most_of_each_point_of_the_spectrogram():
+    low, both = tones(500), tones(500, 3000)
+    inside = slice(2048, -2048)
+    assert min_mag([both, low])[:, inside] == pytest.approx(low[:, inside], abs=1e-3)
+    assert max_mag([low, both])[:, inside] == pytest.approx(both[:, inside], abs=1e-3)
+    assert max_mag([tones(500), tones(3000)])[:, inside] == pytest.approx(both[:, inside], abs=2e-3)
+
+
+@pytest.mark.parametrize("how", COMBINE)
+def test_equal_estimates_stay_as_they_are(how):
+    one = tones(440, 1234)
+    assert COMBINE[how]([one, one, one]) == pytest.approx(one, abs=1e-6)
+
+
+def test_what_the_stems_leave_is_shared_equally():
+    stems = {"vocals": tones(440), "drums": tones(1000)}
+    mixture = stems["vocals"] + stems["drums"] + np.float32(0.5)
+    found = consistent(mixture, stems)
+    assert found["vocals"] + found["drums"] == pytest.approx(mixture, abs=1e-6)
+    assert found["vocals"] - stems["vocals"] == pytest.approx(np.full((2, 16000), 0.25), abs=1e-6)
+    again = consistent(mixture, found)
+    assert again["drums"] == pytest.approx(found["drums"], abs=1e-6)
