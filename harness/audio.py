@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,29 +47,65 @@ def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
     HarnessError
         If the file is absent, unreadable, truncated, empty, or holds NaN or infinity.
     """
+    with _opened(path) as file:
+        total, sample_rate = file.frames, int(file.samplerate)
+        file.seek(min(start, total))
+        samples = file.read(frames, dtype="float32", always_2d=True)
+    wanted = max(total - start, 0) if frames < 0 else min(frames, max(total - start, 0))
+    if len(samples) == 0:
+        raise HarnessError(f"{path}: holds no samples; replace the file")
+    if len(samples) < wanted:
+        raise _truncated(path, len(samples), wanted)
+    audio = np.ascontiguousarray(samples.T)
+    check(audio, str(path))
+    return audio, sample_rate
+
+
+def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
+    """Read an audio file piece by piece; each begins with the last `overlap` samples before it.
+
+    Parameters
+    ----------
+    size, overlap
+        In samples; the last piece may be shorter.
+
+    Raises
+    ------
+    HarnessError
+        As `read`, at the piece that is wrong.
+    """
+    with _opened(path) as file:
+        total, end = file.frames, 0
+        for block in file.blocks(size, overlap, dtype="float32", always_2d=True):
+            audio = np.array(block.T, order="C")
+            end += audio.shape[1] - (overlap if end else 0)
+            check(audio, str(path))
+            yield audio
+    if end < total:
+        raise _truncated(path, end, total)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Open an audio file; what cannot be read is said in one line."""
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
     _check_not_truncated(path)
     try:
         with soundfile.SoundFile(path) as file:
-            total, sample_rate = file.frames, int(file.samplerate)
-            file.seek(min(start, total))
-            samples = file.read(frames, dtype="float32", always_2d=True)
+            yield file
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         reason = str(error).split(": ")[-1].rstrip(".")
         raise HarnessError(
             f"{path}: cannot be read as audio ({reason}); replace the file"
         ) from error
-    wanted = max(total - start, 0) if frames < 0 else min(frames, max(total - start, 0))
-    if len(samples) == 0:
-        raise HarnessError(f"{path}: holds no samples; replace the file")
-    if len(samples) < wanted:
-        raise HarnessError(
-            f"{path}: truncated, {len(samples)} of {wanted} samples can be read; replace the file"
-        )
-    audio = np.ascontiguousarray(samples.T)
-    check(audio, str(path))
-    return audio, sample_rate
+
+
+def _truncated(path: Path, have: int, wanted: int) -> HarnessError:
+    """Say that a file ends early."""
+    return HarnessError(
+        f"{path}: truncated, {have} of {wanted} samples can be read; replace the file"
+    )
 
 
 def length(path: Path) -> tuple[int, int]:

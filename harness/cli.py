@@ -24,7 +24,16 @@ from rich.progress import (
 from rich.table import Table
 
 import harness
-from harness import inventory, pipeline, registry, selection, taxonomy, weight_files
+from harness import (
+    inventory,
+    pipeline,
+    registry,
+    saving,
+    selection,
+    separating,
+    taxonomy,
+    weight_files,
+)
 from harness.benchmark import Settings
 from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
@@ -247,6 +256,12 @@ def select(
     budget: Annotated[
         str, typer.Option(help="Show the best ensemble within: rtf<0.5,memory<4GB.")
     ] = "",
+    save: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Keep the choice in your registry, for 'separate'."),
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace an ensemble of NAME.")] = False,
+    registry_file: RegistryOption = None,
     results_folder: Annotated[
         Path, typer.Option("--results", help="Folder for the tables of all runs.")
     ] = Path("results"),
@@ -255,6 +270,11 @@ def select(
     """Choose the best separator per stem from the scores of a run, and say what that is worth."""
     limits = selection.parse_budget(budget)
     chosen = pipeline.select_again(results_folder / inventory.check_name(run_name), choose_on)
+    if save:
+        params = saving.params_of(chosen, registry.load(registry_file), choose_on)
+        title = f"Best of {chosen.name} per stem"
+        saved = saving.save(save, params, title=title, path=registry_file, force=force)
+        errors.print(f"saved: {saved.name}, {_members_of(saved)}", markup=False)
     candidates = selection.candidates_of(*pipeline.may_choose(chosen))
     keys = ["dataset", "stem", "kind", "separator"]
     counts = chosen.selection.groupby(keys).size().rename("tracks").reset_index()
@@ -276,6 +296,58 @@ def select(
         typer.echo(f"–: tracks of fewer than {selection.MIN_ARTISTS} artists carry no interval")
     for note in chosen.record["selection_notes"]:
         typer.echo(note)
+
+
+@app.command()
+def separate(
+    songs: Annotated[
+        list[Path], typer.Argument(metavar="SONG…", help="Audio files, or folders with some.")
+    ],
+    using: Annotated[
+        str, typer.Option("--with", metavar="NAME", help="Separator or ensemble; the best here.")
+    ] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Gets a folder a song.")] = Path(
+        "separated"
+    ),
+    stems: Annotated[
+        str, typer.Option(metavar="STEM,…", help="Only these; also of drums and vocals.")
+    ] = "",
+    residual: Annotated[
+        bool, typer.Option("--residual", help="Write what the stems leave, too.")
+    ] = False,
+    file_format: Annotated[str, typer.Option("--format", help="wav or flac.")] = "wav",
+    bits: Annotated[str, typer.Option(help="32f or 24; of flac 24.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    registry_file: RegistryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take your own music apart: SONG becomes OUT/SONG/vocals.wav and so on.
+
+    Stems keep the sample rate, channels, length and loudness of the song.
+    """
+    wanted = [stem for stem in stems.split(",") if stem.strip()]
+    choice = separating.choose(registry.load(registry_file), using, wanted)
+    if not as_json:
+        errors.print(choice.words, markup=False)
+    with _progress("separating, seconds of music", as_json) as advance:
+        outcomes = separating.separate(
+            songs,
+            out,
+            choice,
+            kind=file_format,
+            bits=bits or separating.BITS.get(file_format, ""),
+            residual=residual,
+            force=force,
+            device=inventory.choose_device(device, learned=is_learned(choice.entry)),
+            progress=advance,
+        )
+    if as_json:
+        _print_json([asdict(outcome) for outcome in outcomes])
+    else:
+        _show_separated(outcomes)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
@@ -543,6 +615,25 @@ def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
     question = f"Download {size} (a run takes at most 4 GB)? Without, they are left out."
     if yes or _agree(question):
         _fetch_files(wanted)
+
+
+def _members_of(entry: registry.Entry) -> str:
+    """Say what an ensemble takes for each stem."""
+    return "; ".join(
+        f"{stem}: " + " + ".join(n if w == 1 else f"{w:g} {n}" for n, w in weights.items() if w)
+        for stem, weights in entry.blend.stems.items()
+    )
+
+
+def _show_separated(outcomes: Sequence[separating.Outcome]) -> None:
+    """Print the folder of each song, and what there is to say of it."""
+    for outcome in outcomes:
+        style = "yellow" if outcome.state == "failed" else None
+        for note in outcome.notes:
+            said = note if str(outcome.song) in note else f"{outcome.song}: {note}"
+            errors.print(said, style=style, markup=False)
+        if outcome.state != "failed":
+            typer.echo(next(iter(outcome.files.values())).parent)
 
 
 def _show_terms(entries: Sequence[registry.Entry]) -> None:

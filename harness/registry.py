@@ -15,12 +15,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+)
 
+from harness import taxonomy
 from harness.errors import HarnessError
 
 FILE_NAME = "model_registry.yaml"
 MAX_BYTES = 1_000_000  # a registry is written by hand; more is a mistake or an attack
+ENSEMBLE = "ensemble"  # the family and the role
+FROM_MEMBERS = {"stems", "sample_rate", "channels", "weights", "trained_on", "unavailable"}
 
 Role = Literal["separator", "anchor", "oracle", "ensemble"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -89,6 +99,29 @@ class Published(_Strict):
     tolerance: Annotated[float, Field(gt=0)] = 0.1
 
 
+class Blend(_Strict):
+    """The `params` of an ensemble: what it is made of, and what is known of it.
+
+    Attributes
+    ----------
+    stems
+        {stem: {separator: weight}}; the weights of a stem sum to one.
+    metric
+        What the weights were chosen by.
+    chosen_on
+        Datasets and halves they were chosen on, such as ``musdb18hq:test``.
+    held_out
+        {stem: mean score on tracks that did not choose, in dB}.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    stems: Mapping[str, Mapping[str, Annotated[float, Field(ge=0)]]]
+    metric: str = ""
+    chosen_on: tuple[str, ...] = ()
+    held_out: Mapping[str, float] = {}
+
+
 class Entry(_Strict):
     """One registry row; CONTRIBUTING.md explains each field.
 
@@ -112,6 +145,8 @@ class Entry(_Strict):
         where nobody knows.
     unavailable
         Why it cannot run in this version; empty if it can.
+    members
+        The separators of an ensemble, found by name when the registry is read.
     """
 
     name: str
@@ -130,6 +165,17 @@ class Entry(_Strict):
     url: str = ""
     published: tuple[Published, ...] = ()
     unavailable: str = ""
+    _members: tuple[Entry, ...] = PrivateAttr(())
+
+    @property
+    def members(self) -> tuple[Entry, ...]:
+        """The separators of an ensemble; nobody else has any."""
+        return self._members
+
+    @property
+    def blend(self) -> Blend:
+        """What an ensemble is made of."""
+        return Blend.model_validate(dict(self.params))
 
     def identity(self) -> str:
         """Return a hash of every field that can change an estimate; titles and links do not."""
@@ -138,6 +184,9 @@ class Entry(_Strict):
             include={"family", "role", "input", "stems", "sample_rate", "channels", "params"},
         )
         parts["weights"] = [w.sha256 or w.file for w in self.weights]
+        if self.members:
+            parts["params"] = self.blend.model_dump(mode="json", include={"stems"})
+            parts["members"] = {member.name: member.identity() for member in self.members}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -159,7 +208,7 @@ def load(path: Path | None = None) -> dict[str, Entry]:
     own = path or Path(FILE_NAME)
     if path is not None or (own.is_file() and own.read_bytes() != built_in.read_bytes()):
         mine = _read(own)
-        if taken := sorted(rows.keys() & mine.keys()):
+        if taken := [name for name in mine if name in rows and mine[name] != rows[name]]:
             raise HarnessError(f"{own}: {taken[0]!r} is a built-in entry; choose another name")
         return _entries({**rows, **mine}, own)
     return _entries(rows, built_in)
@@ -236,8 +285,107 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def ensemble(
+    name: str, params: Mapping[str, Any], entries: Mapping[str, Entry], **fields: Any
+) -> Entry:
+    """Return the entry of an ensemble of other entries.
+
+    Parameters
+    ----------
+    params
+        See `Blend`.
+    fields
+        Of `Entry`, such as `title` and `input`.
+
+    Raises
+    ------
+    HarnessError
+        If the weights of a stem do not sum to one, or a member is unknown or gives no such stem.
+    """
+    row = {"family": ENSEMBLE, "role": ENSEMBLE, "params": dict(params), **fields}
+    where = Path(FILE_NAME)
+    return _with_members(_entry(name, row, where), entries, where)
+
+
 def _entries(rows: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Entry]:
-    return {name: _entry(name, _extend(name, rows, path, ()), path) for name in rows}
+    """Check all rows; ensembles come last, when their members are known."""
+    found = {name: _entry(name, _extend(name, rows, path, ()), path) for name in rows}
+    return {name: _with_members(entry, found, path) for name, entry in found.items()}
+
+
+def _with_members(entry: Entry, entries: Mapping[str, Entry], path: Path) -> Entry:
+    """Give an ensemble its members, and from them its weights and what they were trained on.
+
+    What it was chosen on counts as seen: its score there says nothing of other music.
+    """
+    if entry.family != ENSEMBLE:
+        return entry
+    where = f"{path}: {entry.name}"
+    if given := sorted(FROM_MEMBERS & entry.model_fields_set):
+        raise HarnessError(f"{where}: an ensemble has its {given[0]} from its members; drop it")
+    try:
+        blend = entry.blend
+    except ValidationError as error:
+        raise _complaint(error, f"{where}: params.", [*Blend.model_fields]) from error
+    names = dict.fromkeys(n for weights in blend.stems.values() for n in weights if weights[n])
+    for name in names:
+        known = [n for n, e in entries.items() if e.role == "separator" and e.family != ENSEMBLE]
+        if name not in known:
+            raise HarnessError(f"{where}: no separator {name!r}; {suggestion(name, known)}")
+    members = tuple(entries[name] for name in names)
+    if problem := _misfit(blend.stems, entry.input, {m.name: m for m in members}):
+        raise HarnessError(f"{where}: {problem}")
+    seen = [m.trained_on for m in members]
+    unknown = None in seen
+    trained_on = [*(half for halves in seen for half in halves or ()), *blend.chosen_on]
+    ours = License(
+        code=", ".join(dict.fromkeys(m.license.code for m in members)),
+        weights=", ".join(dict.fromkeys(filter(None, (m.license.weights for m in members))))
+        or None,
+    )
+    found = entry.model_copy(
+        update={
+            "role": ENSEMBLE,
+            "stems": tuple(taxonomy.in_order(blend.stems)),
+            "weights": tuple(dict.fromkeys(file for m in members for file in m.weights)),
+            "trained_on": None if unknown else tuple(dict.fromkeys(trained_on)),
+            "license": ours,
+            "unavailable": next(
+                (f"{m.name}: {m.unavailable}" for m in members if m.unavailable), ""
+            ),
+        }
+    )
+    found._members = members
+    return found
+
+
+def _misfit(
+    stems: Mapping[str, Mapping[str, float]], source: str, members: Mapping[str, Entry]
+) -> str:
+    """Say why stems cannot be made of members; empty if they can.
+
+    A member takes apart what the ensemble does, or one of the ensemble's own stems that is made
+    before: by members whose input lies higher in the tree.
+    """
+    if not stems:
+        return "has no stems; give {stem: {separator: weight}}"
+    if "cymbals" in stems and "hihat" not in stems:
+        return "has cymbals without hihat; give hihat_cymbals, which holds both, or both"
+    depth = {name: len(taxonomy.ancestors(member.input)) for name, member in members.items()}
+    for stem, weights in stems.items():
+        if abs(sum(weights.values()) - 1) > 1e-6:
+            return f"weights of {stem} sum to {sum(weights.values()):g}; make that 1"
+        for name in (n for n in weights if weights[n]):
+            member = members[name]
+            given = taxonomy.as_meant(member.stems).values()
+            if not taxonomy.parts(stem, given):
+                return f"{name} gives no {stem}, only {', '.join(given)}; correct the stem"
+            earlier = [
+                s for s, by in stems.items() if all(depth[n] < depth[name] for n in by if by[n])
+            ]
+            if member.input != source and not taxonomy.parts(member.input, earlier):
+                return f"{name} takes {member.input} apart, which nobody gives; add {member.input}"
+    return ""
 
 
 def _extend(
@@ -264,14 +412,18 @@ def _entry(name: str, row: dict[str, Any], path: Path) -> Entry:
     try:
         return Entry.model_validate({**row, "name": name})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = [*Entry.model_fields, "extends"] if len(first["loc"]) == 1 else []
-            hint = suggestion(str(first["loc"][-1]), known) if known else "see CONTRIBUTING.md"
-            raise HarnessError(f"{path}: {name}: unknown key {where!r}; {hint}") from error
-        message = first["msg"][0].lower() + first["msg"][1:]
-        value = "" if first["type"] == "missing" else f" (found {first['input']!r})"
-        raise HarnessError(
-            f"{path}: {name}: {where}: {message}{value}; see CONTRIBUTING.md"
-        ) from error
+        known = [*Entry.model_fields, "extends"]
+        raise _complaint(error, f"{path}: {name}: ", known) from error
+
+
+def _complaint(error: ValidationError, where: str, known: list[str]) -> HarnessError:
+    """Say the first mistake in one line; `known` are the keys of the first level."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        own = len(first["loc"]) == 1
+        hint = suggestion(str(first["loc"][-1]), known) if own else "see CONTRIBUTING.md"
+        return HarnessError(f"{where}unknown key {key!r}; {hint}")
+    message = first["msg"][0].lower() + first["msg"][1:]
+    value = "" if first["type"] == "missing" else f" (found {first['input']!r})"
+    return HarnessError(f"{where}{key}: {message}{value}; see CONTRIBUTING.md")

@@ -90,7 +90,10 @@ def test_sample_rate_and_channels_are_the_separators_and_scores_the_datasets(son
     planted.Echo.seen.clear()
     _, result = run(songs, [entry(sample_rate=16000, channels=1)], tmp_path)
     assert set(planted.Echo.seen) == {(1, 32000)}
-    said = "separated at 16000 Hz, scored at 8000 Hz; separated with 1 channels, scored with 2"
+    said = (
+        "separated at 16000 Hz, given and wanted at 8000 Hz; "
+        "separated with 1 channels, given and wanted with 2"
+    )
     assert all(said in note for note in result.scores["note"])
 
 

@@ -11,7 +11,7 @@ from harness.cache import Fingerprints, digest
 from harness.datasets.tracks import WHOLE, Dataset, Excerpt, Source, Track
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
-from harness.separators import find_family
+from harness.separators import code_versions
 from harness.separators.files import find_files
 from harness.weight_files import obstacle
 
@@ -196,7 +196,7 @@ def _unit(
     key = digest(
         {
             "entry": entry.identity(),
-            "family": find_family(entry).version,
+            "family": code_versions(entry),
             "given": given,
             "scored": scored,
             "audio": content,

@@ -19,6 +19,7 @@ from harness.datasets.tracks import Excerpt, read_sources, track_length
 from harness.errors import HarnessError, StorageError
 from harness.metrics import References, analyse
 from harness.separators import Oracle, Separator, load
+from harness.separators.running import made_of, run
 
 MAX_LOADED = 16  # separators a worker holds in memory
 _LOADED: dict[tuple[str, tuple[str, ...], int, str], Separator | Oracle] = {}
@@ -140,9 +141,8 @@ def do_unit(
     source = _input(unit, signals, device)
     with Meter() as meter:
         separator = _loaded(unit, device)
-        raw, notes = run_separator(separator, source, signals, unit)
-    given, mended = fitted(raw, unit, source)
-    estimates = {stem: _made_of(given, stem) for stem in unit.scored}
+        given, notes = _run(separator, source, signals, unit)
+    estimates = {stem: made_of(given, stem) for stem in unit.scored}
     result = {
         "scores": _score(estimates, unit, signals),
         "costs": {
@@ -150,7 +150,7 @@ def do_unit(
             "cpu_seconds": meter.cpu_seconds,
             "peak_memory": meter.peak_memory,
         },
-        "notes": [*notes, *mended],
+        "notes": notes,
     }
     return result, estimates
 
@@ -163,72 +163,18 @@ def _input(unit: Unit, signals: Signals, device: str) -> Audio:
     place = (unit.parent.key, stem)
     if place not in signals.separated:
         separator = _loaded(unit.parent, device)
-        raw, _ = run_separator(separator, signals.mixture, signals, unit.parent)
-        given, _ = fitted(raw, unit.parent, signals.mixture)
-        signals.separated[place] = _made_of(given, stem)
+        given, _ = _run(separator, signals.mixture, signals, unit.parent)
+        signals.separated[place] = made_of(given, stem)
     return signals.separated[place]
 
 
-def run_separator(
+def _run(
     separator: Separator | Oracle, source: Audio, signals: Signals, unit: Unit
 ) -> tuple[dict[str, Audio], list[str]]:
-    """Give the separator its sample rate and channels, and bring its estimates back.
-
-    Returns
-    -------
-    estimates
-        Of the stems asked for, at the sample rate and with the channels of `source`.
-    notes
-        What was converted.
-
-    Raises
-    ------
-    HarnessError
-        If a stem is missing or not a signal.
-    """
-    rate, channels = separator.sample_rate, unit.entry.channels or source.shape[0]
-    notes = []
-    if rate != signals.sample_rate:
-        notes.append(f"separated at {rate} Hz, scored at {signals.sample_rate} Hz")
-    if channels != source.shape[0]:
-        notes.append(f"separated with {channels} channels, scored with {source.shape[0]}")
-    given = audio.resample(source, signals.sample_rate, rate)
-    given = audio.to_channels(given, channels, unit.entry.name).copy()  # it may be overwritten
-    if isinstance(separator, Oracle):
-        raw = separator.separate_with(given, {s: signals.stems[s] for s in separator.stems})
-    else:
-        raw = separator.separate(given)
-    notes += getattr(separator, "notes", [])  # what a network did otherwise than asked for
-    estimates = {}
-    for stem in unit.given:
-        where = _where(unit, stem)
-        if stem not in raw:
-            raise HarnessError(f"{where}: no estimate was given; correct the entry's stems")
-        audio.check(raw[stem], where)
-        estimate = audio.resample(raw[stem], rate, signals.sample_rate)
-        estimates[stem] = audio.to_channels(estimate, source.shape[0], where)
-    return estimates, notes
-
-
-def fitted(
-    raw: Mapping[str, Audio], unit: Unit, source: Audio
-) -> tuple[dict[str, Audio], list[str]]:
-    """Give every estimate our name and the length of the input; over 100 ms is an error."""
-    ours = taxonomy.as_meant(unit.entry.stems)
-    estimates: dict[str, Audio] = {}
-    notes = []
-    for stem, estimate in raw.items():
-        fit, note = audio.fit_length(
-            estimate, source.shape[1], unit.sample_rate, _where(unit, stem)
-        )
-        estimates[ours.get(stem, stem)] = fit.astype("float32", copy=False)
-        notes += [f"{stem} {note}"] if note else []
-    return estimates, notes
-
-
-def _where(unit: Unit, stem: str) -> str:
-    """Say which estimate a message is about."""
-    return f"{unit.entry.name}, {unit.track.name!r}, {stem}"
+    """Return the estimates, each of the shape of `source`, and notes; see `running.run`."""
+    where = f"{unit.entry.name}, {unit.track.name!r}"
+    rate = signals.sample_rate
+    return run(separator, unit.entry, source, rate, where=where, references=signals.stems)
 
 
 def _score(
@@ -243,17 +189,6 @@ def _score(
         for stem, values in signals.references(next(iter(stems))).score(stems, checks=True).items():
             scores[stem] = {metric: [s.value, s.note] for metric, s in values.items()}
     return scores
-
-
-def _made_of(given: Mapping[str, Audio], stem: str) -> Audio:
-    """Return the estimate of a stem: as given, or the sum of the stems that make it."""
-    names = taxonomy.parts(stem, given) or ()
-    if len(names) == 1:
-        return given[names[0]]
-    total = given[names[0]].copy()
-    for name in names[1:]:
-        total += given[name]
-    return total
 
 
 def _loaded(unit: Unit, device: str) -> Separator | Oracle:

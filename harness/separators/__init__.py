@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.registry import Entry, suggestion
 from harness.separators.protocol import Oracle, Separator
 
-__all__ = ["FAMILIES", "Family", "Oracle", "Separator", "is_learned", "load"]
+__all__ = ["FAMILIES", "Family", "Oracle", "Separator", "code_versions", "is_learned", "load"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ FAMILIES: dict[str, Family] = {
     "nmf": Family("harness.separators.nmf:Nmf", 1),
     "drum_nmf": Family("harness.separators.drum_nmf:DrumNmf", 1),
     "centre": Family("harness.separators.classical:Centre", 1),
+    "ensemble": Family("harness.separators.ensemble:Ensemble", 1),
 }
 
 
@@ -86,13 +87,17 @@ def load(
     family = find_family(entry)
     module, _, name = family.target.partition(":")
     build = getattr(importlib.import_module(module), name)
+    options = dict(entry.params)
+    if entry.members:
+        options = _members(entry, sample_rate, device)
+    elif family.learned:
+        options |= _weights(entry) | {"device": device}
     try:
         separator = build(
             sample_rate=entry.sample_rate or sample_rate,
             stems=entry.stems or stems,
             input_stem=entry.input,
-            **(_weights(entry) | {"device": device} if family.learned else {}),
-            **entry.params,
+            **options,
         )
     except TypeError as error:
         raise HarnessError(
@@ -102,8 +107,28 @@ def load(
 
 
 def is_learned(entry: Entry) -> bool:
-    """Whether the entry is a network that can run."""
-    return not weight_files.obstacle(entry) and find_family(entry).learned
+    """Whether the entry is a network that can run, or has one among its members."""
+    return not weight_files.obstacle(entry) and any(
+        find_family(e).learned for e in (entry, *entry.members)
+    )
+
+
+def code_versions(entry: Entry) -> int | dict[str, int]:
+    """Return what changes whenever the same entry would give other estimates."""
+    own = find_family(entry).version
+    members = {member.name: find_family(member).version for member in entry.members}
+    return {entry.family: own, **members} if members else own
+
+
+def _members(entry: Entry, sample_rate: int, device: str) -> dict[str, Any]:
+    """Return the members of an ensemble, loaded, and their weights."""
+    return {
+        "members": [
+            (member, load(member, stems=(), sample_rate=sample_rate, device=device))
+            for member in entry.members
+        ],
+        "weights": entry.blend.stems,
+    }
 
 
 def _weights(entry: Entry) -> dict[str, Any]:

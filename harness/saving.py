@@ -1,0 +1,145 @@
+"""What a run has chosen, kept as an ensemble in the user's own registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness import pipeline, registry, selection, taxonomy
+from harness.cache import write_atomic
+from harness.errors import HarnessError
+from harness.registry import FILE_NAME, Entry
+from harness.results import Run
+from harness.selection.grid import HARMONIC, Grid, grids
+
+
+def save(
+    name: str,
+    params: Mapping[str, Any],
+    *,
+    title: str = "",
+    path: Path | None = None,
+    force: bool = False,
+) -> Entry:
+    """Write an ensemble into a registry of the user's own; what stands there stays as it is.
+
+    Parameters
+    ----------
+    name, params
+        Of the ensemble; see `harness.registry.Blend`.
+    path
+        By default ``model_registry.yaml`` of the working folder.
+    force
+        Replace an entry of that name.
+
+    Raises
+    ------
+    HarnessError
+        If the name is taken or no name, the members do not fit together, or the file cannot be
+        added to.
+    """
+    path = path or Path(FILE_NAME)
+    known = registry.load(path if path.is_file() else None)
+    if not registry.Name.fullmatch(name):
+        raise HarnessError(f"--save {name}: is no name; use a-z, 0-9 and _")
+    if name in known and not force:
+        raise HarnessError(f"--save {name}: is taken; choose another name, or replace with --force")
+    if name in known and known[name].family != registry.ENSEMBLE:
+        raise HarnessError(f"--save {name}: is no ensemble; choose another name")
+    row: dict[str, Any] = {"title": title} if title else {}
+    row |= {"family": registry.ENSEMBLE, "role": registry.ENSEMBLE, "params": dict(params)}
+    entry = registry.ensemble(name, params, known, title=title)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    _write(path.resolve(), _without(text, name), name, row)
+    return entry
+
+
+def params_of(run: Run, entries: Mapping[str, Entry], on: str | None = None) -> dict[str, Any]:
+    """Return what to `save` of a run: for each stem the separator with the best mean score.
+
+    The held-out score of a stem is that of the same choice made on other artists' tracks; of one
+    made on dataset `on`, what it scores on the others. Parts of drums and vocals are chosen by what
+    they score when fed with the true stem.
+
+    Parameters
+    ----------
+    entries
+        The registry: what cannot be run again from there cannot be chosen.
+    on
+        The dataset to choose on, needed where the run has several.
+
+    Raises
+    ------
+    HarnessError
+        If the run has several datasets and none is named, or nothing can be chosen.
+    """
+    scores, ranked, leaked = pipeline.may_choose(run)
+    able = [name for name in ranked if name in entries and entries[name].role == "separator"]
+    candidates = selection.candidates_of(scores, able, leaked)
+    known = sorted(candidates["dataset"].unique())
+    if on is None and len(known) > 1:
+        raise HarnessError(
+            f"{run.name}: has scores of {', '.join(known)}; say with --choose-on which chooses"
+        )
+    here = [g.complete() for g in grids(candidates) if on in (None, g.dataset)]
+    chosen = _choices([grid for grid in here if len(grid.tracks)])
+    if not chosen:
+        raise HarnessError(f"{run.name}: nothing can be chosen; see 'harness select {run.name}'")
+    policies = {"best mean": selection.best_mean}
+    worth = selection.summary(candidates, policies=policies, on=on).groupby(["input", "stem"])
+    held_out = worth["score"].mean().to_dict()
+    best = {stem: str(selection.best_mean(grid)(grid)[0]) for stem, grid in chosen.items()}
+    stems = _reachable({stem: {name: 1.0} for stem, name in best.items()}, entries)
+    return {
+        "stems": stems,
+        "metric": HARMONIC,
+        "chosen_on": sorted({f"{g.dataset}:{s}" for g in chosen.values() for s in g.splits}),
+        "held_out": {
+            stem: round(float(held_out[key]), 2)
+            for stem in stems
+            if (key := (chosen[stem].source, stem)) in held_out
+        },
+    }
+
+
+def _choices(found: list[Grid]) -> dict[str, Grid]:
+    """Return the grid that chooses for each stem: of the mixture, where there is one."""
+    chosen: dict[str, Grid] = {}
+    for grid in sorted(found, key=lambda grid: grid.source != "mixture"):
+        chosen.setdefault(grid.stem, grid)
+    return {stem: chosen[stem] for stem in taxonomy.in_order(chosen)}
+
+
+def _reachable(
+    stems: dict[str, dict[str, float]], entries: Mapping[str, Entry]
+) -> dict[str, dict[str, float]]:
+    """Leave out parts of a stem that is itself not there."""
+    first = {s: w for s, w in stems.items() if all(entries[n].input == "mixture" for n in w)}
+    return {
+        stem: weights
+        for stem, weights in stems.items()
+        if stem in first or all(taxonomy.parts(entries[n].input, first) for n in weights)
+    }
+
+
+def _without(text: str, name: str) -> str:
+    """Return a registry's text without the row of that name, in block style."""
+    return re.sub(rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*", "", text + "\n", flags=re.MULTILINE)
+
+
+def _write(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
+    """Add a row at the end, if the file then holds all it held and the row."""
+    block = yaml.safe_dump({name: dict(row)}, sort_keys=False, default_flow_style=None, width=100)
+    whole = "\n\n".join(part for part in (text.rstrip(), block) if part)
+    try:
+        before = yaml.safe_load(text) or {}
+        same = yaml.safe_load(whole) == {**before, name: dict(row)} and name not in before
+    except yaml.YAMLError:
+        same = False
+    if not same:
+        raise HarnessError(f"{path}: cannot be added to as it is written; add this:\n{block}")
+    write_atomic(path, whole.encode())
