@@ -99,6 +99,7 @@ def test_chunks_are_worked_on_in_batches(batch):
 
 SMALL = {
     "asnet": {"n_fft": 256, "hop": 128, "bands": 40},
+    "scnet": {"n_fft": 256, "hop": 128, "widths": (8, 16, 16), "layers": 2},
     "mel_roformer": {"n_fft": 256, "hop": 128, "bands": 12, "width": 16, "depth": 2},
     "unet": {"n_fft": 256, "hop": 128, "width": 8},
     "simplified_demucs": {"widths": (8, 16, 32), "hidden": 32},

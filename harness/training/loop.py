@@ -20,7 +20,7 @@ from harness.cache import only_one
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
 from harness.networks import count_parameters
-from harness.separators.chunked import separate_chunked
+from harness.separators.chunked import kept_memory, separate_chunked
 from harness.training import card
 from harness.training import state as states
 from harness.training.recipes import Recipe
@@ -59,7 +59,7 @@ def train(
         If the recipe, the tracks or the folder do not fit, or the loss is no longer a number.
     """
     device = torch.device(session.device)
-    with only_one(session.out, "--out"), repeatable(device):
+    with only_one(session.out, "--out"), repeatable(device), kept_memory():
         run = prepare(recipe, datasets, session, say or (lambda line: None))
         _begin(run)
         _learn(run, progress or (lambda done, total: None))

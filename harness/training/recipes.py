@@ -172,7 +172,10 @@ HYBRID = Recipe(
     steps=20_000,
     learning_rate=2e-3,
 )
-MASKS = Recipe("unet", "unet", loss="negative_snr", batch=4, segment=131072)
+MASKS = Recipe(
+    "unet", "unet", loss="negative_snr", batch=4, segment=131072, learning_rate=2e-3,
+    validate_every=250,
+)  # fmt: skip
 BANDS = Recipe(  # Mel-Band RoFormer with a hundredth of the published one's parameters
     "mel_roformer_small", "mel_roformer", loss="negative_snr", batch=4, steps=10_000,
     learning_rate=2e-3,
