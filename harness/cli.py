@@ -279,6 +279,8 @@ def select(
     keys = ["dataset", "stem", "kind", "separator"]
     counts = chosen.selection.groupby(keys).size().rename("tracks").reset_index()
     found = {"counts": counts, "summary": selection.summary(candidates, on=choose_on)}
+    products = pipeline.kept_products(chosen, results_folder)
+    found["blends"] = selection.blends(candidates, products, on=choose_on)[0]
     if limits:
         costs = selection.costs_of(chosen.costs)
         found["within"] = selection.choose_within(candidates, costs, limits)
@@ -288,6 +290,7 @@ def select(
         return
     shown = selection.boards(counts, "chosen by the harmonic mean of SNR and SDR")
     shown += selection.summary_boards(found["summary"], "best mean")
+    shown += selection.blend_boards(found["blends"])
     if limits:
         shown += selection.boards(found["within"], f"the best within {budget}")
     for board in shown:

@@ -19,6 +19,7 @@ from harness.benchmark import (
     Settings,
     Unit,
     blends,
+    blends_of_run,
     cost_rows,
     execute,
     find_blends,
@@ -36,7 +37,7 @@ from harness.cache import Fingerprints, Store, digest, only_one, write_atomic
 from harness.datasets import DATASETS
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
-from harness.metrics import DEFAULT, METRICS, write_museval
+from harness.metrics import DEFAULT, METRICS, Blend, write_museval
 from harness.registry import Entry, find
 from harness.report import tables
 from harness.results import (
@@ -272,6 +273,19 @@ def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, s
     ranked = [n for n, row in run.record["separators"].items() if row["role"] == "separator"]
     statuses = selection.recorded_statuses(run.scores, run.record["leaks"])
     return alike, ranked, selection.leaked_pairs(statuses)
+
+
+def kept_products(run: Run, results: Path) -> dict[tuple[str, str, str, str], Blend]:
+    """Return the inner products of a run's separators: (dataset, split, track, stem) → products.
+
+    Parameters
+    ----------
+    results
+        The folder of all runs.
+    """
+    scores, ranked, _ = may_choose(run)
+    ours = scores[scores["separator"].isin(ranked)]
+    return blends_of_run(results / "work", run.record.get("units", ()), ours)
 
 
 def _tables(plan: Plan, store: Store, failures: Failures, record: dict[str, Any]) -> Run:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from harness.metrics import Blend
 from harness.results import table
 from harness.selection import Grid, grids, track_scores
 
@@ -44,3 +45,16 @@ def planted(
 def one_grid(frame: pd.DataFrame, stem: str = "vocals") -> Grid:
     """The grid of one stem by SNR."""
     return next(g for g in grids(track_scores(frame, "snr")) if g.stem == stem)
+
+
+def inner_products(noise: np.ndarray, names: tuple[str, ...]) -> Blend:
+    """Inner products of estimates that are the reference, of energy 1, and orthogonal noise.
+
+    The noise is no filtered reference either, so SNR, SDR and their harmonic mean are one.
+    """
+    n = len(noise)
+    whole = np.ones((n + 1, n + 1))
+    whole[1:, 1:] += noise
+    ones, none = np.ones((n, n)), np.zeros((1, n, n))
+    own = np.ones((1, n + 1, n + 1))
+    return Blend(names, whole[None], own, none, ones[None], noise[None], whole, ones, ones)

@@ -5,26 +5,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from selection_tables import inner_products
 
 from harness import selection
 from harness.errors import HarnessError
-from harness.metrics import Blend, analyse, harmonic_mean, scorer
+from harness.metrics import analyse, harmonic_mean, scorer
 from harness.results import table
 from harness.selection import blend_worth
 from harness.separators.ensembling import COMBINE, consistent, max_mag, mean, median, min_mag
-
-
-def products(noise: np.ndarray, names: tuple[str, ...]) -> Blend:
-    """Inner products of estimates that are the reference, of energy 1, and orthogonal noise.
-
-    The noise is no filtered reference either, so SNR, SDR and their harmonic mean are one.
-    """
-    n = len(noise)
-    whole = np.ones((n + 1, n + 1))
-    whole[1:, 1:] += noise
-    ones, none = np.ones((n, n)), np.zeros((1, n, n))
-    own = np.ones((1, n + 1, n + 1))
-    return Blend(names, whole[None], own, none, ones[None], noise[None], whole, ones, ones)
 
 
 def stem_of(noises: list[np.ndarray], per_artist: int = 1, dataset: str = "set"):
@@ -33,7 +21,7 @@ def stem_of(noises: list[np.ndarray], per_artist: int = 1, dataset: str = "set")
     rows, kept = [], {}
     for i, noise in enumerate(noises):
         place = (dataset, "test", f"track {i}", f"{dataset} artist {i // per_artist}", "")
-        kept[dataset, "test", f"track {i}", "vocals"] = blend = products(noise, names)
+        kept[dataset, "test", f"track {i}", "vocals"] = blend = inner_products(noise, names)
         for name in names:
             for metric in ("snr", "sdr"):
                 value = blend.score({name: 1.0})[metric]
@@ -230,13 +218,13 @@ def test_harmonic_means_of_blends_stay_within_the_limits():
 
 
 def test_some_separators_of_a_blend_score_as_before():
-    blend = products(random_noises(1, 1, 4)[0], ("a", "b", "c", "d"))
+    blend = inner_products(random_noises(1, 1, 4)[0], ("a", "b", "c", "d"))
     weights = {"d": 0.75, "b": 0.25}
     assert blend.only(["d", "b"]).score(weights) == pytest.approx(blend.score(weights))
 
 
 def test_other_separators_and_metrics_are_refused():
-    one = products(independent(0.1, 0.2), ("a", "b"))
+    one = inner_products(independent(0.1, 0.2), ("a", "b"))
     with pytest.raises(HarnessError, match="other separators"):
         scorer([one, one.only(["b", "a"])], "snr")
     with pytest.raises(HarnessError, match="no 'pesq'"):

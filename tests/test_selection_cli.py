@@ -2,13 +2,16 @@
 
 import json
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
-from selection_tables import planted
+from selection_tables import inner_products, planted
 
 from harness import cli
-from harness.results import SELECTION_COLUMNS, Run, table, write_run
+from harness.metrics import write_blends
+from harness.results import SELECTION_COLUMNS, Run, read_run, table, write_run
 
 MEANS = {
     "vocals": {"good": 3.0, "fair": 0.0, "twin": 3.0},
@@ -86,3 +89,28 @@ def test_select_on_another_dataset_and_within_a_budget(call):
         "select", "--choose-on", "moisesdb", expected=2
     )
     assert "is no limit" in call("select", "--budget", "cheap", expected=2)
+
+
+def test_select_shows_what_a_blend_is_worth_where_inner_products_are_kept(call, tmp_path):
+    assert json.loads(call("select", "--json"))["blends"] == []
+    path = tmp_path / "results" / "main"
+    found = read_run(path)
+    tracks = found.scores.loc[found.scores["dataset"] == "other", "track"].unique()
+    names = sorted(COSTS)
+    units = [
+        {"dataset": "other", "split": "test", "track": track, "separator": name}
+        | {"track_key": f"of {track}", "key": f"{name} of {track}"}
+        for track in tracks
+        for name in names
+    ]
+    write_run(path, replace(found, record=found.record | {"units": units}))
+    for track in tracks:
+        folder = tmp_path / "results" / "work" / "blends" / f"of {track}"
+        folder.mkdir(parents=True)
+        keys = tuple(f"{name} of {track}" for name in names)
+        write_blends(folder / "all.npz", {"drums": inner_products(np.eye(3) / 10, keys)})
+    (row,) = json.loads(call("select", "--json"))["blends"]
+    assert (row["stem"], row["verdict"]) == ("drums", "beats the best single")
+    assert row["score"] == pytest.approx(10 + 10 * np.log10(3), abs=0.05)
+    assert sorted(row["weights"]) == names
+    assert "what blending is worth" in call("select")
