@@ -22,7 +22,7 @@ from harness.selection.policies import fold_of
 from harness.selection.words import Board, boards
 
 BLEND, SINGLE = "blend", "best single"
-BEATS, BEATS_NOT = "beats the best single", "does not beat the best single"
+BEATS, BEATS_NOT = "beats it", "does not beat it"
 OUTER_FOLDS = 10
 
 
@@ -100,9 +100,14 @@ def in_words(weights: Mapping[str, float]) -> str:
 
 
 def blend_boards(worth: pd.DataFrame) -> list[Board]:
-    """Lay `blends` out for a terminal."""
-    shown = worth.drop(columns="weights").assign(blend=worth["weights"].map(in_words))
-    return boards(shown, "what blending is worth, dB")
+    """Lay `blends` out for a terminal: what they are worth, and the weights."""
+    words = worth.assign(weights=worth["weights"].map(in_words))
+    place = ["dataset", "input", "stem"]
+    shown = words.drop(columns=["weights", "in_sample", "p"])
+    return [
+        *boards(shown, "blends against the best single separator, dB"),
+        *boards(words[[*place, "weights"]], "weights that all tracks choose"),
+    ]
 
 
 def _outcome(

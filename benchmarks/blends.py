@@ -1,0 +1,121 @@
+"""Whether blends are scored exactly and fast, and how other ways to combine compare.
+
+    python benchmarks/blends.py --speed                 # 100,000 blends of 10 separators, 50 tracks
+    python benchmarks/blends.py --exact musdb18hq=PATH  # inner products against blended audio
+
+``--exact`` separates every track with each ``--separator`` and scores random blends both ways; then
+it prints the mean SNR of plain mean, median, minimum and maximum spectrum of their estimates.
+What the blends of a run are worth is printed by ``harness select``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from harness import inventory, registry, taxonomy
+from harness.audio import Audio
+from harness.datasets.tracks import Track, read_sources, track_length
+from harness.metrics import DEFAULT, Blend, analyse, harmonic_mean, scorer, snr
+from harness.separators import load
+from harness.separators.ensembling import COMBINE
+from harness.separators.running import made_of, run
+
+
+def print_speed(n_blends: int = 100_000, n_separators: int = 10, n_tracks: int = 50) -> None:
+    """Print how long it takes to score random blends on tracks of four minutes."""
+    rng = np.random.default_rng(0)
+    tracks = [made_up(rng, n_separators) for _ in range(n_tracks)]
+    weights = rng.dirichlet(np.ones(n_separators), n_blends)
+    what = f"blends of {n_separators} separators, {n_tracks} tracks"
+    start, cpu = time.perf_counter(), time.process_time()
+    harmonic_mean(*(scorer(tracks, name)(weights) for name in ("snr", "sdr")))
+    seconds = f"{time.perf_counter() - start:.1f} s ({time.process_time() - cpu:.1f} s of CPU)"
+    print(f"{n_blends:,} {what}, harmonic mean: {seconds}")
+    start = time.perf_counter()
+    scorer(tracks, "csdr")(weights[:1000])
+    print(f"1,000 {what}, csdr of 240 frames: {time.perf_counter() - start:.1f} s")
+
+
+def made_up(rng: np.random.Generator, n: int, n_frames: int = 240) -> Blend:
+    """Return inner products as of a track of four minutes."""
+    true = rng.normal(size=256)
+    made = true + rng.uniform(0.3, 1, (n, 1)) * rng.normal(size=(n, 256))
+    inside = true + 0.8 * (made - true)
+    signals, projected = np.vstack([true, made]), np.vstack([true, inside])
+    loud = rng.uniform(0.1, 1, (n_frames, 1, 1))
+    plain, own = loud * (signals @ signals.T), loud * (projected @ projected.T)
+    rest = loud * np.ones((n, n))
+    whole = plain.sum(axis=0), own[:, 1:, 1:].sum(axis=0), own[:, 1:, 1:].sum(axis=0)
+    names = tuple(f"s{i}" for i in range(n))
+    return Blend(names, plain, own, rest, own[:, 1:, 1:], rest, *whole)
+
+
+def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
+    """Print the largest difference between both ways to score, and means of ways to combine."""
+    (found,) = inventory.choose_datasets(
+        inventory.parse_data([data]), [data.partition("=")[0]], "all", None, jobs, None
+    )
+    entries = [registry.load()[name] for name in separators]
+    worst, ways = defaultdict[str, float](float), defaultdict[tuple[str, str], list[float]](list)
+    for track in found.tracks:
+        rate, frames = found.sample_rate, track_length(track)
+        mixture = read_sources(track.mixture, rate, frames=frames)
+        stems = true_stems(track, rate, frames)
+        ready = analyse(stems, rate)
+        made = {
+            entry.name: run(
+                load(entry, stems=tuple(stems), sample_rate=rate), entry, mixture, rate
+            )[0]
+            for entry in entries
+        }
+        for stem, reference in stems.items():
+            given = {name: made_of(out, stem) for name, out in made.items()}
+            compare(ready.blend(stem, given), given, ready, stem, worst)
+            if reference.any():
+                for name, combine in COMBINE.items():
+                    ways[stem, name].append(snr(reference, combine([*given.values()])))
+                for name, estimate in given.items():
+                    ways[stem, name].append(snr(reference, estimate))
+    for metric in DEFAULT:
+        print(f"{metric}: inner products and audio differ by at most {worst[metric]:.1e} dB")
+    for (stem, name), values in ways.items():
+        print(f"{stem}, {name}: {np.mean(values):.2f} dB of SNR, {len(values)} tracks")
+
+
+def true_stems(track: Track, rate: int, frames: int) -> Mapping[str, Audio]:
+    """Return the stems of the first level that the track has."""
+    level = next(iter(taxonomy.levels(track.stems).values()))
+    return {stem: read_sources(track.stems[stem], rate, frames=frames) for stem in level}
+
+
+def compare(blend: Blend, given: Mapping[str, Audio], ready, stem: str, worst) -> None:  # type: ignore[no-untyped-def]
+    """Note by how much the scores of three random blends differ from those of their audio."""
+    for weights in np.random.default_rng(1).dirichlet(np.ones(len(given)), 3):
+        named = dict(zip(given, weights, strict=True))
+        audio = sum(w * given[name].astype(np.float64) for name, w in named.items())
+        heard = ready.score({stem: audio})[stem]
+        for metric, value in blend.score(named).items():
+            if np.isfinite(value):
+                worst[metric] = max(worst[metric], abs(value - heard[metric].value))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--exact", metavar="NAME=PATH")
+    parser.add_argument("--separator", action="append")
+    parser.add_argument("--jobs", type=int, default=1)
+    asked = parser.parse_args()
+    if asked.speed:
+        print_speed()
+    if asked.exact:
+        print_exact(asked.exact, asked.separator or ["mixture", "nmf", "repet_sim"], asked.jobs)
+
+
+if __name__ == "__main__":
+    main()
