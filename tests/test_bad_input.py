@@ -228,7 +228,7 @@ def _made(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run",), "give --all, or --separator NAME"),
+        (("run",), "name some, or give --all"),
         (("run", "--separator", "repet_sin"), "did you mean 'repet_sim'?"),
         (("run", "--all", "--data", "mir1k"), "write NAME=PATH"),
         (("run", "--all", "--data", "mir1k=/nowhere"), "/nowhere"),

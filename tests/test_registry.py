@@ -7,9 +7,9 @@ from harness.errors import HarnessError
 from harness.separators import FAMILIES, load
 
 MISSION = {
-    "asnet", "htdemucs", "htdemucs_ft", "htdemucs_6s", "scnet", "scnet_large", "mel_roformer",
-    "mel_roformer_karaoke", "drumsep", "repet_sim", "nmf", "unet", "simplified_demucs", "hpss",
-    "repet", "mixture", "ibm", "irm", "mwf",
+    "asnet_demo", "htdemucs", "htdemucs_ft", "htdemucs_6s", "scnet", "scnet_large", "mel_roformer",
+    "mel_roformer_karaoke", "drumsep", "repet_sim", "nmf", "unet_demo", "simplified_demucs_demo",
+    "hpss", "repet", "mixture", "ibm", "irm", "mwf",
 }  # fmt: skip
 
 
