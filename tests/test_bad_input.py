@@ -313,6 +313,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the shell may ignore it
     )
     work = tmp_path / "results" / "work"
     deadline = time.time() + 60
