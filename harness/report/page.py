@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from harness.cache import write_atomic
-from harness.report import figures, names, payload, tables, text
+from harness.report import figures, html, names, payload, tables, text
 from harness.report.dataset import records
 from harness.results import Run, read_run
 
-HERE = Path(__file__).parent
 SCRIPTS = ("core.js", "board.js", "strips.js", "details.js", "page.js")  # in this order
 FEW = 5  # tracks; a genre with fewer is marked
 
@@ -43,82 +37,23 @@ def write(run_folder: Path, out_folder: Path) -> Path:
 def render(run: Run) -> str:
     """Return a run's report as HTML; equal runs give equal text."""
     view = payload.build(run)
-    script = "\n".join(_asset(name) for name in SCRIPTS)
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            run=run,
-            record=run.record,
-            view=view,
-            genres=_genres(view),
-            selections=_selections(run),
-            hierarchies=_hierarchies(run),
-            notes=_notes(run.record, view),
-            failures=tables.failures(run.scores).to_dict("records"),
-            leaks=_leaks(run.record),
-            command=shlex.join(str(part) for part in run.record.get("command") or ()),
-            data=_json(view),
-            style=Markup(_asset("style.css")),  # our own file, as is
-            script=Markup(script),  # our own files, as they are
-            script_hash=_hash(script),
-            roles=names.ROLES,
-            few=FEW,
-        )
+    return html.page(
+        "page.html",
+        SCRIPTS,
+        run=run,
+        record=run.record,
+        view=view,
+        genres=_genres(view),
+        selections=_selections(run),
+        hierarchies=_hierarchies(run),
+        notes=_notes(run.record, view),
+        failures=tables.failures(run.scores).to_dict("records"),
+        leaks=_leaks(run.record),
+        command=shlex.join(str(part) for part in run.record.get("command") or ()),
+        data=html.as_json(view),
+        roles=names.ROLES,
+        few=FEW,
     )
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    """Return the templates' environment: everything is escaped, unknown names are errors."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "decibels": text.decibels,
-        "cost": text.cost,
-        "moment": text.moment,
-        "duration": text.duration,
-        "stem": names.stem_label,
-        "fed": names.input_label,
-        "plain": _plain,
-    }
-    environment.globals["count"] = text.count
-    return environment
-
-
-@cache
-def _asset(name: str) -> str:
-    """Return the text of a style sheet or script that goes into the page."""
-    return (HERE / "assets" / name).read_text(encoding="utf-8")
-
-
-def _json(view: Mapping[str, Any]) -> Markup:
-    """Return JSON that cannot end a script element, whatever the names in it."""
-    dumped = json.dumps(view, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    for sign in "<>&":
-        dumped = dumped.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(dumped)
-
-
-def _hash(script: str) -> str:
-    """Return the hash by which the page's policy allows this script and no other."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _plain(value: object) -> str:
-    """Return a value of the record as a reader wants it: lists with commas, nothing as a dash."""
-    if value is None or value == "" or value == [] or value == {}:
-        return text.MISSING
-    if isinstance(value, list | tuple):
-        return ", ".join(str(part) for part in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _genres(view: Mapping[str, Any]) -> dict[str, Markup]:
