@@ -16,7 +16,7 @@ from harness.report import figures, html, names, payload, tables, text
 from harness.report.dataset import records
 from harness.results import Run, read_run
 
-SCRIPTS = ("core.js", "board.js", "strips.js", "details.js", "page.js")  # in this order
+SCRIPTS = ("theme.js", "core.js", "board.js", "strips.js", "details.js", "page.js")  # in this order
 FEW = 5  # tracks; a genre with fewer is marked
 
 

@@ -1,4 +1,4 @@
-// Switches, theme, printing, and the first drawing.
+// Switches and the first drawing.
 
 function draw() {
   if (!state.metric) return;
@@ -8,34 +8,6 @@ function draw() {
   drawBoards();
   all("figure.strips").forEach(drawStrips);
   all(".pick select").forEach(drawByStem);
-}
-
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  document.getElementById("theme").setAttribute("aria-pressed", String(theme === "dark"));
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem("theme");
-  } catch {
-    return null; // storage may be switched off; the system's theme then holds
-  }
-}
-
-function setUpTheme() {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const chosen = remembered();
-  setTheme(chosen === "dark" || chosen === "light" ? chosen : system.matches ? "dark" : "light");
-  document.getElementById("theme").addEventListener("click", () => {
-    const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    setTheme(theme);
-    try {
-      localStorage.setItem("theme", theme);
-    } catch {
-      return; // nothing to remember it with
-    }
-  });
 }
 
 function setUpSwitches() {
@@ -57,8 +29,6 @@ function reveal() {
   });
 }
 
-addEventListener("beforeprint", () => all("details").forEach((node) => (node.open = true)));
-setUpTheme();
 setUpBoards();
 setUpSwitches();
 reveal();
