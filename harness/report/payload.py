@@ -29,6 +29,25 @@ def build(run: Run) -> Json:
         ``tracks``, ``stems``, ``levels`` (tables with their groups of rows), ``summary``,
         ``values``, ``genres``, ``failed``, ``leaked`` and ``unknown``.
     """
+    scores, context = prepare(run)
+    datasets = sorted({*scores["dataset"], *part(run.record, "datasets")})
+    measured = [cost for cost in names.COSTS if cost in set(run.costs["metric"])]
+    return {
+        "metrics": context.metrics,
+        "metric": context.metrics[0]["name"] if context.metrics else None,
+        "costs": [_about(run.record, cost) for cost in measured],
+        "datasets": [
+            {"index": i, "name": name, **view(scores[scores["dataset"] == name], name, context)}
+            for i, name in enumerate(datasets)
+        ],
+    }
+
+
+def prepare(run: Run) -> tuple[pd.DataFrame, Context]:
+    """Return all scores of a run, ensembles, harmonic and overall ones too, and what they share.
+
+    Tracks have one name each; `Context` names roles and leaks by these.
+    """
     scores, renamed = _unique_tracks(pd.concat([run.scores, run.ensembles], ignore_index=True))
     order = scores[_ORDER].astype("category").sort_values(_ORDER, kind="stable").index
     scores = tables.add_harmonic(scores.loc[order].reset_index(drop=True))
@@ -42,17 +61,7 @@ def build(run: Run) -> Json:
     )
     scores = tables.add_overall(scores, context.how["ranked"])
     scores[_ORDER] = scores[_ORDER].astype("category")  # compared and grouped far faster
-    datasets = sorted({*scores["dataset"], *part(run.record, "datasets")})
-    measured = [cost for cost in names.COSTS if cost in set(run.costs["metric"])]
-    return {
-        "metrics": context.metrics,
-        "metric": context.metrics[0]["name"] if context.metrics else None,
-        "costs": [_about(run.record, cost) for cost in measured],
-        "datasets": [
-            {"index": i, "name": name, **view(scores[scores["dataset"] == name], name, context)}
-            for i, name in enumerate(datasets)
-        ],
-    }
+    return scores, context
 
 
 def part(record: Mapping[str, Any], name: str) -> Any:
