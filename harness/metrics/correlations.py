@@ -1,10 +1,10 @@
 """Correlations of estimates with delayed references, per frame and for the whole track.
 
 A track is cut into segments (the frames of BSS Eval v4, and what remains at the end). Each is cut
-into short blocks whose spectra are multiplied bin by bin, a small matrix product each, and summed
-over the segment; the inverse transform gives the segment's correlations as if it stood alone. What
-crosses from one segment to the next is summed apart, so that segments plus crossings are the
-correlations of the whole track. Everything is in float64.
+into short blocks whose spectra are multiplied bin by bin and summed over the segment; the inverse
+transform gives the segment's correlations as if it stood alone. What crosses from one segment to
+the next is summed apart, so that segments plus crossings are the correlations of the whole track.
+Everything is in float64.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.metrics import kernel, memory
 from harness.metrics.fourier import forward, inverse
 from harness.metrics.parallel import in_threads
 
@@ -29,8 +30,7 @@ PAST = TAPS - 1
 N_BLOCK = 2048  # FFT length of a block; longer ones cost more to transform back
 N_CROSSING = 1024  # FFT length of what crosses a boundary
 CROSSINGS = 64  # boundaries treated at a time
-HUGE = 1 << 22  # bytes from which NumPy asks for huge pages, which halve the time of a transpose
-MAX_BLOCKS = 40  # in one piece of a long segment
+MAX_BLOCKS = 40  # in one piece of a long segment; at most `kernel.MAX_BLOCKS`
 CACHE_BYTES = 600_000_000  # of reference spectra kept; the rest are computed again
 
 
@@ -102,11 +102,11 @@ class Correlator:
             for segment, (start, stop) in enumerate(bounds)
             for offset in range(0, stop - start, self._blocks * self._hop)
         ]
-        shape = self._shape(len(references))
-        cached = min(len(self._pieces), cache_bytes // (16 * int(np.prod(shape))))
-        self._cache: Complex128 = np.empty((cached, *shape), np.complex128)
+        shape = kernel.packed_shape(len(references), self._blocks, N_BLOCK // 2 + 1)
+        cached = min(len(self._pieces), cache_bytes // (8 * int(np.prod(shape))))
+        self._packed, self._cache = shape, memory.borrow((cached, *shape), self)
         self._cached = np.zeros(cached, bool)
-        self._crossings: dict[int, Complex128] = {}
+        self._crossings: dict[int, Float64] = {}
         self._spare: list[Scratch] = []
         self._results = Scratch()
 
@@ -118,12 +118,13 @@ class Correlator:
         signals
             Rows of the length of the references.
         lasting
-            Give the result memory of its own; else the next call overwrites it, which saves the
-            time of taking new memory.
+            Give the result memory of its own, which lasts as long as the correlator; else the next
+            call overwrites it.
         """
         shape = (len(self._pieces), len(signals))
         whole = (*shape, len(self._rows), TAPS)
-        pieces = np.empty(whole) if lasting else self._results.array("pieces", whole, float)
+        name = "lasting" if lasting else "pieces"
+        pieces = self._results.array(name, whole, float)
         energies = np.empty(shape)
 
         def work(index: int) -> None:
@@ -143,68 +144,58 @@ class Correlator:
 
     def _piece(self, signals: Rows, index: int, out: Float64, scratch: Scratch) -> Float64:
         """Correlations within one piece, written to `out`; returns the signals' energies."""
-        own = self._reference_spectra(index, scratch)
-        spectra = scratch.array("spectra", self._shape(len(signals)), complex)
-        energies = self._transform(signals, index, 0, spectra, scratch)
+        energies, spectra = self._transform(signals, index, 0, scratch)
         if not np.isfinite(energies).all():
             raise NotFiniteError
-        _lags(spectra, own, N_BLOCK, out, scratch)
+        _lags(spectra, self._reference_spectra(index, scratch), N_BLOCK, out, scratch)
         return energies
 
-    def _reference_spectra(self, index: int, scratch: Scratch) -> Complex128:
-        """Conjugate spectra of the reference blocks with their past, kept where they fit."""
+    def _reference_spectra(self, index: int, scratch: Scratch) -> Float64:
+        """Packed spectra of the reference blocks with their past, kept where they fit."""
         kept = index < len(self._cache)
         if kept and self._cached[index]:
-            known: Complex128 = self._cache[index]
+            known: Float64 = self._cache[index]
             return known
-        shape = self._shape(len(self._rows))
-        spectra = self._cache[index] if kept else scratch.array("own", shape, complex)
-        self._transform(self._rows, index, PAST, spectra, scratch)
+        packed = self._cache[index] if kept else scratch.array("packed", self._packed, float)
+        kernel.pack(self._transform(self._rows, index, PAST, scratch)[1], packed)
         if kept:
             self._cached[index] = True
-        return spectra
+        return packed
 
     def _transform(
-        self, rows: Rows, index: int, past: int, out: Complex128, scratch: Scratch
-    ) -> Float64:
-        """Write the spectra of a piece's blocks to `out`, one row after the other.
+        self, rows: Rows, index: int, past: int, scratch: Scratch
+    ) -> tuple[Float64, list[Complex128]]:
+        """Energy of each row and spectra of its blocks in a piece, shape (blocks, bins).
 
-        So a row stays in the second-level cache on its way. Returns the rows' energies. Spectra
-        of blocks with a past are conjugate.
+        One row after the other, so that it stays in the second-level cache on its way.
         """
         segment, offset = self._pieces[index]
         start, stop = self.bounds[segment]
         energies = np.zeros(len(rows))
-        blocks = scratch.array(f"blocks {past}", (self._blocks, N_BLOCK), float)
+        blocks = scratch.array("blocks", (self._blocks, N_BLOCK), float)
+        spectra = []
         for channel, row in enumerate(rows):
-            _fill(blocks, row[start:stop], offset, self._hop, past)
-            spectra = forward(blocks)
-            if past:
-                np.conjugate(spectra, out=spectra)
-            else:
-                energies[channel] = np.vdot(blocks, blocks)
-            np.copyto(out[:, channel], spectra.T)
-        return energies
-
-    def _shape(self, rows: int) -> tuple[int, int, int]:
-        """Shape of the spectra of a piece: (bins, rows, blocks)."""
-        return N_BLOCK // 2 + 1, rows, self._blocks
+            energies[channel] = _fill(blocks, row[start:stop], offset, self._hop, past)
+            spectra.append(forward(blocks))
+        return energies, spectra
 
     def _crossing(self, signals: Rows, first: int) -> Float64:
         """Correlations of segments' heads with the references just before them."""
         bounds = self.bounds[first : first + CROSSINGS]
         if first not in self._crossings:
             past = [(max(start - PAST, 0), start) for start, _ in bounds]
-            self._crossings[first] = _crossing_spectra(self._rows, past, -1).conj()
+            of_past = _crossing_spectra(self._rows, past, -1)
+            packed = self._crossings[first] = np.empty(kernel.packed_shape(*of_past.shape))
+            kernel.pack(list(of_past), packed)
         heads = [(start, min(start + PAST, stop)) for start, stop in bounds]
         spectra = _crossing_spectra(signals, heads, 0)
         out = np.empty((len(signals), len(self._rows), TAPS))
-        _lags(spectra, self._crossings[first], N_CROSSING, out, Scratch())
+        _lags(list(spectra), self._crossings[first], N_CROSSING, out, Scratch())
         return out
 
 
 class Scratch:
-    """Memory that is used again and again; zero at first."""
+    """Memory that is used again and again, of any content at first."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, npt.NDArray[Any]] = {}
@@ -213,48 +204,40 @@ class Scratch:
         """Return the array of this name, made anew if its shape has changed."""
         kept = self._arrays.get(name)
         if kept is None or kept.shape != shape:
-            size = int(np.prod(shape))
-            memory: npt.NDArray[Any] = np.zeros(max(size, HUGE // np.dtype(kind).itemsize), kind)
-            kept = self._arrays[name] = memory[:size].reshape(shape)
+            numbers = (*shape[:-1], shape[-1] * (2 if kind is complex else 1))
+            kept = self._arrays[name] = memory.borrow(numbers, self).view(kind)
         return kept
 
 
-def _fill(blocks: Float64, row: Row, start: int, hop: int, past: int) -> None:
-    """Cut a row into blocks of `hop` samples, zeros beyond its end.
+def _fill(blocks: Float64, row: Row, start: int, hop: int, past: int) -> float:
+    """Cut a row into blocks of `hop` samples, zeros beyond its end, and return its energy.
 
     The `past` samples before a block's first are put at the block's end, as a cyclic transform
     has them.
     """
-    part = row[start : start + len(blocks) * hop]
-    full, rest = divmod(len(part), hop)
-    blocks[:full, :hop] = part[: full * hop].reshape(full, hop)
-    blocks[full:, :hop] = 0
-    if rest:
-        blocks[full, :rest] = part[full * hop :]
+    energy = kernel.cut(row[start : start + len(blocks) * hop], hop, blocks)
     if past:
         earlier = row[start - past : start] if start else row[:0]
-        blocks[0, -past:] = 0
         blocks[0, N_BLOCK - len(earlier) :] = earlier
         if len(blocks) > 1:  # else the block may be shorter than its past, which is empty
             blocks[1:, -past:] = blocks[:-1, hop - past : hop]
+    return energy
 
 
 def _crossing_spectra(rows: Rows, stretches: Sequence[tuple[int, int]], side: int) -> Complex128:
-    """Spectra of stretches put at the start (0) or end (-1) of a block: (bins, rows, blocks)."""
+    """Spectra of stretches put at the start (0) or end (-1) of a block: (rows, blocks, bins)."""
     blocks = np.zeros((len(rows), len(stretches), N_CROSSING))
     for index, (start, stop) in enumerate(stretches):
         at = side * (stop - start) % N_CROSSING
         for row, block in zip(rows, blocks[:, index], strict=True):
             block[at : at + stop - start] = row[start:stop]
-    return np.ascontiguousarray(forward(blocks).transpose(2, 0, 1))
+    return forward(blocks)
 
 
-def _lags(leading: Complex128, delayed: Complex128, n: int, out: Float64, scratch: Scratch) -> None:
+def _lags(
+    leading: list[Complex128], delayed: Float64, n: int, out: Float64, scratch: Scratch
+) -> None:
     """Sum the products of spectra over the blocks and transform to lags 0 … 511."""
-    bins, signals, _ = leading.shape
-    references = delayed.shape[1]
-    products = scratch.array("products", (bins, signals, references), complex)
-    np.matmul(leading, delayed.transpose(0, 2, 1), out=products)
-    pairs = scratch.array("pairs", (signals, references, bins), complex)
-    np.copyto(pairs, products.transpose(1, 2, 0))
+    pairs = scratch.array("pairs", (*out.shape[:2], n // 2 + 1), complex)
+    kernel.multiply(leading, delayed, pairs)
     out[...] = inverse(pairs, n)[..., :TAPS]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.audio import Audio, check_pair
+from harness.metrics import kernel
 
 Float64 = npt.NDArray[np.float64]
 
@@ -189,12 +190,9 @@ def _whole(reference: Audio, estimate: Audio) -> FrameEnergies:
 
 def inner_products(reference: Audio, estimate: Audio, start: int, stop: int) -> Float64:
     """⟨x,x⟩, ⟨e,e⟩, ⟨x−e,x−e⟩ and ⟨x,e⟩ over all channels of one stretch."""
-    x = reference[:, start:stop].astype(np.float64).ravel()
-    e = estimate[:, start:stop].astype(np.float64).ravel()
-    with np.errstate(all="ignore"):  # what is not finite is refused by whoever asks
-        xx, ee, xe = x @ x, e @ e, x @ e
-        x -= e
-        return np.array([xx, ee, x @ x, xe])
+    pairs = zip(reference[:, start:stop], estimate[:, start:stop], strict=True)
+    products: Float64 = np.sum([kernel.inner_products(x, e) for x, e in pairs], axis=0)
+    return products
 
 
 def _residual(reference: Audio, estimate: Audio, scale: float) -> float:

@@ -16,6 +16,7 @@ from scipy.fft import rfft
 from scipy.linalg import LinAlgError, solve_triangular
 from scipy.linalg.lapack import dpstrf
 
+from harness.metrics.memory import borrow
 from harness.metrics.parallel import one_blas_thread
 
 Float64 = npt.NDArray[np.float64]
@@ -42,14 +43,14 @@ class Factor:
         self._order: npt.NDArray[np.intp] | None = None
         with one_blas_thread():
             try:
-                self._panels = _schur(first)
+                self._panels = _schur(first, self)
                 singular = _pivot_ratio(self._panels) < RANK_TOLERANCE
             except LinAlgError:
                 singular = True
             if singular:
                 upper, self._order = _pivoted(_assemble(first))
                 self._panels = [upper]
-        self._corners = _carved([(len(panel), len(panel)) for panel in self._panels])
+        self._corners = _carved([(len(panel), len(panel)) for panel in self._panels], self)
         for corner, panel in zip(self._corners, self._panels, strict=True):
             corner[...] = panel[:, : len(panel)].T
 
@@ -125,8 +126,8 @@ def _largest_eigenvalue(correlations: Float64) -> float:
     return float(np.linalg.eigvalsh(matrices).max())
 
 
-def _schur(first: Float64) -> list[Float64]:
-    """Cholesky factor R of the block Toeplitz matrix with this first block row.
+def _schur(first: Float64, owner: object) -> list[Float64]:
+    """Cholesky factor R of the block Toeplitz matrix with this first block row, for its owner.
 
     Returns
     -------
@@ -135,7 +136,7 @@ def _schur(first: Float64) -> list[Float64]:
     """
     m, n = first.shape
     starts = range(0, n, PANEL * m)
-    panels = _carved([(min(PANEL * m, n - start), n - start) for start in starts])
+    panels = _carved([(min(PANEL * m, n - start), n - start) for start in starts], owner)
     a = solve_triangular(np.linalg.cholesky(first[:, :m]), first, lower=True, check_finite=False)
     panels[0][:m] = a
     b, eye = a[:, m:].copy(), np.eye(m)
@@ -145,6 +146,7 @@ def _schur(first: Float64) -> list[Float64]:
         left, right = np.linalg.cholesky(eye - w @ w.T), np.linalg.cholesky(eye - w.T @ w)
         inverse = np.linalg.inv(left)
         panel, within = divmod(row, PANEL * m)
+        panels[panel][within : within + m, :within] = 0
         new = panels[panel][within : within + m, within:]
         np.matmul(inverse, a, out=new)
         new -= (inverse @ w) @ b
@@ -153,10 +155,10 @@ def _schur(first: Float64) -> list[Float64]:
     return panels
 
 
-def _carved(shapes: list[tuple[int, int]]) -> list[Float64]:
-    """Arrays of zeros in one piece of memory, which comes in huge pages where many would not."""
+def _carved(shapes: list[tuple[int, int]], owner: object) -> list[Float64]:
+    """Arrays of any content in one piece of memory, which no view may keep beyond its owner."""
     ends = np.cumsum([rows * columns for rows, columns in shapes])
-    parts = np.split(np.zeros(ends[-1]), ends[:-1])
+    parts = np.split(borrow((int(ends[-1]),), owner), ends[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 

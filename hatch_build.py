@@ -1,0 +1,39 @@
+"""Compile the inner loops of the metric engine where there is a C compiler; go on without one."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SOURCE = Path("harness/metrics/kernel.c")
+FLAGS = ("-O3", "-fPIC", "-shared")
+
+
+class CompileKernel(BuildHookInterface[Any]):
+    """Puts ``libkernel.so`` beside ``kernel.c``; `harness.metrics.kernel` loads it."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile before a wheel, or an editable installation, is made."""
+        if self.target_name != "wheel":
+            return
+        source = Path(self.root) / SOURCE
+        library = source.with_name("libkernel.so")
+        compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+        command = [compiler[0], *FLAGS, str(source), "-o", str(library)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            self.app.display_warning(
+                f"scoring will be slower: {source.name} not compiled ({error})"
+            )
+            library.unlink(missing_ok=True)
+            return
+        build_data["artifacts"].append(str(SOURCE.with_name(library.name)))
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
