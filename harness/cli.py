@@ -25,6 +25,8 @@ from rich.table import Table
 
 import harness
 from harness import (
+    datasets,
+    importing,
     inventory,
     pipeline,
     registry,
@@ -288,7 +290,9 @@ def select(
         rows = {name: _records(frame) for name, frame in found.items()}
         _print_json({**rows, "notes": chosen.record["selection_notes"]})
         return
-    shown = selection.boards(counts, "chosen by the harmonic mean of SNR and SDR")
+    words = {selection.HARMONIC: "the harmonic mean of SNR and SDR"}
+    by = sorted(words.get(m, m) for m in {*selection.chosen_by(chosen.scores).values()})
+    shown = selection.boards(counts, f"chosen by {', '.join(by)}")
     shown += selection.summary_boards(found["summary"], "best mean")
     shown += selection.blend_boards(found["blends"])
     if limits:
@@ -357,7 +361,9 @@ def separate(
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A separator.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
-    metric: Annotated[str, typer.Option(help="Of the table, or harmonic_mean.")] = "harmonic_mean",
+    metric: Annotated[
+        str, typer.Option(help="Of the table, or harmonic_mean; if not given, what chooses.")
+    ] = "",
     dataset: DatasetOption = [],  # noqa: B006
     run_name: Annotated[str, typer.Option("--run", help="Name of the run.")] = "main",
     leaked: Annotated[
@@ -372,6 +378,8 @@ def compare(
     found = read_run(results_folder / inventory.check_name(run_name))
     rows = found.scores[found.scores["dataset"].isin(dataset)] if dataset else found.scores
     seen = set() if leaked else pipeline.may_choose(found)[2]
+    by = {*selection.chosen_by(rows[rows["separator"].isin([a, b])]).values()}
+    metric = metric or (by.pop() if len(by) == 1 else selection.HARMONIC)
     table = selection.compare(rows, a, b, metric=metric, leaked=seen)
     if as_json:
         _print_json(_records(table))
@@ -393,6 +401,50 @@ def report(
     """Write the page of a run again, or one page for several runs."""
     folders = [results_folder / inventory.check_name(name) for name in runs or ["main"]]
     typer.echo(pipeline.write_report(folders, reports))
+
+
+@app.command(name="import")
+def import_scores(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="Files, or folders with some.")
+    ],
+    file_format: Annotated[
+        str, typer.Option("--format", help=f"auto, {', '.join(importing.FORMATS)}.")
+    ] = "auto",
+    name: Annotated[str, typer.Option(help="Of the run; if not given, the format's.")] = "",
+    data_split: Annotated[
+        str, typer.Option(metavar="DATASET:SPLIT", help="What the scores are of, if not told.")
+    ] = "",
+    trained_on: Annotated[
+        list[str], typer.Option(metavar="DATASET:SPLIT", help="What all were trained on, if known.")
+    ] = [],  # noqa: B006
+    data: DataOption = [],  # noqa: B006
+    registry_file: RegistryOption = None,
+    results_folder: Annotated[
+        Path, typer.Option("--results", help="Folder for the tables of all runs.")
+    ] = Path("results"),
+    reports: ReportsOption = Path("reports"),
+    as_json: JsonOption = False,
+) -> None:
+    """Read scores that others published, per track, as a run of their own."""
+    dataset, _, split = data_split.partition(":")
+    request = importing.Request(
+        layout=file_format,
+        run=inventory.check_name(name) if name else "",
+        dataset=dataset,
+        split=split,
+        trained_on=tuple(trained_on) or None,
+        folders=datasets.configured(inventory.parse_data(data)),
+        entries=registry.load(registry_file),
+    )
+    folder = pipeline.import_scores(paths, request, results_folder, command=sys.argv[1:])
+    page = pipeline.write_report([folder], reports)
+    if as_json:
+        _print_json({"folder": str(folder), "report": str(page)})
+        return
+    for board in report_boards(read_run(folder)):
+        _print_table(board.title, board.head, board.rows)
+    typer.echo(page)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import report, selection
+from harness import importing, report, selection
 from harness.benchmark import (
     Failures,
     Parents,
@@ -244,6 +244,30 @@ def export_museval(folder: Path, to: Path) -> list[Path]:
     if not written:
         raise HarnessError(f"{folder}: no frames are kept of this run; run it again, then export")
     return written
+
+
+def import_scores(
+    paths: Sequence[Path],
+    request: importing.Request,
+    results: Path,
+    *,
+    command: Sequence[str] = (),
+) -> Path:
+    """Write scores that others published as a run, and return its folder.
+
+    Raises
+    ------
+    HarnessError
+        If they cannot be read, or the run's folder holds a run that was measured.
+    """
+    run = with_selection(importing.read_published(paths, request))
+    folder = results / run.name
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {**run.record, "command": list(command), "created": now, "finished": now}
+    with only_one(results):
+        importing.check_folder(folder)
+        write_run(folder, replace(run, record=record))
+    return folder
 
 
 def select_again(folder: Path, on: str | None = None) -> Run:

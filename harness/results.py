@@ -135,31 +135,38 @@ def read_run(folder: Path) -> Run:
 def join(runs: Sequence[Run]) -> Run:
     """Put several runs in one table; of rows that two runs share the first run's are kept.
 
-    Only runs whose metrics have equal versions and which scored equal excerpts can be joined.
+    Only runs that define the metrics they share alike and scored equal excerpts can be joined.
     """
     if len(runs) == 1:
         return runs[0]
     first = runs[0].record
-    for run in runs[1:]:
-        for what in ("metrics", "excerpt_seconds"):
-            if run.record.get(what) != first.get(what):
-                raise HarnessError(
-                    f"{run.name}: has other {what} than {runs[0].name}; only equal definitions "
-                    "can stand in one table"
-                )
+    metrics: dict[str, Any] = {}
+    for run in runs:
+        if run.record.get("excerpt_seconds") != first.get("excerpt_seconds"):
+            raise _other("excerpt_seconds", run, runs[0])
+        for name, about in (run.record.get("metrics") or {}).items():
+            if metrics.setdefault(name, about) != about:
+                raise _other(name, run, runs[0])
     merged = {
         name: pd.concat([getattr(run, name) for run in runs], ignore_index=True).drop_duplicates(
             [c for c in columns if c not in ("run", "value", "note", "status", "score")]
         )
         for name, columns in TABLES.items()
     }
-    record = dict(first)
-    record["run"] = " + ".join(run.name for run in runs)
+    record = {**first, "run": " + ".join(run.name for run in runs), "metrics": metrics}
     for part in ("separators", "datasets"):
         record[part] = {k: v for run in reversed(runs) for k, v in run.record[part].items()}
-    for part in ("skipped", "leaks", "selection_notes", "units"):
+    for part in ("skipped", "leaks", "selection_notes", "units", "published"):
         record[part] = [row for run in runs for row in run.record.get(part, ())]
     return Run(name=record["run"], record=record, **merged)
+
+
+def _other(what: str, run: Run, first: Run) -> HarnessError:
+    """Return the error that says that two runs differ."""
+    return HarnessError(
+        f"{run.name}: defines {what} otherwise than {first.name}; only equal definitions can stand "
+        "in one table, look at each run by itself"
+    )
 
 
 def environment() -> dict[str, Any]:

@@ -7,9 +7,9 @@ import pytest
 
 ORDER = (
     "errors", "audio", "taxonomy", "cache", "download", "registry", "weight_files", "weights",
-    "datasets", "networks", "separators", "metrics", "costs", "results", "benchmark", "selection",
-    "report", "training", "pipeline", "reproduce", "saving", "separating", "inventory", "cli",
-    "__main__",
+    "datasets", "networks", "separators", "metrics", "costs", "results", "importing", "benchmark",
+    "selection", "report", "training", "pipeline", "reproduce", "saving", "separating",
+    "inventory", "cli", "__main__",
 )  # fmt: skip
 PACKAGE = Path(__file__).parents[1] / "harness"
 FILES = sorted(

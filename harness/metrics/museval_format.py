@@ -57,8 +57,15 @@ def write_museval(
     part.replace(path)
 
 
-def read_museval(path: Path) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+def read_museval(
+    path: Path, *, window: float | None = None
+) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
     """Read a track's frames from museval's JSON: stem → metric → dB per frame.
+
+    Parameters
+    ----------
+    window
+        Seconds; where given, frames of another length, or that overlap, are refused.
 
     Raises
     ------
@@ -66,18 +73,35 @@ def read_museval(path: Path) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
         If the file is absent or not of that format.
     """
     try:
-        content = json.loads(path.read_text())
-        return {
+        content = path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    return parse_museval(content, str(path), window=window)
+
+
+def parse_museval(
+    content: bytes, where: str, *, window: float | None = None
+) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+    """Do what `read_museval` does with the bytes of a file that is called `where`."""
+    try:
+        targets = json.loads(content)["targets"]
+        if window is not None:
+            for target in targets:
+                _check_frames(target["frames"], window)
+        found = {
             target["name"]: {
                 name: np.array(
                     [_value(frame["metrics"][theirs]) for frame in target["frames"]], np.float64
                 )
                 for name, theirs in NAMES.items()
             }
-            for target in content["targets"]
+            for target in targets
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path}: not scores of museval ({error}); check the file") from error
+        if len(found) < len(targets):
+            raise ValueError("a target stands there twice")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise HarnessError(f"{where}: not scores of museval ({error}); check the file") from error
+    return found
 
 
 def _frames(
@@ -99,6 +123,21 @@ def _frames(
     ]
 
 
+def _check_frames(frames: list[dict[str, Any]], window: float) -> None:
+    """Refuse frames that are not of `window` seconds, one after another."""
+    for index, frame in enumerate(frames):
+        length, start = _value(frame["duration"]), _value(frame["time"])
+        if length != window or abs(start - index * length) > 1e-6:
+            raise ValueError(
+                f"frame {index} is {length:g} s long from {start:g} s on; only frames of "
+                f"{window:g} s one after another can be read"
+            )
+
+
 def _value(number: float | None) -> float:
     """Return a number of the JSON, NaN where there is none."""
-    return math.nan if number is None else float(number)
+    if number is None:
+        return math.nan
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"{str(number)[:40]!r} is no number")
+    return float(number)

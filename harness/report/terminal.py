@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.report import tables
-from harness.report.names import input_label, input_rank
+from harness.report.names import input_label, input_rank, metric_label
 from harness.results import Run
+from harness.selection import chosen_by
 from harness.taxonomy import in_order
 
 
@@ -22,9 +23,10 @@ class Board:
 
 
 def boards(run: Run) -> list[Board]:
-    """Return a table a dataset and input: the mean of SNR and SDR per ranked separator and stem.
+    """Return a table a dataset and input: the mean score per ranked separator and stem.
 
-    Best first. The means are those of the page, on the tracks that all ranked separators share.
+    Best first. The score is what separators are chosen by, see `harness.selection.chosen_by`. The
+    means are those of the page, on the tracks that all ranked separators share.
     """
     about = run.record["separators"]
     ranked = {name for name, entry in about.items() if entry["role"] == "separator"}
@@ -35,15 +37,15 @@ def boards(run: Run) -> list[Board]:
     }
     scores = tables.add_harmonic(run.scores)
     found = []
-    for dataset in sorted(scores["dataset"].unique()):
-        board = tables.leaderboard(scores, dataset, tables.HARMONIC, ranked=ranked, leaks=leaks)
+    for dataset, metric in chosen_by(scores[scores["separator"].isin(ranked)]).items():
+        board = tables.leaderboard(scores, dataset, metric, ranked=ranked, leaks=leaks)
         board = board[board["rank"].notna()]
         for source in sorted(board["input"].unique(), key=input_rank):
-            found.append(_board(dataset, source, board[board["input"] == source]))
+            found.append(_board(dataset, source, metric, board[board["input"] == source]))
     return found
 
 
-def _board(dataset: str, source: str, board: pd.DataFrame) -> Board:
+def _board(dataset: str, source: str, metric: str, board: pd.DataFrame) -> Board:
     """Lay one dataset and input out: separators with the most and best stems first."""
     means = board.pivot_table(index="separator", columns="stem", values="mean")
     common = board.groupby("stem")["common"].max()
@@ -56,5 +58,6 @@ def _board(dataset: str, source: str, board: pd.DataFrame) -> Board:
     ]
     head = ("separator", *(f"{stem} (n={common[stem]})" for stem in stems))
     fed = "" if source == "mixture" else f", {input_label(source)}"
-    title = f"{dataset}{fed}: harmonic mean of SNR and SDR, dB, mean over the n shared tracks"
+    score = "harmonic mean of SNR and SDR" if metric == tables.HARMONIC else metric_label(metric)
+    title = f"{dataset}{fed}: {score}, dB, mean over the n shared tracks"
     return Board(title, head, tuple(rows))

@@ -28,7 +28,14 @@ from harness.selection.budget import (
     within,
 )
 from harness.selection.comparing import TOO_FEW, compare, pairs, ranking
-from harness.selection.grid import HARMONIC, Grid, grids, track_scores, without_leaked
+from harness.selection.grid import (
+    HARMONIC,
+    Grid,
+    chosen_by,
+    grids,
+    track_scores,
+    without_leaked,
+)
 from harness.selection.leaks import leak_statuses, leaked_pairs, ledger, recorded_statuses
 from harness.selection.policies import (
     POLICIES,
@@ -72,6 +79,7 @@ __all__ = [
     "choose_oracle",
     "choose_weights",
     "choose_within",
+    "chosen_by",
     "compare",
     "costs_of",
     "cross_fit",

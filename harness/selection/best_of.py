@@ -16,7 +16,15 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.metrics import DEFAULT
 from harness.results import COLUMNS, SELECTION_COLUMNS, table
-from harness.selection.grid import Grid, Leaked, grids, track_scores, without_leaked
+from harness.selection.grid import (
+    HARMONIC,
+    Grid,
+    Leaked,
+    chosen_by,
+    grids,
+    track_scores,
+    without_leaked,
+)
 from harness.selection.policies import NOBODY, Policy, best_mean, choose_on, cross_fit
 
 ORACLE = "best_of_oracle"
@@ -152,6 +160,7 @@ def select(
         return table([], SELECTION_COLUMNS), table([]), ["no separator has a score that may choose"]
     oracle = choose_oracle(candidates)
     deployable, notes = choose_deployable(candidates, on=on)
+    notes = [*_metric_notes(scores[scores["separator"].isin(list(separators))]), *notes]
     selection = pd.concat([oracle, deployable], ignore_index=True)[list(SELECTION_COLUMNS)]
     selection = selection.sort_values(["dataset", "stem", "kind", "track"], ignore_index=True)
     ensembles = pd.concat(
@@ -167,9 +176,27 @@ def select(
 def candidates_of(
     scores: pd.DataFrame, separators: Collection[str], leaked: Leaked
 ) -> pd.DataFrame:
-    """Return the harmonic means, as from `track_scores`, that may choose and be chosen."""
-    found = track_scores(scores[scores["separator"].isin(list(separators))])
+    """Return what may choose and be chosen, as from `track_scores`; see `chosen_by`."""
+    ours = scores[scores["separator"].isin(list(separators))]
+    parts = [
+        track_scores(ours[ours["dataset"] == name], by) for name, by in chosen_by(ours).items()
+    ]
+    filled = [part for part in parts if len(part)]
+    found = pd.concat(filled, ignore_index=True) if filled else track_scores(ours[:0])
     return without_leaked(found, leaked)
+
+
+def _metric_notes(scores: pd.DataFrame) -> list[str]:
+    """Say where something else than the harmonic mean chooses, and who lacks what does."""
+    notes = []
+    for dataset, metric in chosen_by(scores).items():
+        here = scores[(scores["dataset"] == dataset) & (scores["status"] == "ok")]
+        if metric != HARMONIC:
+            notes.append(f"{dataset}: has no SNR and SDR of one separator; {metric} chooses")
+        lacks = sorted(set(here["separator"]) - set(track_scores(here, metric)["separator"]))
+        if lacks:
+            notes.append(f"{dataset}: has no {metric} of {', '.join(lacks)}; not to be chosen")
+    return notes
 
 
 def _named(grid: Grid, picked: np.ndarray) -> pd.DataFrame:

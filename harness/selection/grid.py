@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import HarnessError
-from harness.metrics import METRICS, harmonic_mean
+from harness.metrics import DEFAULT, METRICS, harmonic_mean
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -147,6 +147,27 @@ def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
             known = ", ".join([HARMONIC, *sorted(filter(None, scores["metric"].unique()))])
             raise HarnessError(f"metric {metric!r}: the table has none of it; it has {known}")
     return wide.dropna(subset=["score"])[[*index, "score"]]
+
+
+def chosen_by(scores: pd.DataFrame) -> dict[str, str]:
+    """Return for each dataset the metric that chooses: the harmonic mean where a separator has it.
+
+    Published scores may lack SNR or SDR; of these the first of `harness.metrics.DEFAULT` is taken
+    that there is.
+
+    Parameters
+    ----------
+    scores
+        Columns `harness.results.COLUMNS`, of separators that may be chosen.
+    """
+    ok = scores[scores["status"] == "ok"]
+    found = {}
+    for dataset, rows in ok.groupby("dataset", observed=True):
+        have = rows.groupby("separator", observed=True)["metric"].agg(set)
+        known = [metric for metric in DEFAULT if any(metric in metrics for metrics in have)]
+        both = any({"snr", "sdr"} <= metrics for metrics in have)
+        found[str(dataset)] = HARMONIC if both or not known else known[0]
+    return found
 
 
 def without_leaked(candidates: pd.DataFrame, leaked: Leaked) -> pd.DataFrame:

@@ -1,0 +1,11 @@
+"""Scores that others published, as a run of their own: looked at, compared, chosen from.
+
+An imported run says of every metric how its publishers define it; one that differs from ours
+cannot be joined with a run that measured it (`harness.results.join`). Separators are called
+``<run>:<name>``, which no registry entry can be.
+"""
+
+from harness.importing.formats import FORMATS
+from harness.importing.reading import Request, check_folder, read_published
+
+__all__ = ["FORMATS", "Request", "check_folder", "read_published"]
