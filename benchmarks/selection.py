@@ -7,25 +7,22 @@
     python benchmarks/selection.py --published FOLDER  # SiSEC 2018, audio-separator, MoisesDB
 
 FOLDER holds ``sisec18_track_medians.csv``, ``moisesdb/*.csv`` and ``models-scores.json``, whichever
-is there. Each line is of 2,000 simulated tables; ``--tables 200`` is a tenth of the work.
+is there. Each line is of 2,000 simulated tables; ``--tables 200`` is a tenth of the work, and
+``--artists 50`` prints only some lines of the first two.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
-from harness import selection
-from harness.datasets.songs import find_song
-from harness.results import table
+from harness import importing, selection
 from harness.selection import Grid, cross_fit, grids, mean_intervals, track_scores
 from harness.selection.grid import FloatArray, IntArray
 from harness.selection.resampling import draw, means_and_errors, resampled_means, studentised_means
@@ -62,11 +59,11 @@ def percentile_t(values: FloatArray, artists: IntArray, weights: FloatArray) -> 
 RIVALS: dict[str, Bounds] = {"percentile": percentile, "BCa": bca, "percentile-t": percentile_t}
 
 
-def print_coverage(tables: int) -> None:
+def print_coverage(tables: int, artists: Sequence[int]) -> None:
     """Print how often 95 % intervals of a mean hold it, and how wide they are."""
     print("| artists | spread | as used | by track | " + " | ".join(RIVALS) + " |")
     print("|---|---|---|---|" + "---|" * len(RIVALS))
-    for n in (8, 15, 30, 50):
+    for n in artists or (8, 15, 30, 50):
         for spread, noise in SPREADS.items():
             rng = np.random.default_rng(n)
             found = np.array([_hits(rng, n, noise, seed) for seed in range(tables)])
@@ -92,12 +89,12 @@ def _hits(
     return [(low <= 0 <= high, high - low) for low, high in bounds]
 
 
-def print_optimism(tables: int) -> None:
+def print_optimism(tables: int, sizes: Sequence[int]) -> None:
     """Print what the chosen separator scores, less what it is worth on all the music there is."""
     truth = np.linspace(0.0, 0.5, 10)
     print("| artists | policy | in sample − truth | held-out − truth | chosen is the true best |")
     print("|---|---|---|---|---|")
-    for artists in (10, 25, 50):
+    for artists in sizes or (10, 25, 50):
         for name, n in (("best mean", tables), ("best median", tables), ("tuned", tables // 10)):
             policy, rows = selection.POLICIES[name], []
             for seed in range(n):
@@ -185,18 +182,20 @@ def print_speed() -> None:
 
 def print_published(folder: Path) -> None:
     """Print what can be told of published scores: ranks with letters, oracle against deployable."""
-    for name, (read, title) in PUBLISHED.items():
-        if not (folder / name).exists():
+    for pattern, title in PUBLISHED.items():
+        files = sorted(folder.glob(pattern))
+        if not files:
             continue
-        frame = read(folder / name)
-        metric = str(frame["metric"].iloc[0])
+        run = importing.read_published(files, importing.Request())
+        scores = run.scores.assign(separator=run.scores["separator"].str.partition(":")[2])
+        (metric,) = selection.chosen_by(scores).values()
         print(f"\n## {title}")
-        for grid in grids(track_scores(frame, metric)):
+        for grid in grids(track_scores(scores, metric)):
             _print_ranking(grid.complete(min_tracks=30), of=len(grid.separators))
-        plain = frame[~frame["separator"].isin(ORACLES)]
-        found = selection.summary(track_scores(plain, metric))
-        for title, head, rows in selection.summary_boards(found, "best mean"):
-            print(f"\n{title}\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|")
+        blind = [importing.role_of(name) == "separator" for name in scores["separator"]]
+        found = selection.summary(track_scores(scores[blind], metric))
+        for board, head, rows in selection.summary_boards(found, "best mean"):
+            print(f"\n{board}\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|")
             print("\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 
@@ -222,53 +221,11 @@ def _print_ranking(grid: Grid, of: int) -> None:
         print(f"| {row.separator} | {row.median:.2f} | {mean} | {rank} | {best} | {group} |")
 
 
-def sisec18(path: Path) -> pd.DataFrame:
-    """Read the scores of `PUBLISHED`."""
-    frame = pd.read_csv(path).query("metric == 'SDR'")
-    rows = frame[["track", "method", "target", "median_over_frames_dB"]].to_numpy().tolist()
-    return _rows("csdr", ("musdb18", "test"), rows)
-
-
-def moisesdb(folder: Path) -> pd.DataFrame:
-    """Read the scores of `PUBLISHED`."""
-    rows = []
-    for path in sorted(folder.glob("*4.csv")):
-        frame = pd.read_csv(path)
-        names = frame.get("model", pd.Series(path.stem, frame.index))
-        rows += zip(frame["track_id"], names, frame["stem"], frame["sdr"], strict=True)
-    return _rows("snr", ("moisesdb", "all"), rows)
-
-
-def audio_separator(path: Path) -> pd.DataFrame:
-    """Read the scores of `PUBLISHED`."""
-
-    def scores() -> Iterator[tuple[str, str, str, float]]:
-        for name, model in json.loads(path.read_text(encoding="utf-8")).items():
-            for track in model.get("track_scores", ()):
-                for stem, values in track["scores"].items():
-                    if stem in ("vocals", "instrumental") and values.get("SDR") is not None:
-                        yield track["track_name"], name, stem, float(values["SDR"])
-
-    return _rows("csdr", ("musdb18", "train"), scores())
-
-
-PUBLISHED: dict[str, tuple[Callable[[Path], pd.DataFrame], str]] = {
-    "sisec18_track_medians.csv": (sisec18, "SiSEC 2018: test tracks of MUSDB18, BSS Eval v4 SDR"),
-    "moisesdb": (moisesdb, "MoisesDB: whole-track SNR; artists unknown, each track for itself"),
-    "models-scores.json": (audio_separator, "audio-separator: training tracks of MUSDB18, SDR"),
+PUBLISHED = {
+    "sisec18_track_medians.csv": "SiSEC 2018: test tracks of MUSDB18, BSS Eval v4 SDR",
+    "moisesdb/*4.csv": "MoisesDB: whole-track SNR; artists unknown, each track for itself",
+    "models-scores.json": "audio-separator: training tracks of MUSDB18, SDR",
 }
-ORACLES = ("IBM", "IBM1", "IBM2", "IRM", "IRM1", "IRM2", "cIRM", "MWF", "MIX")
-
-
-def _rows(metric: str, where: tuple[str, str], rows: object) -> pd.DataFrame:
-    """Return published (track, separator, stem, value) as rows of scores."""
-    found = []
-    for track, name, stem, value in rows:  # type: ignore[attr-defined]
-        song = find_song(track)
-        artist = track.partition(" - ")[0] if " - " in track else ""
-        head = ("published", *where, track, artist, song.genre if song else "")
-        found.append((*head, name, "mixture", stem, metric, value, "ok", ""))
-    return table(found).drop_duplicates(["track", "separator", "stem"])
 
 
 def main() -> None:
@@ -277,10 +234,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--published", type=Path)
     parser.add_argument("--tables", type=int, default=2000, help="simulated tables a line")
+    parser.add_argument("--artists", type=int, nargs="*", help="only the lines of so many artists")
     asked = parser.parse_args()
     for name, show in (("coverage", print_coverage), ("optimism", print_optimism)):
         if getattr(asked, name):
-            show(asked.tables)
+            show(asked.tables, asked.artists)
     if asked.planted:
         print_planted(asked.tables // 10)
     if asked.speed:
