@@ -66,7 +66,7 @@ def _environment() -> jinja2.Environment:
         "duration": text.duration,
         "stem": names.stem_label,
         "fed": names.input_label,
-        "plain": _plain,
+        "plain": plain,
     }
     environment.globals["count"] = text.count
     return environment
@@ -83,12 +83,12 @@ def _hash(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """Return a value of the record as a reader wants it: lists with commas, nothing as a dash."""
     if value is None or value == "" or value == [] or value == {}:
         return text.MISSING
     if isinstance(value, list | tuple):
         return ", ".join(str(part) for part in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
+        return ", ".join(f"{key} {plain(part)}" for key, part in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,188 @@
+"""Where a run's numbers come from: code, data, weights, commands, who saw what, what failed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.datasets import overlaps
+from harness.datasets.tracks import Track
+from harness.report import html, names, payload, tables
+from harness.results import Run
+from harness.selection import ledger, recorded_statuses
+
+SCRIPTS = ("theme.js",)
+FORMATS = {"csv": "CSV", "parquet": "Parquet", "latex": "LaTeX", "markdown": "Markdown"}
+STATUSES = {
+    "clean": "clean",
+    "leaked": "seen in training: neither ranked nor chosen",
+    "unknown": "training data unknown: ranked, and marked",
+}
+List = tuple[str, str, str, pd.DataFrame]  # name of its files, title, what it is, rows
+
+
+def render(run: Run, downloads: Any = ()) -> str:
+    """Return the provenance page of a run.
+
+    Parameters
+    ----------
+    downloads
+        As from `harness.report.formats.write_sheets`.
+    """
+    return html.page(
+        "provenance.html",
+        SCRIPTS,
+        run=run,
+        record=run.record,
+        view=_definitions(run),
+        leaks=leaks(run),
+        statuses=STATUSES,
+        failures=tables.failures(run.scores).to_dict("records"),
+        commands=commands(run.record),
+        downloads=downloads,
+        formats=FORMATS,
+    )
+
+
+def _definitions(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """Return the metrics and costs that the run has, with their definitions."""
+    have = {*run.scores["metric"], *run.ensembles["metric"]} - {""}
+    if {"snr", "sdr"} <= have:
+        have.add(tables.HARMONIC)
+    order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
+    measured = [cost for cost in names.COSTS if cost in set(run.costs["metric"])]
+    return {
+        "metrics": [payload.about(run.record, name) for name in order],
+        "costs": [payload.about(run.record, name) for name in measured],
+    }
+
+
+def commands(record: Mapping[str, Any]) -> list[str]:
+    """Return the lines that make the same numbers again, as far as the record tells.
+
+    Examples
+    --------
+    >>> commands({"command": ["run", "--data", "a=/my music"], "commit": "abc", "run": "main"})
+    ['git checkout abc', "harness run --data 'a=/my music'", 'harness report main']
+    """
+    found = [f"git checkout {record['commit']}"] if record.get("commit") else []
+    parts = [str(part) for part in record.get("command") or ()]
+    if parts:
+        found.append(shlex.join(parts if parts[0] == "harness" else ["harness", *parts]))
+        found.append(shlex.join(["harness", "report", str(record.get("run") or "main")]))
+    return found
+
+
+def leaks(run: Run) -> list[dict[str, Any]]:
+    """Return the leak ledger: per separator, dataset and split counts, reason and tracks.
+
+    Every separator that was scored has a row; ``tracks_of`` is {status: names} of those that are
+    not clean.
+    """
+    statuses = _statuses(run)
+    counts = ledger(statuses).to_dict("records")
+    keys = ["separator", "dataset", "split"]
+    named = statuses[statuses["status"] != "clean"].groupby([*keys, "status"], observed=True)
+    tracks = {key: sorted(block) for key, block in named["track"]}
+    known = payload.part(run.record, "separators")
+    for row in counts:
+        where = tuple(row[key] for key in keys)
+        row["tracks_of"] = {s: tracks[*where, s] for s in STATUSES if (*where, s) in tracks}
+        row["trained_on"] = (known.get(row["separator"]) or {}).get("trained_on")
+        row["reason"] = _reason(row)
+    return [{str(key): value for key, value in row.items()} for row in counts]
+
+
+def _statuses(run: Run) -> pd.DataFrame:
+    """Return the status of each (separator, track); the record names the pairs not clean."""
+    rows = payload.part(run.record, "leaks")
+    if any("split" not in row for row in rows):
+        splits = run.scores.drop_duplicates(["dataset", "track"])
+        split = {(d, t): s for d, t, s in splits[["dataset", "track", "split"]].to_numpy()}
+        rows = [{"split": split.get((r["dataset"], r["track"]), ""), **r} for r in rows]
+    return recorded_statuses(run.scores.astype({"separator": object}), rows)
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    """Say why tracks of a split are clean, leaked or unknown for a separator."""
+    trained_on = row["trained_on"]
+    if trained_on is None:
+        return "nobody knows what it was trained on"
+    if not trained_on:
+        return "nothing was trained"
+    said = f"trained on {', '.join(trained_on)}"
+    if row["leaked"]:
+        return f"{said}, which {_whole(row)} of the split"
+    if row["unknown"]:
+        return f"{said}; whether that holds these tracks is not known"
+    return f"{said}, which holds none of the tracks"
+
+
+def _whole(row: Mapping[str, Any]) -> str:
+    """Say how much of a split was seen, and through which collection where names tell it."""
+    some = "holds all" if row["leaked"] == row["tracks"] else f"holds {row['leaked']}"
+    seen = row["tracks_of"]["leaked"]
+    entries = {overlaps.normal(entry) for entry in row["trained_on"]}
+    halves = {
+        half
+        for name in seen
+        for half in overlaps.collections(Track(row["dataset"], name, "", row["split"], (), {}))
+    }
+    direct = entries & {row["dataset"], f"{row['dataset']}:{row['split']}"}
+    through = sorted(entries & halves)
+    return some if direct or not through else f"{some} (as songs of {', '.join(through)})"
+
+
+def lists(run: Run) -> list[List]:
+    """Return what the page lists, as tables to export."""
+    record = run.record
+    ledger_rows = [
+        {k: v for k, v in row.items() if k not in ("tracks_of", "trained_on")} for row in leaks(run)
+    ]
+    pairs = _statuses(run)
+    pairs = pairs[pairs["status"] != "clean"].reset_index(drop=True)
+    failed = run.scores[run.scores["status"] == "failed"]
+    failed = failed[["dataset", "split", "track", "separator", "input", "note"]]
+    separators, datasets, metrics = (
+        payload.part(record, name) for name in ("separators", "datasets", "metrics")
+    )
+    return [
+        ("failures", "Failures", "what failed, and why", failed.reset_index(drop=True)),
+        ("skipped", "Not run", "what was left out, and why", _frame(record.get("skipped") or ())),
+        ("leaks", "Leak ledger", "tracks by what was seen in training", _frame(ledger_rows)),
+        ("leak_tracks", "Tracks seen in training", "those that are not clean", pairs),
+        ("separators", "Separators", "what was run", _named(separators, _SEPARATOR)),
+        (
+            "datasets",
+            "Datasets",
+            "what was scored",
+            _named(datasets, _DATA),
+        ),
+        ("metrics", "Metrics", "what is scored", _named(metrics, _METRIC)),
+    ]
+
+
+_SEPARATOR = (
+    "title", "role", "family", "input", "stems", "trained_on", "license", "params", "reference",
+    "entry_sha256", "weights_sha256",
+)  # fmt: skip
+_DATA = ("version", "sample_rate", "n_tracks", "stems", "license", "fingerprint")
+_METRIC = ("version", "unit", "higher_is_better", "definition")
+
+
+def _named(entries: Mapping[str, Mapping[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return entries as rows of text under their names."""
+    rows = [
+        {"name": name} | {column: html.plain(entry.get(column)) for column in columns}
+        for name, entry in sorted(entries.items())
+    ]
+    return _frame(rows)
+
+
+def _frame(rows: Any) -> pd.DataFrame:
+    """Return rows as a table in which nothing is a missing text."""
+    frame = pd.DataFrame(list(rows))
+    return frame.astype(object).where(frame.notna(), None)
