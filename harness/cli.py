@@ -25,6 +25,7 @@ from rich.table import Table
 
 import harness
 from harness import (
+    choice,
     datasets,
     importing,
     inventory,
@@ -262,6 +263,9 @@ def select(
         str,
         typer.Option(metavar="NAME", help="Keep the choice in your registry, for 'separate'."),
     ] = "",
+    how: Annotated[
+        str, typer.Option(help=f"What to keep of each stem: {', '.join(selection.WAYS)}.")
+    ] = "best",
     force: Annotated[bool, typer.Option("--force", help="Replace an ensemble of NAME.")] = False,
     registry_file: RegistryOption = None,
     results_folder: Annotated[
@@ -272,16 +276,18 @@ def select(
     """Choose the best separator per stem from the scores of a run, and say what that is worth."""
     limits = selection.parse_budget(budget)
     chosen = pipeline.select_again(results_folder / inventory.check_name(run_name), choose_on)
+    products = pipeline.kept_products(chosen, results_folder)
     if save:
-        params = saving.params_of(chosen, registry.load(registry_file), choose_on)
-        title = f"Best of {chosen.name} per stem"
+        entries = registry.load(registry_file)
+        params, warnings = saving.params_of(chosen, entries, choose_on, how=how, kept=products)
+        title = f"{how.replace('_', ' ').capitalize()} of {chosen.name} per stem"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
-        errors.print(f"saved: {saved.name}, {_members_of(saved)}", markup=False)
+        for line in (choice.said_when_saved(saved), *warnings):
+            errors.print(line, markup=False)
     candidates = selection.candidates_of(*pipeline.may_choose(chosen))
-    keys = ["dataset", "stem", "kind", "separator"]
+    keys = ["dataset", "input", "stem", "kind", "separator"]
     counts = chosen.selection.groupby(keys).size().rename("tracks").reset_index()
     found = {"counts": counts, "summary": selection.summary(candidates, on=choose_on)}
-    products = pipeline.kept_products(chosen, results_folder)
     found["blends"] = selection.blends(candidates, products, on=choose_on)[0]
     if limits:
         costs = selection.costs_of(chosen.costs)
@@ -334,19 +340,19 @@ def separate(
     Stems keep the sample rate, channels, length and loudness of the song.
     """
     wanted = [stem for stem in stems.split(",") if stem.strip()]
-    choice = separating.choose(registry.load(registry_file), using, wanted)
+    chosen = choice.choose(registry.load(registry_file), using, wanted)
     if not as_json:
-        errors.print(choice.words, markup=False)
+        errors.print(chosen.words, markup=False)
     with _progress("separating, seconds of music", as_json) as advance:
         outcomes = separating.separate(
             songs,
             out,
-            choice,
+            chosen,
             kind=file_format,
             bits=bits or separating.BITS.get(file_format, ""),
             residual=residual,
             force=force,
-            device=inventory.choose_device(device, learned=is_learned(choice.entry)),
+            device=inventory.choose_device(device, learned=is_learned(chosen.entry)),
             progress=advance,
         )
     if as_json:
@@ -476,7 +482,7 @@ def list_everything(
         _print_json(inventory.as_dict(entries, folders))
         return
     rows = [
-        (e.name, e.role, e.input, ", ".join(e.stems) or "any", weight_files.obstacle(e) or "ready")
+        (e.name, e.role, e.input, ", ".join(e.stems) or "any", inventory.state_of(e))
         for e in entries.values()
     ]
     _print_table("Separators", ("name", "role", "takes", "gives", "state"), rows)
@@ -670,14 +676,6 @@ def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
     question = f"Download {size} (a run takes at most 4 GB)? Without, they are left out."
     if yes or _agree(question):
         _fetch_files(wanted)
-
-
-def _members_of(entry: registry.Entry) -> str:
-    """Say what an ensemble takes for each stem."""
-    return "; ".join(
-        f"{stem}: " + " + ".join(n if w == 1 else f"{w:g} {n}" for n, w in weights.items() if w)
-        for stem, weights in entry.blend.stems.items()
-    )
 
 
 def _show_separated(outcomes: Sequence[separating.Outcome]) -> None:

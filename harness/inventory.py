@@ -12,6 +12,7 @@ from typing import Any
 
 from harness import datasets as known
 from harness.cache import cache_folder
+from harness.choice import worth_in_words
 from harness.datasets.overlaps import in_split
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
@@ -210,6 +211,12 @@ def dataset_rows(data: Mapping[str, Path]) -> list[tuple[str, str, str]]:
     where = known.configured(data)
     names = [*known.DATASETS, *(name for name in where if name not in known.DATASETS)]
     return [(n, _info(n).title, str(where[n]) if n in where else _how(n)) for n in names]
+
+
+def state_of(entry: Entry) -> str:
+    """Say whether a separator can run, and of an ensemble what is known of it."""
+    known = worth_in_words(entry) if entry.members else ""
+    return "; ".join(filter(None, [obstacle(entry) or "ready", known]))
 
 
 def as_dict(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> dict[str, Any]:

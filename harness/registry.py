@@ -99,6 +99,24 @@ class Published(_Strict):
     tolerance: Annotated[float, Field(gt=0)] = 0.1
 
 
+class HeldOut(_Strict):
+    """What is to be expected of a stem on other music.
+
+    Attributes
+    ----------
+    score
+        Mean over tracks that did not choose, in dB.
+    low, high
+        Its 95 % interval; None where too few artists tell.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    score: float
+    low: float | None = None
+    high: float | None = None
+
+
 class Blend(_Strict):
     """The `params` of an ensemble: what it is made of, and what is known of it.
 
@@ -106,20 +124,28 @@ class Blend(_Strict):
     ----------
     stems
         {stem: {separator: weight}}; the weights of a stem sum to one.
+    how
+        ``mean`` by these weights; or ``median``, ``min_mag``, ``max_mag`` of equal ones, see
+        `harness.separators.ensembling`.
     metric
-        What the weights were chosen by.
+        What it was chosen by, and is judged by in `held_out`.
     chosen_on
-        Datasets and halves they were chosen on, such as ``musdb18hq:test``.
+        Datasets and halves it was chosen on, such as ``musdb18hq:test``.
+    tracks, artists
+        How many of these chose; of the stem that has most.
     held_out
-        {stem: mean score on tracks that did not choose, in dB}.
+        {stem: what it scores on tracks that did not choose}.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     stems: Mapping[str, Mapping[str, Annotated[float, Field(ge=0)]]]
+    how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"
     metric: str = ""
     chosen_on: tuple[str, ...] = ()
-    held_out: Mapping[str, float] = {}
+    tracks: Annotated[int, Field(ge=0)] = 0
+    artists: Annotated[int, Field(ge=0)] = 0
+    held_out: Mapping[str, HeldOut] = {}
 
 
 class Entry(_Strict):
@@ -185,7 +211,9 @@ class Entry(_Strict):
         )
         parts["weights"] = [w.sha256 or w.file for w in self.weights]
         if self.members:
-            parts["params"] = self.blend.model_dump(mode="json", include={"stems"})
+            parts["params"] = self.blend.model_dump(
+                mode="json", include={"stems", "how"}, exclude_defaults=True
+            )
             parts["members"] = {member.name: member.identity() for member in self.members}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -333,7 +361,7 @@ def _with_members(entry: Entry, entries: Mapping[str, Entry], path: Path) -> Ent
         if name not in known:
             raise HarnessError(f"{where}: no separator {name!r}; {suggestion(name, known)}")
     members = tuple(entries[name] for name in names)
-    if problem := _misfit(blend.stems, entry.input, {m.name: m for m in members}):
+    if problem := _misfit(blend, entry.input, {m.name: m for m in members}):
         raise HarnessError(f"{where}: {problem}")
     seen = [m.trained_on for m in members]
     unknown = None in seen
@@ -359,14 +387,13 @@ def _with_members(entry: Entry, entries: Mapping[str, Entry], path: Path) -> Ent
     return found
 
 
-def _misfit(
-    stems: Mapping[str, Mapping[str, float]], source: str, members: Mapping[str, Entry]
-) -> str:
+def _misfit(blend: Blend, source: str, members: Mapping[str, Entry]) -> str:
     """Say why stems cannot be made of members; empty if they can.
 
     A member takes apart what the ensemble does, or one of the ensemble's own stems that is made
     before: by members whose input lies higher in the tree.
     """
+    stems = blend.stems
     if not stems:
         return "has no stems; give {stem: {separator: weight}}"
     if "cymbals" in stems and "hihat" not in stems:
@@ -375,6 +402,8 @@ def _misfit(
     for stem, weights in stems.items():
         if abs(sum(weights.values()) - 1) > 1e-6:
             return f"weights of {stem} sum to {sum(weights.values()):g}; make that 1"
+        if blend.how != "mean" and max(weights.values()) - min(weights.values()) > 1e-6:
+            return f"weights of {stem} differ, but {blend.how} knows none; make them equal"
         for name in (n for n in weights if weights[n]):
             member = members[name]
             given = taxonomy.as_meant(member.stems).values()

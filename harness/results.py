@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 import harness
+from harness import taxonomy
 from harness.cache import write_atomic
 from harness.errors import HarnessError
 
@@ -45,6 +46,7 @@ COLUMNS = (
 )
 SELECTION_COLUMNS = (
     "dataset",
+    "input",
     "stem",
     "kind",
     "track",
@@ -126,10 +128,18 @@ def read_run(folder: Path) -> Run:
         frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
     except (OSError, ValueError) as error:
         raise HarnessError(f"{folder}: cannot be read ({error}); run again") from error
+    if "input" not in frames["selection"]:  # of runs before it was written
+        frames["selection"]["input"] = [_fed(stem) for stem in frames["selection"]["stem"]]
     for name, columns in TABLES.items():
         if missing := [c for c in columns if c not in frames[name]]:
             raise HarnessError(f"{folder}/{name}.parquet: has no column {missing}; run again")
     return Run(name=record.get("run", folder.name), record=record, **frames)
+
+
+def _fed(stem: str) -> str:
+    """Return what those that a stem was chosen from were given."""
+    level = taxonomy.parent_level(stem)
+    return level if level == "mixture" else f"reference:{level}"
 
 
 def join(runs: Sequence[Run]) -> Run:

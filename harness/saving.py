@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from harness.cache import write_atomic
 from harness.errors import HarnessError
 from harness.registry import FILE_NAME, Entry
 from harness.results import Run
+from harness.selection.blending import Kept
 from harness.selection.grid import HARMONIC, Grid, grids
 
 
@@ -51,19 +52,29 @@ def save(
     if name in known and known[name].family != registry.ENSEMBLE:
         raise HarnessError(f"--save {name}: is no ensemble; choose another name")
     row: dict[str, Any] = {"title": title} if title else {}
+    inputs = {known[n].input for by in params["stems"].values() for n in by if n in known}
+    source = inputs.pop() if len(inputs) == 1 else "mixture"
+    row |= {"input": source} if source != "mixture" else {}
     row |= {"family": registry.ENSEMBLE, "role": registry.ENSEMBLE, "params": dict(params)}
-    entry = registry.ensemble(name, params, known, title=title)
+    entry = registry.ensemble(name, params, known, title=title, input=source)
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     _write(path.resolve(), _without(text, name), name, row)
     return entry
 
 
-def params_of(run: Run, entries: Mapping[str, Entry], on: str | None = None) -> dict[str, Any]:
-    """Return what to `save` of a run: for each stem the separator with the best mean score.
+def params_of(
+    run: Run,
+    entries: Mapping[str, Entry],
+    on: str | None = None,
+    *,
+    how: str = "best",
+    kept: Kept | None = None,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what to `save` of a run, and what to beware of.
 
-    The held-out score of a stem is that of the same choice made on other artists' tracks; of one
-    made on dataset `on`, what it scores on the others. Parts of drums and vocals are chosen by what
-    they score when fed with the true stem.
+    What a stem is worth held out is what the same way to choose scores on other artists' tracks; of
+    one made on dataset `on`, what it scores on the others. Parts of drums and vocals are chosen by
+    what they score when fed with the true stem.
 
     Parameters
     ----------
@@ -71,12 +82,20 @@ def params_of(run: Run, entries: Mapping[str, Entry], on: str | None = None) -> 
         The registry: what cannot be run again from there cannot be chosen.
     on
         The dataset to choose on, needed where the run has several.
+    how
+        ``best`` takes for each stem the separator with the best mean score, ``blend`` the weights
+        of `harness.selection.choose_weights`; the others take all separators alike.
+    kept
+        Inner products, as from `harness.pipeline.kept_products`; stems without any are chosen as
+        ``best``.
 
     Raises
     ------
     HarnessError
         If the run has several datasets and none is named, or nothing can be chosen.
     """
+    if how not in selection.WAYS:
+        raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
     scores, ranked, leaked = pipeline.may_choose(run)
     able = [name for name in ranked if name in entries and entries[name].role == "separator"]
     candidates = selection.candidates_of(scores, able, leaked)
@@ -87,22 +106,27 @@ def params_of(run: Run, entries: Mapping[str, Entry], on: str | None = None) -> 
         )
     here = [g.complete() for g in grids(candidates) if on in (None, g.dataset)]
     chosen = _choices([grid for grid in here if len(grid.tracks)])
-    if not chosen:
+    weights = {stem: selection.weights_of(g, how, kept or {}) for stem, g in chosen.items()}
+    stems = _reachable(weights, entries)
+    if not stems:
         raise HarnessError(f"{run.name}: nothing can be chosen; see 'harness select {run.name}'")
-    policies = {"best mean": selection.best_mean}
-    worth = selection.summary(candidates, policies=policies, on=on).groupby(["input", "stem"])
-    held_out = worth["score"].mean().to_dict()
-    best = {stem: str(selection.best_mean(grid)(grid)[0]) for stem, grid in chosen.items()}
-    stems = _reachable({stem: {name: 1.0} for stem, name in best.items()}, entries)
+    wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
+    held_out, warnings = selection.expected(candidates, kept or {}, how, on, wanted)
+    params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
+    return params | ({"held_out": held_out} if held_out else {}), warnings
+
+
+def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:
+    """Return how an ensemble is combined, and by what and on what it was chosen."""
+    if how in selection.UNSCORED:
+        return {"how": how}
+    if how == "mean":
+        return {"metric": HARMONIC}
     return {
-        "stems": stems,
         "metric": HARMONIC,
-        "chosen_on": sorted({f"{g.dataset}:{s}" for g in chosen.values() for s in g.splits}),
-        "held_out": {
-            stem: round(float(held_out[key]), 2)
-            for stem in stems
-            if (key := (chosen[stem].source, stem)) in held_out
-        },
+        "chosen_on": sorted({f"{grid.dataset}:{split}" for grid in found for split in grid.splits}),
+        "tracks": max(len(grid.tracks) for grid in found),
+        "artists": max(grid.n_artists for grid in found),
     }
 
 
@@ -117,7 +141,9 @@ def _choices(found: list[Grid]) -> dict[str, Grid]:
 def _reachable(
     stems: dict[str, dict[str, float]], entries: Mapping[str, Entry]
 ) -> dict[str, dict[str, float]]:
-    """Leave out parts of a stem that is itself not there."""
+    """Leave out parts of a stem that is itself not there, unless all are of the same."""
+    if len({entries[n].input for weights in stems.values() for n in weights}) == 1:
+        return stems
     first = {s: w for s, w in stems.items() if all(entries[n].input == "mixture" for n in w)}
     return {
         stem: weights

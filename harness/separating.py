@@ -1,4 +1,4 @@
-"""A user's own music: which separator takes it apart, and the files that come out.
+"""A user's own music: taken apart block by block, and the files that come out.
 
 Songs are read, separated and written in blocks, so that the memory needed does not grow with their
 length. A song of up to `LONGEST` seconds is one block. Longer ones are cut into equal blocks that
@@ -25,19 +25,16 @@ import soundfile
 
 from harness import audio, registry, taxonomy
 from harness.audio import Audio
+from harness.choice import Choice, choose
 from harness.errors import HarnessError, StorageError
-from harness.registry import ENSEMBLE, Entry
-from harness.separators import Separator, load
+from harness.separators import Separator, load, progress
 from harness.separators.files import safe_name
 from harness.separators.running import made_of, run
-from harness.weight_files import obstacle
 
 LONGEST = 360.0  # seconds of a block, of two channels at 48 kHz; less of more
 FADE = 10.0  # seconds
 REFERENCE = 2 * 48000  # values a second up to which a block is that long
 RESIDUAL = "residual"  # what the stems leave of the song
-FOUR = ("vocals", "drums", "bass", "other")
-RANKED_BY = ("csdr", "musdb18hq:test")  # published scores that can be compared
 READ = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff")
 DECODED = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")  # by ffmpeg, and what libsndfile lacks
 CONTAINERS = "mov,mp4,m4a,aac,asf,matroska,webm,ogg,mp3,wav,flac,aiff"  # no playlists
@@ -47,25 +44,6 @@ HEADER_BYTES = 4096  # of a WAV file, at most
 TOP = 1 - 2.0**-23  # of 24 bits
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which separator to use for which stems.
-
-    Attributes
-    ----------
-    entry
-        An ensemble, if only of one member and what takes its stems further apart.
-    stems
-        What is written, in the names of `harness.taxonomy`.
-    words
-        One line for people: who separates what, and why that one.
-    """
-
-    entry: Entry
-    stems: tuple[str, ...]
-    words: str
 
 
 @dataclass(frozen=True)
@@ -187,46 +165,6 @@ def _tell(
         progress(int(before + share * seconds), total)
 
 
-def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = ()) -> Choice:
-    """Choose what separates a user's music: the separator named, else the best that can run.
-
-    The best is the ensemble saved last; without any, the separator with the best published score
-    (`RANKED_BY`, mean over the stems); without any score, the first of the registry. Stems that it
-    does not give are taken from its drums or vocals by a separator of these.
-
-    Parameters
-    ----------
-    entries
-        The registry.
-    name
-        Of the separator or ensemble wanted.
-    stems
-        What is wanted; by default what a separator gives, or the stems of an ensemble but for those
-        of drums and vocals and those that are sums of the others.
-
-    Raises
-    ------
-    HarnessError
-        If it cannot run, or nothing here gives a stem.
-    """
-    wanted = tuple(dict.fromkeys(taxonomy.canonical(stem) for stem in stems))
-    ready = [e for e in entries.values() if not obstacle(e) and e.role in ("separator", ENSEMBLE)]
-    if name:
-        base, why = registry.find(entries, name), ""
-        if base.role not in ("separator", ENSEMBLE):
-            raise HarnessError(f"--with {name}: is an {base.role}; name a separator or an ensemble")
-        if reason := obstacle(base):
-            raise HarnessError(f"--with {name}: {reason}")
-    else:
-        base, why = _best(ready, wanted)
-    written = wanted or _usual(base)
-    needed: dict[str, Mapping[str, float]] = {}
-    for stem in written:
-        _need(stem, _own(base), ready, entries, needed)
-    entry = registry.ensemble(base.name, {"stems": needed}, entries, input=base.input)
-    return Choice(entry, tuple(taxonomy.in_order(written)), _words(entry, written, why))
-
-
 def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
     """Return the audio files, and what the folder of each is called in the target.
 
@@ -271,111 +209,6 @@ def _is_song(path: Path, out: Path) -> bool:
         and path.is_file()
         and not path.resolve().is_relative_to(out.resolve())
     )
-
-
-def _own(base: Entry) -> dict[str, Mapping[str, float]]:
-    """Return the stems of a separator or an ensemble, with the weights of its members."""
-    if base.members:
-        return dict(base.blend.stems)
-    return {stem: {base.name: 1.0} for stem in taxonomy.as_meant(base.stems).values()}
-
-
-def _usual(base: Entry) -> tuple[str, ...]:
-    """Return what is written where nobody says what is wanted."""
-    stems = list(_own(base))
-    if base.members:
-        stems = [s for s in stems if taxonomy.parent_level(s) == base.input] or stems
-        stems = [s for s in stems if not taxonomy.parts(s, set(stems) - {s})]
-    return tuple(stems)
-
-
-def _need(
-    stem: str,
-    own: Mapping[str, Mapping[str, float]],
-    ready: Sequence[Entry],
-    entries: Mapping[str, Entry],
-    needed: dict[str, Mapping[str, float]],
-) -> None:
-    """Add to `needed` what makes a stem: itself, its parts, or a separator of what holds it."""
-    if stem in needed:
-        return
-    if stem in own:
-        needed[stem] = own[stem]
-        for name in own[stem]:
-            source = entries[name].input
-            if taxonomy.parts(source, own) and source in taxonomy.ancestors(stem):
-                _need(source, own, ready, entries, needed)
-        return
-    if parts := taxonomy.parts(stem, own):
-        for part in parts:
-            _need(part, own, ready, entries, needed)
-        return
-    able = [
-        entry
-        for entry in ready
-        if entry.role == "separator"
-        and _gives(entry, stem)
-        and taxonomy.parts(entry.input, own)
-        and entry.input in taxonomy.ancestors(stem)
-    ]
-    if not able:
-        known = (e for e in entries.values() if obstacle(e) and not e.unavailable)
-        lacking = [entry.name for entry in known if _gives(entry, stem)]
-        more = f", or harness fetch separator {lacking[0]}" if lacking else ""
-        raise HarnessError(
-            f"--stems {stem}: nothing here gives it; there are {', '.join(own)}{more}"
-        )
-    chosen = max(able, key=lambda entry: bool(entry.weights))  # trained ones first
-    needed[stem] = {chosen.name: 1.0}
-    _need(chosen.input, own, ready, entries, needed)
-
-
-def _gives(entry: Entry, stem: str) -> bool:
-    """Whether a separator gives a stem, or all its parts."""
-    return bool(taxonomy.parts(stem, taxonomy.as_meant(entry.stems).values()))
-
-
-def _best(ready: Sequence[Entry], wanted: Sequence[str]) -> tuple[Entry, str]:
-    """Return the best separator of a mixture that can run, and why it is."""
-    roots = {
-        stem if taxonomy.parent_level(stem) == "mixture" else taxonomy.parent_level(stem)
-        for stem in wanted
-    }
-    able = [
-        entry
-        for entry in ready
-        if entry.input == "mixture"
-        and all(_gives(entry, stem) for stem in roots or (() if entry.members else FOUR))
-    ]
-    if not able:
-        raise HarnessError(f"--stems {', '.join(wanted)}: no separator here gives them together")
-    if saved := [entry for entry in able if entry.members]:
-        return saved[-1], "the ensemble saved last"
-    best = max(able, key=lambda entry: _published(entry, roots or FOUR))
-    score = _published(best, roots or FOUR)
-    if score == -np.inf:
-        return best, "the first; 'harness fetch separator' gets better ones, with published scores"
-    metric, where = RANKED_BY
-    return best, f"best published score of those here, {metric} of {score:.2f} dB on {where}"
-
-
-def _published(entry: Entry, stems: Sequence[str] | set[str]) -> float:
-    """Return the mean published score over stems; minus infinity without one."""
-    for published in entry.published:
-        if (published.metric, published.dataset) == RANKED_BY and set(stems) <= {*published.scores}:
-            return float(np.mean([published.scores[stem] for stem in stems]))
-    return float("-inf")
-
-
-def _words(entry: Entry, written: Sequence[str], why: str) -> str:
-    """Say in one line who separates what, and why."""
-    whole = [m.name for m in entry.members if m.input == entry.input]
-    said = entry.name if whole == [entry.name] else f"{entry.name} ({', '.join(whole)})"
-    for member in (m for m in entry.members if m.input != entry.input):
-        said += f", then {member.name} for the {member.input}"
-    if entry.input != "mixture":
-        said += f", which takes songs to be {entry.input}"
-    return f"{said}: {', '.join(taxonomy.in_order(written))}" + (f" ({why})" if why else "")
 
 
 def _one(
@@ -427,8 +260,9 @@ def _blocks(
     done = 0
     with _written(files, total, rate, soundfile.info(song).channels, target) as write:
         for block in audio.blocks(song, size, fade):
-            done += block.shape[1] - (fade if done else 0)
-            estimates, said = run(loaded(rate), choice.entry, block, rate)
+            before, done = done, done + block.shape[1] - (fade if done else 0)
+            with progress.told(partial(_tell_within, tell, before / total, done / total)):
+                estimates, said = run(loaded(rate), choice.entry, block, rate)
             notes |= dict.fromkeys(said)
             for stem in files:
                 estimate = (
@@ -441,6 +275,11 @@ def _blocks(
                     notes[f"{stem}: {limited} values exceed full scale and are limited"] = None
             tell(done / total)
     return list(notes)
+
+
+def _tell_within(tell: Callable[[float], None], first: float, last: float, share: float) -> None:
+    """Report how much of a song is done when so much of one block is."""
+    tell(first + share * (last - first))
 
 
 def plan_blocks(samples: int, rate: int, channels: int) -> tuple[int, int]:

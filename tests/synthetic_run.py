@@ -131,9 +131,8 @@ def _selection(scores: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     for kind, odds in (("oracle", 0.7), ("deployable", 1.0)):
         for t in tracks.to_dict("records"):
             name = "scnet" if rng.random() < odds else "htdemucs"
-            found.append(
-                [t["dataset"], t["stem"], kind, t["track"], t["artist"], t["genre"], name, 8.0]
-            )
+            place = [t["dataset"], t["input"], t["stem"], kind]
+            found.append([*place, t["track"], t["artist"], t["genre"], name, 8.0])
     return table(found, SELECTION_COLUMNS)
 
 

@@ -122,8 +122,10 @@ def test_silent_reference_is_undefined_with_a_note_and_the_rest_is_scored(tmp_pa
 
 def test_costs_are_a_table_of_their_own(songs, tmp_path):
     _, result = run(songs, [entry()], tmp_path)
-    assert set(result.costs["metric"]) == {"rtf", "cpu_seconds", "peak_memory"}
-    assert len(result.costs) == 3 * 4
+    costs = result.costs.groupby("metric")["value"]
+    assert set(costs.groups) == {"rtf", "cpu_seconds", "peak_memory", "parameters"}
+    assert costs.size().tolist() == [4] * 4
+    assert costs.get_group("parameters").tolist() == [0] * 4
     assert not set(result.scores["metric"]) & set(result.costs["metric"])
 
 

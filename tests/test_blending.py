@@ -190,6 +190,57 @@ def test_nothing_is_said_without_products_or_with_one_artist():
     assert selection.blends(candidates, alone)[0].empty
 
 
+# --- ways to keep it ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "weights", "held_out"),
+    [
+        ("best", {"a": 1.0}, 10.0),
+        ("blend", {"a": 0.5, "b": 0.5}, 13.01),
+        ("mean", {"a": 0.5, "b": 0.5}, 13.01),
+        ("median", {"a": 0.5, "b": 0.5}, None),
+    ],
+)
+def test_what_is_kept_and_what_to_expect_of_it(how, weights, held_out):
+    candidates, kept = stem_of([independent(0.1, 0.1)] * 8)
+    (grid,) = selection.grids(candidates)
+    found = selection.weights_of(grid, how, kept)
+    assert found == pytest.approx(weights, abs=0.05)
+    assert sum(found.values()) == pytest.approx(1, abs=1e-9)
+    wanted = {("mixture", "vocals"): found}
+    known, warnings = selection.expected(candidates, kept, how, None, wanted)
+    if held_out is None:
+        assert (known, len(warnings)) == ({}, 1)
+    else:
+        expected = {"score": held_out, "low": held_out, "high": held_out}
+        assert known["vocals"] == pytest.approx(expected, abs=0.05)
+        assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("how", "noise", "tracks", "said"),
+    [
+        ("blend", np.outer([1.0, 2.0], [1.0, 2.0]) / 100, 8, "not surely better than a alone"),
+        ("blend", independent(0.1, 0.1), 4, "too few tracks to tell whether the blend is better"),
+        ("mean", independent(0.01, 1.0), 8, "a alone scores 20.00 dB, the mean of all 5.98"),
+    ],
+)
+def test_it_is_said_where_one_alone_may_do_as_well(how, noise, tracks, said):
+    candidates, kept = stem_of([noise] * tracks)
+    wanted = {("mixture", "vocals"): {"a": 0.5, "b": 0.5}}
+    (warning,) = selection.expected(candidates, kept, how, None, wanted)[1]
+    assert said in warning
+
+
+def test_a_blend_without_scores_on_the_other_dataset_promises_nothing():
+    here, kept = stem_of([independent(0.1, 0.1)] * 8)
+    there, _ = stem_of([independent(0.1, 0.1)] * 8, dataset="other")
+    candidates, wanted = pd.concat([here, there]), {("mixture", "vocals"): {"a": 0.5, "b": 0.5}}
+    assert selection.expected(candidates, kept, "blend", "set", wanted)[0] == {}
+    assert "vocals" in selection.expected(candidates, kept, "best", "set", wanted)[0]
+
+
 # --- exactness ----------------------------------------------------------------------------------
 
 

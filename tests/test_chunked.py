@@ -9,7 +9,7 @@ from harness import weights
 from harness.costs import Meter
 from harness.errors import HarnessError
 from harness.networks import NETWORKS
-from harness.separators import Separator
+from harness.separators import Separator, progress
 from harness.separators.chunked import plan_chunks, separate_chunked
 from harness.separators.learned import Learned, load_network
 
@@ -143,6 +143,13 @@ def test_dropout_is_off_and_the_mode_is_given_back():
     before = [separate_chunked(model, audio, segment=2048)[0] for _ in range(2)]
     assert np.array_equal(*before)
     assert model.training
+
+
+def test_each_batch_is_told():
+    heard: list[float] = []
+    with progress.told(heard.append), progress.part(1, 2):
+        separate_chunked(Shares(), noise(2, 1000), segment=250, overlap=0.0, batch=2)
+    assert heard == [0.75, 1.0]
 
 
 def test_short_signals_are_padded_for_models_of_one_length_only():

@@ -257,6 +257,7 @@ def test_metrics_are_named_after_themselves():
         "rtf",
         "cpu_seconds",
         "peak_memory",
+        "parameters",
     ]
 
 

@@ -204,8 +204,8 @@ def test_genre_means_on_common_tracks_only():
 
 
 def test_selection_counts():
-    rows = [["demo", "bass", "oracle", f"t{i}", "x", "Rock", "a", 1.0] for i in range(3)]
-    rows += [["demo", "bass", "deployable", "t0", "x", "Rock", "b", 1.0]]
+    rows = [["demo", "mixture", "bass", "oracle", f"t{i}", "x", "Rock", "a", 1.0] for i in range(3)]
+    rows += [["demo", "mixture", "bass", "deployable", "t0", "x", "Rock", "b", 1.0]]
     counts = tables.selection_counts(table(rows, SELECTION_COLUMNS)).set_index("separator")
     assert counts[["oracle", "deployable"]].to_numpy().tolist() == [[3, 0], [0, 1]]
     assert tables.selection_counts(table([], SELECTION_COLUMNS)).empty

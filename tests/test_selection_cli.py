@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from selection_tables import inner_products, planted
 
-from harness import cli
+from harness import cli, inventory, registry
 from harness.metrics import write_blends
 from harness.results import SELECTION_COLUMNS, Run, read_run, table, write_run
 
@@ -114,3 +114,30 @@ def test_select_shows_what_a_blend_is_worth_where_inner_products_are_kept(call, 
     assert row["score"] == pytest.approx(10 + 10 * np.log10(3), abs=0.05)
     assert sorted(row["weights"]) == names
     assert "blends against the best single separator" in call("select")
+    rows = "".join(f"{n}: {{family: nmf, stems: [vocals, drums]}}\n" for n in names)
+    (tmp_path / "model_registry.yaml").write_text(rows)
+    call("select", "--save", "mix", "--how", "blend", expected=2)  # two datasets: which chooses?
+    said = call("select", "--save", "mix", "--how", "blend", "--choose-on", "other")
+    blend = registry.load(tmp_path / "model_registry.yaml")["mix"].blend
+    assert blend.stems["drums"] == pytest.approx(dict.fromkeys(names, 1 / 3), abs=0.02)
+    assert (blend.chosen_on, blend.tracks, blend.artists) == (("other:test",), 9, 9)
+    assert list(blend.held_out) == ["vocals"]  # no inner products of the drums of `set`
+    assert "saved: mix, vocals: twin; drums: 0.33" in said
+    assert "chosen on other:test (9 tracks, 9 artists); held out vocals" in " ".join(said.split())
+    listed = registry.load(tmp_path / "model_registry.yaml")["mix"]
+    assert "ready; chosen on other:test" in inventory.state_of(listed)
+    call("select", "--save", "odd", "--how", "mode", expected=2)
+    call("select", "--save", "mid", "--how", "median", "--choose-on", "other")
+    assert registry.load(tmp_path / "model_registry.yaml")["mid"].blend.how == "median"
+
+
+def test_runs_from_before_inputs_were_written_are_read(call, tmp_path):
+    path = tmp_path / "results" / "main"
+    call("select")
+    found = read_run(path)
+    assert set(found.selection["input"]) == {"mixture"}
+    old = found.selection.drop(columns="input").replace({"stem": {"drums": "kick"}})
+    old.to_parquet(path / "selection.parquet", index=False)
+    filled = read_run(path).selection
+    assert set(filled.loc[filled["stem"] == "kick", "input"]) == {"reference:drums"}
+    assert set(filled.loc[filled["stem"] == "vocals", "input"]) == {"mixture"}

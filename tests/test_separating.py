@@ -1,5 +1,6 @@
 """Ensembles as registry rows, saved from a run, and a user's own music taken apart."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,10 +12,13 @@ import numpy as np
 import planted
 import pytest
 import soundfile
+import yaml
 
 from harness import audio, cli, registry, saving, separating
+from harness.choice import FOUR, choose
 from harness.errors import HarnessError
-from harness.separators import FAMILIES, Family, code_versions, load
+from harness.separators import FAMILIES, Family, code_versions, load, parameters
+from harness.weight_files import CHECKPOINTS
 
 RATE = 8000
 ROWS = """
@@ -79,6 +83,22 @@ def test_a_blend_is_the_weighted_mean_and_parts_come_in_cascade(entries):
     assert planted.Echo.seen == [(1, RATE), (2, RATE), (1, RATE)]  # each member once
 
 
+@pytest.mark.parametrize(
+    ("how", "gain"), [("mean", 2.75 / 3), ("median", 0.5), ("min_mag", 0.25), ("max_mag", 2.0)]
+)
+def test_an_ensemble_combines_as_it_says(entries, how, gain):
+    of = {"half": 1 / 3, "quiet": 1 / 3, "twice": 1 / 3}
+    twice = entries["half"].model_copy(update={"name": "twice", "params": {"gain": 2.0}})
+    params = {"stems": {"vocals": of, "lead": {"pair": 1.0}}, "how": how}
+    entry = registry.ensemble("e", params, {**entries, "twice": twice})
+    mixture = noise()
+    found = load(entry, stems=(), sample_rate=RATE).separate(mixture)
+    np.testing.assert_allclose(found["vocals"], gain * mixture, atol=1e-6)
+    np.testing.assert_allclose(found["lead"], 0.5 * found["vocals"], atol=1e-6)
+    plain = registry.ensemble("e", {"stems": params["stems"]}, {**entries, "twice": twice})
+    assert (plain.identity() == entry.identity()) == (how == "mean")
+
+
 def test_an_ensemble_has_seen_what_its_members_have_and_what_chose_it(entries, tmp_path):
     assert entries["blend"].trained_on == ("a:train", "b:train", "songs:test")
     row = "{params: {stems: {vocals: {pair2: 1}}}, family: ensemble}"
@@ -104,7 +124,7 @@ def test_identity_follows_members_and_weights_only(entries, tmp_path, monkeypatc
 
     assert changed("half: 0.75, tenth: 0.25", "half: 0.25, tenth: 0.75")
     assert changed("gain: 0.1", "gain: 0.2")
-    assert not changed('chosen_on: ["songs:test"]', "held_out: {vocals: 3.0}")
+    assert not changed('chosen_on: ["songs:test"]', "held_out: {vocals: {score: 3.0}}")
     before = code_versions(entries["blend"])
     monkeypatch.setitem(FAMILIES, "echo", Family("planted:Echo", 2))
     assert code_versions(entries["blend"]) != before
@@ -124,6 +144,8 @@ def test_identity_follows_members_and_weights_only(entries, tmp_path, monkeypatc
         ("{}", "has no stems"),
         ("[vocals]", "params.stems"),
         ("{vocals: {half: .nan}}", "params.stems.vocals.half"),
+        ("{vocals: {half: 0.75, tenth: 0.25}}, how: median", "differ, but median knows none"),
+        ("{vocals: {half: 1}}, how: sum", "params.how"),
     ],
 )
 def test_ensembles_that_cannot_work_are_refused(tmp_path, stems, message):
@@ -140,6 +162,18 @@ def test_an_ensemble_does_not_say_what_its_members_say(tmp_path):
     (tmp_path / "model_registry.yaml").write_text(ROWS + row)
     with pytest.raises(HarnessError, match="trained_on from its members"):
         registry.load()
+
+
+def test_trained_values_are_those_of_distinct_members(entries):
+    def count(entry) -> int | None:
+        return parameters(load(entry, stems=(), sample_rate=44100))
+
+    card = json.loads((CHECKPOINTS / "asnet_demo.card.json").read_text())
+    assert count(entries["asnet_demo"]) == card["parameters"] == 589_325
+    assert count(entries["nmf"]) == 0
+    of = {"asnet_demo": 0.5, "nmf": 0.5}
+    both = registry.ensemble("e", {"stems": {"vocals": of, "drums": of}}, entries)
+    assert count(both) == 589_325
 
 
 # --- saving -------------------------------------------------------------------------------------
@@ -201,22 +235,61 @@ def test_a_run_is_chosen_saved_and_used(songs, entries, monkeypatch, capsys, tmp
 # --- choosing -----------------------------------------------------------------------------------
 
 
-def test_the_best_is_the_ensemble_saved_last_then_the_best_published(entries, monkeypatch):
-    assert separating.choose(entries).entry.name == "blend"
-    assert separating.choose(entries).stems == ("vocals", "accompaniment")  # lead only if asked for
+def test_the_best_is_a_saved_ensemble_then_what_scores_are_known_of(entries, monkeypatch):
+    assert choose(entries).entry.name == "blend"
+    assert choose(entries).stems == ("vocals", "accompaniment")  # lead only if asked for
     built_in = registry.load(Path(registry.built_in_path()))
-    assert separating.choose(built_in).entry.name == "repet_sim"
-    monkeypatch.setattr("harness.separating.obstacle", lambda entry: entry.unavailable)
-    assert separating.choose(built_in).entry.name == "scnet_large"
-    assert "9.69 dB" in separating.choose(built_in).words
+    assert choose(built_in).entry.name == "simplified_demucs_demo"
+    assert "SNR of 5.03 dB" in choose(built_in).words  # (5.31 + 4.99 + 6.32 + 3.49) / 4
+    assert choose(built_in, stems=["drums"]).entry.name == "unet_demo"
+    untrained = {name: entry for name, entry in built_in.items() if not entry.weights}
+    assert choose(untrained).entry.name == "repet_sim"
+    own = built_in["asnet_demo"].weights[0].model_copy(update={"file": __file__})
+    mine = built_in["asnet_demo"].model_copy(update={"name": "mine", "weights": (own,)})
+    assert choose({**built_in, "mine": mine}).entry.name == "mine"  # without a card
+    monkeypatch.setattr("harness.choice.obstacle", lambda entry: entry.unavailable)
+    assert choose({**built_in, "mine": mine}).entry.name == "scnet_large"
+    assert "9.69 dB" in choose(built_in).words
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "why"),
+    [
+        ([3.0, 2.0, None], "e0", "best held-out score of the saved ensembles, 3.00 dB"),
+        ([None, None, -1.0], "e2", "−1.00 dB"),
+        ([2.0, 2.0, None], "e1", "2.00 dB"),
+        ([None, None, None], "e2", "saved last; no held-out score"),
+    ],
+)
+def test_of_saved_ensembles_the_held_out_score_decides(entries, tmp_path, scores, best, why):
+    with (tmp_path / "model_registry.yaml").open("a") as file:
+        for i, score in enumerate(scores):
+            held = {s: {"score": score} for s in FOUR} if score is not None else {}
+            stems = {s: {"quiet": 1.0} for s in FOUR}
+            row = {"family": "ensemble", "params": {"stems": stems, "held_out": held}}
+            file.write(yaml.safe_dump({f"e{i}": row}))
+    found = choose(registry.load())  # before `blend`, which gives no four stems
+    assert found.entry.name == best
+    assert why in found.words
+
+
+def test_parts_are_taken_as_a_saved_ensemble_does(entries, tmp_path):
+    kit = "{family: echo, input: drums, stems: [kick, snare, toms, hihat_cymbals]}"
+    saved = "{family: ensemble, input: drums, params: {stems: {kick: {kit: 0.5, drum_nmf: 0.5}}}}"
+    text = f"{ROWS}kit: {kit}\nparts: {saved}\n"
+    (tmp_path / "model_registry.yaml").write_text(text)
+    found = choose(registry.load(), "quiet", ["kick", "snare"]).entry.blend.stems
+    assert found["kick"] == {"kit": 0.5, "drum_nmf": 0.5}
+    assert found["drums"] == {"quiet": 1.0}
+    assert list(found["snare"].values()) == [1.0]
 
 
 def test_parts_of_a_stem_are_taken_from_it(entries):
-    choice = separating.choose(entries, "repet_sim", ["Kick", "hihat_cymbals", "accompaniment"])
+    choice = choose(entries, "repet_sim", ["Kick", "hihat_cymbals", "accompaniment"])
     assert choice.stems == ("accompaniment", "kick", "hihat_cymbals")
     members = [member.name for member in choice.entry.members]
     assert sorted(members) == ["drum_nmf", "repet_sim"]
-    assert separating.choose(entries, stems=["snare"]).entry.name == "repet_sim"
+    assert choose(entries, stems=["snare"]).entry.name == "unet_demo"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +304,7 @@ def test_parts_of_a_stem_are_taken_from_it(entries):
 )
 def test_what_cannot_be_separated_is_said_at_once(entries, name, stems, message):
     with pytest.raises(HarnessError, match=message):
-        separating.choose(entries, name, stems)
+        choose(entries, name, stems)
 
 
 # --- songs --------------------------------------------------------------------------------------
@@ -239,7 +312,7 @@ def test_what_cannot_be_separated_is_said_at_once(entries, name, stems, message)
 
 def test_stems_and_residual_sum_to_the_song(entries, tmp_path):
     given = noise(peak=1.5)
-    choice = separating.choose(entries, "blend", ["vocals", "lead", "accompaniment"])
+    choice = choose(entries, "blend", ["vocals", "lead", "accompaniment"])
     (found,) = separating.separate([song(tmp_path / "s.wav", given)], "out", choice, residual=True)
     parts = [audio.read(found.files[s])[0] for s in ("vocals", "accompaniment", "residual")]
     np.testing.assert_allclose(sum(parts), given, atol=1e-6)  # lead is a part of vocals
@@ -250,7 +323,7 @@ def test_stems_and_residual_sum_to_the_song(entries, tmp_path):
 @pytest.mark.parametrize("kind", ["wav", "flac"])
 def test_24_bits_limit_and_say_so(entries, tmp_path, kind):
     given = np.array([[0.1, 0.2, -0.3, 0.2]], np.float32)
-    choice = separating.choose(entries, "loud", ["vocals"])
+    choice = choose(entries, "loud", ["vocals"])
     source = song(tmp_path / "s.wav", given)
     (found,) = separating.separate([source], "out", choice, kind=kind, bits="24")
     read, _ = audio.read(found.files["vocals"])
@@ -265,7 +338,7 @@ def test_a_mono_mp3_keeps_its_rate_and_length(entries, tmp_path):
     tone = (0.4 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
     soundfile.write(tmp_path / "s.mp3", tone, 22050)
     decoded, rate = audio.read(tmp_path / "s.mp3")
-    choice = separating.choose(entries, "tenth")
+    choice = choose(entries, "tenth")
     (found,) = separating.separate([tmp_path / "s.mp3"], "out", choice)
     vocals, written = audio.read(found.files["vocals"])
     assert (written, vocals.shape) == (rate, decoded.shape) == (22050, (1, len(decoded[0])))
@@ -280,7 +353,7 @@ def test_what_libsndfile_lacks_is_decoded_by_ffmpeg(entries, tmp_path):
     command = ["ffmpeg", "-v", "error", "-i", str(source), str(tmp_path / "in/t.m4a")]
     assert subprocess.run(command, check=False).returncode == 0
     (tmp_path / "in/u.m4a").write_text("#EXTM3U\n#EXTINF:1,\ns.wav\n")
-    found = separating.separate([tmp_path / "in"], "out", separating.choose(entries, "half"))
+    found = separating.separate([tmp_path / "in"], "out", choose(entries, "half"))
     assert [outcome.state for outcome in found] == ["done", "done", "failed"]
     assert audio.read(found[1].files["vocals"])[1] == 44100
     assert sorted(p.name for p in Path("out").iterdir()) == ["s", "t"]
@@ -301,9 +374,22 @@ def test_a_broken_file_does_not_stop_the_others(entries, tmp_path, monkeypatch, 
     assert len(planted.Echo.seen) == 2  # what is there was left alone
 
 
+def test_progress_within_a_song_is_told_member_by_member(entries, tmp_path, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "echo", Family("planted:Telling", 1))
+    heard: list[tuple[int, int]] = []
+
+    def progress(*args: int) -> None:
+        heard.append(args)
+
+    path = song(tmp_path / "s.wav", noise(8))
+    choice = choose(entries, "blend", ["vocals"])
+    separating.separate([path], "out", choice, progress=progress)
+    assert list(dict.fromkeys(heard)) == [(n, 8) for n in (0, 2, 4, 6, 8)]  # of two members
+
+
 def test_files_that_are_there_are_replaced_by_force_only(entries, tmp_path):
     path = song(tmp_path / "s.wav")
-    choice = separating.choose(entries, "half")
+    choice = choose(entries, "half")
     mine = tmp_path / "out/s/vocals.wav"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
@@ -318,7 +404,7 @@ def test_a_separator_that_fails_leaves_nothing_behind(entries, tmp_path, monkeyp
     monkeypatch.setitem(FAMILIES, "echo", Family("planted:Faulty", 1))
     row = "bad: {family: echo, stems: [vocals], params: {fault: raise}}\n"
     (tmp_path / "model_registry.yaml").write_text(ROWS + row)
-    choice = separating.choose(registry.load(), "bad")
+    choice = choose(registry.load(), "bad")
     (found,) = separating.separate([song(tmp_path / "s.wav")], "out", choice)
     assert found.state == "failed"
     assert "RuntimeError: weights are gone" in found.notes[0]
@@ -326,7 +412,7 @@ def test_a_separator_that_fails_leaves_nothing_behind(entries, tmp_path, monkeyp
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_any_work(entries, tmp_path, monkeypatch):
-    path, choice = song(tmp_path / "s.wav"), separating.choose(entries, "half")
+    path, choice = song(tmp_path / "s.wav"), choose(entries, "half")
     (tmp_path / "taken").write_text("")
     with pytest.raises(HarnessError, match="cannot be written"):
         separating.separate([path], "taken", choice)
@@ -362,7 +448,7 @@ def test_blocks_of_a_long_song_join_without_seams(entries, tmp_path, monkeypatch
     monkeypatch.setattr(separating, "LONGEST", 5.0)
     monkeypatch.setattr(separating, "FADE", 0.5)
     given = noise(seconds)
-    choice = separating.choose(entries, "half")
+    choice = choose(entries, "half")
     path = song(tmp_path / "s.wav", given)
     (found,) = separating.separate([path], "out", choice, residual=True)
     vocals, rest = (audio.read(found.files[stem])[0] for stem in ("vocals", "residual"))
@@ -374,7 +460,7 @@ def test_blocks_of_a_long_song_join_without_seams(entries, tmp_path, monkeypatch
 def test_memory_does_not_grow_with_the_song(entries, tmp_path, monkeypatch):
     monkeypatch.setattr(separating, "LONGEST", 12.0)
     monkeypatch.setattr(separating, "FADE", 1.0)
-    choice = separating.choose(entries, "half")
+    choice = choose(entries, "half")
     path = song(tmp_path / "s.wav", noise(600))
     block = 12 * RATE * 2 * 4  # bytes
     tracemalloc.start()

@@ -18,7 +18,7 @@ from harness.costs import Meter
 from harness.datasets.tracks import Excerpt, read_sources, track_length
 from harness.errors import HarnessError, StorageError
 from harness.metrics import References, analyse
-from harness.separators import Oracle, Separator, load
+from harness.separators import Oracle, Separator, load, parameters
 from harness.separators.running import made_of, run
 
 MAX_LOADED = 16  # separators a worker holds in memory
@@ -143,7 +143,7 @@ def do_unit(
         separator = _loaded(unit, device)
         given, notes = _run(separator, source, signals, unit)
     estimates = {stem: made_of(given, stem) for stem in unit.scored}
-    result = {
+    result: dict[str, Any] = {
         "scores": _score(estimates, unit, signals),
         "costs": {
             "rtf": meter.seconds / (source.shape[1] / signals.sample_rate),
@@ -152,6 +152,8 @@ def do_unit(
         },
         "notes": notes,
     }
+    if (trained := parameters(separator)) is not None:
+        result["costs"]["parameters"] = trained
     return result, estimates
 
 

@@ -18,7 +18,7 @@ class Metric:
     name
         As in the table of scores.
     unit
-        ``dB``, ``s``, ``bytes``, or ``×`` for a pure ratio.
+        ``dB``, ``s``, ``bytes``, ``values``, or ``×`` for a pure ratio.
     higher_is_better
         Direction of the ranking.
     version
@@ -55,6 +55,7 @@ _COSTS = {
     "rtf": ("×", "processing seconds per second of audio"),
     "cpu_seconds": ("s", "CPU time of separating the track, all threads together"),
     "peak_memory": ("bytes", "largest resident memory while separating the track"),
+    "parameters": ("values", "trained values; 0 of a method without training"),
 }
 
 METRICS: dict[str, Metric] = {

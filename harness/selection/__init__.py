@@ -51,6 +51,7 @@ from harness.selection.policies import (
 from harness.selection.rank_tests import Friedman, friedman, holm, letters
 from harness.selection.resampling import MIN_ARTISTS, Intervals, mean_intervals
 from harness.selection.summary import frequencies, summary
+from harness.selection.ways import UNSCORED, WAYS, expected, weights_of
 from harness.selection.words import boards, remarks, summary_boards
 
 __all__ = [
@@ -60,6 +61,8 @@ __all__ = [
     "ORACLE",
     "POLICIES",
     "TOO_FEW",
+    "UNSCORED",
+    "WAYS",
     "Friedman",
     "Grid",
     "Intervals",
@@ -84,6 +87,7 @@ __all__ = [
     "costs_of",
     "cross_fit",
     "ensembles",
+    "expected",
     "frequencies",
     "friedman",
     "genre_cells",
@@ -110,6 +114,7 @@ __all__ = [
     "summary_boards",
     "track_scores",
     "tuned",
+    "weights_of",
     "within",
     "without_leaked",
 ]

@@ -44,7 +44,7 @@ def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `SELECTION_COLUMNS`, split and input; of equals the first by name is taken.
+        Columns `SELECTION_COLUMNS` and split; of equals the first by name is taken.
     """
     ordered = candidates.sort_values("separator", kind="stable")
     groups = ordered.groupby(["dataset", "split", "track", "input", "stem"])
@@ -162,7 +162,9 @@ def select(
     deployable, notes = choose_deployable(candidates, on=on)
     notes = [*_metric_notes(scores[scores["separator"].isin(list(separators))]), *notes]
     selection = pd.concat([oracle, deployable], ignore_index=True)[list(SELECTION_COLUMNS)]
-    selection = selection.sort_values(["dataset", "stem", "kind", "track"], ignore_index=True)
+    selection = selection.sort_values(
+        ["dataset", "input", "stem", "kind", "track"], ignore_index=True
+    )
     ensembles = pd.concat(
         [
             ensemble_rows(oracle, scores, ORACLE),

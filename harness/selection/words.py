@@ -97,11 +97,11 @@ def _cell(name: str, row: Mapping[Any, Any]) -> str:
         return f"{value:.3g}"
     if name in ("difference", "gain"):
         low, high = row["low"], row["high"]
-        ends = "–" if pd.isna(low) else f"{_decibels(low)} to {_decibels(high)}"
-        return f"{_decibels(value)} ({ends})"
-    return _decibels(value)
+        ends = "–" if pd.isna(low) else f"{in_decibels(low)} to {in_decibels(high)}"
+        return f"{in_decibels(value)} ({ends})"
+    return in_decibels(value)
 
 
-def _decibels(value: float) -> str:
+def in_decibels(value: Any) -> str:
     """Write two decimals, with a true minus sign and no negative zero."""
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")

@@ -13,9 +13,18 @@ from typing import Any, cast
 from harness import weight_files
 from harness.errors import HarnessError
 from harness.registry import Entry, suggestion
-from harness.separators.protocol import Oracle, Separator
+from harness.separators.protocol import Oracle, Separator, parameters
 
-__all__ = ["FAMILIES", "Family", "Oracle", "Separator", "code_versions", "is_learned", "load"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Oracle",
+    "Separator",
+    "code_versions",
+    "is_learned",
+    "load",
+    "parameters",
+]
 
 
 @dataclass(frozen=True)
@@ -121,13 +130,14 @@ def code_versions(entry: Entry) -> int | dict[str, int]:
 
 
 def _members(entry: Entry, sample_rate: int, device: str) -> dict[str, Any]:
-    """Return the members of an ensemble, loaded, and their weights."""
+    """Return the members of an ensemble, loaded, their weights, and how they are combined."""
     return {
         "members": [
             (member, load(member, stems=(), sample_rate=sample_rate, device=device))
             for member in entry.members
         ],
         "weights": entry.blend.stems,
+        "how": entry.blend.how,
     }
 
 

@@ -88,6 +88,19 @@ class AudioSeparator:
         self._model = _build(architecture, self._path, settings, options or {}, device)
         self._check(settings)
 
+    @property
+    def parameters(self) -> int | None:
+        """How many trained values the model has; None where the package hides its network."""
+        from torch import nn
+
+        networks = {id(held): held for held in vars(self._model).values()}.values()
+        counts = [
+            sum(values.numel() for values in network.parameters())
+            for network in networks
+            if isinstance(network, nn.Module)
+        ]
+        return sum(counts) or None
+
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return {stem: estimate}, each of the input's shape."""
         if signals.is_silent(audio):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from harness.audio import Audio
 from harness.errors import HarnessError
+from harness.separators import progress
 
 Estimates = npt.NDArray[np.float32]  # (stems, channels, samples)
 
@@ -250,6 +251,7 @@ class _Run:
                 estimates = self.model(chunks.to(device))
             for i, estimate in zip(some, self._checked(estimates, chunks), strict=True):
                 self._add(i, estimate)
+            progress.tell((some[-1] + 1) / len(self.plan.starts))
         total = self._gathered
         self._gathered = None
         if total is None:

@@ -29,6 +29,7 @@ from harness import audio as signals
 from harness import weights as checkpoints
 from harness.audio import Audio
 from harness.errors import HarnessError
+from harness.separators import progress
 from harness.separators.chunked import Estimates, separate_chunked
 
 EPSILON = 1e-8  # beside the deviation of a track, which may be silent
@@ -110,10 +111,12 @@ class Demucs:
         mixture = (mixture - mean) / deviation
         delays = random.Random(0)
         total: dict[str, Audio] = {}
-        for network, weights in zip(self.networks, self._bag, strict=True):
+        for i, (network, weights) in enumerate(zip(self.networks, self._bag, strict=True)):
             wanted = [stem for stem in self.stems if weights.get(stem)]
             part = _Part(network, [self._sources(network).index(stem) for stem in wanted])
-            for stem, estimate in zip(wanted, self._shifted(part, mixture, delays), strict=True):
+            with progress.part(i, len(self.networks)):
+                found = self._shifted(part, mixture, delays)
+            for stem, estimate in zip(wanted, found, strict=True):
                 estimate *= weights[stem] / self._total_weight(stem) * deviation
                 estimate += total.get(stem, mean)
                 total[stem] = estimate
@@ -126,10 +129,11 @@ class Demucs:
             return self._chunked(part, mixture)
         longest = int(LONGEST_DELAY * self.sample_rate)
         total = np.zeros((len(part.chosen), *mixture.shape), np.float32)
-        for _ in range(self._shifts):
+        for i in range(self._shifts):
             delay = longest - delays.randint(0, longest)
             delayed = np.pad(mixture, ((0, 0), (delay, 0)))
-            total += self._chunked(part, delayed)[..., delay:]
+            with progress.part(i, self._shifts):
+                total += self._chunked(part, delayed)[..., delay:]
         total /= self._shifts
         return total
 

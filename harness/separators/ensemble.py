@@ -1,4 +1,4 @@
-"""Separators together: each stem a weighted mean of several separators' estimates."""
+"""Separators together: each stem a weighted mean of several separators' estimates, or the like."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from harness import taxonomy
 from harness.audio import Audio
 from harness.registry import Entry
-from harness.separators.protocol import Separator
+from harness.separators import progress
+from harness.separators.ensembling import COMBINE
+from harness.separators.protocol import Separator, parameters
 from harness.separators.running import made_of, run
 
 Member = tuple[Entry, Separator]
@@ -29,6 +31,8 @@ class Ensemble:
         Entries and separators; see `harness.registry.ensemble` for what fits together.
     weights
         {stem: {name of a member: weight}}.
+    how
+        ``mean`` by these weights, else a key of `harness.separators.ensembling.COMBINE`.
 
     Attributes
     ----------
@@ -44,25 +48,49 @@ class Ensemble:
         *,
         members: Sequence[Member],
         weights: Mapping[str, Mapping[str, float]],
+        how: str = "mean",
     ) -> None:
         self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
         self.notes: list[str] = []
-        self._weights = weights
+        self._weights, self._how = weights, how
         self._members = sorted(members, key=lambda m: len(taxonomy.ancestors(m[0].input)))
+        self._last = {
+            stem: next(e.name for e, _ in reversed(self._members) if weights[stem].get(e.name))
+            for stem in self.stems
+        }
+
+    @property
+    def parameters(self) -> int | None:
+        """How many trained values all members have together; None where one does not tell."""
+        each = [parameters(separator) for _, separator in self._members]
+        return None if None in each else sum(n or 0 for n in each)
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return {stem: estimate}, each of the input's shape."""
         self.notes = []
+        given: dict[str, list[Audio]] = {stem: [] for stem in self.stems}
         done: dict[str, Audio] = {}
-        for entry, separator in self._members:
-            whole = entry.input == self.input_stem
-            source = audio if whole else made_of(done, entry.input)
-            estimates, notes = run(separator, entry, source, self.sample_rate)
+        for i, (entry, separator) in enumerate(self._members):
+            source = audio if entry.input == self.input_stem else made_of(done, entry.input)
+            with progress.part(i, len(self._members)):
+                estimates, notes = run(separator, entry, source, self.sample_rate)
             self.notes += [f"{entry.name}: {note}" for note in notes]
             for stem in self.stems:
                 if weight := self._weights[stem].get(entry.name, 0):
-                    part = made_of(estimates, stem)
-                    if weight != 1:  # one separator's estimate stays as it is
-                        part = np.float32(weight) * part
-                    done[stem] = done[stem] + part if stem in done else part
+                    self._add(given[stem], made_of(estimates, stem), weight)
+                    if entry.name == self._last[stem]:
+                        done[stem] = self._combined(given.pop(stem))
         return {stem: done[stem] for stem in self.stems}
+
+    def _add(self, given: list[Audio], estimate: Audio, weight: float) -> None:
+        """Take in a member's estimate of a stem; of a mean only the sum so far is held."""
+        if self._how != "mean":
+            given.append(estimate)
+            return
+        if weight != 1:  # one separator's estimate stays as it is
+            estimate = np.float32(weight) * estimate
+        given[:] = [given[0] + estimate if given else estimate]
+
+    def _combined(self, given: Sequence[Audio]) -> Audio:
+        """Make one estimate of what was taken in."""
+        return given[0] if len(given) == 1 else COMBINE[self._how](given)

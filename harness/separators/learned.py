@@ -13,6 +13,7 @@ from harness.audio import Audio
 from harness.errors import HarnessError
 from harness.networks import NETWORKS, Network
 from harness.registry import suggestion
+from harness.separators import progress
 from harness.separators.chunked import separate_chunked
 
 
@@ -77,10 +78,11 @@ class Learned:
         """Return {stem: estimate}, each of the input's shape."""
         self.notes = []
         estimates: dict[str, Audio] = {}
-        for module in self.networks:
+        for i, module in enumerate(self.networks):
             network = _interface(module)
             segment = self._segment or network.segment
-            found, notes = separate_chunked(module, audio, segment=segment, **self._options)
+            with progress.part(i, len(self.networks)):
+                found, notes = separate_chunked(module, audio, segment=segment, **self._options)
             estimates |= dict(zip(network.stems, found, strict=True))
             self.notes += [note for note in notes if note not in self.notes]
         return {stem: estimates[stem] for stem in self.stems}

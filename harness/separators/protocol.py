@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from harness.audio import Audio
 
@@ -42,3 +42,18 @@ class Oracle(Protocol):
     def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
         """Return {stem: estimate} from the input and its true stems, for the stems given."""
         ...
+
+
+def parameters(separator: Any) -> int | None:
+    """Return how many trained values a separator has: what it says itself, or its networks hold.
+
+    Returns
+    -------
+    int or None
+        0 of a method without training; None where a separator cannot tell.
+    """
+    if hasattr(separator, "parameters"):
+        own: int | None = separator.parameters
+        return own
+    networks = getattr(separator, "networks", ())
+    return sum(int(values.numel()) for network in networks for values in network.parameters())

@@ -1,0 +1,271 @@
+"""Which separator takes a user's music apart: the one named, else the best that can run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from harness import registry, taxonomy
+from harness.errors import HarnessError
+from harness.registry import ENSEMBLE, Entry
+from harness.weight_files import find, obstacle
+
+FOUR = ("vocals", "drums", "bass", "other")
+RANKED_BY = ("csdr", "musdb18hq:test")  # published scores that can be compared
+BETTER = "'harness fetch separator' gets better ones, with published scores"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which separator to use for which stems.
+
+    Attributes
+    ----------
+    entry
+        An ensemble, if only of one member and what takes its stems further apart.
+    stems
+        What is written, in the names of `harness.taxonomy`.
+    words
+        One line for people: who separates what, and why that one.
+    """
+
+    entry: Entry
+    stems: tuple[str, ...]
+    words: str
+
+
+class Standing(NamedTuple):
+    """How good a separator is by what is known of it; more is better, from the left."""
+
+    tier: int
+    score: float
+    turn: int
+    why: str
+
+
+def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = ()) -> Choice:
+    """Choose what separates a user's music: the separator named, else the best that can run.
+
+    The best is, of those that are here: the saved ensemble with the best held-out score (one that
+    gives all four stems before others, of equals the last); the separator with the best published
+    score (`RANKED_BY`, mean over the stems); one with weights of which no score is known; the
+    network with the best validation score on its card; the first of the registry. Stems that it
+    does not give are taken from its drums or vocals: as a saved ensemble does, else by a separator
+    of these.
+
+    Parameters
+    ----------
+    entries
+        The registry.
+    name
+        Of the separator or ensemble wanted.
+    stems
+        What is wanted; by default what a separator gives, or the stems of an ensemble but for those
+        of drums and vocals and those that are sums of the others.
+
+    Raises
+    ------
+    HarnessError
+        If it cannot run, or nothing here gives a stem.
+    """
+    wanted = tuple(dict.fromkeys(taxonomy.canonical(stem) for stem in stems))
+    ready = [e for e in entries.values() if not obstacle(e) and e.role in ("separator", ENSEMBLE)]
+    if name:
+        base, why = registry.find(entries, name), ""
+        if base.role not in ("separator", ENSEMBLE):
+            raise HarnessError(f"--with {name}: is an {base.role}; name a separator or an ensemble")
+        if reason := obstacle(base):
+            raise HarnessError(f"--with {name}: {reason}")
+    else:
+        base, why = _best(ready, wanted)
+    written = wanted or _usual(base)
+    needed: dict[str, Mapping[str, float]] = {}
+    for stem in written:
+        _need(stem, _own(base), ready, entries, needed)
+    params = {"stems": needed, "how": base.blend.how if base.members else "mean"}
+    entry = registry.ensemble(base.name, params, entries, input=base.input)
+    return Choice(entry, tuple(taxonomy.in_order(written)), _words(entry, written, why))
+
+
+def said_when_saved(entry: Entry) -> str:
+    """Say what an ensemble takes for each stem, and what is known of it."""
+    how = "" if entry.blend.how == "mean" else f"{entry.blend.how} of "
+    members = "; ".join(
+        f"{stem}: {how}" + " + ".join(n if w == 1 else f"{w:.3g} {n}" for n, w in by.items() if w)
+        for stem, by in entry.blend.stems.items()
+    )
+    return "\n".join(filter(None, [f"saved: {entry.name}, {members}", worth_in_words(entry)]))
+
+
+def worth_in_words(entry: Entry) -> str:
+    """Say on what an ensemble was chosen, and what it scores on other music."""
+    blend, said = entry.blend, []
+    if blend.chosen_on:
+        count = f" ({blend.tracks} tracks, {blend.artists} artists)" if blend.tracks else ""
+        said.append(f"chosen on {', '.join(blend.chosen_on)}{count}")
+    scores = []
+    for stem, held in blend.held_out.items():
+        ends = "" if held.low is None else f" ({held.low:.2f} to {held.high:.2f})"
+        scores.append(f"{stem} {held.score:.2f} dB{ends}".replace("-", "−"))
+    said += [f"held out {', '.join(scores)}"] if scores else []
+    return "; ".join(said)
+
+
+def _own(base: Entry) -> dict[str, Mapping[str, float]]:
+    """Return the stems of a separator or an ensemble, with the weights of its members."""
+    if base.members:
+        return dict(base.blend.stems)
+    return {stem: {base.name: 1.0} for stem in taxonomy.as_meant(base.stems).values()}
+
+
+def _usual(base: Entry) -> tuple[str, ...]:
+    """Return what is written where nobody says what is wanted."""
+    stems = list(_own(base))
+    if base.members:
+        stems = [s for s in stems if taxonomy.parent_level(s) == base.input] or stems
+        stems = [s for s in stems if not taxonomy.parts(s, set(stems) - {s})]
+    return tuple(stems)
+
+
+def _need(
+    stem: str,
+    own: Mapping[str, Mapping[str, float]],
+    ready: Sequence[Entry],
+    entries: Mapping[str, Entry],
+    needed: dict[str, Mapping[str, float]],
+) -> None:
+    """Add to `needed` what makes a stem: itself, its parts, or who takes apart what holds it."""
+    if stem in needed:
+        return
+    if stem in own:
+        needed[stem] = own[stem]
+    elif parts := taxonomy.parts(stem, own):
+        for part in parts:
+            _need(part, own, ready, entries, needed)
+        return
+    else:
+        needed[stem] = _further(stem, own, ready, entries)
+    for name in needed[stem]:
+        source = entries[name].input
+        if taxonomy.parts(source, own) and source in taxonomy.ancestors(stem):
+            _need(source, own, ready, entries, needed)
+
+
+def _further(
+    stem: str,
+    own: Mapping[str, Mapping[str, float]],
+    ready: Sequence[Entry],
+    entries: Mapping[str, Entry],
+) -> Mapping[str, float]:
+    """Return who takes a stem out of one that there is: as an ensemble was chosen, else anyone."""
+
+    def fits(weights: Mapping[str, float]) -> bool:
+        sources = {entries[name].input for name in weights}
+        return sources <= set(taxonomy.ancestors(stem)) and all(
+            taxonomy.parts(source, own) for source in sources
+        )
+
+    chosen = [
+        (_held_out(entry, [stem]), weights)
+        for entry in ready
+        if entry.members
+        and (weights := entry.blend.stems.get(stem))
+        and fits(weights)
+        and (entry.blend.how == "mean" or len(weights) == 1)
+    ]
+    if chosen:
+        return max(chosen, key=lambda pair: pair[0])[1]
+    able = [e for e in ready if e.role == "separator" and _gives(e, stem) and fits({e.name: 1.0})]
+    if not able:
+        known = (e for e in entries.values() if obstacle(e) and not e.unavailable)
+        lacking = [entry.name for entry in known if _gives(entry, stem)]
+        more = f", or harness fetch separator {lacking[0]}" if lacking else ""
+        raise HarnessError(
+            f"--stems {stem}: nothing here gives it; there are {', '.join(own)}{more}"
+        )
+    return {max(able, key=lambda entry: bool(entry.weights)).name: 1.0}  # trained ones first
+
+
+def _gives(entry: Entry, stem: str) -> bool:
+    """Whether a separator gives a stem, or all its parts."""
+    return bool(taxonomy.parts(stem, taxonomy.as_meant(entry.stems).values()))
+
+
+def _best(ready: Sequence[Entry], wanted: Sequence[str]) -> tuple[Entry, str]:
+    """Return the best separator of a mixture that can run, and why it is."""
+    roots = {
+        stem if taxonomy.parent_level(stem) == "mixture" else taxonomy.parent_level(stem)
+        for stem in wanted
+    }
+    able = [
+        entry
+        for entry in ready
+        if entry.input == "mixture"
+        and all(_gives(entry, stem) for stem in roots or (() if entry.members else FOUR))
+    ]
+    if not able:
+        raise HarnessError(f"--stems {', '.join(wanted)}: no separator here gives them together")
+    standings = [_standing(entry, sorted(roots) or FOUR, i) for i, entry in enumerate(able)]
+    best = max(range(len(able)), key=lambda i: standings[i][:3])
+    return able[best], standings[best].why
+
+
+def _standing(entry: Entry, stems: Sequence[str], turn: int) -> Standing:
+    """Return how good a separator is for stems, in which turn of equals, and by what."""
+    if entry.members:
+        whole = all(_gives(entry, stem) for stem in stems)
+        score = _held_out(entry, stems if whole else _usual(entry))
+        value = f"{score:.2f}".replace("-", "−")
+        said = f"best held-out score of the saved ensembles, {value} dB"
+        said = said if np.isfinite(score) else "the ensemble saved last; no held-out score of it"
+        return Standing(4 + whole, score, turn, said)
+    metric, where = RANKED_BY
+    found = (p.scores for p in entry.published if (p.metric, p.dataset) == RANKED_BY)
+    if np.isfinite(score := _mean(next(found, {}), stems)):
+        said = f"best published score of those here, {metric} of {score:.2f} dB on {where}"
+        return Standing(3, score, -turn, said)
+    if not entry.weights:
+        return Standing(0, score, -turn, f"the first without training; {BETTER}")
+    if np.isfinite(score := _mean(_on_card(entry), stems)):
+        said = f"best validation score of the networks here, SNR of {score:.2f} dB; {BETTER}"
+        return Standing(1, score, -turn, said)
+    return Standing(2, score, -turn, "the first network whose weights are here")
+
+
+def _held_out(entry: Entry, stems: Sequence[str]) -> float:
+    """Return the mean held-out score of an ensemble over stems; minus infinity without one."""
+    return _mean({stem: held.score for stem, held in entry.blend.held_out.items()}, stems)
+
+
+def _mean(scores: Mapping[str, float], stems: Sequence[str]) -> float:
+    """Return the mean over stems, or over what they are made of; minus infinity without one."""
+    parts = [taxonomy.parts(stem, scores) for stem in stems]
+    if not parts or None in parts:
+        return float("-inf")
+    return float(np.mean([scores[part] for some in parts for part in some or ()]))
+
+
+def _on_card(entry: Entry) -> dict[str, float]:
+    """Return the validation scores of the cards beside an entry's weights, by stem."""
+    found: dict[str, float] = {}
+    for file in entry.weights:
+        with suppress(HarnessError, OSError, ValueError, TypeError, KeyError, AttributeError):
+            card = json.loads(find(file.file).with_suffix(".card.json").read_bytes())
+            found |= {str(stem): float(score) for stem, score in card["scores"].items()}
+    return found
+
+
+def _words(entry: Entry, written: Sequence[str], why: str) -> str:
+    """Say in one line who separates what, and why."""
+    whole = [m.name for m in entry.members if m.input == entry.input]
+    said = entry.name if whole == [entry.name] else f"{entry.name} ({', '.join(whole)})"
+    for member in (m for m in entry.members if m.input != entry.input):
+        said += f", then {member.name} for the {member.input}"
+    if entry.input != "mixture":
+        said += f", which takes songs to be {entry.input}"
+    return f"{said}: {', '.join(taxonomy.in_order(written))}" + (f" ({why})" if why else "")

@@ -1,0 +1,159 @@
+"""Ways to make an ensemble of what a run knows: the weights of a stem, and what to expect of it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from harness.selection.best_of import choosing
+from harness.selection.blend_worth import BEATS, BLEND, blends
+from harness.selection.blending import Kept, choose_weights, products_of
+from harness.selection.comparing import TOO_FEW
+from harness.selection.grid import FloatArray, Grid, Names, grids, track_scores
+from harness.selection.policies import best_mean, choose_on, cross_fit
+from harness.selection.resampling import mean_intervals
+from harness.selection.words import in_decibels
+
+UNSCORED = ("median", "min_mag", "max_mag")  # of the audio, which inner products do not tell
+WAYS = ("best", "blend", "mean", *UNSCORED)
+LEAST = 0.01  # of a blend, below which a member is not worth running
+
+Place = tuple[str, str]  # input and stem
+Expected = dict[str, float]  # score and, where it has an interval, low and high, in dB
+
+
+def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, float]:
+    """Return the weights of one stem, that all tracks choose; they sum to one.
+
+    Parameters
+    ----------
+    grid
+        Complete, with a track at least.
+    how
+        ``best`` takes the separator with the best mean score, ``blend`` the weights of
+        `choose_weights`, or the best where no inner products are kept; the other `WAYS` take all
+        separators alike.
+    """
+    if how not in ("best", "blend"):
+        return dict.fromkeys(grid.separators, 1 / len(grid.separators))
+    products = products_of(grid, kept)
+    if how == "best" or products.n_separators < 2 or not products.blends:
+        return {str(best_mean(grid)(grid)[0]): 1.0}
+    return rounded(products.grid.separators, choose_weights(products)[0])
+
+
+def rounded(names: Sequence[str], weights: npt.ArrayLike) -> dict[str, float]:
+    """Round weights to three digits, largest first, without members of less than `LEAST`.
+
+    Examples
+    --------
+    >>> rounded(["nmf", "asnet", "repet"], [0.3321, 0.6629, 0.005])
+    {'asnet': 0.666, 'nmf': 0.334}
+    """
+    found = {n: float(w) for n, w in zip(names, np.asarray(weights), strict=True) if w >= LEAST}
+    total = sum(found.values())
+    found = {n: round(found[n] / total, 3) for n in sorted(found, key=lambda n: -found[n])}
+    first = next(iter(found))
+    found[first] = round(found[first] + 1 - sum(found.values()), 3)
+    return found
+
+
+def expected(
+    candidates: pd.DataFrame,
+    kept: Kept,
+    how: str,
+    on: str | None,
+    wanted: Mapping[Place, Mapping[str, float]],
+) -> tuple[dict[str, Expected], list[str]]:
+    """Say what stems score on tracks that did not choose, and what to beware of.
+
+    Parameters
+    ----------
+    candidates, kept, on
+        As for `blends`.
+    how
+        One of `WAYS`; of `UNSCORED` nothing is known.
+    wanted
+        {(input, stem): weights} as from `weights_of`.
+
+    Returns
+    -------
+    held_out
+        {stem: mean harmonic mean of SNR and SDR, with its 95 % interval}: of the same way to
+        choose, made on other artists' tracks or on dataset `on`.
+    warnings
+        Where a blend is not surely better than the best single separator, or the mean is worse.
+    """
+    if how in UNSCORED:
+        said = f"what {how} is worth cannot be told without audio: put it into a run to see"
+        return {}, [said]
+    values: dict[Place, list[tuple[FloatArray, Names]]] = {}
+    for place, scores, who in _held_out(candidates, kept, how, on):
+        values.setdefault(place, []).append((scores, who))
+    warnings: list[str] = []
+    if how != "best":
+        worth, rows = blends(candidates, kept, on=on)
+        told = (row for row in worth.to_dict("records") if (row["input"], row["stem"]) in wanted)
+        warnings = [line for row in told if (line := _warning(row, how))]
+        blended = grids(track_scores(rows)) if how == "blend" else []
+        values |= {place: [] for place, by in wanted.items() if how == "blend" and len(by) > 1}
+        values |= {(grid.source, grid.stem): [] for grid in blended}
+        for grid in blended:
+            named = np.full(len(grid.tracks), BLEND, dtype=object)
+            values[grid.source, grid.stem].append((grid.at(named), grid.who))
+    held_out = {place[1]: _interval(values[place]) for place in wanted if values.get(place)}
+    return {stem: known for stem, known in held_out.items() if known}, warnings
+
+
+def _held_out(
+    candidates: pd.DataFrame, kept: Kept, how: str, on: str | None
+) -> Iterator[tuple[Place, FloatArray, Names]]:
+    """Give the held-out scores and the artists of each stem: of the best, or of the plain mean."""
+    found = [grid.complete() for grid in grids(candidates)]
+    others = choosing(found, on)
+    for grid in found:
+        other, place = others.get((grid.source, grid.stem)), (grid.source, grid.stem)
+        if grid.dataset == on or (on is not None and other is None) or not len(grid.tracks):
+            continue
+        if how == "mean":
+            products = products_of(grid, kept)
+            if products.blends:
+                alike = np.full((1, products.n_separators), 1 / products.n_separators)
+                yield place, products.scorer()(alike)[0], products.grid.who
+            continue
+        picked = choose_on(other, grid, best_mean) if other else cross_fit(grid, best_mean)
+        yield place, grid.at(picked), grid.who
+
+
+def _interval(found: Sequence[tuple[FloatArray, Names]]) -> Expected:
+    """Return mean and interval of scores by artist; those without a choice are left out."""
+    values, who = (np.concatenate(part) for part in zip(*found, strict=True))
+    some = np.isfinite(values)
+    if not some.any():
+        return {}
+    clusters = np.unique(who[some], return_inverse=True)[1]
+    bounds = mean_intervals(values[some, None], clusters)
+    named = {"score": bounds.mean[0], "low": bounds.low[0], "high": bounds.high[0]}
+    return {name: round(float(x), 2) for name, x in named.items() if np.isfinite(x)}
+
+
+def _warning(row: Mapping[Hashable, Any], how: str) -> str:
+    """Say where one separator alone may do as well; empty where it does not."""
+    where = f"{row['dataset']}, {row['stem']}"
+    single = str(row["single"])
+    if how == "mean":
+        mean, alone = row["uniform"], row["single_score"]
+        said = f"{single} alone scores {in_decibels(alone)} dB, the mean of all {in_decibels(mean)}"
+        return f"{where}: {said}" if alone > mean else ""
+    gain, low, high = (in_decibels(row[name]) for name in ("gain", "low", "high"))
+    if row["verdict"] == TOO_FEW:
+        return f"{where}: {TOO_FEW} whether the blend is better than {single} alone"
+    if row["verdict"] == BEATS:
+        return ""
+    return (
+        f"{where}: the blend is not surely better than {single} alone ({gain} dB, {low} to {high})"
+    )
