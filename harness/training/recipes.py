@@ -167,31 +167,37 @@ SMALL = Recipe(  # five layers, a sixth of the work: for processors without a GP
 HYBRID = Recipe(
     "htdemucs_small",
     "htdemucs",
-    loss="negative_snr",
-    batch=4,
-    steps=20_000,
-    learning_rate=2e-3,
+    loss="waveform",
+    batch=2,
+    steps=4000,
+    learning_rate=3e-3,
+    clip=0.1,
+    validate_every=400,
 )
 MASKS = Recipe(
     "unet", "unet", loss="negative_snr", batch=4, segment=131072, learning_rate=2e-3,
     validate_every=250,
 )  # fmt: skip
 BANDS = Recipe(  # Mel-Band RoFormer with a hundredth of the published one's parameters
-    "mel_roformer_small", "mel_roformer", loss="negative_snr", batch=4, steps=10_000,
+    "mel_roformer_small",
+    "mel_roformer",
+    loss="waveform",
+    batch=2,
+    steps=2500,
     learning_rate=2e-3,
-)  # fmt: skip
+    clip=0.1,
+    validate_every=300,
+)
 SPARSE = Recipe(  # SCNet with half the bins, a quarter of the channels, four of six dual paths
     "scnet_small",
     "scnet",
-    options={
-        "widths": [8, 16, 32],
-        "layers": 4,
-        "n_fft": 2048,
-        "segment": 88064,
-    },
-    loss="negative_snr",
-    batch=4,
-    learning_rate=2e-3,
+    options={"widths": [8, 16, 32], "layers": 4, "n_fft": 2048, "segment": 88064},
+    loss="waveform",
+    batch=2,
+    steps=3000,
+    learning_rate=3e-3,
+    clip=0.1,
+    validate_every=250,
 )
 KIT = ("kick", "snare", "toms", "hihat_cymbals")
 
