@@ -433,7 +433,7 @@ def import_scores(
     as_json: JsonOption = False,
 ) -> None:
     """Read scores that others published, per track, as a run of their own."""
-    dataset, _, split = data_split.partition(":")
+    dataset, split = inventory.parse_split(data_split)
     request = importing.Request(
         layout=file_format,
         run=inventory.check_name(name) if name else "",

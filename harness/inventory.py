@@ -154,6 +154,20 @@ def parse_data(pairs: Sequence[str]) -> dict[str, Path]:
     return found
 
 
+def parse_split(text: str) -> tuple[str, str]:
+    """Take ``DATASET:SPLIT`` apart; either may be empty.
+
+    Examples
+    --------
+    >>> parse_split("musdb18:test"), parse_split("")
+    (('musdb18', 'test'), ('', ''))
+    """
+    found = re.fullmatch(r"([a-z0-9_]*)(?::([a-z]+))?", text)
+    if not found:
+        raise HarnessError(f"--data-split {text}: cannot be read; write DATASET:SPLIT")
+    return found[1], found[2] or ""
+
+
 def choose_device(name: str, *, learned: bool) -> str:
     """Return the device networks run on; ``auto`` takes the best there is.
 

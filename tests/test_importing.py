@@ -220,6 +220,7 @@ def test_what_is_no_file_with_scores_is_refused(harness, tmp_path, monkeypatch):
         ([table, "--format", "musval"], "museval"),
         ([table, "--format", "moisesdb"], "no column 'track_id'"),
         ([table, "--name", "../up"], "cannot be a folder"),
+        ([table, "--data-split", "../up:test"], "write DATASET:SPLIT"),
     ):
         assert reason in harness("import", *arguments, expected=cli.USER_ERROR)
     monkeypatch.setattr(files, "LARGEST", 10)

@@ -71,13 +71,13 @@ class File:
         """Return a score in dB; NaN where there is none."""
         if value is None or value == "":
             return math.nan
+        error = self.error(f"{str(value)[:40]!r} is no score in dB")
         try:
-            number = math.nan if isinstance(value, bool) else float(str(value))
+            number = float(str(value))
         except ValueError:
-            number = math.nan
-        said = str(value).strip().lower()
-        if (math.isnan(number) and said != "nan") or LOUDEST < abs(number) < math.inf:
-            raise self.error(f"{str(value)[:40]!r} is no score in dB")
+            raise error from None
+        if LOUDEST < abs(number) < math.inf:
+            raise error
         return number
 
 

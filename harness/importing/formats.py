@@ -7,7 +7,7 @@ how, and runs of different definitions are not joined (`harness.results.join`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -146,24 +146,26 @@ def audio_separator(file: File, left_out: LeftOut) -> Iterator[Score]:
     """Read ``models-scores.json``: of each model the stems that it says it gives."""
     try:
         for name, model in file.json().items():
-            stems = [*model["stems"]]
             for track in model["track_scores"]:
                 scores = {s: v for s, v in track["scores"].items() if isinstance(v, dict)}
-                meant = _meant(stems or scores)
+                meant = _meant(model["stems"] or scores)
                 for theirs, values in scores.items():
-                    ours = meant.get(theirs, f"{theirs}, which the model does not give")
-                    if ours == "other_rest":  # the songs have no guitar and piano to tell apart
-                        ours = "other of six stems, scored as that of four"
-                    stem = _stem(ours, left_out, len(OURS))
-                    for metric in OURS if stem else ():
-                        value = file.number(values[metric])
+                    stem = _stem(_of_four(theirs, meant), left_out, len(OURS))
+                    for metric, ours in OURS.items() if stem else ():
                         names = file.name(name), "", file.name(track["track_name"])
-                        yield Score(*names, stem, OURS[metric], value, "median over the frames")
+                        value = file.number(values[metric])
+                        yield Score(*names, stem, ours, value, "median over the frames")
     except (KeyError, TypeError, AttributeError) as error:
         raise file.error(f"not scores of audio-separator ({error!r:.80})") from error
 
 
-def _meant(stems: Iterator[str] | Collection[str]) -> dict[str, str]:
+def _of_four(stem: str, meant: Mapping[str, str]) -> str:
+    """Return what a model's stem is where the references are four stems and accompaniment."""
+    ours = meant.get(stem, f"{stem}, which the model does not give")
+    return "other of six stems, scored as that of four" if ours == "other_rest" else ours
+
+
+def _meant(stems: Iterable[str]) -> dict[str, str]:
     """Return our names of the stems of one separator; a rest that has no name of ours says so.
 
     ``other`` is what four stems leave; beside guitar and piano it is `other_rest`.

@@ -59,8 +59,8 @@ def describe(
     }
     return {
         **environment(),
-        "cpu": "unknown",  # what computed the scores is not the machine that reads them
-        "device": "unknown, published scores",
+        "cpu": "published scores",  # this machine has only read them
+        "device": "machines of others",
         "precision": "unknown",
         "excerpt_seconds": None,
         "metrics": {name: layout.definitions[name] for name in scores["metric"].unique()},
@@ -156,7 +156,8 @@ def _other_splits(name: str, rows: pd.DataFrame) -> Iterator[str]:
         return
     for split, part in rows.groupby("split"):
         songs = {track: find_song(track) for track in sorted(part["track"].unique())}
-        wrong = [track for track, song in songs.items() if song and song.split != split]
+        halves = {t: {s.split, "valid" if s.valid else ""} for t, s in songs.items() if s}
+        wrong = [track for track, known in halves.items() if split not in known]
         if wrong:
             yield f"{len(wrong)} tracks said to be {split} are not, first: {wrong[0]}"
 
