@@ -37,7 +37,7 @@ from harness import (
     taxonomy,
     weight_files,
 )
-from harness.benchmark import Settings
+from harness.benchmark import Settings, clips
 from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
 from harness.report import boards as report_boards
@@ -84,6 +84,10 @@ ReportsOption = Annotated[Path, typer.Option(help="Folder for the pages of all r
 JobsOption = Annotated[
     int, typer.Option(min=0, help="Pieces of work done at once; 0 is one a processor.")
 ]
+AudioOption = Annotated[
+    str | None,
+    typer.Option(help="In track pages: none, private, or allowed: what licences let be passed on."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 
@@ -120,6 +124,11 @@ def run(
         Path, typer.Option("--results", help="Folder for the tables of all runs.")
     ] = Path("results"),
     reports: ReportsOption = Path("reports"),
+    listen: Annotated[
+        int | None,
+        typer.Option(min=0, help="Tracks of each dataset to keep estimates of, to listen to; 3."),
+    ] = None,
+    audio: AudioOption = None,
     registry_file: RegistryOption = None,
     offline: OfflineOption = False,
     yes: Annotated[
@@ -131,6 +140,7 @@ def run(
 
     Run the same command again to continue: finished work is never done twice.
     """
+    pipeline.check_audio(audio)
     entries = inventory.choose_entries(registry.load(registry_file), separator, everything)
     if not offline:
         _offer_weights(entries, yes)
@@ -141,6 +151,8 @@ def run(
         backend=backend,
         device=inventory.choose_device(device, learned=any(is_learned(e) for e in entries)),
         excerpt=Excerpt(seconds),
+        listen=clips.TRACKS if listen is None else listen,
+        again=listen is not None,
     )
     with _progress("rendering the demo tracks", as_json) as advance:
         found = inventory.choose_datasets(
@@ -155,7 +167,7 @@ def run(
             command=sys.argv[1:],
             progress=advance,
         )
-    _finish(outcome, reports, as_json)
+    _finish(outcome, reports, as_json, audio)
 
 
 @app.command()
@@ -238,7 +250,12 @@ def score(
         input=taxonomy.canonical(source),
         trained_on=tuple(trained_on) or None,
     )
-    settings = Settings(run=entry.name, results=results_folder, jobs=jobs or inventory.cores())
+    settings = Settings(
+        run=entry.name,
+        results=results_folder,
+        jobs=jobs or inventory.cores(),
+        listen=clips.TRACKS,
+    )
     found = inventory.choose_datasets(
         inventory.parse_data(data), dataset, split, tracks, settings.jobs, None
     )
@@ -403,10 +420,11 @@ def report(
         Path, typer.Option("--results", help="Folder for the tables of all runs.")
     ] = Path("results"),
     reports: ReportsOption = Path("reports"),
+    audio: AudioOption = None,
 ) -> None:
-    """Write the page of a run again, or one page for several runs."""
+    """Write the pages of a run again, or those of several runs as one."""
     folders = [results_folder / inventory.check_name(name) for name in runs or ["main"]]
-    typer.echo(pipeline.write_report(folders, reports))
+    typer.echo(pipeline.write_report(folders, reports, audio=pipeline.check_audio(audio)))
 
 
 @app.command(name="import")
@@ -717,9 +735,14 @@ def _agree(question: str) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _finish(outcome: pipeline.Outcome, reports: Path, as_json: bool) -> None:
+def _finish(
+    outcome: pipeline.Outcome, reports: Path, as_json: bool, audio: str | None = None
+) -> None:
     """Write the report, say what was done, and set the exit status."""
-    page = pipeline.write_report([outcome.folder], reports, only_if_stale=not outcome.fresh)
+    current = not outcome.fresh and audio is None
+    page = pipeline.write_report(
+        [outcome.folder], reports, audio=pipeline.check_audio(audio), only_if_stale=current
+    )
     if as_json:
         _print_json({**asdict(outcome), "folder": str(outcome.folder), "report": str(page)})
     else:

@@ -20,9 +20,11 @@ from harness.benchmark import (
     Unit,
     blends,
     blends_of_run,
+    clips,
     cost_rows,
     execute,
     find_blends,
+    is_done,
     leak_rows,
     left_out,
     make_plan,
@@ -147,17 +149,18 @@ def _do(
         store = Store(settings.work_folder)
         store.sweep()
         plan = make(Fingerprints(settings.work_folder / "fingerprints.jsonl"))
+        plan = clips.mark(plan, settings.listen)
         if not plan.units:
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
             raise HarnessError(f"run: nothing can be done ({reasons}); see 'harness check'")
-        reused = sum(store.has(unit.key) for unit in plan.units)
+        reused = sum(is_done(unit, store, settings) for unit in plan.units)
         waiting = blends.tidy(settings.work_folder, plan.units)
         failures: Failures = {}
         if reused < len(plan.units) or waiting:
             failures = execute(plan, settings, progress)
         parents = _parents(plan, store, failures, cascade) if cascade else {}
         fed = plan_cascades(plan, parents) if cascade else Plan()
-        reused += sum(store.has(unit.key) for unit in fed.units)
+        reused += sum(is_done(unit, store, settings) for unit in fed.units)
         plan = Plan(plan.units + fed.units, plan.skips + fed.skips)
         state = _state(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and _is_current(folder, state):
@@ -208,15 +211,36 @@ def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Pare
     return first
 
 
-def write_report(folders: Sequence[Path], reports: Path, *, only_if_stale: bool = False) -> Path:
-    """Write the page of one run, or one page of several, and return its path."""
+def write_report(
+    folders: Sequence[Path],
+    reports: Path,
+    *,
+    audio: str = "allowed",
+    only_if_stale: bool = False,
+) -> Path:
+    """Write the pages of one run, or those of several as one, and return the path of the first.
+
+    Parameters
+    ----------
+    audio
+        Which audio goes into track pages: ``none``; ``allowed``, what the dataset's licence lets
+        be passed on; ``private``, all.
+    """
     if only_if_stale and (reports / folders[0].name / "index.html").is_file():
         return reports / folders[0].name / "index.html"
     found = [read_run(folder) for folder in folders]
     run = found[0] if len(found) == 1 else with_selection(join(found))
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
-    write_atomic(path, report.render(run).encode())
+    listen = report.write_tracks(run, folders[0].parent / "work", path.parent, audio)
+    write_atomic(path, report.render(run, listen).encode())
     return path
+
+
+def check_audio(audio: str | None) -> str:
+    """Return what `write_report` takes for the audio that was asked for, ``allowed`` if none."""
+    if audio is not None and audio not in report.AUDIO:
+        raise HarnessError(f"--audio {audio}: not known; known: {', '.join(report.AUDIO)}")
+    return audio or "allowed"
 
 
 def export_museval(folder: Path, to: Path) -> list[Path]:

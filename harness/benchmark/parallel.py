@@ -12,7 +12,7 @@ from typing import cast
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from harness.benchmark import blends
+from harness.benchmark import blends, clips
 from harness.benchmark.plan import Plan, Settings, Unit
 from harness.benchmark.work import do_batch
 from harness.cache import Store
@@ -60,7 +60,7 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
     """
     store = Store(settings.work_folder)
     unique = list({unit.key: unit for unit in plan.units}.values())
-    todo = [unit for unit in unique if not store.has(unit.key)]
+    todo = [unit for unit in unique if not is_done(unit, store, settings)]
     failures: Failures = {}
     with _reporting(todo, store, failures, progress):
         try:
@@ -70,6 +70,11 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
         left = blends.waiting(settings.work_folder, unique)
         _work([Batch((), track) for track in _by_track(left)], settings, settings.jobs, failures)
     return failures
+
+
+def is_done(unit: Unit, store: Store, settings: Settings) -> bool:
+    """Whether a piece of work is finished, and what is to be heard of it is kept."""
+    return store.has(unit.key) and not (settings.again and clips.wanted(settings.work_folder, unit))
 
 
 def make_batches(todo: Sequence[Unit], units: Sequence[Unit], jobs: int) -> list[Batch]:

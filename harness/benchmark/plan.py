@@ -36,6 +36,10 @@ class Settings:
         Where learned separators run: ``cpu``, ``cuda``, ``mps``.
     excerpt
         The part of each track that is separated and scored.
+    listen
+        Tracks of each dataset whose estimates are kept for the report.
+    again
+        Whether finished work is done once more where only its estimates to listen to lack.
     """
 
     run: str = "main"
@@ -44,6 +48,8 @@ class Settings:
     backend: str = "loky"
     device: str = "cpu"
     excerpt: Excerpt = WHOLE
+    listen: int = 0
+    again: bool = False
 
     @property
     def work_folder(self) -> Path:
@@ -67,6 +73,8 @@ class Unit:
         Changes with everything that can change a score, and with nothing else.
     parent
         In cascade: the piece of work whose estimate of the entry's input stem is the input.
+    listen
+        Whether its estimates are kept for the report.
     """
 
     entry: Entry
@@ -77,6 +85,7 @@ class Unit:
     track_key: str
     key: str
     parent: Unit | None = None
+    listen: bool = False
 
     @property
     def fed(self) -> str:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from harness import audio, taxonomy
 from harness.audio import Audio
-from harness.benchmark import blends
+from harness.benchmark import blends, clips
 from harness.benchmark.plan import Unit
 from harness.cache import Store
 from harness.costs import Meter
@@ -87,16 +87,19 @@ def do_batch(
         try:
             signals = read_signals([*units, *partners], excerpt)
         except Exception as error:
-            return {unit.key: _reason(error) for unit in units}
+            return {unit.key: _reason(error) for unit in units if not store.has(unit.key)}
         for unit in units:
             try:
                 result, estimates = do_unit(unit, signals, device)
-                blends.put_scratch(work_folder, unit, estimates)
-                store.put(unit.key, result)
+                clips.put(work_folder, unit, estimates, signals)
+                if not store.has(unit.key):
+                    blends.put_scratch(work_folder, unit, estimates)
+                    store.put(unit.key, result)
             except StorageError:
                 raise
             except (Exception, SystemExit) as error:  # third-party code may call sys.exit
-                failures[unit.key] = _reason(error)
+                if not store.has(unit.key):  # else only its clips were wanted
+                    failures[unit.key] = _reason(error)
         blends.keep(work_folder, partners, signals)
     return failures
 

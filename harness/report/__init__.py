@@ -10,7 +10,8 @@ A new section is a template that ``page.html`` includes, and, where it reacts to
 file in `page.SCRIPTS` with a function that ``page.js`` calls.
 """
 
+from harness.report.listening import AUDIO, write_tracks
 from harness.report.page import render, write
 from harness.report.terminal import Board, boards
 
-__all__ = ["Board", "boards", "render", "write"]
+__all__ = ["AUDIO", "Board", "boards", "render", "write", "write_tracks"]

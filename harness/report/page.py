@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from harness.cache import write_atomic
 from harness.report import figures, html, names, payload, tables, text
 from harness.report.dataset import records
+from harness.report.listening import Page, by_track
 from harness.results import Run, read_run
 
 SCRIPTS = ("theme.js", "core.js", "board.js", "strips.js", "details.js", "page.js")  # in this order
@@ -34,8 +35,14 @@ def write(run_folder: Path, out_folder: Path) -> Path:
     return out
 
 
-def render(run: Run) -> str:
-    """Return a run's report as HTML; equal runs give equal text."""
+def render(run: Run, listen: Iterable[Page] = ()) -> str:
+    """Return a run's report as HTML; equal runs give equal text.
+
+    Parameters
+    ----------
+    listen
+        Pages of tracks to link to.
+    """
     view = payload.build(run)
     return html.page(
         "page.html",
@@ -47,6 +54,7 @@ def render(run: Run) -> str:
         selections=_selections(run),
         hierarchies=_hierarchies(run),
         notes=_notes(run.record, view),
+        heard=by_track(listen),
         failures=tables.failures(run.scores).to_dict("records"),
         leaks=_leaks(run.record),
         command=shlex.join(str(part) for part in run.record.get("command") or ()),

@@ -1,0 +1,215 @@
+"""What can be listened to: audio and frame scores of a few tracks, kept beside their scores.
+
+One file a signal: ``clips/<track>/<key of a piece of work>.npz`` with all its estimates, and
+``clips/<track>/true.<stem>.npz`` with the mixture and each reference. Audio is FLAC of 16 bit, the
+middle `SECONDS` of a track; a minute of a stereo stem takes about 3 MB.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from harness.audio import Audio
+from harness.benchmark.plan import Plan, Unit
+from harness.cache import write_stream
+from harness.datasets.tracks import Excerpt, Track
+from harness.errors import HarnessError
+from harness.metrics.ratios import db, frame_energies
+
+if TYPE_CHECKING:
+    from harness.benchmark.work import Signals
+
+Float64 = npt.NDArray[np.float64]
+
+TRACKS = 3  # of each dataset that are kept where nothing else is said
+SECONDS = 60  # of a track that are kept, from its middle
+CHANNELS = 2  # that are kept of a signal, the first ones
+FULL_SCALE = 1 - 2**-15  # the largest sample of 16 bit
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One signal of a track, as it was kept.
+
+    Attributes
+    ----------
+    audio
+        A FLAC file.
+    scale
+        Its samples times this are the signal's: estimates may exceed full scale.
+    start
+        Second of the track at which it begins.
+    rate
+        Samples a second.
+    frames
+        One value for each whole second of the track: of an estimate the frame SNR in dB (NaN where
+        the reference is silent), of a reference and the mixture the energy.
+    """
+
+    audio: bytes
+    scale: float
+    start: int
+    rate: int
+    frames: Float64
+
+    def read(self, start: int, stop: int) -> Audio:
+        """Return the signal between two seconds of the track."""
+        with soundfile.SoundFile(io.BytesIO(self.audio)) as file:
+            file.seek(min((start - self.start) * self.rate, file.frames))
+            samples = file.read((stop - start) * self.rate, dtype="float32", always_2d=True)
+        return np.asarray(samples.T * np.float32(self.scale))
+
+
+def mark(plan: Plan, count: int) -> Plan:
+    """Return the plan in which `count` tracks of each dataset are to be listened to.
+
+    Genres and artists that are not there yet come first, and the first tracks among equals.
+    """
+    tracks: dict[str, dict[tuple[str, str], Track]] = {}
+    for unit in plan.units:
+        track = unit.track
+        tracks.setdefault(track.dataset, {}).setdefault((track.split, track.name), track)
+    heard = {
+        (dataset, *place) for dataset, found in tracks.items() for place in _spread(found, count)
+    }
+    units = (
+        replace(unit, listen=(t.dataset, t.split, t.name) in heard)
+        for unit in plan.units
+        for t in (unit.track,)
+    )
+    return replace(plan, units=tuple(units))
+
+
+def _spread(tracks: Mapping[tuple[str, str], Track], count: int) -> list[tuple[str, str]]:
+    """Choose tracks of as many genres, then artists, as can be."""
+    left = dict(tracks)
+    chosen: list[tuple[str, str]] = []
+    genres: Counter[str] = Counter()
+    artists: Counter[str] = Counter()
+    while left and len(chosen) < count:
+        place = min(left, key=lambda p: (genres[left[p].genre], artists[left[p].artist]))
+        track = left.pop(place)
+        genres[track.genre] += 1
+        artists[track.artist] += 1
+        chosen.append(place)
+    return chosen
+
+
+def wanted(work_folder: Path, unit: Unit) -> bool:
+    """Whether the clips of a piece of work are to be kept and are not there."""
+    return _kept(unit) and not _path(work_folder, unit.track_key, unit.key).is_file()
+
+
+def put(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio], signals: Signals) -> None:
+    """Keep the estimates of a piece of work, and what they are compared with."""
+    if not _kept(unit):
+        return
+    rate, true = signals.sample_rate, {stem: signals.stems[stem] for stem in estimates}
+    for stem, signal in {"mixture": signals.mixture, **true}.items():
+        path = true_path(work_folder, unit.track_key, stem)
+        if not path.is_file():
+            energies = frame_energies(signal, signal, rate, rate)
+            _write(path, {stem: _packed(signal, rate, energies.xx)})
+    packed = {}
+    for stem, estimate in estimates.items():
+        energies = frame_energies(true[stem], estimate, rate, rate)
+        frames = np.where(energies.xx > 0, db(energies.xx, energies.dd), np.nan)
+        packed[stem] = _packed(estimate, rate, frames)
+    _write(_path(work_folder, unit.track_key, unit.key), packed)
+
+
+def read_estimates(work_folder: Path, track_key: str, key: str) -> dict[str, Clip]:
+    """Return the estimates that are kept of a piece of work, by stem; none where none is."""
+    return _read(_path(work_folder, track_key, key))
+
+
+def read_true(work_folder: Path, track_key: str, stem: str) -> Clip:
+    """Return the mixture or a reference of a track.
+
+    Raises
+    ------
+    HarnessError
+        If it is not kept, though an estimate of it is.
+    """
+    path = true_path(work_folder, track_key, stem)
+    found = _read(path)
+    if stem not in found:
+        folder = path.parent
+        raise HarnessError(f"{path}: cannot be read; remove {folder} and run with --listen again")
+    return found[stem]
+
+
+def tracks_kept(work_folder: Path, track_keys: Iterable[str]) -> set[str]:
+    """Return those of the tracks that can be listened to."""
+    there = {path.name for path in (work_folder / "clips").glob("*")}
+    return there.intersection(track_keys)
+
+
+def true_path(work_folder: Path, track_key: str, stem: str) -> Path:
+    """Return where the mixture or a reference of a track lies or will lie."""
+    return _path(work_folder, track_key, f"true.{stem}")
+
+
+def _path(work_folder: Path, track_key: str, name: str) -> Path:
+    """Return the file of that name of a track."""
+    return work_folder / "clips" / track_key / f"{name}.npz"
+
+
+def _kept(unit: Unit) -> bool:
+    """Whether anything is kept; not in cascade, where every parent would ask for a set."""
+    return unit.listen and unit.parent is None
+
+
+def _packed(signal: Audio, rate: int, frames: Float64) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the middle of a signal as FLAC, and its frames, as arrays to be written."""
+    start = Excerpt(SECONDS).window(signal.shape[1], rate)[0] // rate
+    kept = signal[:CHANNELS, start * rate : (start + SECONDS) * rate]
+    scale = max(1.0, float(np.abs(kept).max(initial=0.0)) / FULL_SCALE)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, kept.T / np.float32(scale), rate, format="FLAC", subtype="PCM_16")
+    return {
+        "audio": np.frombuffer(buffer.getvalue(), np.uint8),
+        "scale": np.array([scale]),
+        "start": np.array([start]),
+        "rate": np.array([rate]),
+        "frames": frames,
+    }
+
+
+def _write(path: Path, signals: Mapping[str, Mapping[str, npt.NDArray[np.generic]]]) -> None:
+    """Write signals by stem."""
+    arrays = {f"{part}.{stem}": x for stem, parts in signals.items() for part, x in parts.items()}
+    with write_stream(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _read(path: Path) -> dict[str, Clip]:
+    """Return the signals of a file by stem; none of one that is absent or cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        stems = [name.partition(".")[2] for name in arrays if name.startswith("audio.")]
+        return {stem: _clip(arrays, stem) for stem in stems}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return {}
+
+
+def _clip(arrays: Mapping[str, npt.NDArray[np.generic]], stem: str) -> Clip:
+    """Return one signal of a file."""
+    return Clip(
+        audio=arrays[f"audio.{stem}"].tobytes(),
+        scale=float(arrays[f"scale.{stem}"][0]),
+        start=int(arrays[f"start.{stem}"][0]),
+        rate=int(arrays[f"rate.{stem}"][0]),
+        frames=np.asarray(arrays[f"frames.{stem}"], np.float64),
+    )

@@ -1,0 +1,263 @@
+"""Clips that are kept of a run, the excerpts chosen from them, and the pages made of both."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import song_stems, write_song
+
+from harness import audio, pipeline
+from harness.benchmark import Plan, Settings, Unit, clips, execute, plan_for_files, work
+from harness.cache import Fingerprints, Store
+from harness.datasets import DATASETS, load
+from harness.datasets.tracks import Source, Track
+from harness.errors import HarnessError, StorageError
+from harness.registry import Entry
+from harness.report import excerpts, frame_lines, listening
+from harness.results import read_run
+
+RATE = 8000
+SECONDS = 20
+BURST = 7  # second
+TABLES = ("scores.parquet", "ensembles.parquet", "selection.parquet")
+HOSTILE = "<img src=x onerror=alert(1)> ..%2f “x” & Söhne"
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A song of 20 s and estimates of it, of which one has a burst in second 7."""
+    root = tmp_path_factory.mktemp("planted")
+    stems = song_stems(0, SECONDS, RATE)
+    write_song(root / "data" / HOSTILE, stems)
+    rng = np.random.default_rng(1)
+    for stem, signal in stems.items():
+        estimate = signal + rng.normal(0, 1e-4, signal.shape).astype(np.float32)
+        if stem == "bass":
+            estimate[:, BURST * RATE : (BURST + 1) * RATE] += 1.5  # beyond full scale
+        path = root / "estimates" / HOSTILE / f"{stem}.wav"
+        audio.write(path, estimate.astype(np.float32), RATE, subtype="FLOAT")
+    return root
+
+
+def score(planted, results: Path, listen: int = 3, name: str = "planted") -> Path:
+    """Score the planted estimates, and return the folder of the run."""
+    entry = Entry(name=name, title="planted", family="files")
+    settings = Settings(run="main", results=results, listen=listen)
+    dataset = load("songs", planted / "data")
+    return pipeline.score_folder(entry, planted / "estimates", [dataset], settings).folder
+
+
+@pytest.fixture(scope="module")
+def run(planted, tmp_path_factory):
+    return score(planted, tmp_path_factory.mktemp("run") / "results")
+
+
+def write_pages(run: Path, folder: Path, audio: str) -> list[listening.Page]:
+    return listening.write_tracks(read_run(run), run.parent / "work", folder, audio)
+
+
+def page_of(folder: Path, stem: str) -> str:
+    (path,) = folder.glob(f"tracks/*-{stem}-*.html")
+    return path.read_text(encoding="utf-8")
+
+
+def kept(run: Path) -> dict[str, clips.Clip]:
+    (unit,) = read_run(run).record["units"]
+    return clips.read_estimates(run.parent / "work", unit["track_key"], unit["key"])
+
+
+def test_a_burst_is_found_as_the_worst_second(run):
+    frames = kept(run)["bass"].frames
+    assert len(frames) == SECONDS
+    assert int(np.argmin(frames)) == BURST
+    found = excerpts.choose([frames], np.ones(SECONDS), (0, SECONDS))
+    worst = {e.kind: e for e in found}["worst"]
+    assert (worst.second, worst.start, worst.stop) == (BURST, 5, 11)
+
+
+def test_the_page_says_which_seconds_were_chosen(run, tmp_path):
+    write_pages(run, tmp_path, "private")
+    assert f"worst at 0:0{BURST}" in page_of(tmp_path, "bass")
+
+
+def test_what_is_kept_is_the_signal_to_16_bit(run, planted):
+    found = kept(run)
+    assert set(found) == {"vocals", "drums", "bass", "other", "accompaniment"}
+    for stem in ("vocals", "drums", "bass", "other"):
+        clip = found[stem]
+        given, _ = audio.read(planted / "estimates" / HOSTILE / f"{stem}.wav")
+        assert clip.start == 0
+        signal = clip.read(0, SECONDS)
+        assert signal.shape == given.shape
+        assert np.abs(signal - given).max() <= clip.scale * 2**-15
+    assert found["bass"].scale > 1.4
+    assert found["vocals"].scale == 1.0
+
+
+def test_of_a_long_track_the_middle_minute_is_kept():
+    signal = np.arange(200 * 10, dtype=np.float32)[None] / 1e4
+    packed = clips._packed(signal, 10, np.zeros(200))
+    arrays = {f"{part}.x": value for part, value in packed.items()}
+    clip = clips._clip(arrays, "x")
+    assert (clip.start, clip.rate) == (70, 10)
+    assert clip.read(70, 130).shape == (1, 600)
+    assert np.allclose(clip.read(80, 90), signal[:, 800:900], atol=2**-15)
+
+
+def test_seconds_in_which_the_stem_is_nearly_silent_are_not_chosen():
+    frames = np.array([5.0, -40.0, 7.0, 6.0, np.nan])
+    energy = np.array([1.0, 1e-4, 1.0, 0.5, 0.0])
+    found = excerpts.choose([frames, frames + 1], energy, (0, 5))
+    assert {e.kind: e.second for e in found} == {"worst": 0, "typical": 3, "best": 2}
+
+
+def test_a_silent_stem_is_heard_from_its_first_second():
+    silent = np.full(30, np.nan)
+    (only,) = excerpts.choose([silent], np.zeros(30), (4, 30))
+    assert (only.kind, only.start, only.stop) == ("first", 4, 10)
+
+
+def test_excerpts_stay_in_what_was_kept():
+    frames = np.arange(100.0)
+    found = excerpts.choose([frames], np.ones(100), (20, 80))
+    assert [(e.start, e.stop) for e in found] == [(20, 26), (47, 53), (74, 80)]
+    assert excerpts.choose([frames[:2]], np.ones(2), (0, 2))[0].stop == 2
+
+
+def test_the_line_of_a_separator_breaks_where_there_is_no_score():
+    line = frame_lines.steps(np.array([-np.inf, 3.0, np.nan, np.inf]), -20, 40)
+    assert line == "M0 20H1V-3H2M3-40H4"
+
+
+def test_listening_changes_no_table(run, planted, tmp_path):
+    without = score(planted, tmp_path / "results", listen=0)
+    assert not (tmp_path / "results/work/clips").exists()
+    for name in TABLES:
+        assert (without / name).read_bytes() == (run / name).read_bytes()
+
+
+def settings_and_unit(planted, results: Path, **update) -> tuple[Settings, Unit]:
+    settings = Settings(results=results, listen=1, **update)
+    dataset = load("songs", planted / "data")
+    entry = Entry(name="planted", title="planted", family="files")
+    fingerprints = Fingerprints(results / "fingerprints")
+    plan = plan_for_files(entry, planted / "estimates", [dataset], settings, fingerprints)
+    (unit,) = clips.mark(plan, 1).units
+    return settings, unit
+
+
+def test_finished_work_is_done_again_for_its_clips_only_if_asked(planted, tmp_path, monkeypatch):
+    settings, unit = settings_and_unit(planted, tmp_path)
+    execute(Plan((replace(unit, listen=False),)), settings)
+    store = Store(settings.work_folder)
+    before = store.path(unit.key).read_bytes()
+    done = []
+    original = work.do_unit
+    monkeypatch.setattr(work, "do_unit", lambda *a: done.append(1) or original(*a))
+    execute(Plan((unit,)), settings)
+    assert done == []
+    assert clips.wanted(settings.work_folder, unit)
+    execute(Plan((unit,)), replace(settings, again=True))
+    assert done == [1]
+    assert not clips.wanted(settings.work_folder, unit)
+    assert store.path(unit.key).read_bytes() == before
+    execute(Plan((unit,)), replace(settings, again=True))
+    assert done == [1]
+
+
+def test_what_has_scores_has_its_clips_even_if_it_was_killed(planted, tmp_path, monkeypatch):
+    settings, unit = settings_and_unit(planted, tmp_path)
+
+    def killed(self, key, content):
+        raise StorageError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put", killed)
+        with pytest.raises(StorageError):
+            execute(Plan((unit,)), settings)
+    assert not clips.wanted(settings.work_folder, unit)
+    assert execute(Plan((unit,)), settings) == {}
+    assert Store(settings.work_folder).has(unit.key)
+
+
+def test_tracks_are_spread_over_genres_then_artists():
+    def unit(name, genre, artist):
+        track = Track("d", name, artist, "test", (Source(Path("x")),), {}, genre=genre)
+        return Unit(Entry(name="e", title="e", family="files"), track, 1, (), (), name, name)
+
+    units = [
+        unit("1", "rock", "A"),
+        unit("2", "rock", "A"),
+        unit("3", "rock", "B"),
+        unit("4", "pop", "A"),
+    ]
+    for count, names in ((0, ""), (2, "14"), (3, "134"), (9, "1234")):
+        marked = clips.mark(Plan(tuple(units)), count)
+        assert "".join(u.track.name for u in marked.units if u.listen) == names
+
+
+@pytest.mark.parametrize("name", [*DATASETS, "a folder of mine"])
+def test_audio_is_passed_on_only_where_the_licence_says_so(name):
+    may = name in ("demo", "moisesdb")
+    assert (listening.why_silent(name, "allowed") == "") == may
+    assert listening.why_silent(name, "private") == ""
+    assert listening.why_silent(name, "none") == "made with --audio none"
+
+
+def test_the_gate_holds_in_the_pages(run, tmp_path):
+    write_pages(run, tmp_path, "private")
+    private = page_of(tmp_path, "bass")
+    assert "Private: do not publish" in private
+    assert 'id="audio-0-0"' in private
+    write_pages(run, tmp_path, "allowed")
+    allowed = page_of(tmp_path, "bass")
+    assert "does not let songs&#39;s audio be passed on" in allowed
+    assert "audio-0-0" not in allowed
+    assert "Private: do not publish" not in allowed
+    assert 'class="chart overview"' in allowed  # scores stay
+    assert max(map(len, re.findall(r"[A-Za-z0-9+/]+", allowed))) < 1000
+
+
+def test_pages_whose_audio_is_no_longer_wanted_are_removed(run, tmp_path):
+    old = tmp_path / "tracks/of an earlier run.html"
+    old.parent.mkdir()
+    old.write_text("audio")
+    write_pages(run, tmp_path, "none")
+    assert not old.exists()
+    assert len(list((tmp_path / "tracks").iterdir())) == 5
+
+
+def test_a_hostile_name_leads_nowhere_and_stays_text(run, tmp_path):
+    pipeline.write_report([run], tmp_path)
+    paths = list((tmp_path / "main/tracks").iterdir())
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+\.html", path.name) for path in paths)
+    index = tmp_path / "main/index.html"
+    for path in (index, *paths):
+        text = path.read_text(encoding="utf-8")
+        assert "<img" not in text
+        assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert {f"tracks/{path.name}" for path in paths} == set(
+        re.findall(r'href="(tracks/[^"]+)"', index.read_text(encoding="utf-8"))
+    )
+
+
+def test_an_unknown_kind_of_audio_is_refused():
+    with pytest.raises(HarnessError, match="--audio loud: not known; known: none, private"):
+        pipeline.check_audio("loud")
+
+
+def test_the_page_says_what_no_clip_was_kept_of(run, tmp_path):
+    found = read_run(run)
+    (unit,) = found.record["units"]
+    lost = {**unit, "separator": "lost", "key": "0" * 64}
+    rows = found.scores.assign(separator="lost", value=1.0)
+    record = {**found.record, "units": [unit, lost]}
+    both = replace(found, record=record, scores=pd.concat([found.scores, rows]))
+    listening.write_tracks(both, run.parent / "work", tmp_path, "private")
+    page = page_of(tmp_path, "bass")
+    assert re.search(r'No clip was kept of <span class="name">lost</span>', page)
+    assert 'id="audio-0-2"' in page
+    assert 'id="audio-0-3"' not in page
