@@ -228,7 +228,7 @@ def test_what_is_no_file_with_scores_is_refused(harness, tmp_path, monkeypatch):
 
 
 def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
-    table = sisec_table(tmp_path / "t.csv", {"GOOD": 6.0, "FAIR": 4.0, "IRM1": 9.0})
+    table = sisec_table(tmp_path / "t.csv", {"GOOD": 6.0, "<i>FAIR": 4.0, "IRM1": 9.0})
     shown = harness("import", table)
     assert "musdb18: cSDR, dB" in shown
     assert "sisec18:GOOD" in shown
@@ -239,7 +239,7 @@ def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
     assert "musdb18: has no SNR and SDR of one separator; csdr chooses" in told["notes"]
     assert "chosen by csdr" in harness("select", "sisec18")
     rows = json.loads(
-        harness("compare", "sisec18:GOOD", "sisec18:FAIR", "--run", "sisec18", "--json")
+        harness("compare", "sisec18:GOOD", "sisec18:<i>FAIR", "--run", "sisec18", "--json")
     )
     assert {row["verdict"] for row in rows} == {"sisec18:GOOD is better"}
     said = harness("select", "sisec18", "--save", "best", expected=cli.USER_ERROR)
@@ -247,6 +247,7 @@ def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
     page = (tmp_path / "reports" / "sisec18" / "index.html").read_text()
     assert "museval" in page
     assert "as published (SiSEC 2018)" in page
+    assert "<i>FAIR" not in page
 
 
 def test_importing_again_replaces_but_never_a_measured_run(tmp_path):
