@@ -97,6 +97,15 @@ def test_the_split_is_that_of_the_folder_or_of_the_song(tmp_path, split):
     assert problems == ([f"1 tracks said to be train are not, first: {SONGS[0]}"] if split else [])
 
 
+def test_halves_of_dsd100_are_its_own(tmp_path):
+    song = "Actions - One Minute Smile"  # a test song there, a training song of MUSDB18
+    write_museval(tmp_path / "M" / f"{song}.json", {"bass": frames([1])})
+    for dataset, split in (("dsd100", "test"), ("musdb18", "train")):
+        run = read_published([tmp_path], Request(dataset=dataset, trained_on=("musdb18:train",)))
+        assert set(run.scores["split"]) == {split}
+        assert [row["status"] for row in run.record["leaks"]] == ["leaked"]
+
+
 def test_unknown_songs_need_a_dataset_and_a_split(tmp_path):
     write_museval(tmp_path / "M" / "Nobody - Knows.json", {"bass": frames([1])})
     for request in (Request(), Request(dataset="mine")):

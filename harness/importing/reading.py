@@ -75,7 +75,9 @@ def read_published(paths: Sequence[Path], request: Request) -> Run:
         raise HarnessError(f"{files[0]}: holds no score of a stem that is known here; name another")
     run = request.run or layout.run or _name_of(paths[0])
     found = _table(run, scores, _places(scores, layout, request))
-    record = describe(found, layout, sources, left_out, request.entries, request.trained_on)
+    record = describe(
+        found, layout, sources, left_out, entries=request.entries, trained_on=request.trained_on
+    )
     empty = table([])
     return Run(run, found, empty, empty, table([], SELECTION_COLUMNS), {"run": run, **record})
 
@@ -115,13 +117,16 @@ def _places(
 
 def _track(dataset: str, split: str, name: str) -> Track:
     """Return a track by what its name says."""
-    song: Song | None = find_song(name) if normal(dataset) in SONGS else None
-    if song is None and not split:
-        raise HarnessError(f"{name!r}: is of no known split; say it with --data-split {dataset}:…")
+    collection = normal(dataset)
+    song: Song | None = find_song(name) if collection in SONGS else None
+    if song and not split:
+        split = song.split if collection == "musdb18" else song.dsd100_split
+    if not split:
+        raise HarnessError(f"{name!r}: its split is not known; give --data-split {dataset}:SPLIT")
     artist = split_name(name)[0] if " - " in name else ""
     if song is None:
         return Track(dataset, name, artist, split, (), {})
-    return Track(dataset, song.track, artist, split or song.split, (), {}, genre=song.genre)
+    return Track(dataset, song.track, artist, split, (), {}, genre=song.genre)
 
 
 def _table(

@@ -41,6 +41,7 @@ def describe(
     layout: Format,
     sources: Sequence[Source],
     left_out: LeftOut,
+    *,
     entries: Mapping[str, Entry],
     trained_on: TrainedOn,
 ) -> dict[str, Any]:
