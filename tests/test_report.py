@@ -347,7 +347,7 @@ def test_nothing_is_asked_of_a_network():
     page = Page(report.render(demo_run(6)))
     links = [v for _, name, v in page.attributes if name in ("src", "href", "srcset", "action")]
     assert links
-    assert all(link.startswith(("#", "data:,")) for link in links)
+    assert all(link.startswith(("#", "data:,", "provenance.html")) for link in links)
     style = "".join(page.texts)
     assert "url(" not in style
     assert "@import" not in style
@@ -374,9 +374,7 @@ def test_what_the_page_says_without_a_script():
     assert "12 tracks seen in training" in htdemucs
     assert "leaked" in htdemucs
     assert "training data unknown" in next(r for r in rows if ">mel_roformer<" in r)
-    for said in ("MemoryError: 5.1 GB wanted, 4.0 GB free &lt;b&gt;", "not yet available"):
-        assert said in html
-    assert "harness run --all --data &#39;musdb18hq=/data/my music&#39;" in html
+    assert "2 pieces of work failed" in html
 
 
 @pytest.mark.parametrize("datasets", [{}, {"demo": {"n_tracks": 0, "problems": []}}])
@@ -391,8 +389,7 @@ def test_a_run_in_which_everything_failed_says_so():
     run = empty_run()
     html = report.render(Run(**{**vars(run), "scores": rows_table(rows)}))
     assert "everything failed" in html
-    assert "no memory" in html
-    assert "3 tracks" in html
+    assert "3 pieces of work failed" in html
 
 
 def test_one_failed_separator_stands_in_the_table_without_scores():

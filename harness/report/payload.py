@@ -35,7 +35,7 @@ def build(run: Run) -> Json:
     return {
         "metrics": context.metrics,
         "metric": context.metrics[0]["name"] if context.metrics else None,
-        "costs": [_about(run.record, cost) for cost in measured],
+        "costs": [about(run.record, cost) for cost in measured],
         "datasets": [
             {"index": i, "name": name, **view(scores[scores["dataset"] == name], name, context)}
             for i, name in enumerate(datasets)
@@ -116,10 +116,10 @@ def _metrics(record: Mapping[str, Any], scores: pd.DataFrame) -> list[Json]:
     """Return the metrics that have scores, in display order, with their definitions."""
     have = set(scores.loc[scores["status"] != "failed", "metric"]) - {""}
     order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
-    return [_about(record, name) for name in order]
+    return [about(record, name) for name in order]
 
 
-def _about(record: Mapping[str, Any], name: str) -> Json:
+def about(record: Mapping[str, Any], name: str) -> Json:
     """Return what is known of a metric."""
     entry = part(record, "metrics").get(name) or {}
     ours = name == tables.HARMONIC
