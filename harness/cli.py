@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import webbrowser
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ import harness
 from harness import (
     choice,
     datasets,
+    exporting,
     importing,
     inventory,
     pipeline,
@@ -35,12 +37,14 @@ from harness import (
     selection,
     separating,
     taxonomy,
+    viewing,
     weight_files,
 )
 from harness.benchmark import Settings, clips
 from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
 from harness.report import boards as report_boards
+from harness.report import comparison as report_comparison
 from harness.reproduce import Comparison
 from harness.reproduce import reproduce as reproduce_scores
 from harness.results import read_run
@@ -421,10 +425,44 @@ def report(
     ] = Path("results"),
     reports: ReportsOption = Path("reports"),
     audio: AudioOption = None,
+    compare_two: Annotated[
+        bool, typer.Option("--compare", help="Say what changed from the first of two runs.")
+    ] = False,
 ) -> None:
     """Write the pages of a run again, or those of several runs as one."""
     folders = [results_folder / inventory.check_name(name) for name in runs or ["main"]]
-    typer.echo(pipeline.write_report(folders, reports, audio=pipeline.check_audio(audio)))
+    if not compare_two:
+        typer.echo(pipeline.write_report(folders, reports, audio=pipeline.check_audio(audio)))
+        return
+    if len(folders) != 2:
+        raise HarnessError(f"report --compare: takes two runs, not {len(folders)}; name A and B")
+    found, page = exporting.compare_runs(*folders, reports)
+    for board in report_comparison.boards(found):
+        _print_table(board.title, board.head, board.rows)
+    for line in report_comparison.remarks(found):
+        errors.print(line, markup=False)
+    typer.echo(page)
+
+
+@app.command()
+def view(
+    run_name: Annotated[str, typer.Argument(metavar="RUN")] = "",
+    reports: ReportsOption = Path("reports"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="A free one, if not given.")] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only print the address.")
+    ] = False,
+) -> None:
+    """Serve the reports to this machine alone, and open the browser; Ctrl-C ends it."""
+    if run_name and not (reports / inventory.check_name(run_name) / "index.html").is_file():
+        raise HarnessError(f"{reports / run_name}: holds no report; try: harness report {run_name}")
+    with viewing.serving(reports, port) as server:
+        where = viewing.address(server, f"{run_name}/" if run_name else "")
+        typer.echo(where)
+        if not no_browser:
+            webbrowser.open(where)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 @app.command(name="import")
@@ -474,16 +512,20 @@ def import_scores(
 @app.command()
 def export(
     run_name: Annotated[str, typer.Argument(metavar="RUN")] = "main",
-    file_format: Annotated[str, typer.Option("--format", help="museval")] = "museval",
+    file_format: Annotated[
+        str, typer.Option("--format", help=f"{', '.join(exporting.FORMATS)}.")
+    ] = "museval",
     to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("export"),
+    source_url: Annotated[
+        str, typer.Option(metavar="URL", help="Where the report can be read, for model cards.")
+    ] = "",
     results_folder: Annotated[
         Path, typer.Option("--results", help="Folder for the tables of all runs.")
     ] = Path("results"),
 ) -> None:
-    """Write a run's scores for other tools: museval's JSON, a file a separator and track."""
-    if file_format != "museval":
-        raise HarnessError(f"--format {file_format}: not known; known: museval")
-    files = pipeline.export_museval(results_folder / inventory.check_name(run_name), to)
+    """Write a run's tables for other tools: to calculate with, to print, for model hubs."""
+    folder = results_folder / inventory.check_name(run_name)
+    files = exporting.export(folder, file_format, to, source_url=source_url)
     typer.echo(f"{len(files)} files in {to}")
 
 

@@ -232,6 +232,7 @@ def write_report(
     run = found[0] if len(found) == 1 else with_selection(join(found))
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
     listen = report.write_tracks(run, folders[0].parent / "work", path.parent, audio)
+    report.write_rest(run, path.parent)
     write_atomic(path, report.render(run, listen).encode())
     return path
 

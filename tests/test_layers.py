@@ -8,8 +8,8 @@ import pytest
 ORDER = (
     "errors", "audio", "taxonomy", "cache", "download", "registry", "weight_files", "weights",
     "datasets", "networks", "separators", "metrics", "costs", "results", "importing", "benchmark",
-    "selection", "report", "training", "pipeline", "reproduce", "saving", "choice", "separating",
-    "inventory", "cli", "__main__",
+    "selection", "report", "training", "pipeline", "exporting", "viewing", "reproduce", "saving",
+    "choice", "separating", "inventory", "cli", "__main__",
 )  # fmt: skip
 PACKAGE = Path(__file__).parents[1] / "harness"
 FILES = sorted(

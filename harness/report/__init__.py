@@ -10,8 +10,12 @@ A new section is a template that ``page.html`` includes, and, where it reacts to
 file in `page.SCRIPTS` with a function that ``page.js`` calls.
 """
 
+from harness.report.comparison import compare_runs
 from harness.report.listening import AUDIO, write_tracks
 from harness.report.page import render, write
+from harness.report.site import write_rest
 from harness.report.terminal import Board, boards
 
-__all__ = ["AUDIO", "Board", "boards", "render", "write", "write_tracks"]
+__all__ = [
+    "AUDIO", "Board", "boards", "compare_runs", "render", "write", "write_rest", "write_tracks",
+]  # fmt: skip

@@ -83,7 +83,7 @@ def leaks(run: Run) -> list[dict[str, Any]]:
     not clean.
     """
     statuses = _statuses(run)
-    counts = ledger(statuses).to_dict("records")
+    counts = [{str(k): v for k, v in row.items()} for row in ledger(statuses).to_dict("records")]
     keys = ["separator", "dataset", "split"]
     named = statuses[statuses["status"] != "clean"].groupby([*keys, "status"], observed=True)
     tracks = {key: sorted(block) for key, block in named["track"]}
@@ -93,7 +93,7 @@ def leaks(run: Run) -> list[dict[str, Any]]:
         row["tracks_of"] = {s: tracks[*where, s] for s in STATUSES if (*where, s) in tracks}
         row["trained_on"] = (known.get(row["separator"]) or {}).get("trained_on")
         row["reason"] = _reason(row)
-    return [{str(key): value for key, value in row.items()} for row in counts]
+    return counts
 
 
 def _statuses(run: Run) -> pd.DataFrame:

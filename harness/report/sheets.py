@@ -15,6 +15,7 @@ import pandas as pd
 
 from harness.report import names, payload, provenance, tables, text
 from harness.report.dataset import Context, records
+from harness.report.tables import genre_name
 from harness.results import Run
 
 COMMON = "means over the tracks that all ranked separators share and none saw in training"
@@ -98,15 +99,15 @@ def _cell(value: Any) -> str:
     return text.MISSING if value is None else str(value)
 
 
-def _gather(source: Source, make: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    """Return one table over all datasets and metrics; `make` takes scores, names and `common`."""
+def _gather(
+    source: Source, make: Callable[[pd.DataFrame, str, dict[str, Any]], pd.DataFrame]
+) -> pd.DataFrame:
+    """Return one table over all datasets and metrics; `make` takes scores, dataset and metric."""
     found = []
-    how = source.context.how
     for dataset, metric in source.each():
         here = source.scores[source.scores["dataset"] == dataset]
-        common = tables.common_tracks(here, dataset, metric["name"], **how)
         about = {"dataset": dataset, "metric": metric["name"], "unit": metric["unit"]}
-        found.append(make(here, metric, common).assign(**about))
+        found.append(make(here, dataset, metric).assign(**about))
     if not found:
         return pd.DataFrame()
     frame = pd.concat(found, ignore_index=True)
@@ -117,10 +118,9 @@ def _gather(source: Source, make: Callable[..., pd.DataFrame]) -> pd.DataFrame:
 def _leaderboard(source: Source) -> Sheet:
     """Return what the boards show: one row a dataset, input, stem, separator and metric."""
 
-    def make(here: pd.DataFrame, metric: dict[str, Any], common: pd.DataFrame) -> pd.DataFrame:
-        dataset = str(here["dataset"].iloc[0])
-        about = {"higher_is_better": metric["higher"], "common": common}
-        return tables.leaderboard(here, dataset, metric["name"], **source.context.how, **about)
+    def make(here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
+        how = {**source.context.how, "higher_is_better": metric["higher"]}
+        return tables.leaderboard(here, dataset, metric["name"], **how)
 
     frame = _gather(source, make)
     if len(frame):
@@ -156,9 +156,9 @@ def _board(caption: str, rows: pd.DataFrame, stems: Sequence[str]) -> Block:
 
     def place(who: tuple[str, str]) -> tuple[Any, ...]:
         cell = cells.get((who[0], by))
-        unranked = cell is None or pd.isna(cell["rank"])
+        rank = cell["rank"] if cell else pd.NA
         mean = -cell["mean"] if cell and cell["n"] else float("inf")
-        return roles.index(who[1]), unranked, mean if unranked else cell["rank"], who[0]
+        return roles.index(who[1]), pd.isna(rank), mean if pd.isna(rank) else rank, who[0]
 
     who = sorted(set(records(rows, "separator", "role")), key=place)
     head = ("separator", *(f"{names.stem_label(s)} (n = {n[s]})" for s in here))
@@ -186,7 +186,13 @@ def _spread(cell: Mapping[Any, Any] | None) -> str:
 
 def _genres(source: Source) -> Sheet:
     """Return the means by genre."""
-    frame = _gather(source, lambda _here, _metric, common: tables.genre_means(common))
+
+    def make(here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
+        rows = tables.common_tracks(here, dataset, metric["name"], **source.context.how)
+        named = rows[rows["common"]].assign(genre=lambda found: found["genre"].map(genre_name))
+        return tables.summarise(named, [*tables.COMPETITOR, "genre"]).reset_index()
+
+    frame = _gather(source, make)
     if not len(frame) or set(frame["genre"]) == {tables.NO_GENRE}:
         frame = frame.iloc[:0]
     blocks = []

@@ -1,0 +1,238 @@
+"""What changed between two runs: their differences, what only one has, and what produced them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from harness.cache import write_atomic
+from harness.report import formats, html, names, provenance, sheets, tables, text
+from harness.report.terminal import Board
+from harness.results import Run
+from harness.selection import changes
+from harness.selection.changes import BETTER, CASE, WORSE
+
+_MACHINE = (
+    "harness_version", "commit", "dirty", "python", "platform", "cpu", "device", "precision",
+    "seed", "excerpt_seconds",
+)  # fmt: skip
+_ENTRY = ("version", "definition", "entry_sha256", "weights_sha256", "trained_on", "fingerprint")
+_WIDE = 120  # user units of a drawn interval
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs side by side.
+
+    Attributes
+    ----------
+    differences
+        {metric: as from `harness.selection.changes.changes`}, the one that selects first.
+    refused
+        {metric: why it is not compared}.
+    alone
+        What only one run has, as from `harness.selection.changes.only_in_one`.
+    produced
+        (what, in A, in B) of what differs in how they were made.
+    notes
+        What else to know.
+    """
+
+    a: Run
+    b: Run
+    differences: dict[str, pd.DataFrame]
+    refused: dict[str, str]
+    alone: pd.DataFrame
+    produced: list[tuple[str, str, str]]
+    notes: tuple[str, ...]
+
+
+def compare_runs(a: Run, b: Run) -> Comparison:
+    """Compare two runs on the tracks that both scored, metric by metric where definitions agree."""
+    other = _other_audio(a, b)
+    left, right = (_without(run.scores, other) for run in (a, b))
+    have = [{*run.scores["metric"]} - {""} for run in (a, b)]
+    refused = {name: why for name in sorted(have[0] | have[1]) if (why := _refusal(a, b, name))}
+    kept = [name for name in names.METRICS if name in have[0] & have[1] and name not in refused]
+    if {"snr", "sdr"} <= {*kept}:
+        kept.insert(0, tables.HARMONIC)
+    found = {name: changes.changes(left, right, name) for name in kept}
+    notes = [
+        f"{text.count(len(other), 'track')} of the same name hold other audio in the two runs, and "
+        "are not compared"
+    ]
+    return Comparison(
+        a,
+        b,
+        differences={name: table for name, table in found.items() if len(table)},
+        refused=refused,
+        alone=changes.only_in_one(a.scores, b.scores),
+        produced=list(_produced(a.record, b.record)),
+        notes=tuple(notes if other else ()),
+    )
+
+
+def boards(found: Comparison) -> list[Board]:
+    """Return the comparison for a terminal: the first metric, and what produced the runs."""
+    shown = []
+    for metric, table in list(found.differences.items())[:1]:
+        rows = tuple(
+            (row["dataset"], _who(row), row["stem"], str(row["n"]), *_numbers(row), row["verdict"])
+            for row in table.to_dict("records")
+        )
+        head = ("dataset", "separator", "stem", "n", "A", "B", "B − A (95 %)", "p (Holm)", "B is")
+        title = f"A is {found.a.name}, B is {found.b.name}: {names.metric_label(metric)}, dB"
+        shown.append(Board(title, head, rows))
+    if len(found.alone):
+        rows = tuple(
+            (row["run"], row["dataset"], _who(row), row["stem"], str(row["tracks"]))
+            for row in found.alone.to_dict("records")
+        )
+        shown.append(Board("Only in one", ("run", "dataset", "separator", "stem", "tracks"), rows))
+    if found.produced:
+        rows = tuple((what, old[:40], new[:40]) for what, old, new in found.produced)
+        shown.append(Board("Made in other ways", ("what", "A", "B"), rows))
+    return shown
+
+
+def remarks(found: Comparison) -> list[str]:
+    """Return what is not compared and why, a line each."""
+    return [*found.notes, *(f"{metric}: {why}" for metric, why in found.refused.items())]
+
+
+def write(found: Comparison, folder: Path) -> Path:
+    """Write the page of a comparison and its tables as files; return its path."""
+    both = replace(found.b, name=f"{found.a.name} (A) and {found.b.name} (B)")
+    parts = [frame.assign(metric=name) for name, frame in found.differences.items()]
+    lists = [sheets.plain("only_in_one", "Only in one run", "what only one has", found.alone)]
+    if parts:
+        about = "B minus A in dB on the tracks of both; 95 % bootstrap interval, p after Holm"
+        every = pd.concat(parts, ignore_index=True)
+        lists.insert(0, sheets.plain("changes", "Changes", about, every))
+    downloads = formats.write_sheets([s for s in lists if len(s.frame)], both, folder / "tables")
+    page = html.page(
+        "comparison.html",
+        provenance.SCRIPTS,
+        found=found,
+        parts=[_part(found, metric) for metric in found.differences],
+        alone=found.alone.to_dict("records"),
+        remarks=remarks(found),
+        downloads=downloads,
+        formats=provenance.FORMATS,
+    )
+    path = folder / "index.html"
+    write_atomic(path, page.encode("utf-8", "replace"))
+    return path
+
+
+def _part(found: Comparison, metric: str) -> dict[str, Any]:
+    """Return what the page shows of one metric."""
+    table = found.differences[metric]
+    span = table[["low", "high", "difference"]].abs().max().max()
+    about = (found.b.record.get("metrics") or {}).get(metric) or {}
+    rows = [
+        {
+            **row,
+            "who": _who(row),
+            "numbers": _numbers(row),
+            "picture": _interval(row, span),
+            "sure": row["verdict"] in (BETTER, WORSE),
+        }
+        for row in table.to_dict("records")
+    ]
+    return {
+        "label": names.metric_label(metric),
+        "definition": about.get("definition") or names.HARMONIC_DEFINITION,
+        "rows": sorted(rows, key=lambda row: (not row["sure"], *(row[c] for c in CASE))),
+        "sure": sum(bool(row["sure"]) for row in rows),
+    }
+
+
+def _interval(row: Mapping[Any, Any], span: float) -> Markup:
+    """Draw a difference with its interval around zero, as wide as the largest of the table."""
+    scale = _WIDE / 2 / (span or 1.0)
+    low, high, middle = (
+        _WIDE / 2 + scale * (row["difference"] if pd.isna(row[c]) else row[c])
+        for c in ("low", "high", "difference")
+    )
+    return Markup(
+        f'<svg class="interval" viewBox="-3 0 {_WIDE + 6} 14" width="{_WIDE + 6}" height="14" '
+        f'aria-hidden="true"><line class="grid" x1="{_WIDE / 2}" x2="{_WIDE / 2}" y1="0" y2="14"/>'
+        f'<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="7" y2="7"/>'
+        f'<circle cx="{middle:.1f}" cy="7" r="3"/></svg>'
+    )
+
+
+def _who(row: Mapping[Any, Any]) -> str:
+    """Return a separator with what it was fed with."""
+    source = str(row["input"])
+    return str(row["separator"]) + ("" if source == "mixture" else f", {names.input_label(source)}")
+
+
+def _numbers(row: Mapping[Any, Any]) -> tuple[str, str, str, str]:
+    """Write both means, the difference with its interval, and p."""
+    a, b, gap, low, high = (
+        text.decibels(text.encode(row[c]))
+        for c in ("mean_a", "mean_b", "difference", "low", "high")
+    )
+    p = text.MISSING if pd.isna(row["p"]) else f"{row['p']:.3f}".replace("0.000", "< 0.001")
+    return a, b, gap if low == text.MISSING else f"{gap} ({low} to {high})", p
+
+
+def _refusal(a: Run, b: Run, metric: str) -> str:
+    """Say why a metric is not compared; nothing where it is."""
+    have = [metric in {*run.scores["metric"]} for run in (a, b)]
+    if not all(have):
+        return f"only in {'A' if have[0] else 'B'}"
+    if a.record.get("excerpt_seconds") != b.record.get("excerpt_seconds"):
+        return "the runs scored other excerpts of the tracks; not compared"
+    left, right = ((run.record.get("metrics") or {}).get(metric) or {} for run in (a, b))
+    for what in ("version", "definition", "unit"):
+        if left.get(what) != right.get(what):
+            return f"{what} {left.get(what)!r} in A and {right.get(what)!r} in B; not compared"
+    return ""
+
+
+def _other_audio(a: Run, b: Run) -> set[tuple[str, str, str]]:
+    """Return (dataset, split, track) whose audio differs between the runs, where both say."""
+    left, right = (
+        {
+            (unit["dataset"], unit["split"], unit["track"]): unit["track_key"]
+            for unit in run.record.get("units") or ()
+        }
+        for run in (a, b)
+    )
+    return {track for track in left.keys() & right.keys() if left[track] != right[track]}
+
+
+def _without(scores: pd.DataFrame, tracks: set[tuple[str, str, str]]) -> pd.DataFrame:
+    """Return the scores of all other tracks."""
+    where = zip(*(scores[c] for c in ("dataset", "split", "track")), strict=True)
+    return scores[[track not in tracks for track in where]]
+
+
+def _produced(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Give what differs in what produced two runs: code, machine, libraries, entries, data."""
+    pairs = [(name.replace("_", " "), a.get(name), b.get(name)) for name in _MACHINE]
+    left, right = (record.get("libraries") or {} for record in (a, b))
+    pairs += [(name, left.get(name), right.get(name)) for name in sorted({*left, *right})]
+    for kind in ("metrics", "separators", "datasets"):
+        left, right = (record.get(kind) or {} for record in (a, b))
+        for name in sorted({*left, *right}):
+            old, new = left.get(name), right.get(name)
+            if old is None or new is None:
+                words = ["there" if entry is not None else None for entry in (old, new)]
+                pairs.append((f"{kind[:-1]} {name}", *words))
+                continue
+            pairs += [
+                (f"{kind[:-1]} {name}: {what.replace('_', ' ')}", old.get(what), new.get(what))
+                for what in _ENTRY
+            ]
+    for what, old, new in pairs:
+        if old != new:
+            yield what, html.plain(old), html.plain(new)

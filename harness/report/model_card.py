@@ -1,0 +1,118 @@
+"""A separator's scores as the block that model hubs read: YAML at the head of a model card.
+
+The layout is the ``model-index`` of the Hugging Face hub (docs: "Model Cards", "Evaluation
+Results"): results, each with task, dataset, metrics and source. A value is the mean over the tracks
+of a split, of one stem and one metric.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from harness.report import names, payload
+from harness.results import Run
+
+TASK = {"type": "audio-to-audio", "name": "Music source separation"}
+
+
+def cards(run: Run, source_url: str = "") -> dict[str, str]:
+    """Return {separator: model card} of all separators of a run that have scores.
+
+    Parameters
+    ----------
+    source_url
+        Where the report can be read; the hub wants an address with every source, so without it
+        the source stands in the text alone.
+    """
+    scores, context = payload.prepare(run)
+    known = payload.part(run.record, "separators")
+    separators = [name for name, role in context.roles.items() if role == "separator"]
+    scored = scores[(scores["status"] == "ok") & scores["value"].notna()].assign(
+        **{c: scores[c].astype(object) for c in ("dataset", "split", "input", "stem", "metric")}
+    )
+    heard = [key in context.leaked for key in zip(*(scored[c] for c in _PAIR), strict=True)]
+    found = {}
+    for name in sorted(separators):
+        rows = scored[(scored["separator"] == name).to_numpy() & ~pd.Series(heard).to_numpy()]
+        if len(rows):
+            found[name] = _card(run, name, known.get(name) or {}, _results(run, rows, source_url))
+    return found
+
+
+_PAIR = ("separator", "dataset", "track")
+
+
+def _results(run: Run, rows: pd.DataFrame, source_url: str) -> list[dict[str, Any]]:
+    """Return one result a dataset, split and input, with the mean of each metric and stem."""
+    found = []
+    for (dataset, split, fed), part in rows.groupby(["dataset", "split", "input"], sort=True):
+        about = payload.part(run.record, "datasets").get(dataset) or {}
+        result: dict[str, Any] = {
+            "task": dict(TASK),
+            "dataset": {
+                "type": str(dataset),
+                "name": f"{dataset} {about.get('version', '')}".strip(),
+                "split": str(split),
+            },
+            "metrics": _metrics(run, part, str(fed)),
+        }
+        if source_url:
+            result["source"] = {"name": _source(run), "url": source_url}
+        found.append(result)
+    return found
+
+
+def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
+    """Return the mean of each metric and stem; one that is infinite for a track is left out."""
+    found = []
+    groups = rows.groupby(["stem", "metric"], sort=False)["value"].agg(["mean", "size"])
+    order = {name: i for i, name in enumerate(names.METRICS)}
+    for (stem, metric), row in sorted(
+        groups.iterrows(), key=lambda item: (names.stem_rank(item[0][0]), order.get(item[0][1], 99))
+    ):
+        if not math.isfinite(row["mean"]):
+            continue
+        about = payload.about(run.record, str(metric))
+        fed_with = "" if fed == "mixture" else f", {names.input_label(fed)}"
+        label = f"{about['label']} {names.stem_label(str(stem))}, {about['unit']}{fed_with}"
+        found.append(
+            {
+                "type": str(metric),
+                "name": label,
+                "value": float(row["mean"]),
+                "args": {
+                    "stem": str(stem),
+                    "tracks": int(row["size"]),
+                    "average": "mean over tracks",
+                    "definition": about["definition"],
+                    **({"version": about["version"]} if about["version"] != "" else {}),
+                },
+            }
+        )
+    return found
+
+
+def _source(run: Run) -> str:
+    """Say which program made the numbers."""
+    version, commit = run.record.get("harness_version", ""), run.record.get("commit")
+    return f"harness {version}, run {run.name}" + (f", commit {commit}" if commit else "")
+
+
+def _card(run: Run, name: str, entry: Any, results: list[dict[str, Any]]) -> str:
+    """Return the YAML block and a line below it that says where the numbers come from."""
+    block = {
+        "tags": ["audio-source-separation", "music"],
+        "model-index": [{"name": str(entry.get("title") or name), "results": results}],
+    }
+    text = yaml.safe_dump(block, sort_keys=False, allow_unicode=True, width=100)
+    trained = entry.get("trained_on")
+    said = "unknown" if trained is None else ", ".join(trained) or "nothing"
+    return (
+        f"---\n{text}---\n\nScores are means over tracks, measured by {_source(run)}, device "
+        f"{run.record.get('device', 'unknown')}. Trained on: {said}. Tracks seen in training are "
+        "left out.\n"
+    )
