@@ -4,8 +4,9 @@
     python benchmarks/blends.py --exact musdb18hq=PATH  # inner products against blended audio
 
 ``--exact`` separates every track with each ``--separator`` and scores random blends both ways; then
-it prints the mean SNR of plain mean, median, minimum and maximum spectrum of their estimates.
-What the blends of a run are worth is printed by ``harness select``.
+it prints the mean SNR of plain mean, median, minimum and maximum spectrum of their estimates, and
+what a blend chosen on the other tracks is worth. There each track stands for itself, whoever made
+it; ``harness select``, which holds artists out, says what the blends of a run are worth.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness import inventory, registry, taxonomy
+from harness import inventory, registry, selection, taxonomy
 from harness.audio import Audio
 from harness.datasets.tracks import Track, read_sources, track_length
 from harness.metrics import DEFAULT, Blend, analyse, harmonic_mean, scorer, snr
+from harness.results import table
 from harness.separators import load
 from harness.separators.ensembling import COMBINE
 from harness.separators.running import made_of, run
@@ -62,6 +64,7 @@ def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
     )
     entries = [registry.load()[name] for name in separators]
     worst, ways = defaultdict[str, float](float), defaultdict[tuple[str, str], list[float]](list)
+    kept: dict[tuple[str, str, str, str], Blend] = {}
     for track in found.tracks:
         rate, frames = found.sample_rate, track_length(track)
         mixture = read_sources(track.mixture, rate, frames=frames)
@@ -75,8 +78,10 @@ def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
         }
         for stem, reference in stems.items():
             given = {name: made_of(out, stem) for name, out in made.items()}
-            compare(ready.blend(stem, given), given, ready, stem, worst)
+            blend = ready.blend(stem, given)
+            compare(blend, given, ready, stem, worst)
             if reference.any():
+                kept[found.name, track.split, track.name, stem] = blend
                 for name, combine in COMBINE.items():
                     ways[stem, name].append(snr(reference, combine([*given.values()])))
                 for name, estimate in given.items():
@@ -85,6 +90,20 @@ def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
         print(f"{metric}: inner products and audio differ by at most {worst[metric]:.1e} dB")
     for (stem, name), values in ways.items():
         print(f"{stem}, {name}: {np.mean(values):.2f} dB of SNR, {len(values)} tracks")
+    print_worth(kept)
+
+
+def print_worth(kept: Mapping[tuple[str, str, str, str], Blend]) -> None:
+    """Print what blends are worth on tracks that did not choose them."""
+    rows = [
+        ("", dataset, split, track, "", "", name, "mixture", stem, metric, value, "ok", "")
+        for (dataset, split, track, stem), blend in kept.items()
+        for name in blend.separators
+        for metric, value in blend.score({name: 1.0}).items()
+    ]
+    worth, _ = selection.blends(selection.track_scores(table(rows)), kept)
+    for title, head, lines in selection.blend_boards(worth):
+        print(f"\n{title}", head, *lines, sep="\n")
 
 
 def true_stems(track: Track, rate: int, frames: int) -> Mapping[str, Audio]:

@@ -83,6 +83,8 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
             raise HarnessError(f"--with {name}: {reason}")
     else:
         base, why = _best(ready, wanted)
+    if base.members:
+        why = "; ".join(filter(None, [why, worth_in_words(base)]))
     written = wanted or _usual(base)
     needed: dict[str, Mapping[str, float]] = {}
     for stem in written:
@@ -106,10 +108,13 @@ def worth_in_words(entry: Entry) -> str:
     """Say on what an ensemble was chosen, and what it scores on other music."""
     blend, said = entry.blend, []
     if blend.chosen_on:
-        count = f" ({blend.tracks} tracks, {blend.artists} artists)" if blend.tracks else ""
+        numbers = (blend.tracks, "track"), (blend.artists, "artist")
+        count = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in numbers if n)
+        count = f" ({count})" if count else ""
         said.append(f"chosen on {', '.join(blend.chosen_on)}{count}")
     scores = []
-    for stem, held in blend.held_out.items():
+    for stem in taxonomy.in_order(blend.held_out):
+        held = blend.held_out[stem]
         ends = "" if held.low is None else f" ({held.low:.2f} to {held.high:.2f})"
         scores.append(f"{stem} {held.score:.2f} dB{ends}".replace("-", "−"))
     said += [f"held out {', '.join(scores)}"] if scores else []

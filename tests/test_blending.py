@@ -221,9 +221,19 @@ def test_what_is_kept_and_what_to_expect_of_it(how, weights, held_out):
 @pytest.mark.parametrize(
     ("how", "noise", "tracks", "said"),
     [
-        ("blend", np.outer([1.0, 2.0], [1.0, 2.0]) / 100, 8, "not surely better than a alone"),
-        ("blend", independent(0.1, 0.1), 4, "too few tracks to tell whether the blend is better"),
-        ("mean", independent(0.01, 1.0), 8, "a alone scores 20.00 dB, the mean of all 5.98"),
+        (
+            "blend",
+            np.outer([1.0, 2.0], [1.0, 2.0]) / 100,
+            8,
+            "vocals: the blend is not surely better on set than a alone",
+        ),
+        (
+            "blend",
+            independent(0.1, 0.1),
+            4,
+            "too few tracks to tell on set whether the blend is better",
+        ),
+        ("mean", independent(0.01, 1.0), 8, "a alone scores 20.00 dB on set, the mean of all 5.98"),
     ],
 )
 def test_it_is_said_where_one_alone_may_do_as_well(how, noise, tracks, said):
@@ -231,6 +241,14 @@ def test_it_is_said_where_one_alone_may_do_as_well(how, noise, tracks, said):
     wanted = {("mixture", "vocals"): {"a": 0.5, "b": 0.5}}
     (warning,) = selection.expected(candidates, kept, how, None, wanted)[1]
     assert said in warning
+
+
+def test_it_is_said_why_a_blend_is_one_separator():
+    candidates, kept = stem_of([np.outer([1.0, 2.0], [1.0, 2.0]) / 100] * 8)
+    wanted = {("mixture", "vocals"): {"a": 1.0}}
+    for products, said in ((kept, "no blend of several seems better"), ({}, "no inner products")):
+        (warning,) = selection.expected(candidates, products, "blend", None, wanted)[1]
+        assert said in warning
 
 
 def test_a_blend_without_scores_on_the_other_dataset_promises_nothing():

@@ -117,6 +117,24 @@ def test_ensemble_rows_are_the_scores_of_the_chosen():
     assert len(selection) == 8
 
 
+def test_parts_are_chosen_apart_by_what_they_were_given():
+    whole = rows(PLANTED)
+    kicks = {(a, t, s): -v for (a, t, s), v in PLANTED.items()}  # who is better is worse
+    parts = rows(kicks, stem="kick").assign(input="reference:drums")
+    before, ensembles, _ = select(whole, ["x", "y"], set())
+    after, both, _ = select(pd.concat([whole, parts]), ["x", "y"], set())
+    mixture = after["input"] == "mixture"
+    pd.testing.assert_frame_equal(after[mixture].reset_index(drop=True), before)
+    pd.testing.assert_frame_equal(
+        both[both["input"] == "mixture"].reset_index(drop=True), ensembles
+    )
+    kick = after[~mixture & (after["kind"] == "oracle")]
+    assert set(kick["input"]) == {"reference:drums"}
+    assert chosen(kick) == {
+        ("ann", "1"): "y", ("ann", "2"): "y", ("bob", "1"): "x", ("cid", "1"): "y",
+    }  # fmt: skip
+
+
 def test_oracle_is_never_below_any_single_separator(rng):
     values = {
         (f"a{i % 5}", str(i), s): float(rng.normal()) for i in range(30) for s in ("p", "q", "r")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness import taxonomy
 from harness.selection.best_of import choosing
 from harness.selection.blend_worth import BEATS, BLEND, blends
 from harness.selection.blending import Kept, choose_weights, products_of
@@ -21,6 +22,12 @@ from harness.selection.words import in_decibels
 UNSCORED = ("median", "min_mag", "max_mag")  # of the audio, which inner products do not tell
 WAYS = ("best", "blend", "mean", *UNSCORED)
 LEAST = 0.01  # of a blend, below which a member is not worth running
+
+ALONE = "no blend of several seems better on these tracks; one separator is kept"
+UNKNOWN = (
+    "no inner products of these separators together are kept, so one of them is; run all of them "
+    "into a new folder (--results) to choose a blend"
+)
 
 Place = tuple[str, str]  # input and stem
 Expected = dict[str, float]  # score and, where it has an interval, low and high, in dB
@@ -97,8 +104,7 @@ def expected(
     warnings: list[str] = []
     if how != "best":
         worth, rows = blends(candidates, kept, on=on)
-        told = (row for row in worth.to_dict("records") if (row["input"], row["stem"]) in wanted)
-        warnings = [line for row in told if (line := _warning(row, how))]
+        warnings = _warnings(worth, how, wanted, {stem for *_, stem in kept})
         blended = grids(track_scores(rows)) if how == "blend" else []
         values |= {place: [] for place, by in wanted.items() if how == "blend" and len(by) > 1}
         values |= {(grid.source, grid.stem): [] for grid in blended}
@@ -141,19 +147,35 @@ def _interval(found: Sequence[tuple[FloatArray, Names]]) -> Expected:
     return {name: round(float(x), 2) for name, x in named.items() if np.isfinite(x)}
 
 
+def _warnings(
+    worth: pd.DataFrame,
+    how: str,
+    wanted: Mapping[Place, Mapping[str, float]],
+    known: Collection[str],
+) -> list[str]:
+    """Say where one separator alone may do as well; stems of which the same is said together."""
+    said: dict[str, list[str]] = {}
+    for (_, stem), by in wanted.items():
+        if how == "blend" and len(by) == 1:
+            said.setdefault(ALONE if stem in known else UNKNOWN, []).append(stem)
+    for row in worth.to_dict("records"):
+        by = wanted.get((row["input"], row["stem"]), {})
+        if (how == "mean" or len(by) > 1) and (line := _warning(row, how)):
+            said.setdefault(line, []).append(row["stem"])
+    return [f"{', '.join(taxonomy.in_order(stems))}: {line}" for line, stems in said.items()]
+
+
 def _warning(row: Mapping[Hashable, Any], how: str) -> str:
-    """Say where one separator alone may do as well; empty where it does not."""
-    where = f"{row['dataset']}, {row['stem']}"
-    single = str(row["single"])
+    """Say why one separator alone may do as well; empty where it does not."""
+    where, single = f"on {row['dataset']}", row["single"]
     if how == "mean":
         mean, alone = row["uniform"], row["single_score"]
-        said = f"{single} alone scores {in_decibels(alone)} dB, the mean of all {in_decibels(mean)}"
-        return f"{where}: {said}" if alone > mean else ""
+        said = f"{single} alone scores {in_decibels(alone)} dB {where}, the mean of all"
+        return f"{said} {in_decibels(mean)}" if alone > mean else ""
     gain, low, high = (in_decibels(row[name]) for name in ("gain", "low", "high"))
     if row["verdict"] == TOO_FEW:
-        return f"{where}: {TOO_FEW} whether the blend is better than {single} alone"
+        return f"{TOO_FEW} {where} whether the blend is better than {single} alone"
     if row["verdict"] == BEATS:
         return ""
-    return (
-        f"{where}: the blend is not surely better than {single} alone ({gain} dB, {low} to {high})"
-    )
+    said = f"the blend is not surely better {where} than {single} alone"
+    return f"{said} ({gain} dB, {low} to {high})"
