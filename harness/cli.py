@@ -370,7 +370,7 @@ def separate(
             out,
             chosen,
             kind=file_format,
-            bits=bits or separating.BITS.get(file_format, ""),
+            bits=bits,
             residual=residual,
             force=force,
             device=inventory.choose_device(device, learned=is_learned(chosen.entry)),

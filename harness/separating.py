@@ -8,12 +8,7 @@ fade into each other over `FADE` seconds; a separator that looks at the whole of
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from math import ceil
@@ -28,50 +23,16 @@ from harness.audio import Audio
 from harness.choice import Choice, choose
 from harness.errors import HarnessError, StorageError
 from harness.separators import Separator, load, progress
-from harness.separators.files import safe_name
 from harness.separators.running import made_of, run
+from harness.songs import decoded, find_songs, seconds_of
+from harness.stem_files import BITS, Target, check_writable, written
 
 LONGEST = 360.0  # seconds of a block, of two channels at 48 kHz; less of more
 FADE = 10.0  # seconds
 REFERENCE = 2 * 48000  # values a second up to which a block is that long
 RESIDUAL = "residual"  # what the stems leave of the song
-READ = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff")
-DECODED = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")  # by ffmpeg, and what libsndfile lacks
-CONTAINERS = "mov,mp4,m4a,aac,asf,matroska,webm,ogg,mp3,wav,flac,aiff"  # no playlists
-SUBTYPES = {("wav", "32f"): "FLOAT", ("wav", "24"): "PCM_24", ("flac", "24"): "PCM_24"}
-BITS = {"wav": "32f", "flac": "24"}  # where nobody says
-HEADER_BYTES = 4096  # of a WAV file, at most
-TOP = 1 - 2.0**-23  # of 24 bits
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where and how files are written.
-
-    Attributes
-    ----------
-    folder
-        Gets a folder a song.
-    kind, bits
-        ``wav`` with ``32f`` or ``24``, or ``flac`` with ``24``.
-    residual
-        Also write what the stems leave of the song.
-    force
-        Replace files that are there.
-    """
-
-    folder: Path
-    kind: str = "wav"
-    bits: str = "32f"
-    residual: bool = False
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.kind, self.bits) not in SUBTYPES:
-            known = ", ".join(f"{kind} with {bits}" for kind, bits in SUBTYPES)
-            raise HarnessError(f"--format {self.kind} --bits {self.bits}: not known; use {known}")
 
 
 @dataclass
@@ -102,7 +63,7 @@ def separate(
     choice: Choice | None = None,
     *,
     kind: str = "wav",
-    bits: str = "32f",
+    bits: str = "",
     residual: bool = False,
     force: bool = False,
     device: str = "cpu",
@@ -120,7 +81,8 @@ def separate(
     choice
         From `choose`; that of the default registry if not given.
     kind, bits, residual, force
-        See `Target`; in 24 bits what exceeds full scale is limited, and noted.
+        See `Target`; without `bits` those of `BITS`. In 24 bits what exceeds full scale is limited,
+        and noted.
     device
         Where networks run.
     progress
@@ -137,11 +99,11 @@ def separate(
         Before any work, if a song is not there or the folder cannot be written; also if the disk is
         full.
     """
-    target = Target(Path(out), kind, bits, residual, force)
+    target = Target(Path(out), kind, bits or BITS.get(kind, ""), residual, force)
     chosen = choice or choose(registry.load())
     names = find_songs([Path(song) for song in songs], target.folder)
-    _check_writable(target.folder)
-    seconds = {song: _seconds(song) for song in names}
+    check_writable(target.folder)
+    seconds = {song: seconds_of(song) for song in names}
     total, before = ceil(sum(seconds.values())), 0.0
 
     @lru_cache(maxsize=2)  # sample rates
@@ -165,52 +127,6 @@ def _tell(
         progress(int(before + share * seconds), total)
 
 
-def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
-    """Return the audio files, and what the folder of each is called in the target.
-
-    Raises
-    ------
-    HarnessError
-        If a path is not there, a folder holds no audio, or two songs would share a folder.
-    """
-    found: dict[Path, Path] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if _is_song(p, out)]
-            if not inside:
-                raise HarnessError(f"{path}: holds no audio file; name a folder that does")
-            found |= {song: song.relative_to(path) for song in inside}
-        elif path.exists():
-            found[path] = Path(path.name)
-        else:
-            raise HarnessError(f"{path}: no such file or folder; check the path")
-    short = {song: _named(where.with_suffix("")) for song, where in found.items()}
-    taken = list(short.values())
-    names = {
-        song: _named(where) if taken.count(short[song]) > 1 else short[song]
-        for song, where in found.items()
-    }
-    for song, name in names.items():
-        if list(names.values()).count(name) > 1:
-            raise HarnessError(f"{song}: another song is called {name!r} too; separate them apart")
-    return names
-
-
-def _named(where: Path) -> str:
-    """Return a relative path made of safe names."""
-    return "/".join(map(safe_name, where.parts))
-
-
-def _is_song(path: Path, out: Path) -> bool:
-    """Whether a file in a folder is one to separate: audio, not hidden, not of our own making."""
-    return (
-        path.suffix.lower() in READ + DECODED
-        and not path.name.startswith(".")
-        and path.is_file()
-        and not path.resolve().is_relative_to(out.resolve())
-    )
-
-
 def _one(
     song: Path,
     folder: Path,
@@ -230,7 +146,7 @@ def _one(
         return outcome
     tell(0)
     try:
-        with _decoded(song, target.folder) as readable:
+        with decoded(song, target.folder) as readable:
             outcome.notes = _blocks(readable, outcome.files, choice, target, loaded, tell)
     except StorageError:
         raise
@@ -258,7 +174,7 @@ def _blocks(
         notes[f"long: separated in blocks of {size / rate:.0f} s that fade into each other"] = None
     tails: dict[str, Audio] = {}
     done = 0
-    with _written(files, total, rate, soundfile.info(song).channels, target) as write:
+    with written(files, total, rate, soundfile.info(song).channels, target) as write:
         for block in audio.blocks(song, size, fade):
             before, done = done, done + block.shape[1] - (fade if done else 0)
             with progress.told(partial(_tell_within, tell, before / total, done / total)):
@@ -318,119 +234,3 @@ def _left(block: Audio, estimates: Mapping[str, Audio], stems: Sequence[str]) ->
         if not set(taxonomy.ancestors(stem)) & set(stems):
             left -= made_of(estimates, stem)
     return left
-
-
-@contextmanager
-def _written(
-    files: Mapping[str, Path], samples: int, rate: int, channels: int, target: Target
-) -> Iterator[Callable[[str, Audio], int]]:
-    """Give a function that adds to a stem's file and counts limited values.
-
-    The files appear together, when the block ends well.
-    """
-    folder = next(iter(files.values())).parent
-    wide = target.bits == "32f"
-    size = samples * channels * (4 if wide else 3)
-    form = {"format": target.kind.upper(), "subtype": SUBTYPES[target.kind, target.bits]}
-    if target.kind == "wav" and size > 2**32 - HEADER_BYTES:
-        form["format"] = "RF64"
-    parts = {
-        stem: path.with_name(f"{path.name}.{os.getpid()}.part") for stem, path in files.items()
-    }
-    opened: dict[str, soundfile.SoundFile] = {}
-
-    def write(stem: str, signal: Audio) -> int:
-        over = (signal > TOP) | (signal < -1)
-        limited = 0 if wide else int(np.count_nonzero(over))
-        with _storing(folder):
-            opened[stem].write((np.clip(signal, -1, TOP) if limited else signal).T)
-        return limited
-
-    try:
-        with ExitStack() as stack:
-            with _storing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                _check_room(folder, size * len(files))
-                for stem, part in parts.items():
-                    file = soundfile.SoundFile(part, "w", rate, channels, **form)
-                    opened[stem] = stack.enter_context(file)
-            yield write
-        with _storing(folder):
-            for stem, part in parts.items():
-                _without_date(part)
-                part.replace(files[stem])
-    finally:
-        with suppress(OSError):
-            for part in parts.values():
-                part.unlink(missing_ok=True)
-            folder.rmdir()  # if nothing came of it
-
-
-@contextmanager
-def _storing(folder: Path) -> Iterator[None]:
-    """Say in one line why something cannot be written."""
-    try:
-        yield
-    except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts
-        raise StorageError(
-            f"{folder}: cannot be written ({error}); check permissions and free space"
-        ) from error
-
-
-def _check_room(folder: Path, size: int) -> None:
-    """Refuse to begin what will not fit on the disk."""
-    if shutil.disk_usage(folder).free < size:
-        raise StorageError(
-            f"{folder}: {size / 1e9:.1f} GB are needed and not free; free some space and run the "
-            "same command again, finished songs are kept"
-        )
-
-
-def _without_date(path: Path) -> None:
-    """Clear the time that libsndfile writes beside the peak of a WAV file of floats."""
-    with path.open("r+b") as file:
-        at = file.read(HEADER_BYTES).find(b"PEAK")
-        if at >= 0:
-            file.seek(at + 12)  # name, size and version come before it
-            file.write(bytes(4))
-
-
-@contextmanager
-def _decoded(song: Path, folder: Path) -> Iterator[Path]:
-    """Give a file that libsndfile can read: the song, or what ffmpeg makes of it."""
-    if _seconds(song) or song.suffix.lower() in READ[:3]:
-        yield song
-        return
-    if shutil.which("ffmpeg") is None:
-        raise HarnessError(f"{song}: cannot be read; install ffmpeg, or convert it to WAV")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as room:
-        wav = Path(room) / "song.wav"
-        options = ["-nostdin", "-v", "error", "-protocol_whitelist", "file"]
-        options += ["-format_whitelist", CONTAINERS, "-i", f"file:{song}", "-map", "0:a:0"]
-        command = ["ffmpeg", *options, "-c:a", "pcm_f32le", "-rf64", "auto", f"file:{wav}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not wav.is_file():
-            reason = " ".join(done.stderr.split())[-200:]
-            raise HarnessError(f"{song}: cannot be read as audio ({reason}); replace the file")
-        yield wav
-
-
-def _seconds(song: Path) -> float:
-    """Return how long a song is; 0 where it cannot be read."""
-    try:
-        samples, rate = audio.length(song)
-    except HarnessError:
-        return 0.0
-    return samples / rate
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before any work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise HarnessError(
-            f"{folder}: cannot be written ({error.strerror}); choose another folder with -o"
-        ) from error

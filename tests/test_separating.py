@@ -18,6 +18,7 @@ from harness import audio, cli, registry, saving, separating
 from harness.choice import FOUR, choose
 from harness.errors import HarnessError
 from harness.separators import FAMILIES, Family, code_versions, load, parameters
+from harness.songs import find_songs
 from harness.weight_files import CHECKPOINTS
 
 RATE = 8000
@@ -434,16 +435,16 @@ def test_songs_get_folders_of_their_own(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "in/b/...wav").touch()
-    names = separating.find_songs([Path("in"), Path("in/b/...wav")], Path("out"))
+    names = find_songs([Path("in"), Path("in/b/...wav")], Path("out"))
     assert names == {
         Path("in/a.wav"): "a.wav",
         Path("in/a.flac"): "a.flac",
         Path("in/b/...wav"): "__",
     }
     with pytest.raises(HarnessError, match="no such file"):
-        separating.find_songs([Path("absent")], Path("out"))
+        find_songs([Path("absent")], Path("out"))
     with pytest.raises(HarnessError, match="holds no audio"):
-        separating.find_songs([Path("in/b")], Path("in/b"))
+        find_songs([Path("in/b")], Path("in/b"))
 
 
 @pytest.mark.parametrize("seconds", [4.99, 5.0, 5.01, 13.7])

@@ -1,0 +1,137 @@
+"""Files of stems: written block by block; those of a song appear together, when all are done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from harness.audio import Audio
+from harness.errors import HarnessError, StorageError
+
+SUBTYPES = {("wav", "32f"): "FLOAT", ("wav", "24"): "PCM_24", ("flac", "24"): "PCM_24"}
+BITS = {"wav": "32f", "flac": "24"}  # where nobody says
+HEADER_BYTES = 4096  # of a WAV file, at most
+TOP = 1 - 2.0**-23  # of 24 bits
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how files are written.
+
+    Attributes
+    ----------
+    folder
+        Gets a folder a song.
+    kind, bits
+        ``wav`` with ``32f`` or ``24``, or ``flac`` with ``24``.
+    residual
+        Also write what the stems leave of the song.
+    force
+        Replace files that are there.
+    """
+
+    folder: Path
+    kind: str = "wav"
+    bits: str = "32f"
+    residual: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.kind, self.bits) not in SUBTYPES:
+            known = ", ".join(f"{kind} with {bits}" for kind, bits in SUBTYPES)
+            raise HarnessError(f"--format {self.kind} --bits {self.bits}: not known; use {known}")
+
+
+@contextmanager
+def written(
+    files: Mapping[str, Path], samples: int, rate: int, channels: int, target: Target
+) -> Iterator[Callable[[str, Audio], int]]:
+    """Give a function that adds to a stem's file and counts limited values.
+
+    The files appear together, when the block ends well.
+    """
+    folder = next(iter(files.values())).parent
+    wide = target.bits == "32f"
+    size = samples * channels * (4 if wide else 3)
+    form = {"format": target.kind.upper(), "subtype": SUBTYPES[target.kind, target.bits]}
+    if target.kind == "wav" and size > 2**32 - HEADER_BYTES:
+        form["format"] = "RF64"
+    parts = {
+        stem: path.with_name(f"{path.name}.{os.getpid()}.part") for stem, path in files.items()
+    }
+    opened: dict[str, soundfile.SoundFile] = {}
+
+    def write(stem: str, signal: Audio) -> int:
+        over = (signal > TOP) | (signal < -1)
+        limited = 0 if wide else int(np.count_nonzero(over))
+        with _storing(folder):
+            opened[stem].write((np.clip(signal, -1, TOP) if limited else signal).T)
+        return limited
+
+    try:
+        with ExitStack() as stack:
+            with _storing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                _check_room(folder, size * len(files))
+                for stem, part in parts.items():
+                    file = soundfile.SoundFile(part, "w", rate, channels, **form)
+                    opened[stem] = stack.enter_context(file)
+            yield write
+        with _storing(folder):
+            for stem, part in parts.items():
+                _without_date(part)
+                part.replace(files[stem])
+    finally:
+        with suppress(OSError):
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+            folder.rmdir()  # if nothing came of it
+
+
+@contextmanager
+def _storing(folder: Path) -> Iterator[None]:
+    """Say in one line why something cannot be written."""
+    try:
+        yield
+    except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts
+        raise StorageError(
+            f"{folder}: cannot be written ({error}); check permissions and free space"
+        ) from error
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Refuse to begin what will not fit on the disk."""
+    if shutil.disk_usage(folder).free < size:
+        raise StorageError(
+            f"{folder}: {size / 1e9:.1f} GB are needed and not free; free some space and run the "
+            "same command again, finished songs are kept"
+        )
+
+
+def _without_date(path: Path) -> None:
+    """Clear the time that libsndfile writes beside the peak of a WAV file of floats."""
+    with path.open("r+b") as file:
+        at = file.read(HEADER_BYTES).find(b"PEAK")
+        if at >= 0:
+            file.seek(at + 12)  # name, size and version come before it
+            file.write(bytes(4))
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before any work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise HarnessError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder with -o"
+        ) from error
