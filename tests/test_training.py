@@ -306,6 +306,17 @@ def test_negative_snr_is_the_snr(rng):
     assert float(loss) == pytest.approx(-np.mean(each), abs=1e-4)
 
 
+def test_pooled_snr_is_that_of_all_excerpts_in_a_row(rng):
+    target, noise = (rng.standard_normal((3, 4, 2, 500)).astype("f4") for _ in range(2))
+    target[1:, 2] = 0  # a stem that two of three excerpts lack
+    estimate = torch.from_numpy(target + 0.1 * noise)
+    row = [np.concatenate(list(x), axis=-1) for x in (target, estimate.numpy())]
+    expected = -np.mean([snr(t, e) for t, e in zip(*row, strict=True)])
+    loss = make_loss("negative_snr", {"soft": 0, "pooled": True}, FOUR)
+    found = loss(estimate, torch.from_numpy(target), torch.from_numpy(target.sum(axis=1)))
+    assert float(found) == pytest.approx(expected, abs=1e-3)
+
+
 def test_negative_snr_is_bounded_by_what_no_longer_counts(rng):
     target, mixture = _signals(rng)
     target[:, 0] = 0

@@ -92,17 +92,27 @@ def spectrogram(
 
 
 def negative_snr(
-    estimate: Tensor, target: Tensor, mixture: Tensor, weights: Tensor, *, soft: float = 1e-3
+    estimate: Tensor,
+    target: Tensor,
+    mixture: Tensor,
+    weights: Tensor,
+    *,
+    soft: float = 1e-3,
+    pooled: bool = False,
 ) -> Tensor:
     """Return the negative signal-to-noise ratio in dB, a mean over excerpts and stems.
 
     10·log10((Σ(s−ŝ)² + τ) / (Σs² + τ)) with τ = soft · Σx² of the mixture x: what is 30 dB below
     the mixture no longer counts, and a silent target has a bounded loss. After Wisdom et al.,
-    "Unsupervised sound separation using mixture invariant training", NeurIPS 2020.
+    "Unsupervised sound separation using mixture invariant training", NeurIPS 2020. `pooled` sums
+    over the excerpts of a batch first, so that the many in which a rare stem is silent do not teach
+    it to be silent always.
     """
+    over = (0, 2, 3) if pooled else (2, 3)
     threshold = soft * mixture.square().sum(dim=(1, 2)).unsqueeze(1) + FLOOR
-    error = (estimate - target).square().sum(dim=(2, 3)) + threshold
-    energy = target.square().sum(dim=(2, 3)) + threshold
+    threshold = threshold.sum(dim=0) if pooled else threshold
+    error = (estimate - target).square().sum(dim=over) + threshold
+    energy = target.square().sum(dim=over) + threshold
     loss: Tensor = (weights * 10 * (error / energy).log10()).mean()
     return loss
 

@@ -204,8 +204,16 @@ KIT = ("kick", "snare", "toms", "hihat_cymbals")
 
 def _children(name: str, stem: str, children: tuple[str, ...]) -> Recipe:
     """Return the recipe of a small separator that takes a stem apart."""
-    options = {**SPARSE.options, "stems": list(children)}
-    return replace(SPARSE, name=name, input=stem, options=options)
+    return replace(
+        MASKS,
+        name=name,
+        network="asnet",
+        input=stem,
+        options={"stems": list(children)},
+        loss_options={"pooled": True},  # toms are rare
+        steps=800,
+        validate_every=150,
+    )
 
 
 RECIPES: dict[str, Recipe] = {
