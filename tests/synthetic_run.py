@@ -156,10 +156,23 @@ def _record(scores: pd.DataFrame) -> dict[str, Any]:
     }
     demo = scores.loc[scores["dataset"] == "demo", "track"].unique()
     leaks = [
-        {"separator": "htdemucs", "dataset": "demo", "track": t, "status": "leaked"} for t in demo
+        {
+            "separator": "htdemucs",
+            "dataset": "demo",
+            "split": "test",
+            "track": t,
+            "status": "leaked",
+        }
+        for t in demo
     ]
     leaks += [
-        {"separator": "mel_roformer", "dataset": "demo", "track": t, "status": "unknown"}
+        {
+            "separator": "mel_roformer",
+            "dataset": "demo",
+            "split": "test",
+            "track": t,
+            "status": "unknown",
+        }
         for t in demo
     ]
     return {

@@ -13,10 +13,21 @@ import pandas as pd
 import pytest
 from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, empty_run, row, rows_table
 
-from harness import report
+from harness import report, selection
 from harness.errors import HarnessError
 from harness.metrics import harmonic_mean
-from harness.report import dataset, figures, payload, tables, text
+from harness.report import (
+    certainty,
+    choices,
+    dataset,
+    figures,
+    genres,
+    payload,
+    stem_tree,
+    tables,
+    text,
+    training_curves,
+)
 from harness.results import SELECTION_COLUMNS, Run, table, write_run
 
 
@@ -140,9 +151,9 @@ def test_reasons_for_leaving_tracks_out():
     rows = scored({"a": [1.0, 1.0, 1.0, None], "b": [2.0, None, 2.0, None]})
     rows.append(row("a", "t3", "", "", np.nan, status="failed", note="no memory"))
     rows.append(row("a", "t4", "vocals", "snr", np.nan, status="undefined"))
-    missing = tables.left_out(
-        rows_table(rows), "demo", "snr", ranked={"a", "b"}, leaks={("b", "demo", "t2")}
-    )
+    scores, ranked = rows_table(rows), {"a", "b"}
+    common = tables.common_tracks(scores, "demo", "snr", ranked=ranked, leaks={("b", "demo", "t2")})
+    missing = tables.left_out(scores, "demo", "snr", common, ranked)
     assert missing[["track", "reason", "separators"]].to_numpy().tolist() == [
         ["t1", "no score", ["b"]],
         ["t2", "seen in training", ["b"]],
@@ -197,7 +208,8 @@ def test_harmonic_mean_is_added_where_snr_and_sdr_are():
 def test_genre_means_on_common_tracks_only():
     rows = scored({"a": [1.0, 3.0, 9.0], "b": [1.0, 1.0, None]})
     rows += [row(s, "t9", "vocals", "snr", 5.0, genre=" ") for s in "ab"]
-    means = tables.genre_means(rows_table(rows), "demo", "snr", ranked={"a", "b"})
+    common = tables.common_tracks(rows_table(rows), "demo", "snr", ranked={"a", "b"})
+    means = tables.genre_means(common)
     means = means.set_index(["genre", "separator"])
     assert means.loc[("Rock", "a"), ["n", "mean"]].tolist() == [2, 2.0]
     assert means.loc[("unknown", "b"), ["n", "mean"]].tolist() == [1, 5.0]
@@ -399,6 +411,238 @@ def test_one_failed_separator_stands_in_the_table_without_scores():
     assert "failed on 1 track" in html
 
 
+# ---- how sure it is
+
+
+def apart(run, metric="snr", stem="drums"):
+    """The scores of one stem of the demo dataset: tracks × ranked separators, and the artists."""
+    rows = run.scores[(run.scores["dataset"] == "demo") & (run.scores["status"] == "ok")]
+    rows = rows[(rows["metric"] == metric) & (rows["stem"] == stem)]
+    wide = rows.pivot(index=["track", "artist"], columns="separator", values="value")
+    wide = wide[["nmf", "repet_sim", "scnet"]].dropna()
+    artists = np.unique(wide.index.get_level_values("artist"), return_inverse=True)[1]
+    return wide, artists
+
+
+def test_intervals_groups_and_pairs_are_those_of_the_scores():
+    run = demo_run(n_tracks=16)
+    wide, artists = apart(run)
+    demo = payload.build(run)["datasets"][0]
+    about = demo["summary"]["snr"]["drums"]
+    number = {row["separator"]: i for i, row in enumerate(demo["rows"])}
+    means = selection.mean_intervals(wide.to_numpy(), artists, resamples=certainty.RESAMPLES)
+    medians = selection.median_intervals(wide.to_numpy(), artists)
+    place = {name: i for i, name in enumerate(dataset.PLACES)}
+    for i, name in enumerate(wide):
+        cell = about["cells"][number[name]]
+        ends = [means.low[i], means.high[i], medians.low[i], medians.high[i]]
+        assert cell[place["low"] : place["median_high"] + 1] == [text.encode(x) for x in ends]
+        assert means.low[i] < means.mean[i] < means.high[i]
+    assert about["artists"]["mixture"] == len(set(artists))
+    groups = {name: about["cells"][number[name]][place["group"]] for name in wide}
+    assert groups["scnet"] == "a"  # 5 dB ahead
+    assert "a" not in groups["nmf"]
+    rows, packed = about["pairs"]["mixture"]
+    values = np.frombuffer(base64.b64decode(packed), "<i2").reshape(-1, 5)
+    assert [demo["rows"][i]["separator"] for i in rows] == list(wide)
+    left, right = np.triu_indices(3, 1)
+    differences = wide.to_numpy()[:, left] - wide.to_numpy()[:, right]
+    assert values[:, 0].tolist() == [round(x * 100) for x in differences.mean(axis=0)]
+    ends = selection.mean_intervals(differences, artists, resamples=certainty.RESAMPLES)
+    assert values[:, 1].tolist() == [round(round(x, 2) * 100) for x in ends.low]
+    assert values[1, 4] == 1  # nmf and scnet
+
+
+def test_medians_have_intervals_that_hold_them_and_shrink_with_the_tracks():
+    rng = np.random.default_rng(2)
+    few, many = (
+        selection.median_intervals(rng.normal(3, 1, (n, 2)), np.arange(n)) for n in (10, 400)
+    )
+    assert (few.low < few.mean).all()
+    assert (few.mean < few.high).all()
+    assert (many.high - many.low < 0.5 * (few.high - few.low)).all()
+    alike = selection.median_intervals(np.full((8, 1), 2.0), np.arange(8))
+    assert (alike.low[0], alike.mean[0], alike.high[0]) == (2.0, 2.0, 2.0)
+    assert np.isnan(selection.median_intervals(np.ones((9, 1)), np.arange(9) % 5).low[0])
+
+
+def test_lower_may_be_better_in_intervals_and_groups_too():
+    values = {"a": [1.0, 2.0, 1.5, 1.0, 2.0, 1.5], "b": [5.0, 6.1, 5.5, 5.2, 6.0, 5.3]}
+    rows = [
+        row(name, f"t{i}", "vocals", "snr", value, artist=f"artist {i}")
+        for name, column in values.items()
+        for i, value in enumerate(column)
+    ]
+    common = tables.common_tracks(rows_table(rows), "demo", "snr", ranked={"a", "b"})
+    scores = certainty.grids(common)
+    found = certainty.certainties(common, scores, {"a", "b"}, higher_is_better=False)
+    sure = found["mixture", "vocals"]
+    assert (sure.cells["a"].rank_low, sure.cells["a"].p_best) == (1, 1.0)
+    assert sure.cells["a"].low < 1.5 < sure.cells["a"].high
+    pair = sure.pairs.iloc[0]
+    assert pair["difference"] == pytest.approx(-24.1 / 6)
+    assert pair["low"] < pair["difference"] < pair["high"] < 0
+
+
+def test_with_too_few_artists_nothing_is_claimed():
+    rows = [
+        row(name, f"t{i}", "vocals", "snr", value + i, artist="one artist")
+        for name, value in (("a", 9.0), ("b", 1.0))
+        for i in range(9)
+    ]
+    run = dataclasses.replace(empty_run(), scores=rows_table(rows))
+    about = payload.build(run)["datasets"][0]["summary"]["snr"]["vocals"]
+    assert about["artists"] == {"mixture": 1}
+    assert about["cells"][0][9:] == [None, None, None, None, "", 0, 0, None]
+    values = np.frombuffer(base64.b64decode(about["pairs"]["mixture"][1]), "<i2").tolist()
+    assert values == [800, -32768, -32768, -32768, 0]
+    assert "Too few artists to tell separators apart (1, 6 are needed)" in report.render(run)
+
+
+def test_genre_intervals_are_of_the_genre_alone():
+    rows = [
+        row(name, f"t{i}", "vocals", "snr", value, artist=f"artist {i}", genre=genre)
+        for name in "ab"
+        for i, (value, genre) in enumerate([(float(i), "Rock") for i in range(8)] + [(9.0, "Pop")])
+    ]
+    common = tables.common_tracks(rows_table(rows), "demo", "snr", ranked={"a", "b"})
+    found = certainty.genre_intervals(certainty.grids(common)).set_index(["genre", "separator"])
+    wanted = selection.mean_intervals(np.arange(8.0)[:, None], np.arange(8), resamples=2000)
+    assert found.loc[("Rock", "a"), ["low", "high", "artists"]].tolist() == [
+        wanted.low[0], wanted.high[0], 8,
+    ]  # fmt: skip
+    assert math.isnan(found.loc[("Pop", "a"), "low"])
+
+
+# ---- sections
+
+
+def cells_of(html, name):
+    """The texts of the body cells of the table in the region with this name."""
+    found = re.search(rf'aria-label="{name}".*?<tbody>(.*?)</tbody>', html, re.DOTALL)
+    assert found, name
+    rows = re.findall(r"<tr.*?</tr>", found[1], re.DOTALL)
+    plain = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", r, re.DOTALL) for r in rows]
+    return [[" ".join(re.sub(r"<.*?>", " ", c).split()) for c in r] for r in plain]
+
+
+def test_the_worth_of_choosing_is_that_of_the_tables():
+    run = demo_run(n_tracks=16)
+    shown = cells_of(report.render(run), "demo: what choosing is worth")
+    ranked = [n for n, e in run.record["separators"].items() if e["role"] == "separator"]
+    leaked = selection.leaked_pairs(selection.recorded_statuses(run.scores, run.record["leaks"]))
+    assert len(leaked) == 16
+    found = selection.candidates_of(run.scores, ranked, leaked)
+    wanted = selection.summary(
+        found[found["dataset"] == "demo"],
+        policies={"best mean": selection.POLICIES["best mean"]},
+        resamples=choices.RESAMPLES,
+    )
+    columns = ["oracle", "score", "regret", "optimism"]
+    for line, want in zip(shown, wanted.to_dict("records"), strict=True):
+        assert line[0] == want["stem"]
+        assert line[2] == f"{want['n']} ({want['artists']})"
+        assert line[3:7] == [text.decibels(text.encode(want[name])) for name in columns]
+        gain, low, high = (text.decibels(text.encode(want[n])) for n in ("gain", "low", "high"))
+        assert line[9] == f"{gain} {low} to {high}"
+
+
+def test_the_stem_tree_names_the_best_of_each_node():
+    run = demo_run(n_tracks=16)
+    view = payload.build(run)
+    nodes = stem_tree.tree(view["datasets"][0], run.scores[run.scores["dataset"] == "demo"])
+    placed = {node["stem"]: (node["depth"], node["mixture"]["separator"]) for node in nodes}
+    assert placed["vocals"][0] == placed["accompaniment"][0] == 0
+    assert placed["drums"] == (1, "scnet")
+    assert (placed["kick"][0], placed["hihat"][0]) == (2, 2)
+    drums = next(node["mixture"] for node in nodes if node["stem"] == "drums")
+    summary = view["datasets"][0]["summary"]["harmonic_mean"]["drums"]["cells"]
+    assert drums["mean"] == max(cell[0] for cell in summary.values() if cell[6])
+    lines = cells_of(report.render(run), "demo: stem tree")
+    assert [line[0].removeprefix("└ ") for line in lines] == [
+        node["stem"].replace("_", " ") for node in nodes
+    ]
+
+
+def test_bleed_parts_snr_and_sdr():
+    rows = []
+    for i, (snr, sdr, note) in enumerate([(5, 9, stem_tree.BLEED), (5, 6, ""), (7, 5, "")]):
+        rows += [
+            row("a", f"t{i}", "drums", metric, float(value), note=note)
+            for metric, value in (("snr", snr), ("sdr", sdr))
+        ]
+    run = dataclasses.replace(empty_run(), scores=rows_table(rows))
+    (node,) = stem_tree.tree(payload.build(run)["datasets"][0], run.scores)
+    assert node["bleed"] == {"with": [4.0, 1], "without": [1.5, 2]}
+
+
+def test_true_stem_and_cascade_stand_at_their_node():
+    rows = scored({"a": [4.0, 6.0]}, stem="drums") + scored({"a": [4.0, 6.0]}, "drums", "sdr")
+    for source, value in (("reference:drums", 8.0), ("cascade:a:drums", 3.0)):
+        for metric in ("snr", "sdr"):
+            rows += scored({"kit": [value, value]}, "kick", metric, input=source)
+    run = dataclasses.replace(empty_run(), scores=rows_table(rows))
+    drums, kick = stem_tree.tree(payload.build(run)["datasets"][0], run.scores)
+    assert (drums["mixture"]["separator"], drums["mixture"]["mean"]) == ("a", 5.0)
+    assert kick["mixture"] is None
+    assert (kick["reference"]["separator"], kick["reference"]["mean"]) == ("kit", 8.0)
+    assert (kick["cascade"]["fed"], kick["cascade"]["mean"]) == ("fed with a's drums", 3.0)
+
+
+def test_a_genre_chooses_only_where_it_is_sure():
+    found = [
+        ("demo", "test", f"{genre} {i}", f"{genre} artist {i}", genre, name, "mixture", "bass", v)
+        for genre, gap in (("Rock", 2.0), ("Jazz", -3.0), ("Pop", 0.0))
+        for i in range(3 if genre == "Pop" else 30)
+        for name, v in (("a", 5.0 + gap + 0.1 * (i % 3)), ("b", 5.0))
+    ]
+    columns = ["dataset", "split", "track", "artist", "genre", "separator", "input", "stem"]
+    rows = genres.policy(pd.DataFrame(found, columns=[*columns, "score"]))["demo"]
+    verdicts = {line["genre"]: (line["overall"], line["best"], line["verdict"]) for line in rows}
+    assert verdicts["Rock"][1] == "a"
+    assert verdicts["Jazz"][1] == "b"
+    assert {verdicts["Rock"][2], verdicts["Jazz"][2]} == {
+        "the same choice", f"chooses {'a' if verdicts['Rock'][0] == 'b' else 'b'}",
+    }  # fmt: skip
+    assert verdicts["Pop"][2] == "too few: 8 tracks by 6 artists are needed"
+
+
+def test_curves_are_those_of_networks_in_the_run(tmp_path: Path):
+    for name in ("net", "other"):
+        (tmp_path / f"{name}.curves.csv").write_text(
+            "step,loss,snr,snr_bass\n0,2.0,,\n50,1.0,3.0,4.0\n"
+        )
+        (tmp_path / f"{name}.card.json").write_text('{"parameters": 1200}')
+    (only,) = training_curves.curves({"net", "../net"}, tmp_path)
+    assert (only["name"], only["steps"], only["parameters"]) == ("net", 50, 1200)
+    assert ">bass</text>" in only["figures"][0]
+
+
+def test_weights_and_their_licence_stand_beside_the_costs():
+    run = demo_run(6)
+    run.record["separators"]["scnet"]["weights_bytes"] = 42_000_000
+    html = report.render(run)
+    line = next(r for r in re.findall(r"<tr data-row.*?</tr>", html, re.DOTALL) if ">scnet<" in r)
+    assert "42 MB<small>CC-BY-NC-4.0</small>" in line
+
+
+def test_what_blends_are_worth_is_shown_where_it_is_known():
+    worth = pd.DataFrame(
+        [
+            {
+                "dataset": "demo", "input": "mixture", "stem": "bass", "n": 9, "artists": 7,
+                "single": "nmf", "single_score": 3.0, "uniform": 2.5, "score": 4.125,
+                "in_sample": 4.5, "weights": {"nmf": 0.75, "scnet": 0.25}, "gain": 1.125,
+                "low": 0.5, "high": 2.0, "p": 0.01, "verdict": "beats it",
+            }
+        ]
+    )  # fmt: skip
+    line = cells_of(report.render(demo_run(6), blends=worth), "demo: blends")[0]
+    assert line[:6] == ["bass", "9 (7)", "nmf", "3.00", "2.50", "4.12"]
+    assert line[6:] == ["1.12 0.50 to 2.00", "beats it", "0.75 nmf + 0.25 scnet"]
+    assert "What blends are worth" not in report.render(demo_run(6))
+
+
 # ---- pictures
 
 
@@ -409,6 +653,25 @@ def test_bars_are_as_long_as_their_numbers():
     assert "a&lt;b" in svg
     assert "10 · 67%" in svg
     assert 'aria-label="t&#34;"' in svg
+
+
+def test_bars_of_means_start_at_zero_and_go_both_ways():
+    series = {"SNR": [(4.0, 3.0, 5.0), (-2.0, math.nan, math.nan)], "SDR": [(2.0, 1.0, 3.0), None]}
+    svg = figures.spans(["a", "b"], series, title="t", axis="dB")
+    boxes = re.findall(r'<rect [^>]*x="([\d.]+)"[^>]*width="([\d.]+)"', svg)
+    (x, long), (_, short), (left, back) = [tuple(map(float, box)) for box in boxes]
+    assert long == pytest.approx(2 * short, rel=0.01) == pytest.approx(2 * back, rel=0.01)
+    assert left + back == pytest.approx(x, abs=0.2)  # ends where the others begin
+    assert svg.count("whisker") == 2
+    assert "−2.0" in svg
+
+
+def test_lines_are_named_and_their_names_do_not_cover_each_other():
+    series = {"mean": [(0.0, 1.0), (10.0, 3.0)], "a<b": [(0.0, 0.0), (10.0, 3.01)]}
+    svg = figures.lines(series, title="t", across="step", up="dB")
+    heights = [float(y) for y in re.findall(r'<text class="name" x="[\d.]+" y="([\d.]+)"', svg)]
+    assert abs(heights[0] - heights[1]) >= 12
+    assert "a&lt;b" in svg
 
 
 @pytest.mark.parametrize("top", [0, 1, 3, 7, 50, 51, 999])

@@ -80,12 +80,17 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def open(self, path: Path, *, width=1400, scripts=True):
+    def open(self, path: Path, *, width=1400, scripts=True, at=""):
         self.send("Emulation.setScriptExecutionDisabled", value=not scripts)
         size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
         self.send("Emulation.setDeviceMetricsOverride", **size)
+        if at:  # else an address that differs behind the # alone loads nothing
+            self._go("about:blank")
+        self._go(path.as_uri() + at)
+
+    def _go(self, url):
         self.events.clear()
-        self.send("Page.navigate", url=path.as_uri())
+        self.send("Page.navigate", url=url)
         while not self._seen("Page.loadEventFired"):
             self.events.append(self._read())
 
@@ -343,14 +348,14 @@ def contrast(*colours):
 def test_tracks_are_filtered_sorted_and_shown_for_another_stem(page):
     heat = 'table.heat[data-dataset="0"]'
     page.run(
-        "(() => { const f = document.querySelector('.filter'); f.value = 'ARTIST 3';"
+        "(() => { const f = document.querySelector('.by-stem .filter'); f.value = 'ARTIST 3';"
         " f.dispatchEvent(new Event('input')); })()"
     )
     shown = f"document.querySelectorAll('{heat} tbody tr:not([hidden])').length"
     assert page.run(shown) == 2
     page.run(
-        "(() => { const s = document.querySelectorAll('.pick select')[1]; s.value = 'bass';"
-        " s.dispatchEvent(new Event('change')); })()"
+        "(() => { const s = document.querySelector('[data-draw=heat] select.stem');"
+        " s.value = 'bass'; s.dispatchEvent(new Event('change')); })()"
     )
     assert page.run(shown) == 2
     assert ", bass, track by track" in page.run(
@@ -382,6 +387,115 @@ def test_pointing_at_a_dot_names_its_track(page):
     page.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
     assert not page.run("document.querySelector('#tip').hidden")
     assert re.match(r"[−\d.]+ dB", page.run("document.querySelector('#tip').innerText"))
+
+
+def visible(page, selector):
+    return page.run(
+        f"[...document.querySelectorAll('{selector}')].filter(n => n.checkVisibility()).length"
+    )
+
+
+def test_the_filter_leaves_matching_separators_everywhere(page):
+    before = page.run("document.querySelectorAll('.panel .strip').length")
+    page.run("document.querySelector('#filter').focus()")
+    page.send("Input.insertText", text="SCNET, oracle")
+    shown = page.run(
+        f"[...document.querySelectorAll('{BOARD} tr[data-row]:not([hidden]) th > span.name')]"
+        ".map(n => n.textContent)"
+    )
+    assert shown == ["scnet", "irm", "best_of_oracle"]
+    assert 0 < page.run("document.querySelectorAll('.panel .strip').length") < before
+    assert visible(page, 'table.heat[data-dataset="0"] thead th') == 4
+    assert "filter=SCNET" in page.run("location.hash")
+    page.run("document.querySelector('#filter').value = ''; show({filter: ''})")
+    assert page.run("document.querySelectorAll('.panel .strip').length") == before
+    assert page.run("location.hash") == ""
+
+
+def test_an_address_shows_what_it_names(browser, path):
+    browser.open(path, at="#metric=sdr&stat=median&spread=tracks&stem=bass&at=tracks-1")
+    assert browser.run("[state.metric, state.stat, state.spread]") == ["sdr", "median", "tracks"]
+    assert browser.run("document.querySelector('[name=metric]:checked').value") == "sdr"
+    chosen = browser.run("[...document.querySelectorAll('select.stem')].map(s => s.value)")
+    assert set(chosen) == {"bass"}
+    top = "document.getElementById('tracks-1').getBoundingClientRect().top"
+    assert -5 < browser.run(top) < 1000
+    browser.open(path, at="#metric=%3Cimg%3E&stem=constructor&stat=__proto__&at=nowhere")
+    assert browser.run("[state.metric, state.stat]") == ["harmonic_mean", "mean"]
+    assert browser.complaints() == []
+
+
+def test_the_address_follows_the_switches_and_links_keep_it(page):
+    page.click("label:has(input[value=sdr]) span")
+    assert page.run("location.hash") == "#metric=sdr"
+    page.click("nav.inside a[href='#tracks-0']")
+    assert page.run("location.hash") == "#metric=sdr&at=tracks-0"
+    assert page.run("document.activeElement.id") == "tracks-0"
+    assert page.run("state.metric") == "sdr"
+
+
+def numbers(page, part="pairs"):
+    return page.run(
+        f"[...document.querySelectorAll('[data-draw={part}] table')][0].innerText"
+        ".split('\\n').slice(2).map(line => line.split('\\t'))"
+    )
+
+
+def test_differences_are_those_of_the_tracks_and_turn_with_the_rival(page, run):
+    page.run("show({metric: 'snr', stem: 'drums'})")
+    page.run("document.querySelector('[data-draw=pairs] details').open = true")
+    rows = run.scores[(run.scores["metric"] == "snr") & (run.scores["stem"] == "drums")]
+    wide = rows[rows["dataset"] == "demo"].pivot(index="track", columns="separator", values="value")
+    wide = wide[["nmf", "repet_sim", "scnet"]].dropna()
+    shown = {line[0]: line[1:] for line in numbers(page)}
+    for name in ("nmf", "repet_sim"):
+        mean = (wide[name] - wide["scnet"]).mean()
+        assert shown[name][0] == text.decibels(text.encode(mean))
+        # six artists, all on one side: p is 2/64, and three pairs are compared
+        assert shown[name][2:] == ["0.094", "no"]
+    page.run(
+        "(() => { const s = document.querySelector('[data-draw=pairs] select.rival');"
+        " s.value = [...s.options].find(o => o.textContent === 'nmf').value;"
+        " s.dispatchEvent(new Event('change')); })()"
+    )
+    turned = {line[0]: line[1:] for line in numbers(page)}
+    assert turned["scnet"][0] == shown["nmf"][0].replace("−", "+")
+
+
+def test_nobody_on_the_front_is_beaten_in_score_and_cost(page):
+    page.run("show({stem: 'drums'})")
+    points = page.run(
+        "(() => { const found = costPoints(DATA.datasets[0], 'drums', 'rtf');"
+        " return found.map(p => [p.row.separator, p.score, p.cost, isOnFront(p, found)]); })()"
+    )
+    front = {name for name, *_, on in points if on}
+    assert {"scnet"} <= front
+    for name, score, cost, on in points:
+        better = [
+            other for other, s, c, _ in points
+            if other in front and s >= score and c <= cost and (s, c) != (score, cost)
+        ]  # fmt: skip
+        assert not (on and better), name
+    drawn = page.run("document.querySelectorAll('[data-draw=pareto] .on-front').length")
+    assert drawn >= len(front)
+
+
+def test_intervals_and_spread_stand_below_the_scores(page):
+    small = f"document.querySelector('{BOARD} tr[data-row] td[data-stem=drums] small').innerText"
+    assert re.match(r"[−\d.]+ to [−\d.]+", page.run(small))
+    page.click("label:has(input[value=tracks]) span")
+    assert re.match(r"SD [\d.]+", page.run(small))
+    page.click("label:has(input[value=median]) span")
+    assert re.match(r"quartiles [−\d.]+, [−\d.]+", page.run(small))
+
+
+def test_every_picture_says_what_it_shows(page):
+    silent = page.run(
+        "[...document.querySelectorAll('svg')].filter(s => s.getAttribute('role') !== 'img' ||"
+        " !(s.ariaLabel || (s.querySelector('title') && s.querySelector('desc')))).length"
+    )
+    assert silent == 0
+    assert page.run("document.querySelectorAll('svg').length") > 20
 
 
 @pytest.mark.parametrize("width", [360, 800, 1400])

@@ -12,11 +12,18 @@ from typing import Any
 import pandas as pd
 
 from harness.report import names, tables, text
+from harness.report.certainty import Cell, Certainty, certainties, genre_intervals, grids
+from harness.selection import MIN_ARTISTS, Grid
 
 Json = dict[str, Any]
 CODES = {None: -32768, "u": -32767, "-inf": -32766, "inf": 32767}  # as in core.js
 LARGEST = 32765
 NAMED = 4  # separators that a reason names
+NOTHING = Certainty(0, {}, pd.DataFrame())
+PLACES = (
+    "mean", "median", "sd", "q1", "q3", "n", "rank", "rank_median", "leaked", "low", "high",
+    "median_low", "median_high", "group", "rank_low", "rank_high", "p_best",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Context:
     roles: Mapping[str, str]
     titles: Mapping[str, str]
     metrics: list[Json]
+    weights: Mapping[str, Json]
     costs: Mapping[tuple[str, str, str, str], float]
     leaked: tables.Leaks
     unknown: tables.Leaks
@@ -45,9 +53,15 @@ def view(here: pd.DataFrame, name: str, context: Context) -> Json:
     tracks = here.drop_duplicates("track").sort_values(["split", "track"])
     order = {track: i for i, track in enumerate(tracks["track"])}
     stems = sorted(set(here["stem"]) - {""}, key=names.stem_rank)
-    shown = {m["name"]: here[here["metric"] == m["name"]] for m in context.metrics}
+    metrics = [m["name"] for m in context.metrics]
+    shown = {m: here[here["metric"] == m] for m in metrics}
+    common = {m: tables.common_tracks(here, name, m, **context.how) for m in metrics}
+    scores = {m: grids(rows) for m, rows in common.items()}
     summary = {
-        m["name"]: _summary(here, name, m, (number, order), context) for m in context.metrics
+        m["name"]: _summary(
+            here, name, m, (common[m["name"]], scores[m["name"]]), (number, order), context
+        )
+        for m in context.metrics
     }
     return {
         "rows": rows,
@@ -56,9 +70,7 @@ def view(here: pd.DataFrame, name: str, context: Context) -> Json:
         "levels": _levels(stems, summary, rows, context) if summary else [],
         "summary": summary,
         "values": {metric: _values(scores, number, order) for metric, scores in shown.items()},
-        "genres": {
-            metric: _genres(s, name, metric, number, context) for metric, s in shown.items()
-        },
+        "genres": {m: _genres(common[m], scores[m], number) for m in metrics},
         "failed": _failed(here, number, order),
         "leaked": _marks(context.leaked, name, rows, order),
         "unknown": _marks(context.unknown, name, rows, order),
@@ -97,6 +109,7 @@ def _rows(here: pd.DataFrame, dataset: str, context: Context) -> list[Json]:
             "fed": "" if source == "mixture" else names.input_label(source),
             "role": context.roles.get(separator, "separator"),
             "title": context.titles.get(separator, ""),
+            **context.weights.get(separator, {"weights": None, "licence": ""}),
             "costs": {
                 cost: context.costs[key]
                 for cost in names.COSTS
@@ -112,31 +125,69 @@ def _summary(
     here: pd.DataFrame,
     name: str,
     metric: Json,
+    basis: tuple[pd.DataFrame, Mapping[tuple[str, str], Grid]],
     places: tuple[Mapping[tuple[str, str], int], Mapping[str, int]],
     context: Context,
 ) -> Json:
     """Return per stem its cells, and per input how many tracks are compared on and why not all.
 
-    ``cells`` is {row: [mean, median, sd, q1, q3, n, rank, rank_median, leaked]}, ``n`` {input:
-    common tracks}, ``out`` {input: the other tracks}, ``why`` {input: reasons with counts}.
+    ``cells`` is {row: values in the order of `PLACES`}, ``n`` {input: common tracks}, ``out``
+    {input: the other tracks}, ``why`` {input: reasons with counts}, ``artists`` {input: how many},
+    ``pairs`` {input: as from `_pairs`}.
     """
-    number, order = places
-    higher = metric["higher"]
-    board = tables.leaderboard(here, name, metric["name"], higher_is_better=higher, **context.how)
+    (common, scores), (number, order) = basis, places
+    ranked, better = context.how["ranked"], {"higher_is_better": metric["higher"]}
+    how = {"common": common, **better, **context.how}
+    board = tables.leaderboard(here, name, metric["name"], **how)
+    sure = certainties(common, scores, ranked, **better)
     stems: Json = {}
     for row in board.to_dict("records"):
-        stem = stems.setdefault(row["stem"], {"cells": {}, "n": {}, "out": {}, "why": {}})
-        scores = [text.encode(row[x]) for x in ("mean", "median", "sd", "q1", "q3")]
-        ranks = [None if pd.isna(row[x]) else int(row[x]) for x in ("rank", "rank_median")]
-        cell = [*scores, row["n"], *ranks, int(row["leaked"])]
+        empty = {part: {} for part in ("cells", "n", "out", "why", "artists", "pairs")}
+        stem = stems.setdefault(row["stem"], empty)
+        here_sure = sure.get((row["input"], row["stem"]), NOTHING)
+        cell = _cell(row, here_sure.cells.get(row["separator"], Cell()))
         stem["cells"][number[row["separator"], row["input"]]] = cell
         stem["n"][row["input"]] = row["common"]
-    missing = tables.left_out(here, name, metric["name"], **context.how)
+        stem["artists"][row["input"]] = here_sure.artists
+    for (source, of), found in sure.items():
+        stems[of]["pairs"][source] = _pairs(found.pairs, number, source)
+    missing = tables.left_out(here, name, metric["name"], common, ranked)
     for (source, stem), rows in missing.groupby(["input", "stem"], sort=True, observed=True):
         about = stems[str(stem)]
         about["out"][source] = sorted(order[track] for track in rows["track"])
         about["why"][source] = _why(rows)
     return stems
+
+
+def _cell(row: Mapping[Any, Any], sure: Cell) -> list[Any]:
+    """Return one cell of a table, in the order of `PLACES`; see core.js."""
+    ends = (sure.low, sure.high, sure.median_low, sure.median_high)
+    return [
+        *(text.encode(row[name]) for name in ("mean", "median", "sd", "q1", "q3")),
+        row["n"],
+        *(None if pd.isna(row[name]) else int(row[name]) for name in ("rank", "rank_median")),
+        int(row["leaked"]),
+        *map(text.encode, ends),
+        sure.group,
+        sure.rank_low,
+        sure.rank_high,
+        text.encode(sure.p_best),
+    ]
+
+
+def _pairs(
+    pairs: pd.DataFrame, number: Mapping[tuple[str, str], int], source: str
+) -> tuple[list[int], str | list[Any]]:
+    """Return the rows that are compared, and difference, low, high, p, apart of each pair, packed.
+
+    Pairs come in the order (0, 1), (0, 2) … (1, 2) … of the rows; p is in ten-thousandths.
+    """
+    names = list(dict.fromkeys([*pairs["a"], *pairs["b"]]))
+    values: list[Any] = []
+    for row in pairs.to_dict("records"):
+        values += [_hundredths(row[name]) for name in ("difference", "low", "high")]
+        values += [None if pd.isna(row["p"]) else round(row["p"] * 10_000), int(row["apart"])]
+    return [number[name, source] for name in names], pack(values)
 
 
 def _why(rows: pd.DataFrame) -> str:
@@ -191,19 +242,19 @@ def _hundredths(value: float) -> int | str | None:
 
 
 def _genres(
-    here: pd.DataFrame,
-    name: str,
-    metric: str,
+    common: pd.DataFrame,
+    scores: Mapping[tuple[str, str], Grid],
     number: Mapping[tuple[str, str], int],
-    context: Context,
 ) -> Json:
-    """Return per stem and genre {row: [mean, sd, n]} on the common tracks."""
-    means = tables.genre_means(here, name, metric, **context.how)
+    """Return per stem and genre {row: [mean, sd, n, low, high, artists]} on the common tracks."""
+    means = tables.genre_means(common)
+    keys = ["input", "stem", "genre", "separator"]
+    means = means.astype(dict.fromkeys(keys, object)).merge(genre_intervals(scores), on=keys)
     out: Json = {}
-    columns = ("stem", "genre", "separator", "input", "mean", "sd", "n")
-    for stem, genre, separator, source, mean, sd, n in records(means, *columns):
-        rows = out.setdefault(stem, {}).setdefault(genre, {})
-        rows[number[separator, source]] = [text.encode(mean), text.encode(sd), n]
+    columns = ("stem", "genre", "separator", "input", "mean", "sd", "n", "low", "high", "artists")
+    for stem, genre, separator, source, mean, sd, n, low, high, who in records(means, *columns):
+        cell = [text.encode(mean), text.encode(sd), n, text.encode(low), text.encode(high), who]
+        out.setdefault(stem, {}).setdefault(genre, {})[number[separator, source]] = cell
     return out
 
 
@@ -253,6 +304,7 @@ def _levels(stems: list[str], summary: Json, rows: list[Json], context: Context)
                 "title": title,
                 "stems": shown,
                 "by": by,
+                "few": _few(first.get(by)),
                 "groups": [
                     {"role": role, "input": source, "rows": _best_first(members, means, sign)}
                     for (role, source), members in groups.items()
@@ -260,6 +312,17 @@ def _levels(stems: list[str], summary: Json, rows: list[Json], context: Context)
             }
         )
     return out
+
+
+def _few(stem: Json | None) -> str:
+    """Say that nothing can be told where there are too few artists."""
+    artists = max(stem["artists"].values()) if stem else MIN_ARTISTS
+    if artists >= MIN_ARTISTS:
+        return ""
+    return (
+        f"Too few artists to tell separators apart ({artists}, {MIN_ARTISTS} are needed): no "
+        "intervals and no groups. The order is that of these tracks alone."
+    )
 
 
 def _with_cells(summary: Json, stems: Iterable[str]) -> set[int]:

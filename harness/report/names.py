@@ -6,7 +6,7 @@ from harness.report.tables import HARMONIC, OVERALL, level
 from harness.taxonomy import STEMS
 
 METRICS = (HARMONIC, "snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar")
-COSTS = ("rtf", "peak_memory")
+COSTS = ("rtf", "peak_memory", "parameters")
 LABELS = {
     HARMONIC: "SNR–SDR mean",
     "snr": "SNR",
@@ -18,6 +18,7 @@ LABELS = {
     "sar": "SAR",
     "rtf": "Speed (RTF)",
     "peak_memory": "Memory",
+    "parameters": "Parameters",
 }
 HARMONIC_DEFINITION = (
     "harmonic mean 2ab/(a+b) of SNR and SDR where both are positive, the smaller of the two where "

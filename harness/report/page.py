@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from harness.cache import write_atomic
-from harness.report import figures, html, names, payload, tables, text
-from harness.report.dataset import records
-from harness.report.listening import Page, by_track
+from harness.report import (
+    choices,
+    genres,
+    html,
+    means,
+    names,
+    payload,
+    stem_tree,
+    tables,
+    training_curves,
+)
+from harness.report.listening import by_track
+from harness.report.track_page import Page
 from harness.results import Run, read_run
+from harness.selection import MIN_ARTISTS
 
-SCRIPTS = ("theme.js", "core.js", "board.js", "strips.js", "details.js", "page.js")  # in this order
+SCRIPTS = (
+    "theme.js", "core.js", "charts.js", "board.js", "strips.js", "pairs.js", "pareto.js",
+    "details.js", "links.js", "page.js",
+)  # fmt: skip
 FEW = 5  # tracks; a genre with fewer is marked
 
 
@@ -35,24 +47,35 @@ def write(run_folder: Path, out_folder: Path) -> Path:
     return out
 
 
-def render(run: Run, listen: Iterable[Page] = ()) -> str:
+def render(run: Run, listen: Iterable[Page] = (), blends: pd.DataFrame | None = None) -> str:
     """Return a run's report as HTML; equal runs give equal text.
 
     Parameters
     ----------
     listen
         Pages of tracks to link to.
+    blends
+        What blends are worth, as from `harness.selection.blends`, where that is known.
     """
-    view = payload.build(run)
+    view, chosen = payload.build(run), choices.candidates(run)
     return html.page(
         "page.html",
         SCRIPTS,
         run=run,
         record=run.record,
         view=view,
-        genres=_genres(view),
-        selections=_selections(run),
-        hierarchies=_hierarchies(run),
+        genres=genres.counts(view),
+        genre_policy=genres.policy(chosen),
+        strong=genres.strong,
+        selections=choices.counts(run),
+        worth=choices.worth(chosen),
+        stability=choices.stability(chosen),
+        blends=choices.blends(blends),
+        trees=_trees(run, view),
+        hierarchies=stem_tree.fed_apart(run.scores),
+        means={d["name"]: means.by_separator(d) for d in view["datasets"]},
+        genre_means={d["name"]: means.by_genre(d) for d in view["datasets"]},
+        curves=training_curves.curves(payload.part(run.record, "separators")),
         notes=_notes(run.record, view),
         heard=by_track(listen),
         failures=tables.failures(run.scores).to_dict("records"),
@@ -61,22 +84,19 @@ def render(run: Run, listen: Iterable[Page] = ()) -> str:
         data=html.as_json(view),
         roles=names.ROLES,
         few=FEW,
+        min_artists=MIN_ARTISTS,
     )
 
 
-def _genres(view: Mapping[str, Any]) -> dict[str, Markup]:
-    """Return the picture of how many tracks each genre has, per dataset that knows genres."""
-    found = {}
-    for dataset in view["datasets"]:
-        counts = Counter(map(tables.genre_name, dataset["tracks"]["genre"]))
-        ordered = sorted(counts, key=lambda genre: (-counts[genre], genre))
-        told = ", ".join(f"{genre} {counts[genre]}" for genre in ordered)
-        title = f"Genres of {dataset['name']}: {told}"
-        series = {"tracks": [counts[genre] for genre in ordered]}
-        if set(counts) - {tables.NO_GENRE}:
-            picture = figures.bars(ordered, series, title=title, axis="number of tracks")
-            found[dataset["name"]] = picture
-    return found
+def _trees(run: Run, view: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the stem tree of each dataset."""
+    return {
+        dataset["name"]: stem_tree.tree(
+            dataset, run.scores[run.scores["dataset"] == dataset["name"]]
+        )
+        for dataset in view["datasets"]
+        if dataset["levels"]
+    }
 
 
 def _notes(record: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -87,65 +107,6 @@ def _notes(record: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, list
         about = [name for name in known if line.startswith((f"{name}:", f"{name},"))]
         found.setdefault(about[0] if about else "", []).append(line)
     return found
-
-
-def _selections(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """Return per dataset and stem who was chosen how often, as picture and by genre."""
-    named = run.selection.assign(genre=run.selection["genre"].map(tables.genre_name))
-    counts = tables.selection_counts(named)
-    by_genre = tables.selection_counts(named, by=["genre"])
-    found: dict[str, list[dict[str, Any]]] = {}
-    for key, block in counts.groupby(["dataset", "stem"], sort=True):
-        dataset, stem = map(str, key)
-        rows = block.sort_values(
-            ["oracle", "deployable", "separator"], ascending=[False, False, True]
-        )
-        here = by_genre[(by_genre["dataset"] == dataset) & (by_genre["stem"] == stem)]
-        found.setdefault(dataset, []).append(
-            {
-                "stem": stem,
-                "counts": rows.to_dict("records"),
-                "figure": _selection_figure(dataset, stem, rows),
-                "genres": _genre_counts(here, list(rows["separator"])),
-            }
-        )
-    return {
-        dataset: sorted(parts, key=lambda part: names.stem_rank(part["stem"]))
-        for dataset, parts in found.items()
-    }
-
-
-def _hierarchies(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """Return per dataset what separators of a stem score with the true one and in cascade."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in tables.hierarchy(run.scores).to_dict("records"):
-        found.setdefault(str(row["dataset"]), []).append(
-            {str(name): text.encode(x) if isinstance(x, float) else x for name, x in row.items()}
-        )
-    return {
-        dataset: sorted(rows, key=lambda row: (row["input"], names.stem_rank(row["stem"])))
-        for dataset, rows in found.items()
-    }
-
-
-def _selection_figure(dataset: str, stem: str, rows: pd.DataFrame) -> Markup:
-    """Draw how often each separator was chosen, with the answers and without."""
-    series = {kind: list(rows[kind]) for kind in ("oracle", "deployable")}
-    return figures.bars(
-        list(rows["separator"]),
-        {kind: counts for kind, counts in series.items() if any(counts) or kind == "oracle"},
-        title=f"How often each separator was chosen for {names.stem_label(stem)} on {dataset}",
-        axis="number of tracks on which it was chosen",
-    )
-
-
-def _genre_counts(rows: pd.DataFrame, separators: list[str]) -> dict[str, dict[str, list[int]]]:
-    """Return {genre: {separator: [oracle, deployable]}}."""
-    out: dict[str, dict[str, list[int]]] = {}
-    columns = ("genre", "separator", "oracle", "deployable")
-    for genre, separator, *chosen in records(rows, *columns):
-        out.setdefault(genre, {name: [0, 0] for name in separators})[separator] = chosen
-    return out
 
 
 def _leaks(record: Mapping[str, Any]) -> Any:

@@ -54,6 +54,7 @@ def prepare(run: Run) -> tuple[pd.DataFrame, Context]:
     context = Context(
         roles=_roles(run),
         titles={n: e.get("title") or "" for n, e in part(run.record, "separators").items()},
+        weights={n: _weights(e) for n, e in part(run.record, "separators").items()},
         metrics=_metrics(run.record, scores),
         costs=_costs(run.costs),
         leaked=_leaks(run.record, renamed, "leaked"),
@@ -117,6 +118,15 @@ def _metrics(record: Mapping[str, Any], scores: pd.DataFrame) -> list[Json]:
     have = set(scores.loc[scores["status"] != "failed", "metric"]) - {""}
     order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
     return [about(record, name) for name in order]
+
+
+def _weights(entry: Mapping[str, Any]) -> Json:
+    """Return the size of a separator's weights, None where it is not known, and their licence."""
+    licence = entry.get("license") or ""
+    if isinstance(licence, Mapping):
+        licence = licence.get("weights") or licence.get("code") or ""
+    size = entry.get("weights_bytes")
+    return {"weights": size if isinstance(size, int) else None, "licence": str(licence)}
 
 
 def about(record: Mapping[str, Any], name: str) -> Json:

@@ -132,8 +132,14 @@ def leaderboard(
     ranked: Collection[str],
     leaks: Leaks = (),
     higher_is_better: bool = True,
+    common: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Summarise one metric on one dataset, per input, stem and separator.
+
+    Parameters
+    ----------
+    common
+        As from `common_tracks`, where that is known already.
 
     Returns
     -------
@@ -144,7 +150,9 @@ def leaderboard(
         not ranked), leaked (the summary holds tracks seen in training).
     """
     n_tracks = scores.loc[scores["dataset"] == dataset, "track"].nunique()
-    rows = common_tracks(scores, dataset, metric, ranked=ranked, leaks=leaks)
+    rows = common
+    if rows is None:
+        rows = common_tracks(scores, dataset, metric, ranked=ranked, leaks=leaks)
     on_common = rows[rows["common"]]
     board = rows[COMPETITOR].drop_duplicates().sort_values(COMPETITOR, ignore_index=True)
     board = board.join(summarise(on_common, COMPETITOR), on=COMPETITOR)
@@ -159,36 +167,27 @@ def leaderboard(
     return board
 
 
-def genre_means(
-    scores: pd.DataFrame,
-    dataset: str,
-    metric: str,
-    *,
-    ranked: Collection[str],
-    leaks: Leaks = (),
-) -> pd.DataFrame:
+def genre_means(common: pd.DataFrame) -> pd.DataFrame:
     """Return `summarise` per input, stem, separator and genre, on the common tracks."""
-    rows = common_tracks(scores, dataset, metric, ranked=ranked, leaks=leaks)
-    rows = rows[rows["common"]].assign(genre=lambda frame: frame["genre"].map(genre_name))
+    rows = common[common["common"]].assign(genre=lambda frame: frame["genre"].map(genre_name))
     return summarise(rows, [*COMPETITOR, "genre"]).reset_index()
 
 
 def left_out(
-    scores: pd.DataFrame,
-    dataset: str,
-    metric: str,
-    *,
-    ranked: Collection[str],
-    leaks: Leaks = (),
+    scores: pd.DataFrame, dataset: str, metric: str, rows: pd.DataFrame, ranked: Collection[str]
 ) -> pd.DataFrame:
     """Say why tracks are not common ones: columns input, stem, track, reason, separators.
+
+    Parameters
+    ----------
+    rows
+        As from `common_tracks`.
 
     The reason is ``absent or silent reference`` (nobody has a value), ``failed`` (for all), ``no
     score`` or ``seen in training``; the latter two with a list of the ranked separators they hold
     for.
     """
     here = scores[scores["dataset"] == dataset]
-    rows = common_tracks(scores, dataset, metric, ranked=ranked, leaks=leaks)
     silent = (here["status"] == "undefined") & (here["metric"] == metric)
     failed = set(here.loc[here["status"] == "failed", "track"]) - set(here.loc[silent, "track"])
     every = set(here["track"])

@@ -41,17 +41,19 @@ def decibels(value: float | str | None) -> str:
 
 
 def cost(value: float | None, unit: str) -> str:
-    """Return a cost with its unit: bytes as MB or GB, all else to the thousandth.
+    """Return a cost with its unit: bytes as MB or GB, counts in millions, else to the thousandth.
 
     Examples
     --------
-    >>> cost(1.5e9, "bytes"), cost(0.01234, "×"), cost(2e-5, "×"), cost(None, "s")
-    ('1.50 GB', '0.012 ×', '< 0.001 ×', '–')
+    >>> cost(1.5e9, "bytes"), cost(0.01234, "×"), cost(2e-5, "×"), cost(589325, "")
+    ('1.50 GB', '0.012 ×', '< 0.001 ×', '0.59 M')
     """
     if value is None or math.isnan(value):
         return MISSING
     if unit.lower() in ("b", "byte", "bytes"):
         return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
+    if unit in ("", "1", "values"):
+        return f"{value / 1e6:.2f} M" if value >= 1e4 else f"{value:,.0f}"
     digits = "< 0.001" if 0 < value < 0.001 else f"{value:.3f}"
     return f"{digits} {unit}".strip()
 

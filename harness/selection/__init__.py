@@ -27,7 +27,7 @@ from harness.selection.budget import (
     parse_budget,
     within,
 )
-from harness.selection.comparing import TOO_FEW, compare, pairs, ranking
+from harness.selection.comparing import TIED, TOO_FEW, compare, pairs, ranking, told_apart
 from harness.selection.grid import (
     HARMONIC,
     Grid,
@@ -49,7 +49,7 @@ from harness.selection.policies import (
     tuned,
 )
 from harness.selection.rank_tests import Friedman, friedman, holm, letters
-from harness.selection.resampling import MIN_ARTISTS, Intervals, mean_intervals
+from harness.selection.resampling import MIN_ARTISTS, Intervals, mean_intervals, median_intervals
 from harness.selection.summary import frequencies, summary
 from harness.selection.ways import UNSCORED, WAYS, expected, weights_of
 from harness.selection.words import boards, remarks, summary_boards
@@ -60,6 +60,7 @@ __all__ = [
     "MIN_ARTISTS",
     "ORACLE",
     "POLICIES",
+    "TIED",
     "TOO_FEW",
     "UNSCORED",
     "WAYS",
@@ -100,6 +101,7 @@ __all__ = [
     "ledger",
     "letters",
     "mean_intervals",
+    "median_intervals",
     "pairs",
     "pareto",
     "parse_budget",
@@ -112,6 +114,7 @@ __all__ = [
     "shrunk",
     "summary",
     "summary_boards",
+    "told_apart",
     "track_scores",
     "tuned",
     "weights_of",

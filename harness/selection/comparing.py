@@ -8,6 +8,8 @@ mean differences, corrected for all comparisons made together, has p below 0.05.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -121,8 +123,19 @@ def pairs(grid: Grid, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     return table.assign(verdict=_verdicts(table, (table["a"], table["b"])))
 
 
-def ranking(grid: Grid, *, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def ranking(
+    grid: Grid,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    compared: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Rank the separators of a grid by their mean on the tracks that all have.
+
+    Parameters
+    ----------
+    compared
+        What `pairs` says of the grid, where it is known already.
 
     Returns
     -------
@@ -155,7 +168,8 @@ def ranking(grid: Grid, *, resamples: int = RESAMPLES, seed: int = 0) -> pd.Data
     )
     table["rank"] = table["mean"].rank(ascending=False, method="min").astype(int)
     table = table.sort_values("mean", ascending=False, kind="stable", ignore_index=True)
-    different = told_apart(whole, resamples, table["separator"])
+    compared = pairs(whole, resamples=resamples) if compared is None else compared
+    different = told_apart(compared, table["separator"])
     table["tied"] = (~different).sum(axis=1) - 1
     table["group"] = letters(different) if whole.n_artists >= MIN_ARTISTS else ""
     return table[[*_RANKING]]
@@ -167,9 +181,8 @@ _RANKING = (
 )  # fmt: skip
 
 
-def told_apart(grid: Grid, resamples: int, order: pd.Series[str]) -> BoolArray:
-    """Return which separators, in this order, can be told apart: shape (separators, separators)."""
-    table = pairs(grid, resamples=resamples)
+def told_apart(table: pd.DataFrame, order: Iterable[str]) -> BoolArray:
+    """Return which separators of `pairs` can be told apart, in this order: shape (k, k)."""
     place = {name: i for i, name in enumerate(order)}
     different = np.zeros((len(place), len(place)), dtype=bool)
     clear = table[~table["verdict"].isin([TIED, TOO_FEW])]

@@ -1,36 +1,69 @@
 // Leaderboards: cells under the metric and statistic shown, ranks, sorting; the cards on top.
 
-function fillCell(td, cell) {
+const deviation = (sd) => (sd === null ? "" : `SD ${decibels(decode(sd))}`);
+
+// What stands below a score: how sure it is, or how much tracks differ.
+function rangeText(cell, n) {
+  const few = cell[N] === n ? "" : ` · n ${cell[N]}`;
+  const [low, high] = ends(cell);
+  if (state.spread === "interval" && !Number.isNaN(low)) return `${decibels(low)} to ${decibels(high)}${few}`;
+  const [q1, q3] = [Q1, Q3].map((i) => decibels(decode(cell[i])));
+  return (state.stat === "mean" ? deviation(cell[SD]) : `quartiles ${q1}, ${q3}`) + few;
+}
+
+function fillCell(td, cell, n, first) {
   const best = Boolean(cell) && cell[rankIndex()] === 1;
   const leaked = Boolean(cell) && cell[LEAKED] === 1;
-  td.className = [best ? "best" : "", leaked ? "leaked" : ""].filter(Boolean).join(" ");
+  const near = !best && together(cell, first);
+  td.className = [best ? "best" : "", near ? "near" : "", leaked ? "leaked" : ""].filter(Boolean).join(" ");
   if (!cell || !cell[N]) return td.replaceChildren("–");
   const parts = [element("b", {}, decibels(decode(cell[statIndex()])))];
   if (best) parts.push(element("span", { class: "hidden" }, " best"));
+  if (cell[GROUP]) {
+    const title = "separators that share a letter cannot be told apart";
+    parts.push(element("abbr", { class: "letters", title }, cell[GROUP]));
+  }
   if (leaked) {
     const title = "includes tracks seen in training; not ranked";
     parts.push(element("abbr", { class: "mark", title }, "leaked"));
   }
-  const [low, high, spread] = [Q1, Q3, SD].map((i) => decibels(decode(cell[i])));
-  const range = state.stat === "mean" ? `± ${spread}` : `[${low}, ${high}]`;
-  parts.push(element("small", {}, `${range} · n ${cell[N]}`));
+  parts.push(element("small", {}, rangeText(cell, n)));
   td.replaceChildren(...parts);
+}
+
+// The rank, or the ranks that the tracks do not rule out.
+function placeText(cell) {
+  const rank = cell?.[rankIndex()];
+  if (!rank) return "";
+  const [low, high] = [cell[RANK_LOW], cell[RANK_HIGH]];
+  return state.stat === "mean" && low && low < high ? `${low}–${high}` : String(rank);
+}
+
+// The best of a stem among those with the same input as a row.
+function bestCell(of, stem, row) {
+  const { cells } = summary(of, stem);
+  const { input } = of.rows[row];
+  const found = Object.entries(cells).find(([i, cell]) => cell[rankIndex()] === 1 && of.rows[i].input === input);
+  return found?.[1];
 }
 
 function fillBoard(table) {
   const of = dataset(table);
   for (const tr of all("tr[data-row]", table)) {
     for (const td of all("td[data-stem]", tr)) {
-      fillCell(td, summary(of, td.dataset.stem).cells[tr.dataset.row]);
+      const { cells, n } = summary(of, td.dataset.stem);
+      fillCell(td, cells[tr.dataset.row], n.mixture, bestCell(of, td.dataset.stem, tr.dataset.row));
     }
-    const place = summary(of, table.dataset.by).cells[tr.dataset.row]?.[rankIndex()];
-    tr.querySelector(".place").textContent = place ?? "";
+    const cell = summary(of, table.dataset.by).cells[tr.dataset.row];
+    tr.querySelector(".place").textContent = placeText(cell);
+    tr.hidden = !isShown(of.rows[tr.dataset.row]);
   }
   for (const stem of level(table).stems) {
     const head = all("thead th", table).find((th) => th.dataset.key === stem);
-    const n = summary(of, stem).n.mixture;
-    const text = n === undefined ? "" : `n = ${n} of ${of.tracks.track.length}`;
-    head.querySelector(".n").textContent = text;
+    const { n, artists } = summary(of, stem);
+    const known = n.mixture !== undefined;
+    head.querySelector(".n").textContent = known ? `n = ${n.mixture} of ${of.tracks.track.length}` : "";
+    head.querySelector(".artists").textContent = known ? count(artists.mixture, "artist") : "";
   }
 }
 
@@ -41,7 +74,7 @@ function boardKey(table, key, tr) {
   if (level(table).stems.includes(key)) {
     return decode(summary(dataset(table), key).cells[tr.dataset.row]?.[statIndex()]);
   }
-  return row.costs[key] ?? null;
+  return (key === "weights" ? row.weights : row.costs[key]) ?? null;
 }
 
 // Sort within each group, so that ranked separators and the others never mix.
@@ -85,13 +118,19 @@ function fillLeftOut(note) {
 
 function fillCard(item) {
   const of = dataset(item);
-  const cells = Object.entries(summary(of, item.dataset.stem).cells);
-  const winners = cells.filter(([, cell]) => cell[rankIndex()] === 1);
+  const { cells, artists } = summary(of, item.dataset.stem);
+  const winners = Object.entries(cells).filter(([, cell]) => cell[rankIndex()] === 1);
   const names = winners.map(([row]) => rowLabel(of.rows[row]));
   item.querySelector(".winner").textContent = names.join(", ") || "–";
   const unit = METRICS.get(state.metric).unit;
   const score = winners.length ? decibels(decode(winners[0][1][statIndex()])) : "";
   item.querySelector(".score").textContent = score && `${score} ${unit}`.trim();
+  const rivals = winners.length
+    ? Object.entries(cells).filter(([row, cell]) => !cell[LEAKED] && cell[rankIndex()] > 1 && together(cell, winners[0][1]) && of.rows[row].input === of.rows[winners[0][0]].input)
+    : [];
+  const sure = rivals.length ? `not told apart from ${rivals.map(([row]) => of.rows[row].separator).join(", ")}` : "ahead of all others";
+  const few = (artists.mixture ?? 0) < FEWEST;
+  item.querySelector(".sure").textContent = winners.length ? (few ? "too few artists to tell" : sure) : "";
 }
 
 function setUpBoards() {

@@ -2,7 +2,7 @@
 "use strict";
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const METRICS = new Map(DATA.metrics.map((metric) => [metric.name, metric]));
-const state = { metric: DATA.metric, stat: "mean" };
+const state = { metric: DATA.metric, stat: "mean", spread: "interval", filter: "", stem: "" };
 
 // Values of a track are hundredths in 16 bits; what is no number has a code, as in dataset.py.
 const CODES = new Map([[-32768, null], [-32767, "u"], [-32766, "-inf"], [32767, "inf"]]);
@@ -25,8 +25,9 @@ for (const { values } of DATA.datasets) {
   }
 }
 
-// Places in a cell of the summary: [mean, median, sd, q1, q3, n, rank, rank_median, leaked].
-const [MEAN, MEDIAN, SD, Q1, Q3, N, RANK, RANK_MEDIAN, LEAKED] = Array(9).keys();
+// Places in a cell of the summary; as PLACES in dataset.py.
+const [MEAN, MEDIAN, SD, Q1, Q3, N, RANK, RANK_MEDIAN, LEAKED, LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH, GROUP, RANK_LOW, RANK_HIGH, P_BEST] = Array(17).keys();
+const FEWEST = Number(document.body.dataset.minArtists); // artists, for an interval
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
@@ -62,6 +63,7 @@ function decibels(value) {
   return value.toFixed(2).replace("-", "−");
 }
 
+const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 const stemLabel = (stem) => stem.split(":")[0].replaceAll("_", " ");
 const statIndex = () => (state.stat === "mean" ? MEAN : MEDIAN);
 const rankIndex = () => (state.stat === "mean" ? RANK : RANK_MEDIAN);
@@ -70,7 +72,23 @@ const level = (node) => dataset(node).levels.find((one) => one.name === node.dat
 
 // The summary of one stem under the metric shown; empty where the metric has none.
 function summary(of, stem) {
-  return of.summary[state.metric]?.[stem] ?? { cells: {}, n: {}, out: {}, why: {} };
+  return of.summary[state.metric]?.[stem] ?? { cells: {}, n: {}, out: {}, why: {}, artists: {}, pairs: {} };
+}
+
+// Ends of the interval of what is shown; NaN where there is none.
+function ends(cell) {
+  const [low, high] = state.stat === "mean" ? [LOW, HIGH] : [MEDIAN_LOW, MEDIAN_HIGH];
+  return [decode(cell[low]), decode(cell[high])];
+}
+
+// Whether two cells share a letter: nothing tells them apart.
+const together = (a, b) => Boolean(a && b) && [...a[GROUP]].some((letter) => b[GROUP].includes(letter));
+
+// Whether a row stays when the page is filtered: any of the words, parted by commas, is in it.
+function isShown(row) {
+  const words = state.filter.toLowerCase().split(",").map((word) => word.trim()).filter(Boolean);
+  const about = [row.separator, row.title, row.role, row.fed, row.licence].join(" ").toLowerCase();
+  return !words.length || words.some((word) => about.includes(word));
 }
 
 // Whether a row is compared with the others for the stem: a separator not trained on its tracks.
@@ -83,6 +101,11 @@ function bestOf(values) {
 function rowLabel(row) {
   return row.input === "mixture" ? row.separator : `${row.separator} (${row.fed})`;
 }
+
+const metricUnit = () => {
+  const { label, unit } = METRICS.get(state.metric);
+  return unit ? `${label}, ${unit}` : label;
+};
 
 // Order numbers or words with what is missing last, whichever the direction.
 function compare(a, b, direction) {

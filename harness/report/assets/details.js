@@ -8,13 +8,15 @@ const headButton = (text) => element("button", { type: "button", class: "name" }
 function rowsOf(of, stem) {
   const values = of.values[state.metric]?.[stem] ?? {};
   const home = of.levels.find((one) => one.stems.includes(stem));
-  return home.groups.flatMap((group) => group.rows).filter((i) => values[i]);
+  return home.groups.flatMap((group) => group.rows).filter((i) => values[i] && isShown(of.rows[i]));
 }
 
 function genreCell(td, cell) {
   if (!cell) return td.append("–");
-  const [mean, spread] = [cell[0], cell[1]].map(decode);
-  td.append(element("b", {}, decibels(mean)), element("small", {}, `± ${decibels(spread)} · n ${cell[2]}`));
+  const [mean, low, high] = [cell[0], cell[3], cell[4]].map(decode);
+  const sure = state.spread === "interval" && !Number.isNaN(low);
+  const range = sure ? `${decibels(low)} to ${decibels(high)}` : deviation(cell[1]);
+  td.append(element("b", {}, decibels(mean)), element("small", {}, range));
 }
 
 function drawGenres(table, stem) {
@@ -25,7 +27,8 @@ function drawGenres(table, stem) {
   for (const name of names) {
     const n = Math.max(...Object.values(genres[name]).map((cell) => cell[2]));
     const th = element("th", { scope: "col" }, element("span", { class: "name" }, name));
-    th.append(element("small", { class: "n" }, `n = ${n}`));
+    const artists = Math.max(...Object.values(genres[name]).map((cell) => cell[5]));
+    th.append(element("small", { class: "n" }, `n = ${n}, ${count(artists, "artist")}`));
     if (n < FEW) th.append(element("span", { class: "few", title: `fewer than ${FEW} tracks` }, "few"));
     head.append(th);
   }
@@ -140,10 +143,4 @@ function filterHeat(table) {
     const i = tr.dataset.track;
     tr.hidden = !`${track[i]} ${artist[i]} ${genre[i]}`.toLowerCase().includes(words);
   }
-}
-
-// Draw the table that stands beside a choice of stem.
-function drawByStem(select) {
-  const table = select.closest(".by-stem").querySelector("table");
-  (table.classList.contains("heat") ? drawHeat : drawGenres)(table, select.value);
 }

@@ -7,18 +7,33 @@ function draw() {
   document.getElementById("definition").replaceChildren(element("b", {}, metric.label), `${unit}: ${metric.definition}`);
   drawBoards();
   all("figure.strips").forEach(drawStrips);
-  all(".pick select").forEach(drawByStem);
+  all(".by-stem").forEach(drawByStem);
+}
+
+// Draw what stands beside a choice of stem.
+const BY_STEM = { genres: drawGenres, heat: drawHeat, pairs: drawPairs, pareto: drawPareto };
+function drawByStem(part) {
+  const select = part.querySelector("select.stem");
+  if (state.stem && dataset(select).stems.includes(state.stem)) select.value = state.stem;
+  BY_STEM[part.dataset.draw](part.querySelector(".canvas"), select.value);
+}
+
+function show(change) {
+  Object.assign(state, change);
+  writeAddress();
+  draw();
 }
 
 function setUpSwitches() {
-  for (const input of all(".switch input")) {
-    input.addEventListener("change", () => {
-      state[input.name] = input.value;
-      draw();
-    });
-  }
-  all(".pick select").forEach((select) => select.addEventListener("change", () => drawByStem(select)));
-  all(".filter").forEach((input) =>
+  all(".switch input").forEach((input) =>
+    input.addEventListener("change", () => show({ [input.name]: input.value })),
+  );
+  document.getElementById("filter")?.addEventListener("input", (event) => show({ filter: event.target.value }));
+  all("select.stem").forEach((select) => select.addEventListener("change", () => show({ stem: select.value })));
+  all("select.rival, select.cost").forEach((select) =>
+    select.addEventListener("change", () => drawByStem(select.closest(".by-stem"))),
+  );
+  all(".by-stem .filter").forEach((input) =>
     input.addEventListener("input", () => filterHeat(input.closest(".by-stem").querySelector("table"))),
   );
 }
@@ -31,5 +46,8 @@ function reveal() {
 
 setUpBoards();
 setUpSwitches();
+setUpLinks();
 reveal();
+const asked = readAddress();
 draw();
+if (asked) document.getElementById(asked)?.scrollIntoView({ behavior: "instant" });

@@ -62,37 +62,20 @@ function stripRow(of, stem, index, y, scale) {
   }
   const name = rowLabel(row);
   const place = { class: "name", x: STRIP.left - 8, y, "text-anchor": "end", "dominant-baseline": "middle" };
-  const shown = name.length > 17 ? `${name.slice(0, 16)}…` : name;
-  group.append(drawing("text", place, shown, drawing("title", {}, name)));
+  group.append(drawing("text", place, cut(name, 17), drawing("title", {}, name)));
   return { group, points };
 }
 
-function stripAxis(scale, height, unit) {
-  const group = drawing("g");
-  for (const tick of scale.ticks) {
-    const x = scale.x(tick);
-    const line = { class: tick === 0 ? "grid zero" : "grid", x1: x, x2: x, y1: 0, y2: height };
-    const text = Number(tick.toPrecision(6)).toString().replace("-", "−");
-    group.append(drawing("line", line));
-    group.append(drawing("text", { class: "tick", x, y: height + 14, "text-anchor": "middle" }, text));
-  }
-  const x = (STRIP.left + STRIP.width - STRIP.right) / 2;
-  group.append(drawing("text", { class: "axis", x, y: height + 29, "text-anchor": "middle" }, unit));
-  return group;
-}
-
 function stripPanel(of, stem, rows) {
-  const present = rows.filter((i) => of.values[state.metric]?.[stem]?.[i] && summary(of, stem).cells[i]);
+  const present = rows.filter((i) => isShown(of.rows[i]) && of.values[state.metric]?.[stem]?.[i] && summary(of, stem).cells[i]);
   const every = present.flatMap((i) => of.values[state.metric][stem][i].map(trackValue));
   const scale = scaleOf(every);
   if (!scale) return null;
   const height = STRIP.top + STRIP.row * present.length;
   const metric = METRICS.get(state.metric);
-  const unit = metric.unit ? `${metric.label}, ${metric.unit}` : metric.label;
-  const label = `${metric.label} of ${stemLabel(stem)}: distribution over tracks for ${present.length} separators; the numbers are in the tables`;
-  const box = `0 0 ${STRIP.width} ${height + STRIP.bottom}`;
-  const picture = drawing("svg", { class: "chart", viewBox: box, role: "img", "aria-label": label });
-  picture.append(stripAxis(scale, height, unit));
+  const title = `${metric.label} of ${stemLabel(stem)}: distribution over tracks for ${count(present.length, "separator")}`;
+  const picture = chart(STRIP.width, height + STRIP.bottom, title, "The numbers are in the tables.");
+  picture.append(axis(scale, height, metricUnit(), STRIP));
   const points = [];
   present.forEach((index, i) => {
     const y = STRIP.top + STRIP.row * (i + 0.5);
