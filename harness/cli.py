@@ -86,7 +86,7 @@ RegistryOption = Annotated[
 ResultsOption = Annotated[Path, typer.Option(help="Folder for the tables of all runs.")]
 ReportsOption = Annotated[Path, typer.Option(help="Folder for the pages of all runs.")]
 JobsOption = Annotated[
-    int, typer.Option(min=0, help="Pieces of work done at once; 0 is one a processor.")
+    int, typer.Option(min=0, help="Pieces of work done at once; 0: one a processor, 4 on a GPU.")
 ]
 AudioOption = Annotated[
     str | None,
@@ -148,12 +148,13 @@ def run(
     entries = inventory.choose_entries(registry.load(registry_file), separator, everything)
     if not offline:
         _offer_weights(entries, yes)
+    chosen_device = inventory.choose_device(device, learned=any(is_learned(e) for e in entries))
     settings = Settings(
         run=inventory.check_name(name),
         results=results_folder,
-        jobs=jobs or inventory.cores(),
+        jobs=jobs or inventory.default_jobs(chosen_device),
         backend=backend,
-        device=inventory.choose_device(device, learned=any(is_learned(e) for e in entries)),
+        device=chosen_device,
         excerpt=Excerpt(seconds),
         listen=clips.TRACKS if listen is None else listen,
         again=listen is not None,

@@ -23,6 +23,7 @@ DEMO_TRACKS = 8
 DEMO_SECONDS = 20.0
 SPLITS = ("train", "valid", "test", "all")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+GPU_JOBS = 4  # pieces of work at once that share a GPU
 
 Progress = Callable[[int, int], None]
 
@@ -200,6 +201,20 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_jobs(device: str) -> int:
+    """Return how many pieces of work to do at once on a device.
+
+    On a GPU few, since each worker holds its networks there: while one computes, the others read
+    and resample the next tracks and score the last ones.
+
+    Examples
+    --------
+    >>> default_jobs("cuda") <= GPU_JOBS
+    True
+    """
+    return cores() if device == "cpu" else min(cores(), GPU_JOBS)
 
 
 def check_name(name: str) -> str:
