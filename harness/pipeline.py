@@ -53,6 +53,7 @@ from harness.results import (
 )
 from harness.separators.files import safe_name
 
+MOST_BLENDED = 60  # tracks of a dataset; with more, harness select says what blends are worth
 FIRST = "first"  # in cascade: feed with the separator that ranks first for the stem
 
 
@@ -233,8 +234,17 @@ def write_report(
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
     listen = report.write_tracks(run, folders[0].parent / "work", path.parent, audio)
     report.write_rest(run, path.parent)
-    write_atomic(path, report.render(run, listen).encode())
+    page = report.render(run, listen, _blends(run, folders[0].parent))
+    write_atomic(path, page.encode("utf-8", "replace"))
     return path
+
+
+def _blends(run: Run, results: Path) -> pd.DataFrame | None:
+    """Return what blends are worth, where inner products are kept and it takes seconds."""
+    if run.scores.groupby(["dataset", "split"])["track"].nunique().max() > MOST_BLENDED:
+        return None
+    kept = kept_products(run, results)
+    return selection.blends(selection.candidates_of(*may_choose(run)), kept)[0] if kept else None
 
 
 def check_audio(audio: str | None) -> str:
@@ -418,6 +428,8 @@ def _describe(entry: Entry) -> dict[str, Any]:
     row = entry.model_dump(mode="json", exclude={"name", "weights", "published"})
     row["entry_sha256"] = entry.identity()
     row["weights_sha256"] = [w.sha256 for w in entry.weights]
+    sizes = [w.size for w in entry.weights]
+    row["weights_bytes"] = sum(filter(None, sizes)) if all(sizes) and sizes else None
     row["title"] = entry.title or entry.name
     return row
 

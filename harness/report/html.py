@@ -14,6 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from harness.report import names, text
+from harness.selection import MIN_ARTISTS
 
 HERE = Path(__file__).parent
 
@@ -69,6 +70,7 @@ def _environment() -> jinja2.Environment:
         "plain": plain,
     }
     environment.globals["count"] = text.count
+    environment.globals["min_artists"] = MIN_ARTISTS
     return environment
 
 

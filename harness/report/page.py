@@ -21,10 +21,8 @@ from harness.report import (
     tables,
     training_curves,
 )
-from harness.report.listening import by_track
-from harness.report.track_page import Page
+from harness.report.listening import Page, by_track
 from harness.results import Run, read_run
-from harness.selection import MIN_ARTISTS
 
 SCRIPTS = (
     "theme.js", "core.js", "charts.js", "board.js", "strips.js", "pairs.js", "pareto.js",
@@ -84,7 +82,6 @@ def render(run: Run, listen: Iterable[Page] = (), blends: pd.DataFrame | None = 
         data=html.as_json(view),
         roles=names.ROLES,
         few=FEW,
-        min_artists=MIN_ARTISTS,
     )
 
 
