@@ -38,7 +38,7 @@ class Excerpt:
 
 
 def choose(
-    scores: Sequence[Float64], energy: Float64, window: tuple[int, int]
+    scores: Sequence[Float64], seconds: npt.NDArray[np.intp], window: tuple[int, int]
 ) -> tuple[Excerpt, ...]:
     """Choose excerpts by the median over separators of each second's score.
 
@@ -46,19 +46,17 @@ def choose(
     ----------
     scores
         Frame SNR of each separator, shape (seconds,), in dB; NaN where there is none.
-    energy
-        Of the reference in each second. Seconds in which it is `QUIET` dB below its loudest are
-        left out: their ratio says how much leaks into a pause, whatever the separator does else.
+    seconds
+        Those to choose from, see `sounding`.
     window
         First and last+1 second that can be listened to.
 
     Examples
     --------
-    >>> [e.second for e in choose([np.array([9.0, 1.0, 5.0])], np.ones(3), (0, 3))]
+    >>> [e.second for e in choose([np.array([9.0, 1.0, 5.0])], np.arange(3), (0, 3))]
     [1, 2, 0]
     """
     first, last = window
-    seconds = _sounding(scores, energy, window)
     if not len(seconds):
         return (Excerpt("first", first, first, min(first + SECONDS, last)),)
     typical = medians_of(np.stack([frames[seconds] for frames in scores]).T)
@@ -87,10 +85,21 @@ def regions(excerpts: Sequence[Excerpt]) -> list[tuple[int, int]]:
     return found
 
 
-def _sounding(
+def sounding(
     scores: Sequence[Float64], energy: Float64, window: tuple[int, int]
 ) -> npt.NDArray[np.intp]:
-    """Return the seconds of the window that all have scores for and that are loud enough."""
+    """Return the seconds of a window that all have scores for and that are loud enough.
+
+    A stem `QUIET` dB below its loudest second is too quiet: the score there says how much leaks
+    into a pause, whatever the separator does else.
+
+    Parameters
+    ----------
+    scores
+        As of `choose`.
+    energy
+        Of the reference in each second.
+    """
     seconds = np.arange(window[0], min(window[1], len(energy)))
     loud = energy[seconds] > energy.max(initial=0.0) * 10 ** (-QUIET / 10)
     for frames in scores:

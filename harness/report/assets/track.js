@@ -91,13 +91,18 @@ function show() {
     row.querySelector("button").setAttribute("aria-pressed", String(source === pick.source));
     row.querySelector("small").textContent = pick.matched ? signed(heard.corrections[source]) : "as it is";
   }
-  for (const line of document.querySelectorAll(".line")) line.classList.toggle("on", Number(line.dataset.line) + 2 === pick.source);
+  if (pick.source > REFERENCE) markLine(pick.source - REFERENCE - 1);
   find("#play").textContent = player.playing ? "Pause" : "Play";
   find("#play").setAttribute("aria-pressed", String(player.playing));
   find("#difference").disabled = pick.source <= REFERENCE;
   find("#difference").checked = pick.difference;
   find("#matched").checked = pick.matched;
   find("#loop").checked = player.loop;
+}
+
+function markLine(index) {
+  for (const line of document.querySelectorAll(".line")) line.classList.toggle("on", Number(line.dataset.line) === index);
+  document.getElementById("bold").textContent = VIEW.sources[index + REFERENCE + 1].name;
 }
 
 function tell() {
@@ -177,7 +182,7 @@ async function jumpToWorst() {
   VIEW.excerpts.forEach(({ start, stop }, i) => {
     for (let at = start; at < stop; at++) {
       const value = frames[at] === "-inf" ? -Infinity : frames[at];
-      if (typeof value === "number" && value < lowest) [lowest, worst, second] = [value, i, at];
+      if (VIEW.loud.includes(at) && value < lowest) [lowest, worst, second] = [value, i, at];
     }
   });
   await load(worst);
