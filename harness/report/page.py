@@ -10,12 +10,6 @@ from typing import Any
 import pandas as pd
 
 from harness.cache import write_atomic
-<<<<<<< /tmp/dev/lw/harness/report/page.py
-from harness.report import figures, html, names, payload, tables, text
-from harness.report.dataset import records
-from harness.report.listening import by_track
-from harness.report.track_page import Page
-=======
 from harness.report import (
     choices,
     genres,
@@ -28,7 +22,6 @@ from harness.report import (
     training_curves,
 )
 from harness.report.listening import Page, by_track
->>>>>>> /tmp/dev/lwh
 from harness.results import Run, read_run
 
 SCRIPTS = (
