@@ -21,7 +21,8 @@ from harness.report import (
     tables,
     training_curves,
 )
-from harness.report.listening import Page, by_track
+from harness.report.listening import by_track
+from harness.report.track_page import Page
 from harness.results import Run, read_run
 
 SCRIPTS = (
