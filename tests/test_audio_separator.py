@@ -15,7 +15,7 @@ from test_mel_roformer import MODEL, network_of
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.separators import load
+from harness.separators import load, parameters
 from harness.separators.audio_separator import AudioSeparator
 from harness.separators.roformer import Roformer
 
@@ -133,12 +133,14 @@ def test_mdx_gives_what_its_model_says_at_any_level(tmp_path, level):
         error = np.abs(found[stem] - share * audio)[:, inside].max()
         assert error < 0.01 * level, stem
     assert np.allclose(found["vocals"] + found["accompaniment"], audio, atol=1e-6)
+    assert parameters(separator) is None  # nothing tells how many values an ONNX graph was given
 
 
 def test_mdxc_roformers_give_what_our_network_gives(tmp_path):
     file = saved(tmp_path, network_of(MELS).state_dict())
     theirs = AudioSeparator(architecture="mdxc", config=MELS, names=NAMES, **file)
     ours = Roformer(config=MELS, names=NAMES, **file)
+    assert parameters(theirs) == parameters(ours) > 0
     audio = noise(4000, level=0.6)
     assert np.abs(audio).max() > 1
     found, wanted = theirs.separate(audio), ours.separate(audio)

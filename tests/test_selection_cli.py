@@ -141,3 +141,12 @@ def test_runs_from_before_inputs_were_written_are_read(call, tmp_path):
     filled = read_run(path).selection
     assert set(filled.loc[filled["stem"] == "kick", "input"]) == {"reference:drums"}
     assert set(filled.loc[filled["stem"] == "vocals", "input"]) == {"mixture"}
+
+
+def test_select_of_one_artist_says_that_nothing_can_be_chosen_held_out(call, tmp_path):
+    path = tmp_path / "results" / "main"
+    found = read_run(path)
+    write_run(path, replace(found, scores=planted(MEANS, artists=1, per_artist=3)))
+    said = call("select")
+    assert "all tracks are by artist 0" in said
+    assert "what choosing is worth" not in said

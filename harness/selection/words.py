@@ -54,7 +54,14 @@ def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
         As from `summary.summary`.
     policy
         The one that is in use.
+
+    Returns
+    -------
+    list of Board
+        None where nothing could be chosen.
     """
+    if summary.empty:
+        return []
     main = summary[summary["policy"] == policy].drop(columns=["policy", "chosen"])
     found = boards(main, "what choosing is worth, dB")
     others = summary.pivot(index=["dataset", "input", "policy"], columns="stem", values="score")

@@ -95,7 +95,7 @@ class AudioSeparator:
 
         networks = {id(held): held for held in vars(self._model).values()}.values()
         counts = [
-            sum(values.numel() for values in network.parameters())
+            sum(values.numel() for values in network.parameters() if values.requires_grad)
             for network in networks
             if isinstance(network, nn.Module)
         ]
