@@ -28,7 +28,7 @@ from harness.selection import (
 from harness.selection.grid import LIMIT
 
 RESAMPLES = 2000
-_TRACK = ["split", "track", "artist", "genre"]
+_TRACK = ("split", "track", "artist", "genre")
 
 
 class Cell(NamedTuple):
@@ -72,21 +72,26 @@ def grids(rows: pd.DataFrame) -> dict[Key, Grid]:
     Parameters
     ----------
     rows
-        As from `tables.common_tracks`.
+        As from `tables.common_tracks`; a track's name is unique in its dataset.
     """
     common = rows[rows["common"]]
-    common = common.assign(**{name: common[name].astype(object).fillna("") for name in _TRACK})
+    track, separator = (
+        pd.factorize(common[name].astype(object), sort=True) for name in ("track", "separator")
+    )
+    first = common.assign(at=track[0]).drop_duplicates("at").sort_values("at")
+    labels = [first[name].astype(object).fillna("").to_numpy() for name in _TRACK]
+    values = np.clip(common["value"].to_numpy(np.float64), -LIMIT, LIMIT)
     found = {}
-    for key, block in common.groupby(["input", "stem"], sort=True, observed=True):
-        wide = block.pivot(index=_TRACK, columns="separator", values="value")
-        splits, tracks, artists, genres = (
-            wide.index.get_level_values(i).to_numpy(object) for i in range(len(_TRACK))
-        )
+    groups: dict[Any, Any] = common.groupby(["input", "stem"], sort=True, observed=True).indices
+    for key, at in groups.items():
+        wide = np.full((len(track[1]), len(separator[1])), np.nan)
+        wide[track[0][at], separator[0][at]] = values[at]
+        here, who = np.unique(track[0][at]), np.unique(separator[0][at])
         source, stem = map(str, key)
-        scores = np.clip(wide.to_numpy(np.float64), -LIMIT, LIMIT)
-        separators = tuple(map(str, wide.columns))
-        labels = (splits, tracks, artists, genres)
-        found[source, stem] = Grid("", source, stem, separators, *labels, scores)
+        names = tuple(map(str, separator[1][who]))
+        splits, tracks, artists, genres = (label[here] for label in labels)
+        scores = wide[np.ix_(here, who)]
+        found[source, stem] = Grid("", source, stem, names, splits, tracks, artists, genres, scores)
     return found
 
 
