@@ -45,6 +45,13 @@ class Page:
     href: str
     why_silent: str
 
+    @property
+    def private(self) -> bool:
+        """Whether it has audio that may not be passed on."""
+        return not (
+            self.why_silent or DATASETS.get(self.dataset, DATASETS["folder"]).may_share_audio
+        )
+
 
 @dataclass(frozen=True)
 class Source:
@@ -120,7 +127,6 @@ def render(
         page=about,
         siblings=siblings,
         info=info,
-        private=not about.why_silent and not info.may_share_audio,
         sources=named,
         bold=next(iter(frames), ""),
         missing=[source.label for source in sources if source.clip is None],
