@@ -426,6 +426,9 @@ def report(
     ] = Path("results"),
     reports: ReportsOption = Path("reports"),
     audio: AudioOption = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw PDF and PNG for papers, too.")
+    ] = False,
     compare_two: Annotated[
         bool, typer.Option("--compare", help="Say what changed from the first of two runs.")
     ] = False,
@@ -433,11 +436,12 @@ def report(
     """Write the pages of a run again, or those of several runs as one."""
     folders = [results_folder / inventory.check_name(name) for name in runs or ["main"]]
     if not compare_two:
-        typer.echo(pipeline.write_report(folders, reports, audio=pipeline.check_audio(audio)))
+        listen = pipeline.check_audio(audio)
+        typer.echo(pipeline.write_report(folders, reports, audio=listen, figures=figures))
         return
     if len(folders) != 2:
         raise HarnessError(f"report --compare: takes two runs, not {len(folders)}; name A and B")
-    found, page = exporting.compare_runs(*folders, reports)
+    found, page = exporting.compare_runs(folders[0], folders[1], reports)
     for board in report_comparison.boards(found):
         _print_table(board.title, board.head, board.rows)
     for line in report_comparison.remarks(found):

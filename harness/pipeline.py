@@ -217,6 +217,7 @@ def write_report(
     reports: Path,
     *,
     audio: str = "allowed",
+    figures: bool = False,
     only_if_stale: bool = False,
 ) -> Path:
     """Write the pages of one run, or those of several as one, and return the path of the first.
@@ -226,6 +227,8 @@ def write_report(
     audio
         Which audio goes into track pages: ``none``; ``allowed``, what the dataset's licence lets
         be passed on; ``private``, all.
+    figures
+        Whether to draw files for papers.
     """
     if only_if_stale and (reports / folders[0].name / "index.html").is_file():
         return reports / folders[0].name / "index.html"
@@ -233,7 +236,7 @@ def write_report(
     run = found[0] if len(found) == 1 else with_selection(join(found))
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
     listen = report.write_tracks(run, folders[0].parent / "work", path.parent, audio)
-    report.write_rest(run, path.parent)
+    report.write_rest(run, path.parent, figures=figures)
     page = report.render(run, listen, _blends(run, folders[0].parent))
     write_atomic(path, page.encode("utf-8", "replace"))
     return path

@@ -224,3 +224,41 @@ def _record(scores: pd.DataFrame) -> dict[str, Any]:
         "selection_notes": ["musdb18hq: one artist only, no deployable choice can be made"],
         "work": {"units": 200, "reused": 12, "computed": 187, "failed": 1, "seconds": 242.0},
     }
+
+
+SIZE_STEMS = (
+    *FOUR, "accompaniment", "guitar", "piano", "lead", "background", "lead_male", "lead_female",
+    "kick", "snare", "toms", "hihat",
+)  # fmt: skip
+
+
+def large_run(n_separators: int = 20, n_tracks: int = 240, n_stems: int = 15) -> Run:
+    """Return a run of one dataset, as large as a report must stay usable at."""
+    rng = np.random.default_rng(0)
+    names, stems = [f"separator_{i:02d}" for i in range(n_separators)], SIZE_STEMS[:n_stems]
+    metrics = (*METRICS, "isr", "sir", "sar")
+    tracks = pd.DataFrame({"track": [f"Song {i:03d}" for i in range(n_tracks)]})
+    tracks["artist"] = [f"Artist {i // 2}" for i in range(n_tracks)]
+    tracks["genre"] = [GENRES[i % len(GENRES)] for i in range(n_tracks)]
+    cells = [pd.DataFrame({"separator": names}), pd.DataFrame({"stem": stems})]
+    frame = tracks
+    for part in (*cells, pd.DataFrame({"metric": metrics})):
+        frame = frame.merge(part, how="cross")
+    easy = rng.normal(5, 2, n_tracks).repeat(len(frame) // n_tracks)
+    better = frame["separator"].str[-2:].astype(int) * 0.15
+    frame["value"] = easy + better + rng.normal(0, 1, len(frame))
+    about = {"run": "large", "dataset": "demo", "split": "test", "input": "mixture"}
+    frame = frame.assign(**about, status="ok", note="")[list(COLUMNS)]
+    works = frame.drop_duplicates(["track", "separator"]).assign(stem="mixture")
+    costs = [works.assign(metric=m, value=v) for m, v in _costs("", rng).items()]
+    record = _record(frame)
+    entry = {**record["separators"]["scnet"], "trained_on": []}
+    record |= {"run": "large", "separators": dict.fromkeys(names, entry), "leaks": []}
+    chosen = [
+        ["demo", "mixture", stem, kind, t, a, g, names[rng.integers(n_separators)], 8.0]
+        for stem in stems
+        for t, a, g in tracks.itertuples(index=False)
+        for kind in ("oracle", "deployable")
+    ]
+    selection = table(chosen, SELECTION_COLUMNS)
+    return Run("large", frame, pd.concat(costs), table([]), selection, record)

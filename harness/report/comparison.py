@@ -15,7 +15,8 @@ from harness.report import formats, html, names, provenance, sheets, tables, tex
 from harness.report.terminal import Board
 from harness.results import Run
 from harness.selection import changes
-from harness.selection.changes import BETTER, CASE, WORSE
+from harness.selection.changes import BETTER, CASE, SAME, WORSE
+from harness.selection.resampling import RESAMPLES
 
 _MACHINE = (
     "harness_version", "commit", "dirty", "python", "platform", "cpu", "device", "precision",
@@ -52,7 +53,7 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare_runs(a: Run, b: Run) -> Comparison:
+def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> Comparison:
     """Compare two runs on the tracks that both scored, metric by metric where definitions agree."""
     other = _other_audio(a, b)
     left, right = (_without(run.scores, other) for run in (a, b))
@@ -61,7 +62,7 @@ def compare_runs(a: Run, b: Run) -> Comparison:
     kept = [name for name in names.METRICS if name in have[0] & have[1] and name not in refused]
     if {"snr", "sdr"} <= {*kept}:
         kept.insert(0, tables.HARMONIC)
-    found = {name: changes.changes(left, right, name) for name in kept}
+    found = {name: changes.changes(left, right, name, resamples=resamples) for name in kept}
     notes = [
         f"{text.count(len(other), 'track')} of the same name hold other audio in the two runs, and "
         "are not compared"
@@ -83,26 +84,31 @@ def boards(found: Comparison) -> list[Board]:
     for metric, table in list(found.differences.items())[:1]:
         rows = tuple(
             (row["dataset"], _who(row), row["stem"], str(row["n"]), *_numbers(row), row["verdict"])
-            for row in table.to_dict("records")
+            for row in table[table["verdict"] != SAME].to_dict("records")
         )
         head = ("dataset", "separator", "stem", "n", "A", "B", "B − A (95 %)", "p (Holm)", "B is")
         title = f"A is {found.a.name}, B is {found.b.name}: {names.metric_label(metric)}, dB"
         shown.append(Board(title, head, rows))
     if len(found.alone):
-        rows = tuple(
+        alone = tuple(
             (row["run"], row["dataset"], _who(row), row["stem"], str(row["tracks"]))
             for row in found.alone.to_dict("records")
         )
-        shown.append(Board("Only in one", ("run", "dataset", "separator", "stem", "tracks"), rows))
+        shown.append(Board("Only in one", ("run", "dataset", "separator", "stem", "tracks"), alone))
     if found.produced:
-        rows = tuple((what, old[:40], new[:40]) for what, old, new in found.produced)
-        shown.append(Board("Made in other ways", ("what", "A", "B"), rows))
+        made = tuple((what, old[:40], new[:40]) for what, old, new in found.produced)
+        shown.append(Board("Made in other ways", ("what", "A", "B"), made))
     return shown
 
 
 def remarks(found: Comparison) -> list[str]:
-    """Return what is not compared and why, a line each."""
-    return [*found.notes, *(f"{metric}: {why}" for metric, why in found.refused.items())]
+    """Return what is not compared and why, and what did not change, a line each."""
+    lines = [*found.notes, *(f"{metric}: {why}" for metric, why in found.refused.items())]
+    for metric, table in list(found.differences.items())[:1]:
+        same = int((table["verdict"] == SAME).sum())
+        of = text.count(len(table), "mean")
+        lines.append(f"{names.metric_label(metric)}: {same} of {of} did not change at all")
+    return lines
 
 
 def write(found: Comparison, folder: Path) -> Path:
@@ -145,10 +151,12 @@ def _part(found: Comparison, metric: str) -> dict[str, Any]:
         }
         for row in table.to_dict("records")
     ]
+    rows.sort(key=lambda row: (not row["sure"], *(row[c] for c in CASE)))
     return {
         "label": names.metric_label(metric),
         "definition": about.get("definition") or names.HARMONIC_DEFINITION,
-        "rows": sorted(rows, key=lambda row: (not row["sure"], *(row[c] for c in CASE))),
+        "rows": [row for row in rows if row["verdict"] != SAME],
+        "same": [row for row in rows if row["verdict"] == SAME],
         "sure": sum(bool(row["sure"]) for row in rows),
     }
 
@@ -226,8 +234,8 @@ def _produced(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str,
         for name in sorted({*left, *right}):
             old, new = left.get(name), right.get(name)
             if old is None or new is None:
-                words = ["there" if entry is not None else None for entry in (old, new)]
-                pairs.append((f"{kind[:-1]} {name}", *words))
+                here = ["there" if entry is not None else None for entry in (old, new)]
+                pairs.append((f"{kind[:-1]} {name}", here[0], here[1]))
                 continue
             pairs += [
                 (f"{kind[:-1]} {name}: {what.replace('_', ' ')}", old.get(what), new.get(what))

@@ -69,24 +69,24 @@ def _results(run: Run, rows: pd.DataFrame, source_url: str) -> list[dict[str, An
 def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
     """Return the mean of each metric and stem; one that is infinite for a track is left out."""
     found = []
-    groups = rows.groupby(["stem", "metric"], sort=False)["value"].agg(["mean", "size"])
-    order = {name: i for i, name in enumerate(names.METRICS)}
-    for (stem, metric), row in sorted(
-        groups.iterrows(), key=lambda item: (names.stem_rank(item[0][0]), order.get(item[0][1], 99))
-    ):
-        if not math.isfinite(row["mean"]):
+    groups = {
+        (str(s), str(m)): values for (s, m), values in rows.groupby(["stem", "metric"])["value"]
+    }
+    for stem, metric in sorted(groups, key=_place):
+        mean = float(groups[stem, metric].mean())
+        if not math.isfinite(mean):
             continue
-        about = payload.about(run.record, str(metric))
+        about = payload.about(run.record, metric)
         fed_with = "" if fed == "mixture" else f", {names.input_label(fed)}"
-        label = f"{about['label']} {names.stem_label(str(stem))}, {about['unit']}{fed_with}"
+        label = f"{about['label']} {names.stem_label(stem)}, {about['unit']}{fed_with}"
         found.append(
             {
-                "type": str(metric),
+                "type": metric,
                 "name": label,
-                "value": float(row["mean"]),
+                "value": mean,
                 "args": {
-                    "stem": str(stem),
-                    "tracks": int(row["size"]),
+                    "stem": stem,
+                    "tracks": len(groups[stem, metric]),
                     "average": "mean over tracks",
                     "definition": about["definition"],
                     **({"version": about["version"]} if about["version"] != "" else {}),
@@ -94,6 +94,13 @@ def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _place(key: tuple[str, str]) -> tuple[tuple[int, int, str], int, str]:
+    """Return what (stem, metric) is sorted by: as the page shows them."""
+    stem, metric = key
+    known = names.METRICS.index(metric) if metric in names.METRICS else len(names.METRICS)
+    return names.stem_rank(stem), known, metric
 
 
 def _source(run: Run) -> str:

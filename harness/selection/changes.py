@@ -44,8 +44,8 @@ def changes(
         One row a dataset, input, stem and separator that both runs scored: n (common tracks),
         artists, only_a and only_b (tracks of one run alone), mean_a, mean_b, difference (b − a),
         low, high (its 95 % bootstrap interval, by artist), p (signed-rank test of the artists'
-        means, corrected by Holm over the rows), verdict: ``no change`` where every track has the
-        same score, ``better`` or ``worse`` (of b) only where interval and test agree.
+        means, corrected by Holm over the rows that changed), verdict: ``no change`` where every
+        track has the same score, ``better`` or ``worse`` (of b) only where interval and test agree.
     """
     left, right = (track_scores(scores, metric) for scores in (a, b))
     keys = ["split", "track", *CASE]
@@ -57,22 +57,23 @@ def changes(
         cases = pd.MultiIndex.from_frame(table[CASE])
         table[name] = count.reindex(cases).to_numpy(float) - table["n"].to_numpy(float)
     table = table.astype({"only_a": int, "only_b": int})
-    table["p"] = holm(table["p"].to_numpy(float))
+    table["p"] = holm(table["p"].where(table["verdict"] != SAME).to_numpy(float))
     return table.assign(verdict=_verdicts(table))[[*_COLUMNS]]
 
 
 def only_in_one(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Return what only one of two tables of scores has: `CASE`, tracks, run (``A`` or ``B``)."""
-    sides = []
+    sides: list[pd.Series[int]] = []
     for frame in (a, b):
         scored = frame[(frame["status"] == "ok") & frame["stem"].ne("")]
         tracks = scored.drop_duplicates(["split", "track", *CASE])
         sides.append(tracks.groupby(CASE).size().rename("tracks"))
     alone = [
         one[~one.index.isin(other.index)].reset_index().assign(run=name)
-        for name, one, other in (("A", *sides), ("B", *reversed(sides)))
+        for name, one, other in (("A", sides[0], sides[1]), ("B", sides[1], sides[0]))
     ]
-    return pd.concat(alone, ignore_index=True)
+    table: pd.DataFrame = pd.concat(alone, ignore_index=True)
+    return table
 
 
 def _paired(both: pd.DataFrame) -> Iterator[tuple[Grid, Grid]]:

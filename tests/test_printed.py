@@ -1,0 +1,75 @@
+"""Figures for papers: files that are there, that hold their fonts, and that are the same twice."""
+
+import dataclasses
+import re
+import sys
+
+import numpy as np
+import pytest
+from synthetic_run import demo_run, empty_run
+
+from harness.errors import HarnessError
+from harness.report import drawings, payload, printed
+
+
+@pytest.fixture(scope="module")
+def view():
+    run = demo_run(8)
+    scores, context = payload.prepare(run)
+    here = scores[scores["dataset"] == "demo"].astype({"stem": object, "separator": object})
+    return drawings.View(here, "demo", context), run
+
+
+def test_a_figure_is_the_same_bytes_twice_and_holds_its_fonts(view, monkeypatch, tmp_path):
+    monkeypatch.setattr(printed, "DRAWINGS", {"genres": drawings.genres})
+    first = printed.write_figures(view[1], tmp_path / "a")
+    second = printed.write_figures(view[1], tmp_path / "b")
+    assert [path.name for path in first[:2]] == ["0_demo_genres.pdf", "0_demo_genres.png"]
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    pdf = first[0].read_bytes()
+    assert b"/FontFile2" in pdf
+    assert not re.search(rb"/CreationDate|/Producer", pdf)
+
+
+def test_the_bars_are_the_means_of_the_common_tracks(view):
+    figure = drawings.snr_and_sdr(*view)
+    (panel,) = (p for p in figure.axes if p.get_title().startswith("vocals"))
+    rows = view[0].common("snr")
+    rows = rows[rows["stem"] == "vocals"]
+    order = view[0].separators(rows)
+    widths = [bar.get_width() for bar in panel.patches[: len(order)]]
+    want = rows.groupby("separator")["value"].mean()[order]
+    assert widths == pytest.approx(want.tolist())
+    assert [label.get_text() for label in panel.get_yticklabels()] == order
+    assert panel.get_title() == f"vocals, n = {rows['track'].nunique()}"
+
+
+def test_the_axes_have_units(view):
+    labels = [p.get_xlabel() for p in drawings.distributions(*view).axes]
+    assert "SNR–SDR mean (dB)" in labels
+    assert "s of work per s of music" in drawings.cost(*view).axes[0].get_xlabel()
+
+
+def test_the_heat_map_goes_from_the_hardest_track_to_the_easiest(view):
+    image = drawings.heat(*view).axes[0].images[0].get_array()
+    means = np.nanmean(image, axis=1)
+    assert (np.diff(means) >= 0).all()
+
+
+def test_a_run_without_scores_has_no_figures(tmp_path):
+    assert printed.write_figures(empty_run(), tmp_path) == []
+
+
+def test_a_run_without_genres_and_choices_has_the_other_figures(view):
+    scores, run = view
+    bare = drawings.View(scores.scores.assign(genre=""), "demo", scores.context)
+    assert drawings.genres(bare, run) is None
+    assert drawings.by_genre(bare, run) is None
+    nothing = dataclasses.replace(run, selection=run.selection.iloc[:0])
+    assert drawings.selection(scores, nothing) is None
+
+
+def test_without_matplotlib_it_is_said_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(HarnessError, match=r"pip install 'harness\[train\]'"):
+        printed.write_figures(demo_run(6), tmp_path)
