@@ -547,6 +547,32 @@ def test_the_worth_of_choosing_is_that_of_the_tables():
         assert line[9] == f"{gain} {low} to {high}"
 
 
+def test_stability_is_told_only_where_artists_can_be_drawn_again():
+    found = [
+        (
+            "demo",
+            "test",
+            f"t{i}",
+            f"artist {i if stem == 'bass' else 0}",
+            "",
+            name,
+            "mixture",
+            stem,
+            v,
+        )
+        for stem in ("bass", "drums")
+        for i in range(8)
+        for name, v in (("a", 5.0), ("b", 4.0 + 4 * (i == 0)))
+    ]
+    columns = ["dataset", "split", "track", "artist", "genre", "separator", "input", "stem"]
+    (row,) = choices.stability(pd.DataFrame(found, columns=[*columns, "score"]))["demo"]
+    assert row["stem"] == "bass"
+    assert re.fullmatch(r"a \d+%, b \d+%", row["shares"])  # b leads where t0 is drawn often
+    shares = [int(n) / 100 for n in re.findall(r"\d+", row["shares"])]
+    assert sum(shares) == pytest.approx(1, abs=0.02)
+    assert int(row["stability"][:-1]) / 100 == pytest.approx(sum(x * x for x in shares), abs=0.02)
+
+
 def test_the_stem_tree_names_the_best_of_each_node():
     run = demo_run(n_tracks=16)
     view = payload.build(run)

@@ -77,11 +77,18 @@ def worth(found: pd.DataFrame) -> Rows:
 def stability(found: pd.DataFrame) -> Rows:
     """Return who would be chosen how often if the artists were drawn again, from `candidates`.
 
+    Only where there are artists enough to draw from.
+
     Returns
     -------
     dict
         {dataset: rows with stem, input, stability and shares (in words, the largest first)}.
     """
+    enough = {
+        (grid.dataset, grid.source, grid.stem)
+        for grid in map(selection.Grid.complete, selection.grids(found))
+        if grid.n_artists >= selection.MIN_ARTISTS
+    }
     table = selection.frequencies(found, resamples=RESAMPLES)
     out: Rows = {}
     for key, block in table.groupby(["dataset", "input", "stem"], sort=True):
@@ -96,7 +103,7 @@ def stability(found: pd.DataFrame) -> Rows:
             "stability": f"{block['stability'].iloc[0]:.0%}",
             "shares": ", ".join(f"{name} {share:.0%}" for name, share in pairs),
         }
-        if len(block) > 1:
+        if len(block) > 1 and (dataset, source, stem) in enough:
             out.setdefault(dataset, []).append(row)
     return _by_stem(out)
 

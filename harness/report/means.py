@@ -46,7 +46,7 @@ def by_genre(dataset: Json) -> list[tuple[str, str, Markup]]:
         best = best_row(dataset, stem, "mixture")
         parts = [dataset["genres"][metric].get(stem, {}) for metric in PAIR]
         genres = [genre for genre in parts[0] if best in parts[0][genre]]
-        if best is None or not genres:
+        if best is None or len(genres) < 2:
             continue
         series = {
             metric.upper(): [_span(part.get(genre, {}).get(best), 0, 3, 4) for genre in genres]

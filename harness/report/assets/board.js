@@ -4,11 +4,11 @@ const deviation = (sd) => (sd === null ? "" : `SD ${decibels(decode(sd))}`);
 
 // What stands below a score: how sure it is, or how much tracks differ.
 function rangeText(cell, n) {
-  const few = cell[N] === n ? "" : ` · n ${cell[N]}`;
-  const [low, high] = ends(cell);
-  if (state.spread === "interval" && !Number.isNaN(low)) return `${decibels(low)} to ${decibels(high)}${few}`;
-  const [q1, q3] = [Q1, Q3].map((i) => decibels(decode(cell[i])));
-  return (state.stat === "mean" ? deviation(cell[SD]) : `quartiles ${q1}, ${q3}`) + few;
+  const few = cell[N] === n ? "" : `n ${cell[N]}`;
+  const [low, high, q1, q3] = [...ends(cell), ...[Q1, Q3].map((i) => decode(cell[i]))].map(decibels);
+  const sure = state.spread === "interval" && !Number.isNaN(ends(cell)[0]);
+  const spread = state.stat === "mean" ? deviation(cell[SD]) : `quartiles ${q1}, ${q3}`;
+  return [sure ? `${low} to ${high}` : spread, few].filter(Boolean).join(" · ");
 }
 
 function fillCell(td, cell, n, first) {
