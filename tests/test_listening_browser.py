@@ -60,7 +60,7 @@ def browser(tmp_path_factory):
 @pytest.fixture
 def page(browser, path):
     browser.open(path)
-    until(browser, "heard !== null")
+    until(browser, "!panel.hidden")
     yield browser
     assert browser.complaints() == []
     assert {url for url in browser.requests() if not url.startswith("data:")} == {path.as_uri()}

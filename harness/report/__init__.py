@@ -4,7 +4,9 @@
 plain values of a page of it; `page` puts these into the templates, together with the style sheet
 and the scripts in ``assets``; `figures` draws what needs no switch. The templates hold everything
 that can be read without a script; the scripts fill the same cells when a switch is turned, and draw
-what is heavy. `terminal` is the same leaderboard in a few lines of text.
+what is heavy. `terminal` is the same leaderboard in a few lines of text. `listening` writes a page
+for each stem of the tracks whose estimates were kept: `track_page`, with `excerpts` and
+`frame_lines`, and the scripts ``sound.js`` (playing), ``pictures.js`` and ``track.js`` (the panel).
 
 A new section is a template that ``page.html`` includes, and, where it reacts to a switch, one more
 file in `page.SCRIPTS` with a function that ``page.js`` calls.

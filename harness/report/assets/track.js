@@ -6,7 +6,7 @@ const find = (selector) => panel.querySelector(selector);
 const pick = { source: 0, excerpt: 0, difference: false, matched: true };
 const decoded = new Map(); // region: promise of its buffers
 let heard = null; // of the excerpt shown: samples and gains of every source
-let drawing = 0; // changes when another excerpt is drawn
+let turn = 0; // changes when another excerpt is asked for
 const player = new Player(() => show());
 
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)} dB`;
@@ -39,7 +39,9 @@ function correction(channels) {
 
 async function load(index) {
   const chosen = VIEW.excerpts[index];
+  const mine = ++turn;
   const buffers = await buffersOf(regionOf(chosen));
+  if (mine !== turn) return;
   pick.excerpt = index;
   const samples = buffers.map((buffer) => samplesOf(buffer, chosen));
   heard = { samples, target: loudness(samples[REFERENCE], VIEW.rate), differences: new Map() };
@@ -50,7 +52,7 @@ async function load(index) {
   player.load(buffers, from, Math.min(to, buffers[REFERENCE].duration));
   for (const input of panel.querySelectorAll("[name=excerpt]")) input.checked = Number(input.value) === index;
   drawScores();
-  drawPictures();
+  drawPictures(mine);
   show();
   if (was) await player.play();
 }
@@ -119,12 +121,11 @@ function drawRow(row, channels, peak) {
 
 const pause = () => new Promise((resolve) => setTimeout(resolve));
 
-async function drawPictures() {
-  const turn = ++drawing;
+async function drawPictures(mine) {
   const peak = Math.max(1e-6, ...heard.peaks);
   for (const row of panel.querySelectorAll(".source[data-source]")) {
     await pause(); // rows appear one by one, and the page can be used meanwhile
-    if (turn !== drawing) return;
+    if (mine !== turn) return;
     const source = Number(row.dataset.source);
     if (Number.isNaN(source)) drawDifference();
     else drawRow(row, heard.samples[source], peak);
@@ -235,7 +236,6 @@ function follow() {
 }
 
 function setUp() {
-  panel.hidden = false;
   panel.addEventListener("keydown", press);
   for (const button of panel.querySelectorAll(".pick-source")) {
     button.addEventListener("click", () => choose(Number(button.parentNode.dataset.source)));
@@ -249,7 +249,10 @@ function setUp() {
   find("#difference").addEventListener("change", () => toggle("difference"));
   find("#matched").addEventListener("change", () => toggle("matched"));
   find("#loop").addEventListener("change", () => player.setLoop(find("#loop").checked).then(show));
-  load(0).then(follow);
+  load(0).then(() => {
+    panel.hidden = false;
+    follow();
+  });
 }
 
 if (panel) setUp();
