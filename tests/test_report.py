@@ -17,6 +17,7 @@ from harness import report, selection
 from harness.errors import HarnessError
 from harness.metrics import harmonic_mean
 from harness.report import (
+    cells,
     certainty,
     choices,
     dataset,
@@ -261,11 +262,11 @@ def test_every_number_of_the_page_is_that_of_the_table():
 
 def test_packed_values_are_those_shown():
     values = [123, -4, None, "u", "inf", "-inf"]
-    packed = dataset.pack(values)
+    packed = cells.pack(values)
     numbers = np.frombuffer(base64.b64decode(packed), "<i2").tolist()
-    names = {code: name for name, code in dataset.CODES.items()}
+    names = {code: name for name, code in cells.CODES.items()}
     assert [names.get(n, n) for n in numbers] == values
-    assert dataset.pack([40000]) == [40000]
+    assert cells.pack([40000]) == [40000]
 
 
 def test_rounding_is_half_even_on_the_exact_value_and_has_no_minus_zero():
@@ -432,7 +433,7 @@ def test_intervals_groups_and_pairs_are_those_of_the_scores():
     number = {row["separator"]: i for i, row in enumerate(demo["rows"])}
     means = selection.mean_intervals(wide.to_numpy(), artists, resamples=certainty.RESAMPLES)
     medians = selection.median_intervals(wide.to_numpy(), artists)
-    place = {name: i for i, name in enumerate(dataset.PLACES)}
+    place = {name: i for i, name in enumerate(cells.PLACES)}
     for i, name in enumerate(wide):
         cell = about["cells"][number[name]]
         ends = [means.low[i], means.high[i], medians.low[i], medians.high[i]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,19 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report import names, tables, text
+from harness.report import cells, names, tables, text
 from harness.report.certainty import Cell, Certainty, certainties, genre_intervals, grids
 from harness.selection import MIN_ARTISTS, Grid
 
 Json = dict[str, Any]
-CODES = {None: -32768, "u": -32767, "-inf": -32766, "inf": 32767}  # as in core.js
-LARGEST = 32765
 NAMED = 4  # separators that a reason names
 NOTHING = Certainty(0, {}, pd.DataFrame())
-PLACES = (
-    "mean", "median", "sd", "q1", "q3", "n", "rank", "rank_median", "leaked", "low", "high",
-    "median_low", "median_high", "group", "rank_low", "rank_high", "p_best",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,9 +123,9 @@ def _summary(
 ) -> Json:
     """Return per stem its cells, and per input how many tracks are compared on and why not all.
 
-    ``cells`` is {row: values in the order of `PLACES`}, ``n`` {input: common tracks}, ``out``
+    ``cells`` is {row: values in the order of `cells.PLACES`}, ``n`` {input: common tracks}, ``out``
     {input: the other tracks}, ``why`` {input: reasons with counts}, ``artists`` {input: how many},
-    ``pairs`` {input: as from `_pairs`}.
+    ``pairs`` {input: as from `cells.pairs`}.
     """
     (common, scores), (number, order) = basis, places
     ranked, better = context.how["ranked"], {"higher_is_better": metric["higher"]}
@@ -145,49 +137,18 @@ def _summary(
         empty = {part: {} for part in ("cells", "n", "out", "why", "artists", "pairs")}
         stem = stems.setdefault(row["stem"], empty)
         here_sure = sure.get((row["input"], row["stem"]), NOTHING)
-        cell = _cell(row, here_sure.cells.get(row["separator"], Cell()))
+        cell = cells.cell(row, here_sure.cells.get(row["separator"], Cell()))
         stem["cells"][number[row["separator"], row["input"]]] = cell
         stem["n"][row["input"]] = row["common"]
         stem["artists"][row["input"]] = here_sure.artists
     for (source, of), found in sure.items():
-        stems[of]["pairs"][source] = _pairs(found.pairs, number, source)
+        stems[of]["pairs"][source] = cells.pairs(found.pairs, number, source)
     missing = tables.left_out(here, name, metric["name"], common, ranked)
     for (source, stem), rows in missing.groupby(["input", "stem"], sort=True, observed=True):
         about = stems[str(stem)]
         about["out"][source] = sorted(order[track] for track in rows["track"])
         about["why"][source] = _why(rows)
     return stems
-
-
-def _cell(row: Mapping[Any, Any], sure: Cell) -> list[Any]:
-    """Return one cell of a table, in the order of `PLACES`; see core.js."""
-    ends = (sure.low, sure.high, sure.median_low, sure.median_high)
-    return [
-        *(text.encode(row[name]) for name in ("mean", "median", "sd", "q1", "q3")),
-        row["n"],
-        *(None if pd.isna(row[name]) else int(row[name]) for name in ("rank", "rank_median")),
-        int(row["leaked"]),
-        *map(text.encode, ends),
-        sure.group,
-        sure.rank_low,
-        sure.rank_high,
-        text.encode(sure.p_best),
-    ]
-
-
-def _pairs(
-    pairs: pd.DataFrame, number: Mapping[tuple[str, str], int], source: str
-) -> tuple[list[int], str | list[Any]]:
-    """Return the rows that are compared, and difference, low, high, p, apart of each pair, packed.
-
-    Pairs come in the order (0, 1), (0, 2) … (1, 2) … of the rows; p is in ten-thousandths.
-    """
-    names = list(dict.fromkeys([*pairs["a"], *pairs["b"]]))
-    values: list[Any] = []
-    for row in pairs.to_dict("records"):
-        values += [_hundredths(row[name]) for name in ("difference", "low", "high")]
-        values += [None if pd.isna(row["p"]) else round(row["p"] * 10_000), int(row["apart"])]
-    return [number[name, source] for name in names], pack(values)
 
 
 def _why(rows: pd.DataFrame) -> str:
@@ -209,36 +170,13 @@ def _values(
     out: dict[str, dict[int, list[Any]]] = {}
     columns = ("stem", "separator", "input", "track", "value", "status")
     for stem, separator, source, track, value, status in records(scores, *columns):
-        cells = out.setdefault(stem, {})
-        cell = cells.setdefault(number[separator, source], [None] * len(order))
-        cell[order[track]] = "u" if status == "undefined" else _hundredths(value)
+        rows = out.setdefault(stem, {})
+        row = rows.setdefault(number[separator, source], [None] * len(order))
+        row[order[track]] = "u" if status == "undefined" else cells.hundredths(value)
     return {
-        stem: {row: pack(values) for row, values in sorted(cells.items())}
-        for stem, cells in out.items()
+        stem: {row: cells.pack(values) for row, values in sorted(rows.items())}
+        for stem, rows in out.items()
     }
-
-
-def pack(values: list[Any]) -> str | list[Any]:
-    """Return hundredths as base64 of 16-bit integers, little end first; a third of the size.
-
-    `CODES` stand for what is no number: null (no value), ``u`` (undefined: no or silent reference)
-    and infinity. A list with a number that does not fit stays a list.
-
-    Examples
-    --------
-    >>> pack([123, None]), pack([70000, "u"])
-    ('ewAAgA==', [70000, 'u'])
-    """
-    if any(isinstance(value, int) and abs(value) > LARGEST for value in values):
-        return values
-    numbers = [value if isinstance(value, int) else CODES[value] for value in values]
-    return base64.b64encode(struct.pack(f"<{len(numbers)}h", *numbers)).decode()
-
-
-def _hundredths(value: float) -> int | str | None:
-    """Return the value as it is shown, without its decimal point."""
-    shown = text.encode(value)
-    return round(shown * 100) if isinstance(shown, float) else shown
 
 
 def _genres(

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.report import figures, names
-from harness.report.dataset import PLACES
+from harness.report.cells import PLACES
 
 Json = Mapping[str, Any]
 PAIR = ("snr", "sdr")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.report import names, tables, text
-from harness.report.dataset import PLACES
+from harness.report.cells import PLACES
 from harness.report.means import best_row
 from harness.taxonomy import STEMS, TREE
 

@@ -4,7 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const METRICS = new Map(DATA.metrics.map((metric) => [metric.name, metric]));
 const state = { metric: DATA.metric, stat: "mean", spread: "interval", filter: "", stem: "" };
 
-// Values of a track are hundredths in 16 bits; what is no number has a code, as in dataset.py.
+// Values of a track are hundredths in 16 bits; what is no number has a code, as in cells.py.
 const CODES = new Map([[-32768, null], [-32767, "u"], [-32766, "-inf"], [32767, "inf"]]);
 
 function unpack(packed) {
@@ -25,7 +25,7 @@ for (const { values } of DATA.datasets) {
   }
 }
 
-// Places in a cell of the summary; as PLACES in dataset.py.
+// Places in a cell of the summary; as PLACES in cells.py.
 const [MEAN, MEDIAN, SD, Q1, Q3, N, RANK, RANK_MEDIAN, LEAKED, LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH, GROUP, RANK_LOW, RANK_HIGH, P_BEST] = Array(17).keys();
 const FEWEST = Number(document.body.dataset.minArtists); // artists, for an interval
 
