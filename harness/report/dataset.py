@@ -134,7 +134,7 @@ def _summary(
     sure = certainties(common, scores, ranked, **better)
     stems: Json = {}
     for row in board.to_dict("records"):
-        empty = {part: {} for part in ("cells", "n", "out", "why", "artists", "pairs")}
+        empty: Json = {part: {} for part in ("cells", "n", "out", "why", "artists", "pairs")}
         stem = stems.setdefault(row["stem"], empty)
         here_sure = sure.get((row["input"], row["stem"]), NOTHING)
         cell = cells.cell(row, here_sure.cells.get(row["separator"], Cell()))
@@ -144,8 +144,8 @@ def _summary(
     for (source, of), found in sure.items():
         stems[of]["pairs"][source] = cells.pairs(found.pairs, number, source)
     missing = tables.left_out(here, name, metric["name"], common, ranked)
-    for (source, stem), rows in missing.groupby(["input", "stem"], sort=True, observed=True):
-        about = stems[str(stem)]
+    for (source, where), rows in missing.groupby(["input", "stem"], sort=True, observed=True):
+        about = stems[str(where)]
         about["out"][source] = sorted(order[track] for track in rows["track"])
         about["why"][source] = _why(rows)
     return stems
