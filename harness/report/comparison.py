@@ -11,7 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.cache import write_atomic
-from harness.report import formats, html, names, provenance, sheets, tables, text
+from harness.report import formats, html, names, provenance, tables, text
+from harness.report.sheet import plain
 from harness.report.terminal import Board
 from harness.results import Run
 from harness.selection import changes
@@ -115,11 +116,11 @@ def write(found: Comparison, folder: Path) -> Path:
     """Write the page of a comparison and its tables as files; return its path."""
     both = replace(found.b, name=f"{found.a.name} (A) and {found.b.name} (B)")
     parts = [frame.assign(metric=name) for name, frame in found.differences.items()]
-    lists = [sheets.plain("only_in_one", "Only in one run", "what only one has", found.alone)]
+    lists = [plain("only_in_one", "Only in one run", "what only one has", found.alone)]
     if parts:
         about = "B minus A in dB on the tracks of both; 95 % bootstrap interval, p after Holm"
         every = pd.concat(parts, ignore_index=True)
-        lists.insert(0, sheets.plain("changes", "Changes", about, every))
+        lists.insert(0, plain("changes", "Changes", about, every))
     downloads = formats.write_sheets([s for s in lists if len(s.frame)], both, folder / "tables")
     page = html.page(
         "comparison.html",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ ROLE_COLOURS = {
     "separator": "#0072b2", "ensemble": "#cc79a7", "oracle": "#d55e00", "anchor": "#999999",
 }  # fmt: skip
 SHOWN_TRACKS = 60  # of a heat map, from the hardest to the easiest
-LEGEND = {"loc": "outside lower center", "ncols": 4}
+LEGEND: Any = {"loc": "outside lower center", "ncols": 4}
 
 
 class View:
@@ -54,7 +54,9 @@ class View:
         """Return separators by role, then best mean first; without oracles where `ranked`."""
         roles = [*names.ROLES][:2] if ranked else [*names.ROLES]
         means = rows.groupby("separator", observed=True)["value"].mean()
-        place = {name: roles.index(role) for name, role in self.roles(means.index, roles)}
+        place = {
+            name: roles.index(role) for name, role in self.roles(list(map(str, means.index)), roles)
+        }
         return sorted(place, key=lambda name: (place[name], -means[name], name))
 
     def roles(self, found: Sequence[str], roles: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -81,6 +83,13 @@ def _panels(n: int, height: float, *, share: bool = True) -> tuple[Figure, list[
     for panel in panels[n:]:
         panel.set_visible(False)
     return figure, panels[:n]
+
+
+def _whole_numbers(panel: Axes) -> None:
+    """Let the axis of a count have whole numbers alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def _name(text: str) -> str:
@@ -164,13 +173,14 @@ def by_genre(view: View, _run: Run) -> Figure | None:
         rows = view.common(metric)
         rows = rows[rows["separator"].isin(ranked) & rows["stem"].isin(view.stems(rows))]
         genres = rows["genre"].map(tables.genre_name)
-        found[metric] = rows.assign(genre=genres).groupby(["genre", "separator"], observed=True)
-    order = sorted({key[0] for key in found["snr"].groups} - {tables.NO_GENRE})
+        found[metric] = rows.assign(genre=genres)
+    order = sorted({*found["snr"]["genre"]} - {tables.NO_GENRE})
     if not order:
         return None
     figure, panels = _panels(2, 0.8 + 0.2 * len(order) * min(len(ranked), 8) / 2)
-    for panel, (metric, groups) in zip(panels, found.items(), strict=True):
-        means = groups["value"].mean().unstack("separator").reindex(order)
+    for panel, (metric, rows) in zip(panels, found.items(), strict=True):
+        groups = rows.groupby(["genre", "separator"], observed=True)["value"]
+        means = groups.mean().unstack("separator").reindex(order)
         shown = [n for n in view.separators(view.common(metric), ranked=True) if n in means][:8]
         step = 0.8 / max(len(shown), 1)
         for i, name in enumerate(shown):
@@ -199,7 +209,7 @@ def selection(view: View, run: Run) -> Figure | None:
             panel.barh(places, values, 0.36, color=COLOURS[1 - i], label=kind)
         _label_rows(panel, order)
         panel.set_title(names.stem_label(stem), fontsize=8)
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        _whole_numbers(panel)
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND)
     _label_columns(panels, "tracks on which it was chosen")
     return figure
@@ -216,7 +226,7 @@ def genres(view: View, _run: Run) -> Figure | None:
     for i, n in enumerate(counts):
         panel.annotate(str(n), (n, i), (3, 0), textcoords="offset points", va="center")
     _label_rows(panel, [str(name) for name in counts.index])
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    _whole_numbers(panel)
     panel.set_xlabel("number of tracks")
     return figure
 

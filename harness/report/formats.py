@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.cache import write_stream
-from harness.report.sheets import Block, Sheet
+from harness.report.sheet import Block, Sheet
 from harness.results import Run
 
 LONG = 45  # rows; a LaTeX table with more runs over pages
@@ -30,7 +30,7 @@ _LATEX = {
     "Σ": r"$\Sigma$", "·": r"$\cdot$", "→": r"$\to$", "²": r"$^2$", "\u0302": "",
 }  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&$])")
-_NUMBER = re.compile(r"[−–∞\d]")
+_NUMBER = re.compile(r"[−–∞\d]|< ")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 

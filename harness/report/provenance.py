@@ -115,7 +115,7 @@ def _reason(row: Mapping[str, Any]) -> str:
         return "nothing was trained"
     said = f"trained on {', '.join(trained_on)}"
     if row["leaked"]:
-        return f"{said}, which {_whole(row)} of the split"
+        return f"{said}, which {_whole(row)}"
     if row["unknown"]:
         return f"{said}; whether that holds these tracks is not known"
     return f"{said}, which holds none of the tracks"
@@ -123,7 +123,8 @@ def _reason(row: Mapping[str, Any]) -> str:
 
 def _whole(row: Mapping[str, Any]) -> str:
     """Say how much of a split was seen, and through which collection where names tell it."""
-    some = "holds all" if row["leaked"] == row["tracks"] else f"holds {row['leaked']}"
+    seen_of = "all" if row["leaked"] == row["tracks"] else row["leaked"]
+    some = f"holds {seen_of} of the split"
     seen = row["tracks_of"]["leaked"]
     entries = {overlaps.normal(entry) for entry in row["trained_on"]}
     halves = {

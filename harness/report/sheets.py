@@ -1,57 +1,20 @@
-"""The tables of a report as data: tidy and exact to calculate with, and laid out to print.
-
-A `Sheet` is one table. Its ``frame`` has one row a number or case, in full precision; its
-``blocks`` are the same as people read it, rounded as the page rounds. `all_sheets` gives those of a
-run; `harness.report.formats` writes them.
-"""
+"""The tables of a run's report as data; `harness.report.formats` writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from harness.report import names, payload, provenance, tables, text
+from harness.report import names, payload, provenance, sure_sheets, tables, text
 from harness.report.dataset import Context, records
+from harness.report.sheet import Block, Sheet, cell_text, plain
 from harness.report.tables import genre_name
 from harness.results import Run
 
 COMMON = "means over the tracks that all ranked separators share and none saw in training"
-
-
-@dataclass(frozen=True)
-class Block:
-    """One printed table: heads and cells are text; ``bold`` holds (row, column) of the best."""
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    bold: frozenset[tuple[int, int]] = frozenset()
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One table of a report.
-
-    Attributes
-    ----------
-    name
-        Of its files.
-    title, about
-        What it shows, and what its numbers are.
-    frame
-        One row a number or case.
-    blocks
-        The same, to print.
-    """
-
-    name: str
-    title: str
-    about: str
-    frame: pd.DataFrame
-    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -61,12 +24,21 @@ class Source:
     run: Run
     scores: pd.DataFrame
     context: Context
+    _common: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:
         """Return {metric: name with unit}."""
         about = self.context.metrics
         return {m["name"]: f"{m['label']}, {m['unit']}".rstrip(", ") for m in about}
+
+    def common(self, dataset: str, metric: str) -> pd.DataFrame:
+        """Return `tables.common_tracks`, made once."""
+        if (dataset, metric) not in self._common:
+            here = self.scores[self.scores["dataset"] == dataset]
+            rows = tables.common_tracks(here, dataset, metric, **self.context.how)
+            self._common[dataset, metric] = rows
+        return self._common[dataset, metric]
 
     def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give each dataset with each metric."""
@@ -81,22 +53,19 @@ def all_sheets(run: Run) -> list[Sheet]:
     makers: list[Callable[[Source], Sheet]] = [
         _leaderboard, _genres, _selection, _hierarchy, _costs, _tracks,
     ]  # fmt: skip
-    found = [make(source) for make in makers] + _records(run)
+    found = [make(source) for make in makers]
+    found += sure_sheets.of_means(_first_metric(source), source.context.how["ranked"])
+    found += sure_sheets.of_choices(run) + _records(run)
     return [sheet for sheet in found if len(sheet.frame)]
 
 
-def plain(name: str, title: str, about: str, frame: pd.DataFrame) -> Sheet:
-    """Return a sheet that is printed as it is, numbers with two decimals."""
-    rows = tuple(tuple(map(_cell, row)) for row in records(frame, *frame.columns))
-    head = tuple(str(c).replace("_", " ") for c in frame.columns)
-    return Sheet(name, title, about, frame, (Block(title, head, rows),))
-
-
-def _cell(value: Any) -> str:
-    """Write one value as it is read."""
-    if isinstance(value, float):
-        return text.decibels(text.encode(value))
-    return text.MISSING if value is None else str(value)
+def _first_metric(source: Source) -> dict[str, pd.DataFrame]:
+    """Return the rows on common tracks of the metric that selects, by dataset."""
+    return {
+        dataset: source.common(dataset, metric["name"])
+        for dataset, metric in source.each()
+        if metric["name"] == tables.HARMONIC
+    }
 
 
 def _gather(
@@ -119,7 +88,8 @@ def _leaderboard(source: Source) -> Sheet:
     """Return what the boards show: one row a dataset, input, stem, separator and metric."""
 
     def make(here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
-        how = {**source.context.how, "higher_is_better": metric["higher"]}
+        rows = source.common(dataset, metric["name"])
+        how = {**source.context.how, "higher_is_better": metric["higher"], "common": rows}
         return tables.leaderboard(here, dataset, metric["name"], **how)
 
     frame = _gather(source, make)
@@ -181,14 +151,14 @@ def _spread(cell: Mapping[Any, Any] | None) -> str:
     if not cell or not cell["n"]:
         return text.MISSING
     seen = " leaked" if cell["leaked"] else ""
-    return f"{_cell(float(cell['mean']))} ± {_cell(float(cell['sd']))}{seen}"
+    return f"{cell_text(float(cell['mean']))} ± {cell_text(float(cell['sd']))}{seen}"
 
 
 def _genres(source: Source) -> Sheet:
     """Return the means by genre."""
 
-    def make(here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
-        rows = tables.common_tracks(here, dataset, metric["name"], **source.context.how)
+    def make(_here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
+        rows = source.common(dataset, metric["name"])
         named = rows[rows["common"]].assign(genre=lambda found: found["genre"].map(genre_name))
         return tables.summarise(named, [*tables.COMPETITOR, "genre"]).reset_index()
 
@@ -220,7 +190,7 @@ def _pivot(caption: str, rows: pd.DataFrame, by: str) -> Block:
 
 def _counted(cell: Mapping[Any, Any] | None) -> str:
     """Write a mean with the number of tracks behind it."""
-    return f"{_cell(float(cell['mean']))} ({cell['n']})" if cell else text.MISSING
+    return f"{cell_text(float(cell['mean']))} ({cell['n']})" if cell else text.MISSING
 
 
 def _selection(source: Source) -> Sheet:
@@ -267,7 +237,8 @@ def _tracks(source: Source) -> Sheet:
         for (dataset, fed, stem), rows in first.groupby(["dataset", "input", "stem"], sort=True):
             columns = [c for c in frame.columns[len(keys) :] if rows[c].notna().any()]
             body = tuple(
-                (track, *map(_cell, values)) for track, *values in records(rows, "track", *columns)
+                (track, *map(cell_text, values))
+                for track, *values in records(rows, "track", *columns)
             )
             where = f"{dataset}, {names.stem_label(str(stem))}"
             fed_with = "" if fed == "mixture" else f", {names.input_label(str(fed))}"

@@ -1,0 +1,216 @@
+"""Tables as files: each number is that of the run's Parquet, each name comes back as it was."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, row, rows_table
+
+from harness import exporting
+from harness.errors import HarnessError
+from harness.metrics import harmonic_mean
+from harness.report import formats, model_card, sheets
+from harness.results import read_run, write_run
+
+RANKED = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run as it lies on disk."""
+    found = tmp_path_factory.mktemp("results") / "demo-run"
+    write_run(found, demo_run(10))
+    return found
+
+
+@pytest.fixture(scope="module")
+def exported(folder, tmp_path_factory):
+    """All tables of the run in all formats."""
+    run = read_run(folder)
+    to = tmp_path_factory.mktemp("export")
+    formats.write_sheets(sheets.all_sheets(run), run, to)
+    return to
+
+
+def read(path):
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, comment="#")
+
+
+@pytest.fixture(scope="module")
+def truth(folder):
+    """Scores straight from the run's files: {(dataset, metric, stem): tracks × separators}."""
+    rows = pd.concat([pd.read_parquet(folder / f"{n}.parquet") for n in ("scores", "ensembles")])
+    rows = rows[rows["status"] == "ok"]
+    wide = {}
+    for key, part in rows.groupby(["dataset", "metric", "stem"]):
+        wide[key] = part.pivot(index="track", columns="separator", values="value")
+    for dataset, _, stem in [key for key in wide if key[1] == "snr"]:
+        snr, sdr = (wide[dataset, metric, stem] for metric in ("snr", "sdr"))
+        mean = harmonic_mean(snr.to_numpy(), sdr.reindex_like(snr).to_numpy())
+        wide[dataset, "harmonic_mean", stem] = pd.DataFrame(mean, snr.index, snr.columns)
+    return wide
+
+
+def common(wide, dataset):
+    """The tracks on which all ranked separators that give the stem have a clean score."""
+    leaked = {"htdemucs"} if dataset == "demo" else set()
+    asked = [s for s in wide if s in RANKED - leaked] or list(wide)
+    return wide[wide[asked].notna().all(axis=1)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_leaderboard_is_that_of_the_scores(exported, truth, suffix):
+    board = read(exported / f"leaderboard{suffix}")
+    board = board[~board["stem"].str.startswith("overall")]
+    assert len(board) > 300
+    for r in board.to_dict("records"):
+        wide = truth[r["dataset"], r["metric"], r["stem"]]
+        values = common(wide, r["dataset"])[r["separator"]].dropna().to_numpy()
+        assert r["n"] == len(values)
+        wanted = [values.mean(), np.median(values), values.std(ddof=1)]
+        wanted += [np.quantile(values, 0.25), np.quantile(values, 0.75)]
+        assert [r[c] for c in ("mean", "median", "sd", "q1", "q3")] == pytest.approx(
+            wanted, abs=1e-9
+        )
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_other_tables_are_those_of_the_files(folder, exported, truth, suffix):
+    tracks = read(exported / f"tracks{suffix}")
+    tracks = tracks[~tracks["stem"].str.startswith("overall")]
+    names = sorted({s for wide in truth.values() for s in wide})
+    for r in tracks.to_dict("records"):
+        wide = truth[r["dataset"], r["metric"], r["stem"]]
+        for name in names:
+            want = wide.loc[r["track"], name] if name in wide else math.nan
+            assert r[name] == pytest.approx(want, abs=0, nan_ok=True)
+    assert len(tracks) == sum(len(wide) for wide in truth.values())
+    selection = read(exported / f"selection{suffix}")
+    chosen = pd.read_parquet(folder / "selection.parquet").groupby("kind").size()
+    assert selection[["oracle", "deployable"]].sum().to_dict() == chosen.to_dict()
+    costs = read(exported / f"costs{suffix}")
+    rows = pd.read_parquet(folder / "costs.parquet")
+    for r in costs.to_dict("records"):
+        here = rows[(rows["separator"] == r["separator"]) & (rows["dataset"] == r["dataset"])]
+        values = here[here["metric"] == r["metric"]]["value"]
+        want = values.max() if r["metric"] == "peak_memory" else values.median()
+        assert r["value"] == pytest.approx(want, rel=1e-12)
+    genres = read(exported / f"genres{suffix}")
+    rows = pd.read_parquet(folder / "scores.parquet").drop_duplicates(["dataset", "track"])
+    genre = rows.set_index(["dataset", "track"])["genre"]
+    for r in genres[~genres["stem"].str.startswith("overall")].to_dict("records"):
+        wide = common(truth[r["dataset"], r["metric"], r["stem"]], r["dataset"])
+        here = [t for t in wide.index if genre[r["dataset"], t] == r["genre"]]
+        values = wide.loc[here, r["separator"]].dropna()
+        assert (r["n"], r["mean"]) == (len(values), pytest.approx(values.mean(), abs=1e-9))
+
+
+def test_printed_tables_show_the_same_numbers_rounded(exported):
+    board = read(exported / "leaderboard.parquet")
+    nmf = board[(board["separator"] == "nmf") & (board["dataset"] == "demo")]
+    (want,) = nmf[(nmf["stem"] == "vocals") & (nmf["metric"] == "snr")].to_dict("records")
+    shown = f"{want['mean']:.2f} ± {want['sd']:.2f}"
+    text = (exported / "leaderboard.md").read_text(encoding="utf-8")
+    part = text.split("## demo: Stems: SNR, dB")[1]
+    assert re.search(r"\| nmf \| " + re.escape(shown), part)
+    tex = (exported / "leaderboard.tex").read_text(encoding="utf-8")
+    part = tex.split("demo: Stems: SNR, dB")[1]
+    assert f"nmf & {shown.replace('±', chr(36) + chr(92) + 'pm' + chr(36))}" in part
+    assert "\\textbf{" in part
+
+
+def test_each_file_says_what_it_is(exported):
+    about = json.loads(pq.read_schema(exported / "tracks.parquet").metadata[b"harness"])
+    assert about["tracks"] == "demo n = 10, musdb18hq n = 5"
+    assert about["run"] == "demo-run"
+    assert about["made by"] == "harness 0.1.0"
+    assert "snr (version 1): what snr is & how" in about["definition"]
+    for suffix in (".csv", ".tex", ".md"):
+        text = (exported / f"tracks{suffix}").read_text(encoding="utf-8")
+        assert "n = 10" in text.split("tracks:")[1].splitlines()[0]
+
+
+def test_names_come_back_from_csv_and_stay_text_in_the_others(exported):
+    tracks = set(read(exported / "tracks.csv")["track"])
+    assert {HOSTILE, HOSTILE_TAIL} <= tracks
+    markdown = (exported / "tracks.md").read_text(encoding="utf-8")
+    assert "<img" not in markdown.replace("\\<img", "")
+    assert "\u2028" not in markdown
+    latex = (exported / "failures.tex").read_text(encoding="utf-8")
+    assert "\\textless{}b\\textgreater{}" in latex
+
+
+def test_hostile_names_break_no_table():
+    bad = "a|b \\input{/etc/passwd} % & _ \n| c | \u202e$x$ # ~ ^"
+    run = demo_run(6)
+    rows = rows_table([row(bad, bad, "vocals", m, 1.0) for m in ("snr", "sdr")])
+    record = {**run.record, "separators": {bad: {"role": "separator"}}, "leaks": []}
+    changed = type(run)(
+        "r", rows, run.costs.iloc[:0], rows.iloc[:0], run.selection.iloc[:0], record
+    )
+    for sheet in sheets.all_sheets(changed):
+        for part in formats.to_markdown(sheet, changed).decode().split("\n## ")[1:]:
+            lines = [line for line in part.splitlines() if line.startswith("|")]
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+        latex = formats.to_latex(sheet, changed).decode()
+        assert "\\input" not in latex
+        assert latex.count("\\begin{") == latex.count("\\end{")
+
+
+def test_the_same_run_gives_the_same_bytes(folder, exported, tmp_path):
+    for path in exporting.export(folder, "csv", tmp_path):
+        assert path.read_bytes() == (exported / path.name).read_bytes()
+    run = read_run(folder)
+    for sheet in sheets.all_sheets(run):
+        for name, make in formats.FORMATS.items():
+            assert (
+                make(sheet, run)
+                == (exported / f"{sheet.name}{formats.SUFFIXES[name]}").read_bytes()
+            )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+def test_latex_takes_the_tables(exported, tmp_path):
+    body = "".join(f"\\input{{{exported / n}.tex}}" for n in ("leaderboard", "failures", "leaks"))
+    head = (
+        "\\documentclass{article}\\usepackage{booktabs,longtable,textcomp}\\usepackage[T1]{fontenc}"
+    )
+    (tmp_path / "a.tex").write_text(f"{head}\\begin{{document}}{body}\\end{{document}}")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "a.tex"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_a_model_card_is_read_as_a_hub_reads_it(folder, truth):
+    run = demo_run(10)
+    cards = model_card.cards(run, "https://example.org/report")
+    assert set(cards) == RANKED
+    _, block, text = cards["nmf"].split("---\n")
+    (index,) = yaml.safe_load(block)["model-index"]
+    by_dataset = {r["dataset"]["type"]: r for r in index["results"]}
+    result = by_dataset["musdb18hq"]
+    assert result["task"]["type"] == "audio-to-audio"
+    assert result["dataset"]["split"] == "test"
+    assert result["source"]["url"] == "https://example.org/report"
+    found = {(m["type"], m["args"]["stem"]): m for m in result["metrics"]}
+    want = truth["musdb18hq", "snr", "vocals"]["nmf"].dropna()
+    assert found["snr", "vocals"]["value"] == pytest.approx(want.mean())
+    assert found["snr", "vocals"]["args"]["tracks"] == len(want)
+    assert "run demo-run" in text
+    leaky = yaml.safe_load(cards["htdemucs"].split("---\n")[1])["model-index"][0]["results"]
+    assert [r["dataset"]["type"] for r in leaky] == ["musdb18hq"]  # it saw all of the other
+    bare = yaml.safe_load(model_card.cards(run)["nmf"].split("---\n")[1])["model-index"][0]
+    assert all("source" not in result for result in bare["results"])
+
+
+def test_an_unknown_format_is_said(folder, tmp_path):
+    with pytest.raises(
+        HarnessError, match="known: csv, parquet, latex, markdown, museval, model-card"
+    ):
+        exporting.export(folder, "xls", tmp_path)
