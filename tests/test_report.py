@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -40,6 +41,12 @@ def scored(values, stem="vocals", metric="snr", **other):
         for i, value in enumerate(column)
         if value is not None
     ]
+
+
+@functools.cache
+def demo_page():
+    """The page of the made-up run, for tests that only look at it."""
+    return report.render(demo_run(6))
 
 
 def board(rows, ranked=("a", "b"), **how):
@@ -346,8 +353,7 @@ def test_hostile_names_stay_text():
 
 
 def test_data_survive_the_way_into_the_page():
-    run = demo_run(6)
-    html = report.render(run)
+    html = demo_page()
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     assert found
     assert "<" not in found[1]
@@ -357,7 +363,7 @@ def test_data_survive_the_way_into_the_page():
 
 
 def test_nothing_is_asked_of_a_network():
-    page = Page(report.render(demo_run(6)))
+    page = Page(demo_page())
     links = [v for _, name, v in page.attributes if name in ("src", "href", "srcset", "action")]
     assert links
     assert all(link.startswith(("#", "data:,", "provenance.html")) for link in links)
@@ -367,7 +373,7 @@ def test_nothing_is_asked_of_a_network():
 
 
 def test_each_switch_region_and_table_has_a_name():
-    page = Page(report.render(demo_run(6)))
+    page = Page(demo_page())
     regions = [a for a in page.attributes if a[1:] == ("role", "region")]
     labels = [a for a in page.attributes if a[1] == "aria-label" and a[2]]
     assert 0 < len(regions) <= len(labels)
@@ -667,7 +673,7 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
     line = cells_of(report.render(demo_run(6), blends=worth), "demo: blends")[0]
     assert line[:6] == ["bass", "9 (7)", "nmf", "3.00", "2.50", "4.12"]
     assert line[6:] == ["1.12 0.50 to 2.00", "beats it", "0.75 nmf + 0.25 scnet"]
-    assert "What blends are worth" not in report.render(demo_run(6))
+    assert "What blends are worth" not in demo_page()
 
 
 # ---- pictures

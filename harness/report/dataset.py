@@ -144,10 +144,10 @@ def _summary(
     for (source, of), found in sure.items():
         stems[of]["pairs"][source] = cells.pairs(found.pairs, number, source)
     missing = tables.left_out(here, name, metric["name"], common, ranked)
-    for (source, where), rows in missing.groupby(["input", "stem"], sort=True, observed=True):
+    for (fed, where), rows in missing.groupby(["input", "stem"], sort=True, observed=True):
         about = stems[str(where)]
-        about["out"][source] = sorted(order[track] for track in rows["track"])
-        about["why"][source] = _why(rows)
+        about["out"][fed] = sorted(order[track] for track in rows["track"])
+        about["why"][fed] = _why(rows)
     return stems
 
 
