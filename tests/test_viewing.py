@@ -2,7 +2,11 @@
 
 import contextlib
 import http.client
+import signal
+import subprocess
+import sys
 import threading
+import urllib.request
 
 import pytest
 
@@ -106,3 +110,22 @@ def test_mistakes_are_said(tmp_path, server):
         viewing.serving(tmp_path, server.server_port),
     ):
         pass
+
+
+def test_the_command_serves_and_ends_cleanly_on_ctrl_c(reports):
+    command = [sys.executable, "-m", "harness", "view", "main", "--no-browser", "--reports"]
+    process = subprocess.Popen(
+        [*command, str(reports)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with process:
+        url = process.stdout.readline().strip()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=30) as answer:
+            assert answer.read() == b"<p>page"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
