@@ -10,7 +10,8 @@ for each stem of the tracks whose estimates were kept: `track_page`, with `excer
 
 `site` writes what stands beside the first page: `provenance`, and ``tables/``, where `sheets` and
 `sure_sheets` say what the tables are, each a `sheet`, and `formats` writes them; `printed` and
-`drawings` are figures for papers, `comparison` is the page of two runs, `model_card` what hubs read.
+`drawings` are figures for papers, `comparison` is the page of two runs, `model_card` what hubs
+read.
 
 A new section is a template that ``page.html`` includes, and, where it reacts to a switch, one more
 file in `page.SCRIPTS` with a function that ``page.js`` calls.

@@ -77,7 +77,7 @@ def _panels(n: int, height: float, *, share: bool = True) -> tuple[Figure, list[
 
     columns = min(n, 2)
     rows = -(-n // columns)
-    figure = Figure(figsize=(3.5 * columns, height * rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(3.5 * columns, max(height, 1.1) * rows + 0.7), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=share, squeeze=False)
     panels = list(grid.ravel())
     for panel in panels[n:]:
