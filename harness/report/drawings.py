@@ -12,7 +12,7 @@ from harness.report import names, tables
 from harness.report.dataset import Context
 from harness.results import Run
 from harness.selection import pareto
-from harness.selection.grid import FloatArray
+from harness.selection.grid import LIMIT, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,16 +112,19 @@ def distributions(view: View, _run: Run) -> Figure | None:
         _label_rows(panel, order)
         panel.set_title(f"{names.stem_label(stem)}, n = {_n(rows, stem)}", fontsize=8)
         panel.grid(axis="x", lw=0.3)
-    _label_columns(panels, view.label)
+    beyond = f", beyond ±{LIMIT:g} at the edge" if (rows["value"].abs() > LIMIT).any() else ""
+    _label_columns(panels, view.label + beyond)
     return figure
 
 
 def _strip(panel: Axes, row: int, values: FloatArray, colour: str) -> None:
     """Draw the tracks of one separator in a row: dots, the middle half, the mean."""
     spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else np.zeros(1)
-    panel.scatter(values, row + spread, s=4, c=colour, alpha=0.5, lw=0)
-    panel.plot(np.quantile(values, [0.25, 0.75]), [row, row], c=colour, lw=5, alpha=0.25)
-    panel.plot([values.mean()] * 2, [row - 0.35, row + 0.35], c="black", lw=1.2)
+    panel.scatter(np.clip(values, -LIMIT, LIMIT), row + spread, s=4, c=colour, alpha=0.5, lw=0)
+    half = np.clip(np.quantile(values, [0.25, 0.75]), -LIMIT, LIMIT)
+    panel.plot(half, [row, row], c=colour, lw=5, alpha=0.25)
+    if abs(values.mean()) <= LIMIT:
+        panel.plot([values.mean()] * 2, [row - 0.35, row + 0.35], c="black", lw=1.2)
 
 
 def _n(rows: pd.DataFrame, stem: str) -> int:
