@@ -353,7 +353,7 @@ def blends_of(result, folder, track="Ann - One"):
     return find_blends(folder.parent / "work", units[0]["track_key"], keys), keys
 
 
-@pytest.mark.parametrize("jobs", [1, 7])  # 7: more than tracks, so that tracks are split
+@pytest.mark.parametrize("jobs", [1, 5])  # 5: more than tracks, so that tracks are split
 def test_blends_are_scored_from_inner_products_as_from_audio(songs, tmp_path, jobs):
     entries = noisy_pair()
     outcome, result = run(songs, entries, tmp_path, jobs=jobs)

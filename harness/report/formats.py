@@ -163,7 +163,7 @@ def one_line(text: object) -> str:
 
     Examples
     --------
-    >>> one_line("a\\nb\\u2028c")
+    >>> one_line("a\nb\u2028c")
     'a b c'
     """
     return _CONTROL.sub(" ", str(text))

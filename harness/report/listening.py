@@ -124,7 +124,7 @@ def _href(dataset: str, split: str, track: str, stem: str) -> str:
     Examples
     --------
     >>> _href("demo", "test", "../Ann – <b>", "bass")
-    'tracks/demo-Ann-b-bass-3f3cd80f.html'
+    'tracks/demo-Ann-b-bass-62cc08b0.html'
     """
     words = "-".join(re.findall(r"[A-Za-z0-9]+", f"{dataset} {track} {stem}"))
     return f"tracks/{words[:80]}-{digest([dataset, split, track, stem])[:8]}.html"

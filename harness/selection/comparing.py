@@ -193,6 +193,9 @@ def told_apart(table: pd.DataFrame, order: Iterable[str]) -> BoolArray:
 
 def _differences(columns: FloatArray, grid: Grid, resamples: int) -> pd.DataFrame:
     """Return mean difference, interval and uncorrected p of each column of differences."""
+    if not len(columns):
+        nothing = np.full(columns.shape[1], np.nan)
+        return pd.DataFrame(dict.fromkeys(("difference", "low", "high", "p"), nothing))
     bounds = mean_intervals(columns, grid.clusters, resamples=resamples)
     enough = grid.n_artists >= MIN_ARTISTS
     p = signed_rank(artist_means(columns, grid)) if enough else np.full(columns.shape[1], np.nan)
