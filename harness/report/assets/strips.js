@@ -1,6 +1,6 @@
 // Strip plots: one panel a stem, one line a separator, every track a dot.
 
-const STRIP = { width: 380, left: 126, right: 12, row: 24, top: 6, bottom: 34, dot: 3.4 };
+const STRIP = { width: 380, left: 146, right: 12, row: 24, top: 6, bottom: 34, dot: 3.4 };
 
 // The scale holds all values but outliers (beyond three times the quartiles' distance from them).
 function scaleOf(values) {
@@ -33,6 +33,12 @@ function triangle(p, right) {
   return `M${p.x.toFixed(1)} ${(p.y - 3).toFixed(1)}l${d} 3l${-d} 3z`;
 }
 
+// The name as a line has room for it: what it was fed with must stay, since names repeat.
+function shortLabel(row, most) {
+  const fed = row.input === "mixture" ? "" : row.input.startsWith("cascade:") ? " · cascade" : " · true";
+  return `${cut(row.separator, most - fed.length)}${fed}`;
+}
+
 function stripRow(of, stem, index, y, scale) {
   const row = of.rows[index];
   const cell = summary(of, stem).cells[index];
@@ -62,7 +68,7 @@ function stripRow(of, stem, index, y, scale) {
   }
   const name = rowLabel(row);
   const place = { class: "name", x: STRIP.left - 8, y, "text-anchor": "end", "dominant-baseline": "middle" };
-  group.append(drawing("text", place, cut(name, 17), drawing("title", {}, name)));
+  group.append(drawing("text", place, shortLabel(row, 21), drawing("title", {}, name)));
   return { group, points };
 }
 
