@@ -267,6 +267,78 @@ def test_every_number_of_the_page_is_that_of_the_table():
     assert checked > 60
 
 
+def shared_tracks(rows, ranked, seen):
+    """Tracks that all ranked separators with unseen music have, straight from rows of a stem."""
+    keys = rows[["separator", "dataset", "track"]].itertuples(index=False, name=None)
+    unseen = np.array([key not in seen for key in keys])
+    asked = rows[rows["separator"].isin(ranked) & unseen]
+    asked = asked if len(asked) else rows
+    have = asked.groupby("track")["separator"].nunique()
+    return set(have[have == asked["separator"].nunique()].index)
+
+
+def unpacked(values):
+    """What `cells.pack` packed, NaN for what is no number."""
+    if isinstance(values, list):
+        return [v / 100 if isinstance(v, int) else math.nan for v in values]
+    numbers = np.frombuffer(base64.b64decode(values), "<i2")
+    return [math.nan if n <= -32766 or n == 32767 else n / 100 for n in numbers]
+
+
+def test_all_tables_of_a_written_page_are_those_of_the_parquet(tmp_path):
+    write_run(tmp_path / "results", demo_run(12))
+    html = report.write(tmp_path / "results", tmp_path / "reports").read_text(encoding="utf-8")
+    page = json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1])
+    files = [
+        pd.read_parquet(tmp_path / f"results/{name}.parquet") for name in ("scores", "ensembles")
+    ]
+    record = json.loads((tmp_path / "results/run.json").read_text())
+    scores = pd.concat(files)
+    pair = [scores[scores["metric"] == m].drop(columns=["metric", "note"]) for m in ("snr", "sdr")]
+    keys = ["dataset", "track", "separator", "stem", "input"]
+    both = pair[0].merge(pair[1][[*keys, "value", "status"]], on=keys, suffixes=("", "_sdr"))
+    both = both[(both["status"] == "ok") & (both["status_sdr"] == "ok")]
+    mean = [harmonic_mean(a, b) for a, b in zip(both["value"], both["value_sdr"], strict=True)]
+    scores = pd.concat([scores, both.assign(value=mean, metric="harmonic_mean")])
+    ok = scores[(scores["status"] == "ok") & scores["value"].notna()]
+    where = ("separator", "dataset", "track")
+    leaked = (leak for leak in record["leaks"] if leak["status"] == "leaked")
+    seen = {tuple(leak[name] for name in where) for leak in leaked}
+    checked = {"cells": 0, "values": 0, "genres": 0}
+    for data in page["datasets"]:
+        ranked = {r["separator"] for r in data["rows"] if r["role"] == "separator"}
+        for metric, stems in data["summary"].items():
+            here = ok[(ok["dataset"] == data["name"]) & (ok["metric"] == metric)]
+            for stem, about in stems.items():
+                if stem.startswith("overall"):
+                    continue
+                rows = here[here["stem"] == stem]
+                common = shared_tracks(rows, ranked, seen)
+                for index, cell in about["cells"].items():
+                    name = data["rows"][int(index)]["separator"]
+                    own = rows[rows["separator"] == name]
+                    shown = own[own["track"].isin(common)]
+                    values = shown["value"].to_numpy()
+                    quartiles = np.quantile(values, [0.25, 0.75])
+                    wanted = [values.mean(), np.median(values), values.std(ddof=1), *quartiles]
+                    assert cell[:6] == [
+                        *(pytest.approx(w, abs=0.00501) for w in wanted),
+                        len(values),
+                    ]
+                    checked["cells"] += 1
+                    by_track = dict(zip(own["track"], own["value"], strict=True))
+                    found = unpacked(data["values"][metric][stem][index])
+                    wanted = [by_track.get(track, math.nan) for track in data["tracks"]["track"]]
+                    np.testing.assert_allclose(found, wanted, atol=0.00501)
+                    checked["values"] += len(found)
+                    for genre, group in shown.groupby("genre"):
+                        mean, _, n = data["genres"][metric][stem][genre][index][:3]
+                        assert mean == pytest.approx(group["value"].mean(), abs=0.00501)
+                        assert n == len(group)
+                        checked["genres"] += 1
+    assert min(checked.values()) > 300
+
+
 def test_packed_values_are_those_shown():
     values = [123, -4, None, "u", "inf", "-inf"]
     packed = cells.pack(values)
