@@ -23,6 +23,7 @@ ROLE_COLOURS = {
     "separator": "#0072b2", "ensemble": "#cc79a7", "oracle": "#d55e00", "anchor": "#999999",
 }  # fmt: skip
 SHOWN_TRACKS = 60  # of a heat map, from the hardest to the easiest
+LABEL = 8  # points, of a name beside a dot with the space around it
 LEGEND: Any = {"loc": "outside lower center", "ncols": 4}
 
 
@@ -244,20 +245,47 @@ def cost(view: View, _run: Run) -> Figure | None:
     order = [n for n in view.separators(rows, ranked=True) if speed.get(n)]
     if not order:
         return None
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     x, y = np.array([speed[n] for n in order], float), means[order].to_numpy(float)
     figure, (panel,) = _panels(1, 2.6)
     front = np.flatnonzero(pareto(y, x[:, None]))
     line = front[np.argsort(x[front])]
     panel.plot(x[line], y[line], c="black", lw=0.7, zorder=0, drawstyle="steps-post")
     panel.scatter(x, y, s=18, c=[view.colour(n) for n in order])
-    for name, at_x, at_y in zip(order, x, y, strict=True):
-        panel.annotate(_name(name), (at_x, at_y), (4, 3), textcoords="offset points", fontsize=7)
     panel.set_xscale("log")
-    panel.margins(x=0.25, y=0.12)
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.margins(x=0.3, y=0.12)
+    _name_points(panel, [_name(name) for name in order], np.column_stack([x, y]))
     panel.set_xlabel("real-time factor (s of work per s of music; less is faster)")
     panel.set_ylabel(f"{view.label}, mean")
     panel.grid(lw=0.3)
     return figure
+
+
+def _name_points(panel: Axes, labels: Sequence[str], points: FloatArray) -> None:
+    """Write a name beside each point, lower where there is a name or another point already."""
+    panel.autoscale_view()
+    places = panel.transData.transform(points) * 72 / panel.figure.dpi
+    taken = [(x - 3, x + 3, y - 3) for x, y in places]  # left, right, baseline; in points
+    for i in np.argsort(-places[:, 1], kind="stable"):
+        left, base = places[i] + (5, 2)
+        right = left + 0.6 * LABEL * len(labels[i])
+        while any(left < r and low < right and abs(base - b) < LABEL for low, r, b in taken):
+            base -= 1
+        taken.append((left, right, base))
+        offset = (5, base - places[i, 1])
+        leader = {"arrowstyle": "-", "lw": 0.4} if offset[1] < -LABEL else None
+        panel.annotate(
+            labels[i],
+            points[i],
+            offset,
+            textcoords="offset points",
+            fontsize=LABEL - 1,
+            arrowprops=leader,
+        )
 
 
 def heat(view: View, _run: Run) -> Figure | None:
