@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -89,7 +89,11 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
     needed: dict[str, Mapping[str, float]] = {}
     for stem in written:
         _need(stem, _own(base), ready, entries, needed)
-    params = {"stems": needed, "how": base.blend.how if base.members else "mean"}
+    params: dict[str, Any] = {"stems": needed}
+    if base.members:
+        params |= {"how": base.blend.how, "consistent": base.blend.consistent}
+    if base.members and base.blend.consistent:
+        params["stems"] = {**base.blend.stems, **needed}  # what is left is shared by all
     entry = registry.ensemble(base.name, params, entries, input=base.input)
     return Choice(entry, tuple(taxonomy.in_order(written)), _words(entry, written, why))
 

@@ -127,6 +127,8 @@ class Blend(_Strict):
     how
         ``mean`` by these weights; or ``median``, ``min_mag``, ``max_mag`` of equal ones, see
         `harness.separators.ensembling`.
+    consistent
+        Whether the stems are then made to sum to what is taken apart.
     metric
         What it was chosen by, and is judged by in `held_out`.
     chosen_on
@@ -141,6 +143,7 @@ class Blend(_Strict):
 
     stems: Mapping[str, Mapping[str, Annotated[float, Field(ge=0)]]]
     how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"
+    consistent: bool = False
     metric: str = ""
     chosen_on: tuple[str, ...] = ()
     tracks: Annotated[int, Field(ge=0)] = 0
@@ -212,7 +215,7 @@ class Entry(_Strict):
         parts["weights"] = [w.sha256 or w.file for w in self.weights]
         if self.members:
             parts["params"] = self.blend.model_dump(
-                mode="json", include={"stems", "how"}, exclude_defaults=True
+                mode="json", include={"stems", "how", "consistent"}, exclude_defaults=True
             )
             parts["members"] = {member.name: member.identity() for member in self.members}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -398,6 +401,8 @@ def _misfit(blend: Blend, source: str, members: Mapping[str, Entry]) -> str:
         return "has no stems; give {stem: {separator: weight}}"
     if "cymbals" in stems and "hihat" not in stems:
         return "has cymbals without hihat; give hihat_cymbals, which holds both, or both"
+    if blend.consistent and not taxonomy.parts(source, set(stems) - {source}):
+        return f"is consistent, but {', '.join(stems)} do not make up the {source}; add stems"
     depth = {name: len(taxonomy.ancestors(member.input)) for name, member in members.items()}
     for stem, weights in stems.items():
         if abs(sum(weights.values()) - 1) > 1e-6:

@@ -100,6 +100,24 @@ def test_an_ensemble_combines_as_it_says(entries, how, gain):
     assert (plain.identity() == entry.identity()) == (how == "mean")
 
 
+def test_stems_are_made_to_sum_to_the_mixture_where_the_row_says_so(entries, tmp_path):
+    stems = {"vocals": {"half": 1.0}, "accompaniment": {"quarter": 1.0}}
+    quarter = entries["half"].model_copy(update={"name": "quarter", "params": {"gain": 0.25}})
+    every = {**entries, "quarter": quarter}
+    entry = registry.ensemble("e", {"stems": stems, "consistent": True}, every)
+    mixture = noise()
+    found = load(entry, stems=(), sample_rate=RATE).separate(mixture)
+    np.testing.assert_allclose(found["vocals"], 0.625 * mixture, atol=1e-6)
+    np.testing.assert_allclose(found["accompaniment"], 0.375 * mixture, atol=1e-6)
+    assert entry.identity() != registry.ensemble("e", {"stems": stems}, every).identity()
+    asked = choose({**every, "e": entry}, "e", ["vocals"])
+    assert asked.stems == ("vocals",)
+    alone = load(asked.entry, stems=(), sample_rate=RATE).separate(mixture)["vocals"]
+    np.testing.assert_array_equal(alone, found["vocals"])
+    with pytest.raises(HarnessError, match="do not make up the mixture"):
+        registry.ensemble("e", {"stems": {"vocals": {"half": 1.0}}, "consistent": True}, every)
+
+
 def test_an_ensemble_has_seen_what_its_members_have_and_what_chose_it(entries, tmp_path):
     assert entries["blend"].trained_on == ("a:train", "b:train", "songs:test")
     row = "{params: {stems: {vocals: {pair2: 1}}}, family: ensemble}"

@@ -10,7 +10,7 @@ from harness import taxonomy
 from harness.audio import Audio
 from harness.registry import Entry
 from harness.separators import progress
-from harness.separators.ensembling import COMBINE
+from harness.separators.ensembling import COMBINE, consistent
 from harness.separators.protocol import Separator, parameters
 from harness.separators.running import made_of, run
 
@@ -33,6 +33,8 @@ class Ensemble:
         {stem: {name of a member: weight}}.
     how
         ``mean`` by these weights, else a key of `harness.separators.ensembling.COMBINE`.
+    consistent
+        Whether the stems that make up the input are made to sum to it in the end.
 
     Attributes
     ----------
@@ -49,10 +51,13 @@ class Ensemble:
         members: Sequence[Member],
         weights: Mapping[str, Mapping[str, float]],
         how: str = "mean",
+        consistent: bool = False,
     ) -> None:
         self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
         self.notes: list[str] = []
         self._weights, self._how = weights, how
+        whole = taxonomy.parts(input_stem, set(self.stems) - {input_stem}) if consistent else ()
+        self._whole = whole or ()
         self._members = sorted(members, key=lambda m: len(taxonomy.ancestors(m[0].input)))
         self._last = {
             stem: next(e.name for e, _ in reversed(self._members) if weights[stem].get(e.name))
@@ -80,6 +85,8 @@ class Ensemble:
                     self._add(given[stem], made_of(estimates, stem), weight)
                     if entry.name == self._last[stem]:
                         done[stem] = self._combined(given.pop(stem))
+        if self._whole:
+            done |= consistent(audio, {stem: done[stem] for stem in self._whole})
         return {stem: done[stem] for stem in self.stems}
 
     def _add(self, given: list[Audio], estimate: Audio, weight: float) -> None:
