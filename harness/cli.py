@@ -288,6 +288,9 @@ def select(
     how: Annotated[
         str, typer.Option(help=f"What to keep of each stem: {', '.join(selection.WAYS)}.")
     ] = "best",
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Make its stems sum to the mixture.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an ensemble of NAME.")] = False,
     registry_file: RegistryOption = None,
     results_folder: Annotated[
@@ -302,6 +305,8 @@ def select(
     if save:
         entries = registry.load(registry_file)
         params, warnings = saving.params_of(chosen, entries, choose_on, how=how, kept=products)
+        if consistent:
+            params = saving.made_consistent(params)
         title = f"{how.replace('_', ' ').capitalize()} of {chosen.name} per stem"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
         for line in (choice.said_when_saved(saved), *warnings):

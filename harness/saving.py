@@ -116,6 +116,14 @@ def params_of(
     return params | ({"held_out": held_out} if held_out else {}), warnings
 
 
+def made_consistent(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `params` of an ensemble whose stems are made to sum to the mixture.
+
+    What it scores held out is not known then: scores are those of the stems before.
+    """
+    return {**{k: v for k, v in params.items() if k != "held_out"}, "consistent": True}
+
+
 def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:
     """Return how an ensemble is combined, and by what and on what it was chosen."""
     if how in selection.UNSCORED:

@@ -102,8 +102,8 @@ def test_an_ensemble_combines_as_it_says(entries, how, gain):
 
 def test_stems_are_made_to_sum_to_the_mixture_where_the_row_says_so(entries, tmp_path):
     stems = {"vocals": {"half": 1.0}, "accompaniment": {"quarter": 1.0}}
-    quarter = entries["half"].model_copy(update={"name": "quarter", "params": {"gain": 0.25}})
-    every = {**entries, "quarter": quarter}
+    other = {"name": "quarter", "params": {"gain": 0.25}, "stems": (*FOUR, "accompaniment")}
+    every = {**entries, "quarter": entries["half"].model_copy(update=other)}
     entry = registry.ensemble("e", {"stems": stems, "consistent": True}, every)
     mixture = noise()
     found = load(entry, stems=(), sample_rate=RATE).separate(mixture)
@@ -114,6 +114,13 @@ def test_stems_are_made_to_sum_to_the_mixture_where_the_row_says_so(entries, tmp
     assert asked.stems == ("vocals",)
     alone = load(asked.entry, stems=(), sample_rate=RATE).separate(mixture)["vocals"]
     np.testing.assert_array_equal(alone, found["vocals"])
+    four = {stem: {"quarter": 1.0} for stem in FOUR} | {"accompaniment": {"half": 1.0}}
+    four["vocals"] = {"half": 1.0}  # 1.25 of the mixture in all: each gives up a sixteenth
+    entry = registry.ensemble("e", {"stems": four, "consistent": True}, every)
+    found = load(entry, stems=(), sample_rate=RATE).separate(mixture)
+    np.testing.assert_allclose(found["vocals"], 0.4375 * mixture, atol=1e-6)
+    np.testing.assert_allclose(found["bass"], 0.1875 * mixture, atol=1e-6)
+    np.testing.assert_allclose(found["accompaniment"], 0.5625 * mixture, atol=1e-6)
     with pytest.raises(HarnessError, match="do not make up the mixture"):
         registry.ensemble("e", {"stems": {"vocals": {"half": 1.0}}, "consistent": True}, every)
 

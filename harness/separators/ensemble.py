@@ -56,8 +56,7 @@ class Ensemble:
         self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
         self.notes: list[str] = []
         self._weights, self._how = weights, how
-        whole = taxonomy.parts(input_stem, set(self.stems) - {input_stem}) if consistent else ()
-        self._whole = whole or ()
+        self._whole = _make_up(input_stem, self.stems) if consistent else ()
         self._members = sorted(members, key=lambda m: len(taxonomy.ancestors(m[0].input)))
         self._last = {
             stem: next(e.name for e, _ in reversed(self._members) if weights[stem].get(e.name))
@@ -87,6 +86,8 @@ class Ensemble:
                         done[stem] = self._combined(given.pop(stem))
         if self._whole:
             done |= consistent(audio, {stem: done[stem] for stem in self._whole})
+            if sums := taxonomy.parts("accompaniment", self._whole):
+                done["accompaniment"] = np.sum([done[stem] for stem in sums], axis=0)
         return {stem: done[stem] for stem in self.stems}
 
     def _add(self, given: list[Audio], estimate: Audio, weight: float) -> None:
@@ -101,3 +102,9 @@ class Ensemble:
     def _combined(self, given: Sequence[Audio]) -> Audio:
         """Make one estimate of what was taken in."""
         return given[0] if len(given) == 1 else COMBINE[self._how](given)
+
+
+def _make_up(whole: str, stems: Sequence[str]) -> tuple[str, ...]:
+    """Return the stems that sum to a whole, drums, bass and other rather than their sum."""
+    others = set(stems) - {whole}
+    return taxonomy.parts(whole, others - {"accompaniment"}) or taxonomy.parts(whole, others) or ()
