@@ -102,7 +102,8 @@ def run(
     Raises
     ------
     HarnessError
-        If there is nothing to do, another run holds the folder, or the disk is full.
+        If there is nothing to do, another run holds the folder, the folder holds imported scores,
+        or the disk is full.
     """
     if cascade not in (FIRST, None):
         named = find({entry.name: entry for entry in entries}, str(cascade))
@@ -147,6 +148,7 @@ def _do(
     started = time.time()
     folder = settings.results / settings.run
     with only_one(settings.results):
+        importing.check_folder(folder, imports=False)
         store = Store(settings.work_folder)
         store.sweep()
         plan = make(Fingerprints(settings.work_folder / "fingerprints.jsonl"))
@@ -268,7 +270,8 @@ def export_museval(folder: Path, to: Path) -> list[Path]:
         If nothing is kept of the run.
     """
     written = []
-    for unit in read_run(folder).record.get("units", ()):
+    record = read_run(folder).record
+    for unit in record.get("units", ()):
         found = find_blends(folder.parent / "work", unit["track_key"], [unit["key"]])
         frames = {
             stem: blend.frames({unit["key"]: 1.0})
@@ -280,7 +283,8 @@ def export_museval(folder: Path, to: Path) -> list[Path]:
             written.append(place / f"{safe_name(unit['track'])}.json")
             write_museval(written[-1], frames)
     if not written:
-        raise HarnessError(f"{folder}: no frames are kept of this run; run it again, then export")
+        again = "export --format csv" if importing.is_imported(record) else "run it again, then export"
+        raise HarnessError(f"{folder}: no frames are kept of this run; {again}")
     return written
 
 
@@ -303,7 +307,7 @@ def import_scores(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = {**run.record, "command": list(command), "created": now, "finished": now}
     with only_one(results):
-        importing.check_folder(folder)
+        importing.check_folder(folder, imports=True)
         write_run(folder, replace(run, record=record))
     return folder
 

@@ -98,6 +98,11 @@ def params_of(
         raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
     scores, ranked, leaked = pipeline.may_choose(run)
     able = [name for name in ranked if name in entries and entries[name].role == "separator"]
+    if ranked and not able:
+        raise HarnessError(
+            f"{run.name}: none of its separators is in the registry, so what is saved could not be "
+            f"run; 'harness select {run.name}' shows what it chooses"
+        )
     candidates = selection.candidates_of(scores, able, leaked)
     known = sorted(candidates["dataset"].unique())
     if on is None and len(known) > 1:

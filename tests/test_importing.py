@@ -12,7 +12,7 @@ from synthetic_run import demo_run
 from harness import cli, pipeline, registry
 from harness.datasets.tracks import Dataset, Track
 from harness.errors import HarnessError
-from harness.importing import Request, files, read_published, reading
+from harness.importing import Request, check_folder, files, read_published, reading
 from harness.metrics import METRICS, write_museval
 from harness.metrics.museval_format import NAMES
 from harness.results import join, read_run, write_run
@@ -252,11 +252,15 @@ def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
     )
     assert {row["verdict"] for row in rows} == {"sisec18:GOOD is better"}
     said = harness("select", "sisec18", "--save", "best", expected=cli.USER_ERROR)
-    assert "nothing can be chosen" in said
+    assert "sisec18: none of its separators is in the registry" in said
+    assert "export --format csv" in harness("export", "sisec18", expected=cli.USER_ERROR)
     page = (tmp_path / "reports" / "sisec18" / "index.html").read_text()
     assert "museval" in page
     assert "as published (SiSEC 2018)" in page
     assert "<i>FAIR" not in page
+    made = (tmp_path / "reports" / "sisec18" / "provenance.html").read_text()
+    assert read_run(tmp_path / "results" / "sisec18").record["published"][0]["sha256"] in made
+    assert "Finished work is found again" not in made
 
 
 def test_importing_again_replaces_but_never_a_measured_run(tmp_path):
@@ -269,6 +273,27 @@ def test_importing_again_replaces_but_never_a_measured_run(tmp_path):
     with pytest.raises(HarnessError, match="measured here"):
         pipeline.import_scores([table], Request(run="main"), tmp_path)
     assert read_run(tmp_path / "main").record["run"] == measured.record["run"]
+
+
+def test_a_measured_run_never_replaces_an_imported_one(harness, songs, tmp_path):
+    harness("import", sisec_table(tmp_path / "t.csv", {"A": 1.0}), "--name", "mine")
+    folder, estimates = tmp_path / "results", tmp_path / "mine"
+    estimates.mkdir()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    song = ("--data", f"songs={songs}", "--jobs", "1")
+    for command in (("run", "--separator", "mixture", "--name", "mine"), ("score", estimates)):
+        said = harness(*command, *song, expected=cli.USER_ERROR)
+        assert "results/mine: holds imported scores" in said
+        assert "choose another --name" in said
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_cannot_be_read_is_no_import(tmp_path):
+    for text in ("{", "7", "[]", '{"published": []}'):
+        (tmp_path / "run.json").write_text(text)
+        check_folder(tmp_path, imports=False)
+        with pytest.raises(HarnessError, match="choose another --name"):
+            check_folder(tmp_path, imports=True)
 
 
 def test_runs_are_joined_only_where_they_define_a_metric_alike(tmp_path):

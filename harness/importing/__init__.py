@@ -7,6 +7,6 @@ cannot be joined with a run that measured it (`harness.results.join`). Separator
 
 from harness.importing.formats import FORMATS
 from harness.importing.reading import Request, check_folder, read_published
-from harness.importing.record import role_of
+from harness.importing.record import is_imported, role_of
 
-__all__ = ["FORMATS", "Request", "check_folder", "read_published", "role_of"]
+__all__ = ["FORMATS", "Request", "check_folder", "is_imported", "read_published", "role_of"]

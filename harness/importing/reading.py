@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -18,9 +19,9 @@ from harness.datasets.tracks import Track
 from harness.errors import HarnessError
 from harness.importing.files import find_files, read_file
 from harness.importing.formats import Format, LeftOut, Score, find_format
-from harness.importing.record import Source, describe
+from harness.importing.record import Source, describe, is_imported
 from harness.registry import Entry
-from harness.results import SELECTION_COLUMNS, Run, read_run, table
+from harness.results import SELECTION_COLUMNS, Run, table
 
 SONGS = ("musdb18", "dsd100")  # collections whose songs are known by name
 
@@ -82,16 +83,34 @@ def read_published(paths: Sequence[Path], request: Request) -> Run:
     return Run(run, found, empty, empty, table([], SELECTION_COLUMNS), {"run": run, **record})
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder with a run that was not imported.
+def check_folder(folder: Path, *, imports: bool) -> None:
+    """Refuse a folder whose run came about the other way: neither kind replaces the other.
+
+    Parameters
+    ----------
+    folder
+        Where a run is to be written.
+    imports
+        Whether that run is imported; what cannot be read counts as measured.
 
     Raises
     ------
     HarnessError
-        If it holds one.
+        If the folder holds a run of the other kind.
     """
-    if (folder / "run.json").is_file() and "published" not in read_run(folder).record:
+    path = folder / "run.json"
+    if not path.is_file():
+        return
+    try:
+        imported = is_imported(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        imported = False
+    if imports and not imported:
         raise HarnessError(f"{folder}: holds a run that was measured here; choose another --name")
+    if imported and not imports:
+        raise HarnessError(
+            f"{folder}: holds imported scores, which a run would replace; choose another --name"
+        )
 
 
 def _places(

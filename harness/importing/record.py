@@ -77,6 +77,11 @@ def describe(
     }
 
 
+def is_imported(record: Any) -> bool:
+    """Whether a run's record is that of scores that others published."""
+    return isinstance(record, dict) and bool(record.get("published"))
+
+
 def role_of(name: str) -> str:
     """Return the role of a published method, by the names that oracles have in the field.
 
