@@ -6,9 +6,10 @@ import warnings
 import numpy as np
 import pytest
 
+from harness import registry
 from harness.audio import Audio
 from harness.errors import HarnessError
-from harness.separators import classical, repetition, spectral
+from harness.separators import classical, is_learned, load, progress, repetition, spectral
 from harness.separators.anchors import Mixture
 from harness.separators.nmf import Nmf, factorise
 from harness.separators.protocol import Separator
@@ -18,6 +19,12 @@ MIB = 2**20
 TWO = (classical.Hpss, classical.Repet, classical.RepetSim)
 FOUR = (classical.RepetSim4, Nmf)
 ALL = (*TWO, *FOUR, Mixture)
+ENTRIES = registry.load(None)
+UNTRAINED = [
+    name
+    for name, entry in ENTRIES.items()
+    if entry.role == "separator" and not entry.weights and not is_learned(entry)
+]
 
 
 def snr(reference, estimate):
@@ -430,3 +437,41 @@ def test_the_middle_of_the_image_is_the_lead_and_the_sides_are_not(rng):
 def test_the_middle_needs_two_channels():
     with pytest.raises(HarnessError, match="has 1 channels"):
         classical.Centre(sample_rate=RATE).separate(np.zeros((1, 100), np.float32))
+
+
+def shares_told(separator: Separator, audio: Audio) -> list[float]:
+    """Return what a separator tells of its progress with a signal."""
+    heard: list[float] = []
+    with progress.told(heard.append):
+        separator.separate(audio)
+    return heard
+
+
+@pytest.fixture
+def short_blocks(monkeypatch):
+    """Make blocks so short that a few seconds are as many of them as a song."""
+    for module in (spectral, repetition):
+        monkeypatch.setattr(module, "BLOCK_FRAMES", 16)
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_progress_is_told_in_small_steps_to_the_end(rng, short_blocks, name):
+    separator = load(ENTRIES[name], stems=(), sample_rate=RATE)
+    heard = shares_told(separator, music(rng))
+    steps = np.diff([0, *heard])
+    assert steps.min() >= 0
+    assert steps.max() < 0.15
+    assert heard[-1] == 1
+
+
+def test_members_of_an_ensemble_tell_of_their_part_alone(rng, short_blocks):
+    """Two members and a cascade: a third of the work each; putting them together tells nothing."""
+    stems = {"drums": {"nmf": 0.5, "repet_sim": 0.5}, "kick": {"drum_nmf": 1.0}}
+    entry = registry.ensemble("e", {"stems": stems, "how": "min_mag"}, ENTRIES)
+    heard = shares_told(load(entry, stems=(), sample_rate=RATE), music(rng))
+    steps = np.diff([0, *heard])
+    assert steps.min() >= 0
+    assert steps.max() < 0.05
+    assert {1 / 3, 2 / 3} < {*heard}
+    assert heard[-1] == 1
+    assert heard.count(1) == 1

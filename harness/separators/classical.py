@@ -16,6 +16,7 @@ import scipy.signal
 
 from harness.audio import Audio
 from harness.errors import HarnessError
+from harness.separators import progress
 from harness.separators.repetition import (
     beat_spectrum,
     cepstra,
@@ -81,15 +82,24 @@ class Hpss:
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return the voice and what is left; shapes (channels, samples)."""
         long = stft_of(self.long_window, self.sample_rate, overlap=4)
-        moving = long.apply_mask(audio, 1 - self._harmonic(long, audio))
+        with progress.part(0, 20, 7):
+            steady = self._harmonic(long, audio)
+        with progress.part(7, 20, 4):
+            moving = long.apply_mask(audio, 1 - steady)
         short = stft_of(self.short_window, self.sample_rate, overlap=4)
-        mask = self._harmonic(short, moving)
+        with progress.part(11, 20, 7):
+            mask = self._harmonic(short, moving)
         mask[:, : short.bin_of(self.high_pass, self.sample_rate)] = 0
-        return with_rest(audio, {"vocals": short.apply_mask(moving, mask)}, "accompaniment")
+        with progress.part(18, 20, 2):
+            vocals = short.apply_mask(moving, mask)
+        return with_rest(audio, {"vocals": vocals}, "accompaniment")
 
     def _harmonic(self, stft: Stft, audio: Audio) -> Magnitude:
         """Harmonic mask of a signal."""
-        return harmonic_mask(stft.magnitude(audio), kernel=self.kernel, power=self.power)
+        with progress.part(0, 7):
+            magnitude = stft.magnitude(audio)
+        with progress.part(1, 7, 6):
+            return harmonic_mask(magnitude, kernel=self.kernel, power=self.power)
 
 
 @dataclass(kw_only=True)
@@ -166,15 +176,21 @@ class Repet:
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return the voice and what is left; shapes (channels, samples)."""
         stft = standard_stft(self.sample_rate, overlap=2)
-        magnitude = stft.magnitude(audio)
+        with progress.part(0, 10, 2):
+            magnitude = stft.magnitude(audio)
         shortest, longest = (
             _frames(s, stft, self.sample_rate) for s in (self.shortest, self.longest)
         )
-        period = repeating_period(beat_spectrum(magnitude), shortest, longest)
-        background = periodic_background(magnitude, period)
+        with progress.part(2, 10, 2):
+            beat = beat_spectrum(magnitude)
+        period = repeating_period(beat, shortest, longest)
+        with progress.part(4, 10):
+            background = periodic_background(magnitude, period)
         mask = _foreground(magnitude, background, binary=self.binary)
         mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
-        return with_rest(audio, {"vocals": stft.apply_mask(audio, mask)}, "accompaniment")
+        with progress.part(5, 10, 5):
+            vocals = stft.apply_mask(audio, mask)
+        return with_rest(audio, {"vocals": vocals}, "accompaniment")
 
 
 @dataclass(kw_only=True)
@@ -222,18 +238,22 @@ class RepetSim:
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return the voice and what is left; shapes (channels, samples)."""
         stft = standard_stft(self.sample_rate, overlap=2)
-        magnitude = stft.magnitude(audio)
+        with progress.part(0, 20):
+            magnitude = stft.magnitude(audio)
         mfcc = self.features == "mfcc"
-        background = similar_background(
-            magnitude,
-            cepstra(magnitude, self.sample_rate) if mfcc else magnitude,
-            count=self.count,
-            apart=_frames(self.apart, stft, self.sample_rate),
-            threshold=self.threshold,
-        )
+        with progress.part(1, 20, 17):
+            background = similar_background(
+                magnitude,
+                cepstra(magnitude, self.sample_rate) if mfcc else magnitude,
+                count=self.count,
+                apart=_frames(self.apart, stft, self.sample_rate),
+                threshold=self.threshold,
+            )
         mask = _foreground(magnitude, background, binary=self.binary)
         mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
-        return with_rest(audio, {"vocals": stft.apply_mask(audio, mask)}, "accompaniment")
+        with progress.part(18, 20, 2):
+            vocals = stft.apply_mask(audio, mask)
+        return with_rest(audio, {"vocals": vocals}, "accompaniment")
 
 
 @dataclass(kw_only=True)
@@ -286,10 +306,13 @@ class RepetSim4:
 
     def _split(self, audio: Audio, stft: Stft) -> tuple[Audio, Audio, Audio]:
         """Harmonic part, drums and vocals in one pass over the spectrum."""
-        magnitude = stft.magnitude(audio)
-        steady = harmonic_mask(magnitude, kernel=self.kernel, power=self.power)
+        with progress.part(0, 20):
+            magnitude = stft.magnitude(audio)
+        with progress.part(1, 20, 2):
+            steady = harmonic_mask(magnitude, kernel=self.kernel, power=self.power)
         magnitude *= steady
-        voice = self._voice_mask(magnitude, stft)
+        with progress.part(3, 20, 14):
+            voice = self._voice_mask(magnitude, stft)
         gain = np.ones(stft.n_bins, np.float32)
         low, high = (stft.bin_of(edge, self.sample_rate) for edge in self.voice_band)
         gain[low:high] = self.voice_gain
@@ -300,7 +323,8 @@ class RepetSim4:
                 [harmonic, (spectrum - harmonic) * gain, harmonic * voice[frames]]
             )
 
-        out = stft.filter(parts, audio).reshape(3, *audio.shape)
+        with progress.part(17, 20, 3):
+            out = stft.filter(parts, audio).reshape(3, *audio.shape)
         return out[0], out[1], out[2]
 
     def _voice_mask(self, magnitude: Magnitude, stft: Stft) -> Magnitude:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from harness.audio import Audio
 from harness.errors import HarnessError
+from harness.separators import progress
 from harness.separators.spectral import (
     BLOCK_FRAMES,
     TINY,
@@ -97,9 +98,13 @@ class DrumNmf:
         stft = standard_stft(self.sample_rate, overlap=4)
         bands = band_of_bins(stft, self.sample_rate)
         templates, owner = describe(stft, self.sample_rate, bands)
-        levels = _summed(stft, audio, bands)
+        with progress.part(0, 8):
+            levels = _summed(stft, audio, bands)
         prices = np.where(owner == KIT.index("toms"), 1 + self.sparsity, 1).astype(np.float32)
-        activations, templates = _fit(levels, templates, prices, self.iterations, self.adaptation)
+        with progress.part(1, 8):
+            activations, templates = _fit(
+                levels, templates, prices, self.iterations, self.adaptation
+            )
 
         def shares(spectrum: Spectrum, frames: slice) -> Spectrum:
             fits = [
@@ -111,7 +116,8 @@ class DrumNmf:
             total = np.maximum(np.sum(weights, axis=0), TINY)
             return np.concatenate([spectrum * (w / total)[:, bands] for w in weights[:-1]])
 
-        out = stft.filter(shares, audio).reshape(len(KIT) - 1, *audio.shape)
+        with progress.part(2, 8, 6):
+            out = stft.filter(shares, audio).reshape(len(KIT) - 1, *audio.shape)
         return with_rest(audio, dict(zip(KIT, out, strict=False)), KIT[-1])
 
 
@@ -174,7 +180,7 @@ def _fit(
     drawn = templates
     activations = np.repeat(levels.sum(axis=1, keepdims=True), len(templates), axis=1)
     activations /= np.float32(len(templates))
-    for sweep in range(iterations):
+    for sweep in progress.each(range(iterations)):
         gained = np.zeros_like(templates)
         for first in range(0, len(levels), BLOCK_FRAMES):
             frames = slice(first, first + BLOCK_FRAMES)

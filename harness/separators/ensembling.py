@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.audio import Audio
+from harness.separators import progress
 from harness.separators.spectral import Spectrum, Stft
 
 STFT = Stft(2048, 1024)  # Ultimate Vocal Remover's
@@ -78,4 +79,5 @@ def _by_magnitude(estimates: Sequence[Audio], choose: Choice) -> Audio:
         each = spectra.reshape(len(estimates), -1, *spectra.shape[1:])
         return np.asarray(np.take_along_axis(each, choose(np.abs(each))[None], axis=0)[0])
 
-    return STFT.filter(chosen, *estimates)
+    with progress.told(None):  # the members have told of all the work
+        return STFT.filter(chosen, *estimates)

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.audio import Audio
 from harness.errors import HarnessError
+from harness.separators import progress
 from harness.separators.spectral import (
     BLOCK_FRAMES,
     FOUR_STEMS,
@@ -85,27 +86,32 @@ class Nmf:
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return vocals, drums, bass and other; shapes (channels, samples), exact sum."""
         stft = standard_stft(self.sample_rate, overlap=4)
-        models = self._fit(audio, stft)
+        with progress.part(0, 4, 3):
+            models = self._fit(audio, stft)
 
         def shares(spectrum: Spectrum, frames: slice) -> Spectrum:
             masks = _masks(models, frames, stft.n_bins, self.power)
             return np.concatenate([spectrum * masks[stem] for stem in ORDER[:3]])
 
-        out = stft.filter(shares, audio).reshape(3, *audio.shape)
+        with progress.part(3, 4):
+            out = stft.filter(shares, audio).reshape(3, *audio.shape)
         return with_rest(audio, dict(zip(ORDER[:3], out, strict=True)), "other")
 
     def _fit(self, audio: Audio, stft: Stft) -> dict[str, Model]:
         """Fit the stems one after another, taking each from the harmonic part that is left."""
-        percussive = stft.magnitude(audio)
-        harmonic = harmonic_mask(percussive, kernel=self.kernel)
+        with progress.part(0, 15):
+            percussive = stft.magnitude(audio)
+        with progress.part(1, 15, 5):
+            harmonic = harmonic_mask(percussive, kernel=self.kernel)
         harmonic *= percussive
         percussive -= harmonic
         rng = np.random.default_rng(self.seed)
         models: dict[str, Model] = {}
-        for stem in ORDER:
+        for i, stem in enumerate(ORDER):
             bins = slice(*(stft.bin_of(edge, self.sample_rate) for edge in self.bands[stem]))
             inside = (percussive if stem == "drums" else harmonic)[:, bins]
-            factors = factorise(inside, self.components[stem], self.iterations, rng)
+            with progress.part(6, 15, 9), progress.part(i, len(ORDER)):
+                factors = factorise(inside, self.components[stem], self.iterations, rng)
             models[stem] = (bins, *factors)
             _subtract(inside, *factors)
         return models
@@ -138,7 +144,7 @@ def factorise(
     scale = np.sqrt(matrix.mean(dtype=np.float64) / rank) if matrix.size else 0.0
     activations = (scale * (0.1 + rng.random((rank, n_frames)))).astype(np.float32)
     templates = (scale * (0.1 + rng.random((rank, n_bins)))).astype(np.float32)
-    for _ in range(iterations):
+    for _ in progress.each(range(iterations)):
         projected = matrix @ templates.T  # twice as fast as templates @ matrix.T
         _sweep(activations, np.ascontiguousarray(projected.T), templates @ templates.T)
         _sweep(templates, activations @ matrix, activations @ activations.T)

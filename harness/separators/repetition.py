@@ -7,6 +7,7 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.ndimage
 
+from harness.separators import progress
 from harness.separators.spectral import BLOCK_FRAMES, TINY, Magnitude
 
 Indices = npt.NDArray[np.intp]
@@ -57,7 +58,7 @@ def similar_background(
     norm = np.sqrt(np.einsum("tf,tf->t", features, features))
     unit = features / np.maximum(norm, TINY)[:, np.newaxis]
     out = np.empty_like(magnitude)
-    for first in range(0, len(unit), BLOCK_FRAMES):
+    for first in progress.each(range(0, len(unit), BLOCK_FRAMES)):
         similarity = unit[first : first + BLOCK_FRAMES] @ unit.T
         if exclude:
             _forget_neighbours(similarity, first, exclude)
@@ -84,7 +85,7 @@ def periodic_background(magnitude: Magnitude, period: int) -> Magnitude:
         In frames.
     """
     out = np.empty_like(magnitude)
-    for phase in range(min(period, len(magnitude))):
+    for phase in progress.each(range(min(period, len(magnitude)))):
         out[phase::period] = _median(magnitude[phase::period])
     return out
 
@@ -97,7 +98,7 @@ def beat_spectrum(magnitude: Magnitude) -> npt.NDArray[np.float64]:
     """
     n_frames, n_bins = magnitude.shape
     total = np.zeros(n_frames)
-    for first in range(0, n_bins, BLOCK_FRAMES // 4):
+    for first in progress.each(range(0, n_bins, BLOCK_FRAMES // 4)):
         power = magnitude[:, first : first + BLOCK_FRAMES // 4].astype(np.float64) ** 2
         size = scipy.fft.next_fast_len(2 * n_frames, real=True)
         density = np.abs(scipy.fft.rfft(power, size, axis=0)) ** 2

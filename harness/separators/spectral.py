@@ -18,6 +18,7 @@ import scipy.ndimage
 
 from harness.audio import Audio
 from harness.errors import HarnessError
+from harness.separators import progress
 
 Magnitude = npt.NDArray[np.float32]  # (frames, bins)
 Spectrum = npt.NDArray[np.complex64]  # (rows, frames, bins)
@@ -84,7 +85,7 @@ class Stft:
         """
         left, n_frames = self.n_fft - self.hop, self.n_frames(signals[0].shape[1])
         window = self._window()
-        for first in range(0, n_frames, BLOCK_FRAMES):
+        for first in progress.each(range(0, n_frames, BLOCK_FRAMES)):
             frames = slice(first, min(first + BLOCK_FRAMES, n_frames))
             start = first * self.hop - left
             stop = (frames.stop - 1) * self.hop - left + self.n_fft
@@ -202,7 +203,7 @@ def standard_stft(sample_rate: int, *, overlap: int) -> Stft:
 def median_over_time(magnitude: Magnitude, size: int) -> Magnitude:
     """Median over `size` (odd) frames around each, edges mirrored; shape (frames, bins)."""
     out = np.empty_like(magnitude)
-    for first in range(0, magnitude.shape[1], BLOCK_ROWS):
+    for first in progress.each(range(0, magnitude.shape[1], BLOCK_ROWS)):
         bins = slice(first, first + BLOCK_ROWS)
         out[:, bins] = _median_of_rows(magnitude[:, bins].T, size).T
     return out
@@ -237,11 +238,13 @@ def harmonic_mask(magnitude: Magnitude, *, kernel: int = 31, power: float = 2.0)
     ----------
     FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010.
     """
-    mask = median_over_time(magnitude, kernel)
-    for first in range(0, len(mask), BLOCK_ROWS):
-        frames = slice(first, first + BLOCK_ROWS)
-        percussive = _median_of_rows(magnitude[frames], kernel)
-        mask[frames] = share(mask[frames], percussive, power)
+    with progress.part(0, 2):
+        mask = median_over_time(magnitude, kernel)
+    with progress.part(1, 2):
+        for first in progress.each(range(0, len(mask), BLOCK_ROWS)):
+            frames = slice(first, first + BLOCK_ROWS)
+            percussive = _median_of_rows(magnitude[frames], kernel)
+            mask[frames] = share(mask[frames], percussive, power)
     return mask
 
 
