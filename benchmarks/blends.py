@@ -3,7 +3,8 @@
     python benchmarks/blends.py --speed                 # 100,000 blends of 10 separators, 50 tracks
     python benchmarks/blends.py --exact musdb18hq=PATH  # inner products against blended audio
 
-``--exact`` separates every track with each ``--separator`` and scores random blends both ways; then
+``--exact`` separates every track with each ``--separator`` and scores random blends, of one weight
+and by frequency band, both ways; then
 it prints the mean SNR of plain mean, median, minimum and maximum spectrum of their estimates, and
 what a blend chosen on the other tracks is worth. There each track stands for itself, whoever made
 it; ``harness select``, which holds artists out, says what the blends of a run are worth.
@@ -20,8 +21,9 @@ import numpy as np
 
 from harness import inventory, registry, selection, taxonomy
 from harness.audio import Audio
+from harness.bands import EDGES, weighted
 from harness.datasets.tracks import Track, read_sources, track_length
-from harness.metrics import DEFAULT, Blend, analyse, harmonic_mean, scorer, snr
+from harness.metrics import Blend, analyse, harmonic_mean, scorer, snr
 from harness.results import table
 from harness.separators import load
 from harness.separators.ensembling import COMBINE
@@ -52,7 +54,7 @@ def made_up(rng: np.random.Generator, n: int, n_frames: int = 240) -> Blend:
     loud = rng.uniform(0.1, 1, (n_frames, 1, 1))
     plain, own = loud * (signals @ signals.T), loud * (projected @ projected.T)
     rest = loud * np.ones((n, n))
-    whole = plain.sum(axis=0), own[:, 1:, 1:].sum(axis=0), own[:, 1:, 1:].sum(axis=0)
+    whole = plain.sum(axis=0), own[:, 1:, 1:].sum(axis=0)
     names = tuple(f"s{i}" for i in range(n))
     return Blend(names, plain, own, rest, own[:, 1:, 1:], rest, *whole)
 
@@ -65,6 +67,7 @@ def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
     entries = [registry.load()[name] for name in separators]
     worst, ways = defaultdict[str, float](float), defaultdict[tuple[str, str], list[float]](list)
     kept: dict[tuple[str, str, str, str], Blend] = {}
+    by_band: dict[tuple[str, str, str, str], Blend] = {}
     for track in found.tracks:
         rate, frames = found.sample_rate, track_length(track)
         mixture = read_sources(track.mixture, rate, frames=frames)
@@ -78,19 +81,22 @@ def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
         }
         for stem, reference in stems.items():
             given = {name: made_of(out, stem) for name, out in made.items()}
-            blend = ready.blend(stem, given)
-            compare(blend, given, ready, stem, worst)
+            blend, cut = ready.blend(stem, given), ready.blend(stem, given, edges=EDGES)
+            compare(blend, given, ready, stem, rate, worst)
+            compare(cut, given, ready, stem, rate, worst)
             if reference.any():
                 kept[found.name, track.split, track.name, stem] = blend
+                by_band[found.name, track.split, track.name, stem] = cut
                 for name, combine in COMBINE.items():
                     ways[stem, name].append(snr(reference, combine([*given.values()])))
                 for name, estimate in given.items():
                     ways[stem, name].append(snr(reference, estimate))
-    for metric in DEFAULT:
-        print(f"{metric}: inner products and audio differ by at most {worst[metric]:.1e} dB")
+    for name, value in worst.items():
+        print(f"{name}: inner products and audio differ by at most {value:.1e} dB")
     for (stem, name), values in ways.items():
         print(f"{stem}, {name}: {np.mean(values):.2f} dB of SNR, {len(values)} tracks")
     print_worth(kept)
+    print_worth(by_band)
 
 
 def print_worth(kept: Mapping[tuple[str, str, str, str], Blend]) -> None:
@@ -112,15 +118,20 @@ def true_stems(track: Track, rate: int, frames: int) -> Mapping[str, Audio]:
     return {stem: read_sources(track.stems[stem], rate, frames=frames) for stem in level}
 
 
-def compare(blend: Blend, given: Mapping[str, Audio], ready, stem: str, worst) -> None:  # type: ignore[no-untyped-def]
+def compare(blend: Blend, given: Mapping[str, Audio], ready, stem: str, rate: int, worst) -> None:  # type: ignore[no-untyped-def]
     """Note by how much the scores of three random blends differ from those of their audio."""
-    for weights in np.random.default_rng(1).dirichlet(np.ones(len(given)), 3):
-        named = dict(zip(given, weights, strict=True))
-        audio = sum(w * given[name].astype(np.float64) for name, w in named.items())
+    n = blend.n_bands
+    for weights in np.random.default_rng(1).dirichlet(np.ones(len(given)), (3, n)):
+        named = {name: tuple(by) for name, by in zip(given, weights.T, strict=True)}
+        if n == 1:
+            audio = sum(w * given[name].astype(np.float64) for name, (w,) in named.items())
+        else:
+            audio = sum(weighted(given[name], rate, blend.edges, by) for name, by in named.items())
         heard = ready.score({stem: audio})[stem]
         for metric, value in blend.score(named).items():
             if np.isfinite(value):
-                worst[metric] = max(worst[metric], abs(value - heard[metric].value))
+                key = metric + (" by band" if n > 1 else "")
+                worst[key] = max(worst[key], abs(value - heard[metric].value))
 
 
 def main() -> None:

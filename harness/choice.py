@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness import registry, taxonomy
+from harness.bands import Weight, in_words
 from harness.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
 from harness.weight_files import find, obstacle
@@ -86,12 +87,13 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
     if base.members:
         why = "; ".join(filter(None, [why, worth_in_words(base)]))
     written = wanted or _usual(base)
-    needed: dict[str, Mapping[str, float]] = {}
+    needed: dict[str, Mapping[str, Weight]] = {}
     for stem in written:
         _need(stem, _own(base), ready, entries, needed)
     params: dict[str, Any] = {"stems": needed}
     if base.members:
-        params |= {"how": base.blend.how, "consistent": base.blend.consistent}
+        same = "how", "consistent", "edges"
+        params |= {name: getattr(base.blend, name) for name in same}
     if base.members and base.blend.consistent:
         params["stems"] = {**base.blend.stems, **needed}  # what is left is shared by all
     entry = registry.ensemble(base.name, params, entries, input=base.input)
@@ -102,7 +104,8 @@ def said_when_saved(entry: Entry) -> str:
     """Say what an ensemble takes for each stem, and what is known of it."""
     how = "" if entry.blend.how == "mean" else f"{entry.blend.how} of "
     members = "; ".join(
-        f"{stem}: {how}" + " + ".join(n if w == 1 else f"{w:.3g} {n}" for n, w in by.items() if w)
+        f"{stem}: {how}"
+        + " + ".join(n if w == 1 else f"{in_words(w)} {n}" for n, w in by.items() if w)
         for stem, by in entry.blend.stems.items()
     )
     return "\n".join(filter(None, [f"saved: {entry.name}, {members}", worth_in_words(entry)]))
@@ -125,7 +128,7 @@ def worth_in_words(entry: Entry) -> str:
     return "; ".join(said)
 
 
-def _own(base: Entry) -> dict[str, Mapping[str, float]]:
+def _own(base: Entry) -> dict[str, Mapping[str, Weight]]:
     """Return the stems of a separator or an ensemble, with the weights of its members."""
     if base.members:
         return dict(base.blend.stems)
@@ -143,10 +146,10 @@ def _usual(base: Entry) -> tuple[str, ...]:
 
 def _need(
     stem: str,
-    own: Mapping[str, Mapping[str, float]],
+    own: Mapping[str, Mapping[str, Weight]],
     ready: Sequence[Entry],
     entries: Mapping[str, Entry],
-    needed: dict[str, Mapping[str, float]],
+    needed: dict[str, Mapping[str, Weight]],
 ) -> None:
     """Add to `needed` what makes a stem: itself, its parts, or who takes apart what holds it."""
     if stem in needed:
@@ -167,13 +170,13 @@ def _need(
 
 def _further(
     stem: str,
-    own: Mapping[str, Mapping[str, float]],
+    own: Mapping[str, Mapping[str, Weight]],
     ready: Sequence[Entry],
     entries: Mapping[str, Entry],
-) -> Mapping[str, float]:
+) -> Mapping[str, Weight]:
     """Return who takes a stem out of one that there is: as an ensemble was chosen, else anyone."""
 
-    def fits(weights: Mapping[str, float]) -> bool:
+    def fits(weights: Mapping[str, Weight]) -> bool:
         sources = {entries[name].input for name in weights}
         return sources <= set(taxonomy.ancestors(stem)) and all(
             taxonomy.parts(source, own) for source in sources
@@ -186,6 +189,7 @@ def _further(
         and (weights := entry.blend.stems.get(stem))
         and fits(weights)
         and (entry.blend.how == "mean" or len(weights) == 1)
+        and not entry.blend.edges
     ]
     if chosen:
         return max(chosen, key=lambda pair: pair[0])[1]

@@ -40,6 +40,7 @@ from harness import (
     viewing,
     weight_files,
 )
+from harness.bands import EDGES
 from harness.benchmark import Settings, clips
 from harness.datasets.tracks import Excerpt
 from harness.errors import HarnessError
@@ -132,6 +133,10 @@ def run(
         int | None,
         typer.Option(min=0, help="Tracks of each dataset to keep estimates of, to listen to; 3."),
     ] = None,
+    by_band: Annotated[
+        bool,
+        typer.Option("--bands", help="Keep what 'select --how bands' needs of what is done now."),
+    ] = False,
     audio: AudioOption = None,
     registry_file: RegistryOption = None,
     offline: OfflineOption = False,
@@ -158,6 +163,7 @@ def run(
         excerpt=Excerpt(seconds),
         listen=clips.TRACKS if listen is None else listen,
         again=listen is not None,
+        edges=EDGES if by_band else (),
     )
     with _progress("rendering the demo tracks", as_json) as advance:
         found = inventory.choose_datasets(
@@ -301,13 +307,14 @@ def select(
     """Choose the best separator per stem from the scores of a run, and say what that is worth."""
     limits = selection.parse_budget(budget)
     chosen = pipeline.select_again(results_folder / inventory.check_name(run_name), choose_on)
-    products = pipeline.kept_products(chosen, results_folder)
     if save:
         entries = registry.load(registry_file)
+        products = pipeline.kept_products(chosen, results_folder, by_band=how == "bands")
         params, warnings = saving.params_of(chosen, entries, choose_on, how=how, kept=products)
         if consistent:
             params = saving.made_consistent(params)
-        title = f"{how.replace('_', ' ').capitalize()} of {chosen.name} per stem"
+        kind = "blend by band" if how == "bands" else how.replace("_", " ")
+        title = f"{kind.capitalize()} of {chosen.name} per stem"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
         for line in (choice.said_when_saved(saved), *warnings):
             errors.print(line, markup=False)
@@ -315,7 +322,7 @@ def select(
     keys = ["dataset", "input", "stem", "kind", "separator"]
     counts = chosen.selection.groupby(keys).size().rename("tracks").reset_index()
     found = {"counts": counts, "summary": selection.summary(candidates, on=choose_on)}
-    found["blends"] = selection.blends(candidates, products, on=choose_on)[0]
+    found["blends"] = pipeline.worth_of_blends(chosen, results_folder, choose_on)
     if limits:
         costs = selection.costs_of(chosen.costs)
         found["within"] = selection.choose_within(candidates, costs, limits)

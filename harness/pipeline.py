@@ -239,17 +239,11 @@ def write_report(
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
     listen = report.write_tracks(run, folders[0].parent / "work", path.parent, audio)
     report.write_rest(run, path.parent, figures=figures)
-    page = report.render(run, listen, _blends(run, folders[0].parent))
+    few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED
+    blended = worth_of_blends(run, folders[0].parent) if few else None
+    page = report.render(run, listen, blended)
     write_atomic(path, page.encode("utf-8", "replace"))
     return path
-
-
-def _blends(run: Run, results: Path) -> pd.DataFrame | None:
-    """Return what blends are worth, where inner products are kept and it takes seconds."""
-    if run.scores.groupby(["dataset", "split"])["track"].nunique().max() > MOST_BLENDED:
-        return None
-    kept = kept_products(run, results)
-    return selection.blends(selection.candidates_of(*may_choose(run)), kept)[0] if kept else None
 
 
 def check_audio(audio: str | None) -> str:
@@ -343,17 +337,42 @@ def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, s
     return alike, ranked, selection.leaked_pairs(statuses)
 
 
-def kept_products(run: Run, results: Path) -> dict[tuple[str, str, str, str], Blend]:
+def kept_products(
+    run: Run, results: Path, *, by_band: bool = False
+) -> dict[tuple[str, str, str, str], Blend]:
     """Return the inner products of a run's separators: (dataset, split, track, stem) → products.
 
     Parameters
     ----------
     results
         The folder of all runs.
+    by_band
+        Those by frequency band, where the run was told to keep them.
     """
     scores, ranked, _ = may_choose(run)
     ours = scores[scores["separator"].isin(ranked)]
-    return blends_of_run(results / "work", run.record.get("units", ()), ours)
+    units = run.record.get("units", ())
+    return blends_of_run(results / "work", units, ours, by_band=by_band)
+
+
+def worth_of_blends(run: Run, results: Path, on: str | None = None) -> pd.DataFrame:
+    """Return what blends of a run are worth, those by band too where it was told to keep them.
+
+    Parameters
+    ----------
+    on
+        Choose on this dataset for all others.
+
+    Returns
+    -------
+    DataFrame
+        As from `harness.selection.blends`.
+    """
+    candidates = selection.candidates_of(*may_choose(run))
+    each = [kept_products(run, results, by_band=by_band) for by_band in (False, True)]
+    whole, by_band = (selection.blends(candidates, kept, on=on)[0] for kept in each)
+    found = pd.concat([whole, by_band]) if len(by_band) else whole
+    return found.sort_values(["dataset", "input", "stem"], kind="stable", ignore_index=True)
 
 
 def _tables(plan: Plan, store: Store, failures: Failures, record: dict[str, Any]) -> Run:

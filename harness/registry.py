@@ -14,8 +14,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,6 +27,7 @@ from pydantic import (
 )
 
 from harness import taxonomy
+from harness.bands import Weight
 from harness.errors import HarnessError
 
 FILE_NAME = "model_registry.yaml"
@@ -117,13 +120,24 @@ class HeldOut(_Strict):
     high: float | None = None
 
 
+def _plain(weight: Weight) -> Weight:
+    """Return weights that are the same in all bands as one."""
+    return weight[0] if isinstance(weight, tuple) and len(set(weight)) == 1 else weight
+
+
+Part = Annotated[float, Field(ge=0)]
+Weighting = Annotated[Part | tuple[Part, ...], AfterValidator(_plain)]
+
+
 class Blend(_Strict):
     """The `params` of an ensemble: what it is made of, and what is known of it.
 
     Attributes
     ----------
     stems
-        {stem: {separator: weight}}; the weights of a stem sum to one.
+        {stem: {separator: weight, or one for each band}}; the weights of a stem sum to one.
+    edges
+        Between the frequency bands that have weights of their own, in Hz, rising.
     how
         ``mean`` by these weights; or ``median``, ``min_mag``, ``max_mag`` of equal ones, see
         `harness.separators.ensembling`.
@@ -141,7 +155,8 @@ class Blend(_Strict):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    stems: Mapping[str, Mapping[str, Annotated[float, Field(ge=0)]]]
+    stems: Mapping[str, Mapping[str, Weighting]]
+    edges: tuple[Annotated[float, Field(gt=0)], ...] = ()
     how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"
     consistent: bool = False
     metric: str = ""
@@ -215,7 +230,7 @@ class Entry(_Strict):
         parts["weights"] = [w.sha256 or w.file for w in self.weights]
         if self.members:
             parts["params"] = self.blend.model_dump(
-                mode="json", include={"stems", "how", "consistent"}, exclude_defaults=True
+                mode="json", include={"stems", "edges", "how", "consistent"}, exclude_defaults=True
             )
             parts["members"] = {member.name: member.identity() for member in self.members}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -403,12 +418,12 @@ def _misfit(blend: Blend, source: str, members: Mapping[str, Entry]) -> str:
         return "has cymbals without hihat; give hihat_cymbals, which holds both, or both"
     if blend.consistent and not taxonomy.parts(source, set(stems) - {source}):
         return f"is consistent, but {', '.join(stems)} do not make up the {source}; add stems"
+    if sorted(set(blend.edges)) != list(blend.edges):
+        return f"edges {list(blend.edges)} do not rise; order them"
     depth = {name: len(taxonomy.ancestors(member.input)) for name, member in members.items()}
     for stem, weights in stems.items():
-        if abs(sum(weights.values()) - 1) > 1e-6:
-            return f"weights of {stem} sum to {sum(weights.values()):g}; make that 1"
-        if blend.how != "mean" and max(weights.values()) - min(weights.values()) > 1e-6:
-            return f"weights of {stem} differ, but {blend.how} knows none; make them equal"
+        if problem := _unfit(weights, blend):
+            return f"weights of {stem} {problem}"
         for name in (n for n in weights if weights[n]):
             member = members[name]
             given = taxonomy.as_meant(member.stems).values()
@@ -419,6 +434,21 @@ def _misfit(blend: Blend, source: str, members: Mapping[str, Entry]) -> str:
             ]
             if member.input != source and not taxonomy.parts(member.input, earlier):
                 return f"{name} takes {member.input} apart, which nobody gives; add {member.input}"
+    return ""
+
+
+def _unfit(weights: Mapping[str, Weight], blend: Blend) -> str:
+    """Say why these cannot be the weights of a stem; empty if they can."""
+    by_band = [weight for weight in weights.values() if isinstance(weight, tuple)]
+    n_bands = len(blend.edges) + 1
+    if wrong := [len(weight) for weight in by_band if len(weight) != n_bands]:
+        return f"are of {wrong[0]} bands, the edges make {n_bands}; give one for each"
+    each = [np.broadcast_to(weight, n_bands) for weight in weights.values()]
+    for total in np.sum(each, axis=0) if each else [0.0]:
+        if abs(total - 1) > 1e-6:
+            return f"sum to {total:g}; make that 1"
+    if blend.how != "mean" and (by_band or np.ptp(each) > 1e-6):
+        return f"differ, but {blend.how} knows none; make them equal"
     return ""
 
 

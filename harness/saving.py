@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from harness import pipeline, registry, selection, taxonomy
+from harness.bands import Weight
 from harness.cache import write_atomic
 from harness.errors import HarnessError
 from harness.registry import FILE_NAME, Entry
@@ -83,11 +84,11 @@ def params_of(
     on
         The dataset to choose on, needed where the run has several.
     how
-        ``best`` takes for each stem the separator with the best mean score, ``blend`` the weights
-        of `harness.selection.choose_weights`; the others take all separators alike.
+        ``best`` takes for each stem the separator with the best mean score, ``blend`` and ``bands``
+        the weights of `harness.selection.choose_weights`; the others take all separators alike.
     kept
-        Inner products, as from `harness.pipeline.kept_products`; stems without any are chosen as
-        ``best``.
+        Inner products, as from `harness.pipeline.kept_products`, by band for ``bands``; stems
+        without any are chosen as ``best``.
 
     Raises
     ------
@@ -118,6 +119,8 @@ def params_of(
     wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
     held_out, warnings = selection.expected(candidates, kept or {}, how, on, wanted)
     params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
+    if any(isinstance(weight, tuple) for by in stems.values() for weight in by.values()):
+        params["edges"] = next(iter((kept or {}).values())).edges
     return params | ({"held_out": held_out} if held_out else {}), warnings
 
 
@@ -152,8 +155,8 @@ def _choices(found: list[Grid]) -> dict[str, Grid]:
 
 
 def _reachable(
-    stems: dict[str, dict[str, float]], entries: Mapping[str, Entry]
-) -> dict[str, dict[str, float]]:
+    stems: dict[str, dict[str, Weight]], entries: Mapping[str, Entry]
+) -> dict[str, dict[str, Weight]]:
     """Leave out parts of a stem that is itself not there, unless all are of the same."""
     if len({entries[n].input for weights in stems.values() for n in weights}) == 1:
         return stems
@@ -176,7 +179,8 @@ def _write(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
     whole = "\n\n".join(part for part in (text.rstrip(), block) if part)
     try:
         before = yaml.safe_load(text) or {}
-        same = yaml.safe_load(whole) == {**before, name: dict(row)} and name not in before
+        added = yaml.safe_load(block)  # its tuples are lists now
+        same = yaml.safe_load(whole) == {**before, **added} and name not in before
     except yaml.YAMLError:
         same = False
     if not same:

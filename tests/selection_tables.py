@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from harness.metrics import Blend
 from harness.results import table
@@ -57,4 +58,18 @@ def inner_products(noise: np.ndarray, names: tuple[str, ...]) -> Blend:
     whole[1:, 1:] += noise
     ones, none = np.ones((n, n)), np.zeros((1, n, n))
     own = np.ones((1, n + 1, n + 1))
-    return Blend(names, whole[None], own, none, ones[None], noise[None], whole, ones, ones)
+    return Blend(names, whole[None], own, none, ones[None], noise[None], whole, ones)
+
+
+def by_band(noises: list[np.ndarray], names: tuple[str, ...]) -> Blend:
+    """Inner products as of `inner_products`, cut into bands with noise of their own.
+
+    Each band has an equal share of the reference's energy, and bands are orthogonal.
+    """
+    n_bands, n = len(noises), len(names)
+    own = np.kron(np.eye(n_bands), np.ones((n, n))) / n_bands
+    whole = np.ones((n_bands * n + 1, n_bands * n + 1))
+    whole[0, 1:] = whole[1:, 0] = 1 / n_bands
+    whole[1:, 1:] = own + block_diag(*noises)
+    none = [np.zeros((0, size, size)) for size in 2 * [len(whole)] + 3 * [len(own)]]
+    return Blend(names, *none, whole, own, tuple(100.0 * (1 + i) for i in range(n_bands - 1)))

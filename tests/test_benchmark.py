@@ -9,7 +9,8 @@ import pytest
 from conftest import song_stems, write_song
 
 from harness import pipeline
-from harness.benchmark import Settings, execute, find_blends, make_plan
+from harness.bands import weighted
+from harness.benchmark import Settings, blends_of_run, execute, find_blends, make_plan
 from harness.benchmark.parallel import KILLED, do_batch, make_batches
 from harness.cache import Fingerprints, Store
 from harness.datasets.folder import folder
@@ -180,7 +181,7 @@ def test_failures_are_tried_again(songs, tmp_path, monkeypatch):
 def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
     names = {"echo": entry(), "deadly": entry("deadly", params={"gain": 2.0})}
 
-    def dying(units, excerpt, work_folder, partners, device):
+    def dying(units, excerpt, work_folder, partners, **_):
         from harness import separators
 
         separators.FAMILIES["echo"] = separators.Family("planted:Echo", 1)  # in the worker
@@ -369,6 +370,30 @@ def test_blends_are_scored_from_inner_products_as_from_audio(songs, tmp_path, jo
         for metric, value in found.items():
             assert value == pytest.approx(expected[metric].value, abs=1e-4)
     assert list((tmp_path / "results/work/scratch").glob("*")) == []
+
+
+def test_blends_by_band_are_scored_from_inner_products_as_from_audio(songs, tmp_path):
+    entries, edges = noisy_pair(), (500.0, 2000.0)
+    outcome, result = run(songs, entries, tmp_path, edges=edges)
+    units = [u for u in result.record["units"] if u["track"] == "Ann - One"]
+    keys = [u["key"] for u in units]
+    work = outcome.folder.parent / "work"
+    products = find_blends(work, units[0]["track_key"], keys, by_band=True)
+    weights = (0.3, 0.0, 1.0), (0.7, 1.0, 0.0)
+    stems = song_stems(0)
+    mixture = np.sum(list(stems.values()), axis=0)
+    made = [load(e, stems=FOUR, sample_rate=8000).separate(mixture) for e in entries]
+    for stem, reference in stems.items():
+        parts = [weighted(m[stem], 8000, edges, w) for m, w in zip(made, weights, strict=True)]
+        expected = analyse({stem: reference}, 8000).score({stem: parts[0] + parts[1]})[stem]
+        found = products[stem].score(dict(zip(keys, weights, strict=True)))
+        assert set(found) == {"snr", "sdr", "si_sdr"}
+        for metric, value in found.items():
+            assert value == pytest.approx(expected[metric].value, abs=1e-5)
+    scores = result.scores[result.scores["track"] == "Ann - One"]
+    kept = blends_of_run(work, result.record["units"], scores, by_band=True)
+    assert {blend.edges for blend in kept.values()} == {edges}
+    assert blends_of_run(work, result.record["units"], scores).keys() == kept.keys()
 
 
 def test_products_interrupted_are_finished_by_the_next_run(songs, tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """Blends on inner products whose best weights are known, and ways to combine audio."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from selection_tables import inner_products
+from selection_tables import by_band, inner_products
 
 from harness import selection
 from harness.errors import HarnessError
@@ -15,13 +17,14 @@ from harness.selection import blend_worth
 from harness.separators.ensembling import COMBINE, consistent, max_mag, mean, median, min_mag
 
 
-def stem_of(noises: list[np.ndarray], per_artist: int = 1, dataset: str = "set"):
-    """Candidates and inner products of tracks with these noises, two or more tracks an artist."""
-    names = tuple("abcdefgh"[: len(noises[0])])
+def stem_of(noises: list, per_artist: int = 1, dataset: str = "set"):
+    """Candidates and inner products of tracks with these noises, or with a list of one a band."""
     rows, kept = [], {}
     for i, noise in enumerate(noises):
         place = (dataset, "test", f"track {i}", f"{dataset} artist {i // per_artist}", "")
-        kept[dataset, "test", f"track {i}", "vocals"] = blend = inner_products(noise, names)
+        make = by_band if isinstance(noise, list) else inner_products
+        names = tuple("abcdefgh"[: np.shape(noise)[-1]])
+        kept[dataset, "test", f"track {i}", "vocals"] = blend = make(noise, names)
         for name in names:
             for metric in ("snr", "sdr"):
                 value = blend.score({name: 1.0})[metric]
@@ -131,6 +134,76 @@ def test_nothing_can_choose_nothing():
         selection.choose_weights(empty)
 
 
+# --- by band ------------------------------------------------------------------------------------
+
+EACH_ITS_BAND = [independent(0.01, 0.04), independent(0.04, 0.01)]
+
+
+def test_each_band_has_weights_of_its_own():
+    stem = of_stem([EACH_ITS_BAND, EACH_ITS_BAND])
+    expected = pytest.approx(np.array([0.8, 0.2, 0.2, 0.8]), abs=1e-7)
+    assert selection.programme(stem, np.ones((1, 2)))[0] == expected
+    assert stem.together().blends[0].score({"a": 0.5, "b": 0.5})["snr"] == pytest.approx(
+        -10 * np.log10(0.025)
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 5), st.integers(2, 3), st.integers(2, 3))
+def test_no_weights_near_those_of_the_programme_are_better_where_bands_overlap(
+    seed, tracks, n, n_bands
+):
+    stem = of_stem([[np.eye(n)] * n_bands] * tracks)
+    mixed = random_noises(seed, tracks, n * n_bands)
+    overlapping = [
+        replace(blend, whole=blend.whole + np.pad(noise, (1, 0)) / 100)
+        for blend, noise in zip(stem.blends, mixed, strict=True)
+    ]
+    stem, counts = replace(stem, blends=tuple(overlapping)), np.ones((1, tracks))
+    weights = selection.programme(stem, counts)[0]
+    assert weights.min() >= 0
+    assert weights.reshape(n_bands, n).sum(axis=1) == pytest.approx(np.ones(n_bands))
+    here = np.random.default_rng(seed).dirichlet(np.ones(n), (200, n_bands)).reshape(200, -1)
+    score = stem.scorer("snr")
+    best = score([weights]).mean()
+    assert score(0.98 * weights + 0.02 * here).mean(axis=1).max() <= best + 0.01
+
+
+def test_bands_that_ask_for_the_same_get_the_same():
+    alike = [independent(0.05, 0.1)] * 2
+    for metric in ("snr", selection.HARMONIC):
+        found = selection.choose_weights(of_stem([alike] * 6), metric=metric)[0]
+        assert found[:2] == pytest.approx(found[2:], abs=1e-6)
+        assert found[0] == pytest.approx(2 / 3, abs=0.05)
+    few = of_stem([EACH_ITS_BAND] * 4, per_artist=2)
+    assert selection.choose_weights(few).tolist() == [[1, 0, 1, 0]]
+
+
+def test_what_weights_by_band_are_worth():
+    worth, rows = selection.blends(*stem_of([EACH_ITS_BAND] * 8))
+    row = worth.iloc[0]
+    assert (row["edges"], row["verdict"]) == ("100", blend_worth.BEATS)
+    assert row["single_score"] == pytest.approx(-10 * np.log10(0.05))
+    assert row["uniform"] == pytest.approx(-10 * np.log10(0.025))
+    assert row["score"] == pytest.approx(-10 * np.log10(0.016), abs=0.01)
+    assert row["weights"]["a"] == pytest.approx((0.8, 0.2), abs=1e-6)
+    assert set(rows["metric"]) == {"snr", "sdr", "si_sdr"}
+    words = selection.blend_boards(worth)[-1][2][0][-1]
+    assert sorted(words.split(" + ")) == ["0.20/0.80 b", "0.80/0.20 a"]
+
+
+def test_inner_products_by_band_are_added_reduced_and_refused():
+    blend = by_band([random_noises(1, 1, 3)[0], random_noises(2, 1, 3)[0]], ("a", "b", "c"))
+    weights = {"c": (0.75, 0.5), "a": (0.25, 0.5)}
+    assert blend.only(["c", "a"]).score(weights) == pytest.approx(blend.score(weights))
+    same = {"a": 0.75, "c": 0.25}
+    assert blend.together().score(same)["snr"] == pytest.approx(blend.score(same)["snr"])
+    with pytest.raises(HarnessError, match="no 'csdr' from inner products; have snr, sdr, si_sdr"):
+        scorer([blend], "csdr")
+    with pytest.raises(HarnessError, match="other separators"):
+        scorer([blend, replace(blend, edges=(200.0,))], "snr")
+
+
 # --- what it is worth ---------------------------------------------------------------------------
 
 
@@ -198,6 +271,7 @@ def test_nothing_is_said_without_products_or_with_one_artist():
     [
         ("best", {"a": 1.0}, 10.0),
         ("blend", {"a": 0.5, "b": 0.5}, 13.01),
+        ("bands", {"a": 0.5, "b": 0.5}, 13.01),
         ("mean", {"a": 0.5, "b": 0.5}, 13.01),
         ("median", {"a": 0.5, "b": 0.5}, None),
     ],

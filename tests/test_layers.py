@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 ORDER = (
-    "errors", "audio", "taxonomy", "cache", "download", "registry", "weight_files", "weights",
-    "datasets", "networks", "separators", "metrics", "costs", "results", "importing", "benchmark",
-    "selection", "report", "training", "pipeline", "exporting", "viewing", "reproduce", "saving",
-    "choice", "songs", "stem_files", "separating", "inventory", "cli", "__main__",
+    "errors", "audio", "bands", "taxonomy", "cache", "download", "registry", "weight_files",
+    "weights", "datasets", "networks", "separators", "metrics", "costs", "results", "importing",
+    "benchmark", "selection", "report", "training", "pipeline", "exporting", "viewing", "reproduce",
+    "saving", "choice", "songs", "stem_files", "separating", "inventory", "cli", "__main__",
 )  # fmt: skip
 PACKAGE = Path(__file__).parents[1] / "harness"
 FILES = sorted(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
+from harness import bands
 from harness.errors import HarnessError
 from harness.metrics import (
     DEFAULT,
@@ -352,6 +353,27 @@ def test_a_blend_scores_as_its_audio(hop, tmp_path):
     again = read_blends(tmp_path / "song.npz")
     assert again["a"].score(weights) == blend.score(weights)
     assert [path.name for path in tmp_path.iterdir()] == ["song.npz"]
+
+
+@pytest.mark.parametrize("compat", ["ours", "museval"])
+def test_a_blend_by_band_scores_as_its_audio(compat, tmp_path):
+    refs, _ = track(1)
+    systems = {f"m{seed}": track(1)[1]["a"] + track(seed)[1]["b"] * 0.1 for seed in (2, 3)}
+    ready, edges = analyse(refs, RATE, compat=compat), (200.0, 600.0)
+    blend = ready.blend("a", systems, edges=edges)
+    weights = {"m2": (1.0, 0.3, 0.0), "m3": (0.0, 0.7, 1.0)}
+    parts = [bands.weighted(systems[m], RATE, edges, w) for m, w in weights.items()]
+    from_audio = ready.score({"a": parts[0] + parts[1]})["a"]
+    write_blends(tmp_path / "song.npz", {"a": blend})
+    found = read_blends(tmp_path / "song.npz")["a"].score(weights)
+    assert found == {name: pytest.approx(from_audio[name].value, abs=1e-6) for name in found}
+    assert list(found) == ["snr", "sdr", "si_sdr"]
+    uncut, same = ready.blend("a", systems), {"m2": 0.5, "m3": 0.5}
+    expected = {name: pytest.approx(uncut.score(same)[name], abs=1e-6) for name in found}
+    assert blend.score(same) == expected
+    refs["b"] = 0 * refs["b"]
+    silent = analyse(refs, RATE).blend("b", systems, edges=edges)
+    assert all(math.isnan(value) for value in silent.score(same).values())
 
 
 def test_many_blends_score_as_one_by_one():

@@ -732,19 +732,22 @@ def test_weights_and_their_licence_stand_beside_the_costs():
 
 
 def test_what_blends_are_worth_is_shown_where_it_is_known():
-    worth = pd.DataFrame(
-        [
-            {
-                "dataset": "demo", "input": "mixture", "stem": "bass", "n": 9, "artists": 7,
-                "single": "nmf", "single_score": 3.0, "uniform": 2.5, "score": 4.125,
-                "in_sample": 4.5, "weights": {"nmf": 0.75, "scnet": 0.25}, "gain": 1.125,
-                "low": 0.5, "high": 2.0, "p": 0.01, "verdict": "beats it",
-            }
-        ]
-    )  # fmt: skip
-    line = cells_of(report.render(demo_run(6), blends=worth), "demo: blends")[0]
+    one = {
+        "dataset": "demo", "input": "mixture", "stem": "bass", "edges": "", "n": 9, "artists": 7,
+        "single": "nmf", "single_score": 3.0, "uniform": 2.5, "score": 4.125,
+        "in_sample": 4.5, "weights": {"nmf": 0.75, "scnet": 0.25}, "gain": 1.125,
+        "low": 0.5, "high": 2.0, "p": 0.01, "verdict": "beats it",
+    }  # fmt: skip
+    cut = {**one, "edges": "400, 1600", "weights": {"nmf": (1.0, 0.5, 0.0), "scnet": (0, 0.5, 1)}}
+    page = report.render(demo_run(6), blends=pd.DataFrame([one, cut]))
+    line, by_band = cells_of(page, "demo: blends")
     assert line[:6] == ["bass", "9 (7)", "nmf", "3.00", "2.50", "4.12"]
     assert line[6:] == ["1.12 0.50 to 2.00", "beats it", "0.75 nmf + 0.25 scnet"]
+    assert "by band: 400, 1600 Hz" in by_band[0]
+    assert by_band[-1] == "1.00/0.50/0.00 nmf + 0.00/0.50/1.00 scnet"
+    said = "weights for each frequency band"
+    assert said in page
+    assert said not in report.render(demo_run(6), blends=pd.DataFrame([one]))
     assert "What blends are worth" not in demo_page()
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from selection_tables import inner_products, planted
+from selection_tables import by_band, inner_products, planted
 
 from harness import cli, inventory, registry
+from harness.bands import in_words
 from harness.metrics import write_blends
 from harness.results import SELECTION_COLUMNS, Run, read_run, table, write_run
 
@@ -126,6 +127,26 @@ def test_select_shows_what_a_blend_is_worth_where_inner_products_are_kept(call, 
     assert "chosen on other:test (9 tracks, 9 artists); held out vocals" in " ".join(said.split())
     listed = registry.load(tmp_path / "model_registry.yaml")["mix"]
     assert "ready; chosen on other:test" in inventory.state_of(listed)
+    said = call("select", "--save", "cut", "--how", "bands", "--choose-on", "other")
+    assert "drums: no inner products of these separators" in " ".join(said.split())
+    cut = tmp_path / "results" / "work" / "bands"
+    for track in tracks:
+        (cut / f"of {track}").mkdir(parents=True)
+        keys = tuple(f"{name} of {track}" for name in names)
+        noises = [np.diag([0.1, 0.9, 9.0]), np.diag([0.9, 0.1, 9.0])]
+        write_blends(cut / f"of {track}" / "all.npz", {"drums": by_band(noises, keys)})
+    rows = json.loads(call("select", "--json"))["blends"]
+    assert [(row["stem"], row["edges"]) for row in rows] == [("drums", ""), ("drums", "100")]
+    assert rows[1]["score"] == pytest.approx(-10 * np.log10(0.18), abs=0.1)
+    assert "bands cut at, Hz" in " ".join(call("select").split())
+    said = call("select", "--save", "cut", "--how", "bands", "--choose-on", "other", "--force")
+    blend = registry.load(tmp_path / "model_registry.yaml")["cut"].blend
+    assert blend.edges == (100.0,)
+    first, second = (np.array(blend.stems["drums"][name]) for name in names[:2])
+    assert first == pytest.approx([0.9, 0.1], abs=0.02)
+    assert second == pytest.approx([0.1, 0.9], abs=0.02)
+    words = f"{in_words(blend.stems['drums'][names[0]])} {names[0]}"
+    assert words in " ".join(said.split())
     call("select", "--save", "odd", "--how", "mode", expected=2)
     call("select", "--save", "mid", "--how", "median", "--choose-on", "other")
     assert registry.load(tmp_path / "model_registry.yaml")["mid"].blend.how == "median"

@@ -100,6 +100,27 @@ def test_an_ensemble_combines_as_it_says(entries, how, gain):
     assert (plain.identity() == entry.identity()) == (how == "mean")
 
 
+def test_weights_may_differ_from_band_to_band(entries):
+    stems = {
+        "vocals": {"half": [1.0, 0.2, 0], "quiet": [0.0, 0.8, 1]},
+        "drums": {"quiet": [1, 1, 1]},
+    }
+    entry = registry.ensemble("e", {"stems": stems, "edges": [400, 2000]}, entries)
+    assert entry.blend.stems["drums"] == {"quiet": 1.0}
+    time = np.arange(4 * RATE) / RATE
+    tones = {f: np.sin(2 * np.pi * f * time)[None].astype(np.float32) / 8 for f in (100, 900, 3500)}
+    found = load(entry, stems=(), sample_rate=RATE).separate(sum(tones.values()))
+    expected = 0.5 * tones[100] + 0.3 * tones[900] + 0.25 * tones[3500]
+    inside = slice(RATE // 4, -RATE // 4)
+    np.testing.assert_allclose(found["vocals"][:, inside], expected[:, inside], atol=1e-4)
+    np.testing.assert_array_equal(found["drums"], np.float32(0.25) * sum(tones.values()))
+    moved = registry.ensemble("e", {"stems": stems, "edges": [400, 2001]}, entries)
+    assert moved.identity() != entry.identity()
+    chosen = choose({**entries, "e": entry}, "e", ["vocals"])
+    assert chosen.entry.blend.stems["vocals"] == entry.blend.stems["vocals"]
+    assert chosen.entry.blend.edges == (400, 2000)
+
+
 def test_stems_are_made_to_sum_to_the_mixture_where_the_row_says_so(entries, tmp_path):
     stems = {"vocals": {"half": 1.0}, "accompaniment": {"quarter": 1.0}}
     other = {"name": "quarter", "params": {"gain": 0.25}, "stems": (*FOUR, "accompaniment")}
@@ -172,6 +193,14 @@ def test_identity_follows_members_and_weights_only(entries, tmp_path, monkeypatc
         ("{vocals: {half: .nan}}", "params.stems.vocals.half"),
         ("{vocals: {half: 0.75, tenth: 0.25}}, how: median", "differ, but median knows none"),
         ("{vocals: {half: 1}}, how: sum", "params.how"),
+        ("{vocals: {half: [0.5, 1], tenth: [0.5, 1]}}, edges: [300]", "weights of vocals sum to 2"),
+        ("{vocals: {half: [0.5, 1], tenth: [0.5, 0]}}", "are of 2 bands, the edges make 1"),
+        ("{vocals: {half: 1}}, edges: [300, 200]", "edges [300.0, 200.0] do not rise"),
+        ("{vocals: {half: 1}}, edges: [0]", "params.edges"),
+        (
+            "{vocals: {half: [0, 1], tenth: [1, 0]}}, edges: [300], how: median",
+            "differ, but median knows none",
+        ),
     ],
 )
 def test_ensembles_that_cannot_work_are_refused(tmp_path, stems, message):

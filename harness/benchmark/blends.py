@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from harness.benchmark.work import Signals
     from harness.metrics import Blend
 
+WHOLE, BY_BAND = "blends", "bands"  # folders in that of the work
+
 
 def scratch_path(work_folder: Path, unit: Unit) -> Path:
     """Return where the estimates of a piece of work wait."""
@@ -56,35 +58,49 @@ def tidy(work_folder: Path, units: Iterable[Unit]) -> list[Unit]:
     return ready
 
 
-def keep(work_folder: Path, units: Sequence[Unit], signals: Signals) -> None:
-    """Write the inner products of what waits of one track, and remove the estimates."""
+def keep(
+    work_folder: Path, units: Sequence[Unit], signals: Signals, edges: Sequence[float] = ()
+) -> None:
+    """Write the inner products of what waits of one track, and remove the estimates.
+
+    Parameters
+    ----------
+    edges
+        Write those by frequency band, too, cut at these; in Hz.
+    """
     ready = waiting(work_folder, units)
     if not ready:
         return
     files = {unit.key: np.load(scratch_path(work_folder, unit)) for unit in ready}
     stems = sorted({stem for unit in ready for stem in unit.scored})
-    products = {}
+    products: dict[str, Blend] = {}
+    by_band: dict[str, Blend] = {}
     for stem in stems:
         estimates = {key: file[stem] for key, file in sorted(files.items()) if stem in file}
-        products[stem] = signals.references(stem).blend(stem, estimates)
-    path = _path(work_folder, ready)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_blends(path, products)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror}); free space") from error
+        references = signals.references(stem)
+        products[stem] = references.blend(stem, estimates)
+        if edges:
+            by_band[stem] = references.blend(stem, estimates, edges=edges)
+    name = f"{digest(sorted(unit.key for unit in ready))}.npz"
+    for kind, found in ((WHOLE, products), (BY_BAND, by_band)):
+        if found:
+            _write(work_folder / kind / ready[0].track_key / name, found)
     for unit in ready:
         files[unit.key].close()
         scratch_path(work_folder, unit).unlink(missing_ok=True)
 
 
-def find_blends(work_folder: Path, track_key: str, keys: Collection[str]) -> dict[str, Blend]:
+def find_blends(
+    work_folder: Path, track_key: str, keys: Collection[str], *, by_band: bool = False
+) -> dict[str, Blend]:
     """Return the inner products of one track's pieces of work: stem → products.
 
     Parameters
     ----------
     track_key, keys
         As in ``units`` of a run's record.
+    by_band
+        Those by frequency band.
 
     Returns
     -------
@@ -92,7 +108,8 @@ def find_blends(work_folder: Path, track_key: str, keys: Collection[str]) -> dic
         Empty where these separators were never together. The separators of each `Blend` are named
         by the keys of their pieces of work, and may be more than those asked for.
     """
-    for path in sorted((work_folder / "blends" / track_key).glob("*.npz")):
+    folder = work_folder / (BY_BAND if by_band else WHOLE) / track_key
+    for path in sorted(folder.glob("*.npz")):
         found = read_blends(path)
         if set(keys) <= {key for blend in found.values() for key in blend.separators}:
             return found
@@ -100,7 +117,11 @@ def find_blends(work_folder: Path, track_key: str, keys: Collection[str]) -> dic
 
 
 def blends_of_run(
-    work_folder: Path, units: Iterable[Mapping[str, str]], scores: pd.DataFrame
+    work_folder: Path,
+    units: Iterable[Mapping[str, str]],
+    scores: pd.DataFrame,
+    *,
+    by_band: bool = False,
 ) -> dict[tuple[str, str, str, str], Blend]:
     """Return all inner products of a run: (dataset, split, track, stem) → products.
 
@@ -111,6 +132,8 @@ def blends_of_run(
     scores
         Of the separators that are wanted; a track's products are found where all that have scores
         of it were run together.
+    by_band
+        Those by frequency band.
 
     Returns
     -------
@@ -128,14 +151,18 @@ def blends_of_run(
             names[unit["key"]] = unit["separator"]
     found = {}
     for (dataset, split, track, track_key), names in tracks.items():
-        for stem, blend in find_blends(work_folder, track_key, names).items():
+        products = find_blends(work_folder, track_key, names, by_band=by_band)
+        for stem, blend in products.items():
             here = [key for key in blend.separators if key in names]
             ours = replace(blend.only(here), separators=tuple(names[key] for key in here))
             found[dataset, split, track, stem] = ours
     return found
 
 
-def _path(work_folder: Path, units: Sequence[Unit]) -> Path:
-    """Return the file of the inner products of these pieces of work."""
-    name = digest(sorted(unit.key for unit in units))
-    return work_folder / "blends" / units[0].track_key / f"{name}.npz"
+def _write(path: Path, products: Mapping[str, Blend]) -> None:
+    """Write the inner products of a track."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_blends(path, products)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); free space") from error

@@ -114,6 +114,7 @@ def _work(batches: Sequence[Batch], settings: Settings, jobs: int, failures: Fai
                 settings.work_folder,
                 batch.partners,
                 device=settings.device,
+                edges=settings.edges,
             )
             for batch in batches
         )

@@ -40,6 +40,8 @@ class Settings:
         Tracks of each dataset whose estimates are kept for the report.
     again
         Whether finished work is done once more where only its estimates to listen to lack.
+    edges
+        Between frequency bands, in Hz, for which weights may be chosen later; none keeps less.
     """
 
     run: str = "main"
@@ -50,6 +52,7 @@ class Settings:
     excerpt: Excerpt = WHOLE
     listen: int = 0
     again: bool = False
+    edges: tuple[float, ...] = ()
 
     @property
     def work_folder(self) -> Path:

@@ -62,6 +62,7 @@ def do_batch(
     partners: Sequence[Unit] = (),
     *,
     device: str = "cpu",
+    edges: Sequence[float] = (),
 ) -> dict[str, str]:
     """Do several pieces of work on one track; keep each as soon as it is done.
 
@@ -70,6 +71,8 @@ def do_batch(
     partners
         All pieces of work on the track, if none of them is in another batch: their inner products
         are kept at the end.
+    edges
+        As in `Settings`.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def do_batch(
             except (Exception, SystemExit) as error:  # third-party code may call sys.exit
                 if not store.has(unit.key):  # else only its clips were wanted
                     failures[unit.key] = _reason(error)
-        blends.keep(work_folder, partners, signals)
+        blends.keep(work_folder, partners, signals, edges)
     return failures
 
 

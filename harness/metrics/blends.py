@@ -4,45 +4,53 @@ Every energy behind `snr`, `sdr`, `si_sdr`, `csdr`, `isr`, `sir` and `sar` is qu
 estimate, and the projections of BSS Eval are linear in it. So the inner products between the
 estimates of one stem, between their projections, and with the reference, hold the score of every
 blend Σ w·estimate. Differences are taken between them, so that scores above some 70 dB lose digits.
+
+Where every estimate was cut into frequency bands, the same holds for Σ w·(band of estimate).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import block_diag
 
+from harness.bands import Weight
 from harness.errors import HarnessError
 from harness.metrics.definitions import DEFAULT
 from harness.metrics.ratios import db, medians_of
 
 Float64 = npt.NDArray[np.float64]
 
-ARRAYS = ("plain", "own", "rest", "projected", "artifacts", "whole", "whole_own", "whole_projected")
+ARRAYS = ("plain", "own", "rest", "projected", "artifacts", "whole", "whole_own")
+OF_WHOLE = ("snr", "sdr", "si_sdr")
 VALUES = 1 << 20  # numbers worked on at once
 
 
 @dataclass(frozen=True)
 class Blend:
-    """Inner products of K separators' estimates of one stem of one track; made by `References`.
+    """Inner products of separators' estimates of one stem of one track; made by `References`.
 
-    The reference is s, an estimate e, its projections as in `Energies`.
+    The reference is s, an estimate e, its projections as in `Energies`. K is the number of
+    estimates, which are the separators' or, by band, their lowest bands, then their next ones.
 
     Attributes
     ----------
     separators
-        Names of the K separators, in the order of the arrays.
+        Their names, in the order of the arrays.
     plain, own
-        Products of s, e₁ … and of s, Pj₁ …, shape (frames, K+1, K+1).
+        Products of s, e₁ … and of s, Pj₁ …, shape (frames, K+1, K+1); by band there is no frame.
     rest, projected, artifacts
         Products of P−Pj, of P and of P−e, shape (frames, K, K).
     whole
         Products of s, e₁ … over the whole track, shape (K+1, K+1).
-    whole_own, whole_projected
-        Products of Pj and of P over the whole track, shape (K, K).
+    whole_own
+        Products of Pj over the whole track, shape (K, K).
+    edges
+        Between the bands, in Hz; empty where estimates were not cut.
     """
 
     separators: tuple[str, ...]
@@ -53,10 +61,20 @@ class Blend:
     artifacts: Float64
     whole: Float64
     whole_own: Float64
-    whole_projected: Float64
+    edges: tuple[float, ...] = ()
 
-    def score(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Score one blend: separator → weight, those not named have none.
+    @property
+    def n_bands(self) -> int:
+        """Into how many bands the estimates were cut; 1 where they were not."""
+        return len(self.edges) + 1
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What can be scored."""
+        return OF_WHOLE if self.edges else DEFAULT
+
+    def score(self, weights: Mapping[str, Weight]) -> dict[str, float]:
+        """Score one blend: separator → weight, or one for each band; those not named have none.
 
         Returns
         -------
@@ -70,7 +88,8 @@ class Blend:
         """
         if unknown := sorted(weights.keys() - set(self.separators)):
             raise HarnessError(f"blend: no estimate of {unknown}; have {list(self.separators)}")
-        row = np.array([[weights.get(name, 0.0) for name in self.separators]])
+        by_name = [np.broadcast_to(weights.get(n, 0.0), self.n_bands) for n in self.separators]
+        row = np.transpose(by_name).reshape(1, -1)
         return {name: float(values[0]) for name, values in self.scores(row).items()}
 
     def scores(self, weights: npt.ArrayLike) -> dict[str, Float64]:
@@ -86,7 +105,7 @@ class Blend:
         dict
             Metric → dB, shape (blends,); NaN where the reference is silent.
         """
-        return {name: scorer([self], name)(weights)[:, 0] for name in DEFAULT}
+        return {name: scorer([self], name)(weights)[:, 0] for name in self.metrics}
 
     def frames(self, weights: Mapping[str, float]) -> dict[str, Float64]:
         """Score one blend frame by frame, as `References.frames` does for audio.
@@ -106,14 +125,24 @@ class Blend:
 
     def only(self, separators: Sequence[str]) -> Blend:
         """Return the inner products of these separators alone, in this order."""
-        at = np.array([self.separators.index(name) for name in separators], dtype=np.intp)
-        with_reference = np.concatenate([[0], at + 1])
+        at = [self.separators.index(name) for name in separators]
+        picked = np.asarray(np.kron(np.eye(self.n_bands), np.eye(len(self.separators))[at]))
+        return replace(self._of(picked), separators=tuple(separators))
+
+    def together(self) -> Blend:
+        """Return the inner products of the estimates before they were cut into bands."""
+        uncut: Float64 = np.tile(np.eye(len(self.separators)), self.n_bands)
+        return replace(self._of(uncut), edges=())
+
+    def _of(self, sums: Float64) -> Blend:
+        """Return the inner products of sums of the estimates, shape (sums, K)."""
+        with_reference = block_diag(1.0, sums)
         arrays = {}
         for name in ARRAYS:
             matrix = getattr(self, name)
-            keep = at if matrix.shape[-1] == len(self.separators) else with_reference
-            arrays[name] = matrix[..., keep[:, None], keep]
-        return Blend(tuple(separators), **arrays)
+            change = sums if matrix.shape[-1] == sums.shape[1] else with_reference
+            arrays[name] = change @ matrix @ change.T
+        return replace(self, **arrays)
 
     def forms(self, metric: str) -> tuple[Float64, Float64]:
         """Return the energies above and below a metric's fraction, as quadratic forms in (−1, w).
@@ -129,7 +158,10 @@ class Blend:
         HarnessError
             If no such metric can be made from inner products.
         """
-        if metric in ("snr", "sdr", "si_sdr"):
+        if metric not in self.metrics:
+            known = ", ".join(self.metrics)
+            raise HarnessError(f"blend: no {metric!r} from inner products; have {known}")
+        if metric in OF_WHOLE:
             return self._forms_of_whole(metric)
         frames = self._sounding
         plain, own = self.plain[frames], self.own[frames]
@@ -139,9 +171,7 @@ class Blend:
             return _reference(plain), own
         if metric == "sir":
             return _estimates(own[:, 1:, 1:]), _estimates(self.rest[frames])
-        if metric == "sar":
-            return _estimates(self.projected[frames]), _estimates(self.artifacts[frames])
-        raise HarnessError(f"blend: no {metric!r} from inner products; have {', '.join(DEFAULT)}")
+        return _estimates(self.projected[frames]), _estimates(self.artifacts[frames])
 
     def _forms_of_whole(self, metric: str) -> tuple[Float64, Float64]:
         """Forms of the whole track, of none where its reference is silent."""
@@ -170,7 +200,7 @@ def scorer(blends: Sequence[Blend], metric: str) -> Callable[[npt.ArrayLike], Fl
     Parameters
     ----------
     blends
-        One a track, with the same separators in the same order.
+        One a track, with the same separators in the same order and the same bands.
 
     Returns
     -------
@@ -180,9 +210,9 @@ def scorer(blends: Sequence[Blend], metric: str) -> Callable[[npt.ArrayLike], Fl
     Raises
     ------
     HarnessError
-        If the separators differ, or there is no such metric.
+        If the separators or bands differ, or there is no such metric.
     """
-    if len(names := {blend.separators for blend in blends}) > 1:
+    if len(names := {(blend.separators, blend.edges) for blend in blends}) > 1:
         raise HarnessError(f"blend: tracks have other separators ({sorted(names)}); use Blend.only")
     pairs = [blend.forms(metric) for blend in blends]
     halves = _halves(np.concatenate([form for pair in zip(*pairs, strict=True) for form in pair]))
@@ -215,6 +245,7 @@ def write_blends(path: Path, blends: Mapping[str, Blend]) -> None:
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for stem, blend in blends.items():
         arrays[f"{stem}/separators"] = np.array(blend.separators, np.str_)
+        arrays[f"{stem}/edges"] = np.array(blend.edges, np.float64)
         for name in ARRAYS:
             matrix = getattr(blend, name)
             arrays[f"{stem}/{name}"] = matrix[..., *np.triu_indices(matrix.shape[-1])]
@@ -245,6 +276,7 @@ def read_blends(path: Path) -> dict[str, Blend]:
 def _unpacked(stem: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Blend:
     """Rebuild one stem's matrices from their halves."""
     separators = tuple(str(name) for name in arrays[f"{stem}/separators"])
+    edges = tuple(float(edge) for edge in arrays.get(f"{stem}/edges", np.zeros(0)))
     matrices = {}
     for name in ARRAYS:
         half = np.asarray(arrays[f"{stem}/{name}"], np.float64)
@@ -254,7 +286,7 @@ def _unpacked(stem: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Blend
         full[..., rows, columns] = half
         full[..., columns, rows] = half
         matrices[name] = full
-    return Blend(separators, **matrices)
+    return Blend(separators, **matrices, edges=edges)
 
 
 def _reference(products: Float64) -> Float64:

@@ -15,6 +15,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from harness import bands
 from harness.audio import Audio
 from harness.metrics.channels import independent, place
 from harness.metrics.correlations import TAPS, Correlations, Correlator, Row
@@ -150,10 +151,37 @@ class Analysis:
         if not self.places[stem].rows:
             zeros = np.zeros((len(by_frame), len(estimates), len(estimates)))
             filtered = dict.fromkeys(("rest", "projected", "artifacts"), zeros)
-            whole = dict.fromkeys(("whole_own", "whole_projected"), zeros[0])
-            return {**plain, **filtered, **whole, "own": np.zeros_like(by_frame)}
+            return {**plain, **filtered, "whole_own": zeros[0], "own": np.zeros_like(by_frame)}
         with self._calls:
             return {**plain, **self._filtered_products(stem, estimates, by_frame[:, 1:, 1:])}
+
+    def products_by_band(
+        self, stem: str, estimates: Sequence[Audio], taps: Row
+    ) -> dict[str, Float64]:
+        """Compute the arrays of a `Blend` of the estimates' bands, of no frame.
+
+        Only few bands are held at a time: those of one estimate, or of all for a piece of time.
+        """
+        reference, n = self._references[stem], (len(taps) + 1) * len(estimates)
+        none = dict.fromkeys(("rest", "projected", "artifacts"), np.zeros((0, n, n)))
+        none |= dict.fromkeys(("plain", "own"), np.zeros((0, n + 1, n + 1)))
+        whole, start = np.zeros((n + 1, n + 1)), 0
+        for piece in bands.split(estimates, taps):
+            signals = piece.reshape(n, *piece.shape[2:])
+            stop = start + piece.shape[3]
+            cut = [reference[:, start:stop], *signals]
+            whole, start = whole + _gram(cut, 0, stop - start), stop
+        if not self.places[stem].rows:
+            return {**none, "whole": whole, "whole_own": np.zeros((n, n))}
+        white = []
+        for estimate in estimates:
+            pieces = [piece[:, 0] for piece in bands.split([estimate], taps)]
+            rows = np.concatenate(pieces, axis=2).reshape(-1, estimate.shape[1])
+            with self._calls:
+                own = self._own(stem, self._correlate(list(rows))[0])
+            white.append(own.reshape(len(own), len(taps) + 1, -1))
+        flat = np.stack(white, axis=2).transpose(1, 2, 0, 3).reshape(n, -1)  # bands, then estimates
+        return {**none, "whole": whole, "whole_own": flat @ flat.T}
 
     def _filtered_products(
         self, stem: str, estimates: Sequence[Audio], plain: Float64
@@ -161,7 +189,7 @@ class Analysis:
         """Those arrays of a `Blend` that filters enter."""
         where, shape = self.places[stem], (len(estimates), len(estimates[0]))
         tiles, frames = self._correlate([row for estimate in estimates for row in estimate])
-        white, filters = self._project(tiles)
+        filters = self._project(tiles)[1]
         white_own = self._own(stem, tiles)
         own = self._factors[stem].filters(white_own)
         rest = filters.copy()
@@ -172,14 +200,13 @@ class Analysis:
         projected = self._frames.products(everything, filters)
         lags = frames.segments.reshape(len(plain), len(estimates), -1)
         cross = lags @ filters.reshape(len(estimates), -1).T  # ⟨e, P⟩
-        white, white_own = (x.reshape(len(x), *shape) for x in (white, white_own))
+        white_own = white_own.reshape(len(white_own), *shape)
         return {
             "own": self._frames.products(where.rows, own),
             "rest": self._frames.products(everything, rest),
             "projected": projected,
             "artifacts": projected - cross - cross.transpose(0, 2, 1) + plain,
             "whole_own": np.einsum("nkc,nlc->kl", white_own, white_own),
-            "whole_projected": np.einsum("nkc,nlc->kl", white, white),
         }
 
     def _project(self, tiles: Correlations) -> tuple[Float64, Float64]:

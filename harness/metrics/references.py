@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.audio import Audio, check, check_pair
+from harness.bands import low_passes
 from harness.errors import HarnessError
 from harness.metrics.blends import Blend
 from harness.metrics.bss_eval import Analysis
@@ -168,7 +169,9 @@ class References:
         none = dict.fromkeys(("sdr", "isr", "sir", "sar"), float("nan"))
         return {s: energies[s].images() if s in energies else none for s in given}
 
-    def blend(self, stem: str, estimates: Mapping[str, Audio]) -> Blend:
+    def blend(
+        self, stem: str, estimates: Mapping[str, Audio], *, edges: Sequence[float] = ()
+    ) -> Blend:
         """Keep what any linear blend of several separators can be scored from.
 
         Parameters
@@ -177,6 +180,9 @@ class References:
             One of `stems`.
         estimates
             Separator → its estimate of that stem.
+        edges
+            In Hz, rising: cut the estimates there into bands, for weights by band. Only ``snr``,
+            ``sdr`` and ``si_sdr`` can then be scored.
 
         Raises
         ------
@@ -190,8 +196,16 @@ class References:
             )
         for name, estimate in estimates.items():
             check_pair(self._references[stem], estimate, f"{name}, {stem}")
-        arrays = self._analysed().products(stem, list(estimates.values()))
-        return Blend(tuple(estimates), **arrays)
+        given = list(estimates.values())
+        arrays: dict[str, Any]
+        if edges:
+            alone = {stem: self._references[stem]}
+            analysis = self._analysis_of(alone, 2 * alone[stem].shape[1:])  # of one frame
+            taps = low_passes(self._sample_rate, edges)
+            arrays = analysis.products_by_band(stem, given, taps)
+        else:
+            arrays = self._analysed().products(stem, given)
+        return Blend(tuple(estimates), **arrays, edges=tuple(edges))
 
     def _score(
         self,
@@ -265,15 +279,15 @@ class References:
     def _analysed(self) -> Analysis:
         """Return the analysis of the references, made at its first use."""
         if self._analysis is None:
-            ridge = MUSEVAL_RIDGE if self._compat == "museval" else 0.0
-            self._analysis = Analysis(
-                self._references,
-                *self._frames,
-                threads=self._threads,
-                ridge=ridge,
-                device=self._device,
-            )
+            self._analysis = self._analysis_of(self._references, self._frames)
         return self._analysis
+
+    def _analysis_of(self, references: Mapping[str, Audio], frames: tuple[int, ...]) -> Analysis:
+        """Analyse references, in frames of a window and a hop."""
+        ridge = MUSEVAL_RIDGE if self._compat == "museval" else 0.0
+        return Analysis(
+            references, *frames, threads=self._threads, ridge=ridge, device=self._device
+        )
 
     def _bounds(self) -> list[tuple[int, int]]:
         """First and last+1 sample of every frame."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from harness.bands import Weight
+from harness.bands import in_words as words_of
 from harness.results import table
 from harness.selection.best_of import choosing
 from harness.selection.blending import (
@@ -39,18 +41,19 @@ def blends(
     candidates
         As from `track_scores`, of separators that may be chosen; tracks seen in training left out.
     kept
-        Inner products, with separators by name.
+        Inner products, with separators by name; those by band give weights by band.
     on
         Choose on this dataset for all others.
 
     Returns
     -------
     worth
-        One row a dataset, input and stem with inner products of two separators or more: n, artists,
-        single (that all tracks choose) and single_score, uniform (the plain mean of all
+        One row a dataset, input and stem with inner products of two separators or more: edges
+        (between bands that have weights of their own, in Hz, or none), n, artists, single (that all
+        tracks choose) and single_score, uniform (the plain mean of all
         separators), score (of the blend), in_sample (of the blend that all tracks choose), gain
         (score − single_score) with low and high (95 %), p (Holm), verdict, weights ({separator:
-        weight} that all tracks choose). In dB, held out but for in_sample.
+        weight, or one a band} that all tracks choose). In dB, held out but for in_sample.
     rows
         Columns `COLUMNS`: what `BLEND` and `SINGLE` score on each track, by all metrics, held out.
     """
@@ -81,28 +84,50 @@ def blends(
 
 
 _WORTH = (
-    "dataset", "input", "stem", "n", "artists", "single", "single_score", "uniform", "score",
-    "in_sample", "weights",
+    "dataset", "input", "stem", "edges", "n", "artists", "single", "single_score", "uniform",
+    "score", "in_sample", "weights",
 )  # fmt: skip
 _GAIN = ("gain", "low", "high", "p", "verdict")
 
 
-def in_words(weights: Mapping[str, float]) -> str:
-    """Write weights, the largest first.
+def in_words(weights: Mapping[str, Weight]) -> str:
+    """Write weights, the largest first; those by band from the lowest to the highest.
 
     Examples
     --------
     >>> in_words({"nmf": 0.25, "htdemucs": 0.75, "repet": 0.0})
     '0.75 htdemucs + 0.25 nmf'
+    >>> in_words({"nmf": (0.5, 0.0), "htdemucs": (0.5, 1.0)})
+    '0.50/1.00 htdemucs + 0.50/0.00 nmf'
     """
-    ordered = sorted(weights.items(), key=lambda item: -item[1])
-    return " + ".join(f"{weight:.2f} {name}" for name, weight in ordered if weight >= 0.005)
+    ordered = sorted(weights.items(), key=lambda item: -float(np.mean(item[1])))
+    return " + ".join(
+        f"{words_of(weight, '.2f')} {name}" for name, weight in ordered if np.max(weight) >= 0.005
+    )
+
+
+def named_weights(separators: Sequence[str], weights: FloatArray) -> dict[str, Weight]:
+    """Return a row of weights as {separator: weight, or one a band}, without those that are zero.
+
+    Examples
+    --------
+    >>> named_weights(["a", "b"], np.array([1.0, 0.0, 0.25, 0.75]))
+    {'a': (1.0, 0.25), 'b': (0.0, 0.75)}
+    """
+    by_name = np.reshape(weights, (-1, len(separators))).T.tolist()
+    return {
+        name: tuple(by) if len(by) > 1 else by[0]
+        for name, by in zip(separators, by_name, strict=True)
+        if any(by)
+    }
 
 
 def blend_boards(worth: pd.DataFrame) -> list[Board]:
     """Lay `blends` out for a terminal: what they are worth, and the weights."""
     words = worth.assign(weights=worth["weights"].map(in_words))
-    place = ["dataset", "input", "stem"]
+    if not words["edges"].any():
+        words = words.drop(columns="edges")
+    place = [name for name in ("dataset", "input", "stem", "edges") if name in words]
     shown = words.drop(columns=["weights", "in_sample", "p"])
     return [
         *boards(shown, "blends against the best single separator, dB"),
@@ -124,23 +149,25 @@ def _outcome(
     if not counts.any(axis=1).all():
         return None
     n, grid, tracks = products.n_separators, products.grid, np.arange(len(products.blends))
+    bands = products.n_bands
     everything = np.vstack([counts, np.ones(counts.shape[1])])
     weights = choose_weights(choosing, everything, metric=metric)
-    singles = best_single(choosing.scorer(metric), everything, n)
+    singles = best_single(choosing.scorer(metric), everything, n, bands)
     score = products.scorer(metric)
     blended, alone = (score(w)[held, tracks].mean() for w in (weights, singles))
     row = (
         grid.dataset,
         grid.source,
         grid.stem,
+        ", ".join(f"{edge:g}" for edge in products.blends[0].edges),
         len(tracks),
         grid.n_artists,
-        grid.separators[int(singles[-1].argmax())],
+        grid.separators[int(singles[-1, :n].argmax())],
         alone,
-        score(np.full((1, n), 1 / n)).mean(),
+        score(np.full((1, bands * n), 1 / n)).mean(),
         blended,
         choosing.scorer(metric)(weights[-1:]).mean(),
-        {name: float(w) for name, w in zip(grid.separators, weights[-1], strict=True) if w > 0},
+        named_weights(grid.separators, weights[-1]),
     )
     return row, [*_rows(products, weights[held], BLEND), *_rows(products, singles[held], SINGLE)]
 
@@ -159,7 +186,7 @@ def _rows(products: Products, weights: FloatArray, name: str) -> list[tuple[obje
     grid, found = products.grid, list[tuple[object, ...]]()
     for i, (blend, w) in enumerate(zip(products.blends, weights, strict=True)):
         place = ("", grid.dataset, grid.splits[i], grid.tracks[i], grid.artists[i], grid.genres[i])
-        note = in_words(dict(zip(grid.separators, w, strict=True)))
+        note = in_words(named_weights(grid.separators, w))
         for metric, values in blend.scores(w[None]).items():
             found.append((*place, name, grid.source, grid.stem, metric, values[0], "ok", note))
     return found

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness import taxonomy
+from harness.bands import Weight
 from harness.selection.best_of import choosing
-from harness.selection.blend_worth import BEATS, BLEND, blends
+from harness.selection.blend_worth import BEATS, BLEND, blends, named_weights
 from harness.selection.blending import Kept, choose_weights, products_of
 from harness.selection.comparing import TOO_FEW
 from harness.selection.grid import FloatArray, Grid, Names, grids, track_scores
@@ -20,32 +21,35 @@ from harness.selection.resampling import mean_intervals
 from harness.selection.words import in_decibels
 
 UNSCORED = ("median", "min_mag", "max_mag")  # of the audio, which inner products do not tell
-WAYS = ("best", "blend", "mean", *UNSCORED)
+BLENDED = ("blend", "bands")  # with weights chosen from inner products
+WAYS = ("best", *BLENDED, "mean", *UNSCORED)
 LEAST = 0.01  # of a blend, below which a member is not worth running
 
 ALONE = "no blend of several seems better on these tracks; one separator is kept"
 UNKNOWN = (
     "no inner products of these separators together are kept, so one of them is; run all of them "
-    "into a new folder (--results) to choose a blend"
+    "into a new folder (--results) to choose a blend, with --bands to choose weights by band"
 )
 
 Place = tuple[str, str]  # input and stem
 Expected = dict[str, float]  # score and, where it has an interval, low and high, in dB
 
 
-def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, float]:
-    """Return the weights of one stem, that all tracks choose; they sum to one.
+def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, Weight]:
+    """Return the weights of one stem, that all tracks choose; they sum to one, in every band.
 
     Parameters
     ----------
     grid
         Complete, with a track at least.
     how
-        ``best`` takes the separator with the best mean score, ``blend`` the weights of
-        `choose_weights`, or the best where no inner products are kept; the other `WAYS` take all
+        ``best`` takes the separator with the best mean score, ``blend`` and ``bands`` the weights
+        of `choose_weights`, or the best where no inner products are kept; the other `WAYS` take all
         separators alike.
+    kept
+        By frequency band for ``bands``.
     """
-    if how not in ("best", "blend"):
+    if how not in ("best", *BLENDED):
         return dict.fromkeys(grid.separators, 1 / len(grid.separators))
     products = products_of(grid, kept)
     if how == "best" or products.n_separators < 2 or not products.blends:
@@ -53,20 +57,28 @@ def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, float]:
     return rounded(products.grid.separators, choose_weights(products)[0])
 
 
-def rounded(names: Sequence[str], weights: npt.ArrayLike) -> dict[str, float]:
-    """Round weights to three digits, largest first, without members of less than `LEAST`.
+def rounded(names: Sequence[str], weights: npt.ArrayLike) -> dict[str, Weight]:
+    """Round weights to three digits, largest first, without those of less than `LEAST`.
+
+    Parameters
+    ----------
+    weights
+        Of one band after the other.
 
     Examples
     --------
     >>> rounded(["nmf", "asnet", "repet"], [0.3321, 0.6629, 0.005])
     {'asnet': 0.666, 'nmf': 0.334}
+    >>> rounded(["nmf", "asnet"], [0.3321, 0.6679, 0.005, 0.995])
+    {'asnet': (0.668, 1.0), 'nmf': (0.332, 0.0)}
     """
-    found = {n: float(w) for n, w in zip(names, np.asarray(weights), strict=True) if w >= LEAST}
-    total = sum(found.values())
-    found = {n: round(found[n] / total, 3) for n in sorted(found, key=lambda n: -found[n])}
-    first = next(iter(found))
-    found[first] = round(found[first] + 1 - sum(found.values()), 3)
-    return found
+    each = np.reshape(weights, (-1, len(names))).copy()
+    each[each < LEAST] = 0
+    each = np.round(each / each.sum(axis=1, keepdims=True), 3)
+    bands = np.arange(len(each))
+    each[bands, each.argmax(axis=1)] += 1 - each.sum(axis=1)
+    by_name = named_weights(names, np.round(each, 3))
+    return {name: by_name[name] for name in sorted(by_name, key=lambda n: -np.mean(by_name[n]))}
 
 
 def expected(
@@ -74,7 +86,7 @@ def expected(
     kept: Kept,
     how: str,
     on: str | None,
-    wanted: Mapping[Place, Mapping[str, float]],
+    wanted: Mapping[Place, Mapping[str, Weight]],
 ) -> tuple[dict[str, Expected], list[str]]:
     """Say what stems score on tracks that did not choose, and what to beware of.
 
@@ -105,8 +117,8 @@ def expected(
     if how != "best":
         worth, rows = blends(candidates, kept, on=on)
         warnings = _warnings(worth, how, wanted, {stem for *_, stem in kept})
-        blended = grids(track_scores(rows)) if how == "blend" else []
-        values |= {place: [] for place, by in wanted.items() if how == "blend" and len(by) > 1}
+        blended = grids(track_scores(rows)) if how in BLENDED else []
+        values |= {place: [] for place, by in wanted.items() if how in BLENDED and len(by) > 1}
         values |= {(grid.source, grid.stem): [] for grid in blended}
         for grid in blended:
             named = np.full(len(grid.tracks), BLEND, dtype=object)
@@ -150,13 +162,13 @@ def _interval(found: Sequence[tuple[FloatArray, Names]]) -> Expected:
 def _warnings(
     worth: pd.DataFrame,
     how: str,
-    wanted: Mapping[Place, Mapping[str, float]],
+    wanted: Mapping[Place, Mapping[str, Weight]],
     known: Collection[str],
 ) -> list[str]:
     """Say where one separator alone may do as well; stems of which the same is said together."""
     said: dict[str, list[str]] = {}
     for (_, stem), by in wanted.items():
-        if how == "blend" and len(by) == 1:
+        if how in BLENDED and len(by) == 1:
             said.setdefault(ALONE if stem in known else UNKNOWN, []).append(stem)
     for row in worth.to_dict("records"):
         by = wanted.get((row["input"], row["stem"]), {})

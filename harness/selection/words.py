@@ -20,6 +20,7 @@ _TITLES = {
     "mean_a": "A",
     "mean_b": "B",
     "in_sample": "in sample",
+    "edges": "bands cut at, Hz",
 }
 Board = tuple[str, list[str], list[list[str]]]  # title, head, rows
 

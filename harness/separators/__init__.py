@@ -139,6 +139,7 @@ def _members(entry: Entry, sample_rate: int, device: str) -> dict[str, Any]:
         "weights": entry.blend.stems,
         "how": entry.blend.how,
         "consistent": entry.blend.consistent,
+        "edges": entry.blend.edges,
     }
 
 

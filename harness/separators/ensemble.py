@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness import taxonomy
+from harness import bands, taxonomy
 from harness.audio import Audio
+from harness.bands import Weight
 from harness.registry import Entry
 from harness.separators import progress
 from harness.separators.ensembling import COMBINE, consistent
@@ -30,11 +31,13 @@ class Ensemble:
     members
         Entries and separators; see `harness.registry.ensemble` for what fits together.
     weights
-        {stem: {name of a member: weight}}.
+        {stem: {name of a member: weight, or one for each band}}.
     how
         ``mean`` by these weights, else a key of `harness.separators.ensembling.COMBINE`.
     consistent
         Whether the stems that make up the input are made to sum to it in the end.
+    edges
+        Between the frequency bands, in Hz.
 
     Attributes
     ----------
@@ -49,13 +52,14 @@ class Ensemble:
         input_stem: str = "mixture",
         *,
         members: Sequence[Member],
-        weights: Mapping[str, Mapping[str, float]],
+        weights: Mapping[str, Mapping[str, Weight]],
         how: str = "mean",
         consistent: bool = False,
+        edges: Sequence[float] = (),
     ) -> None:
         self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
         self.notes: list[str] = []
-        self._weights, self._how = weights, how
+        self._weights, self._how, self._edges = weights, how, edges
         self._whole = _make_up(input_stem, self.stems) if consistent else ()
         self._members = sorted(members, key=lambda m: len(taxonomy.ancestors(m[0].input)))
         self._last = {
@@ -90,12 +94,14 @@ class Ensemble:
                 done["accompaniment"] = np.sum([done[stem] for stem in sums], axis=0)
         return {stem: done[stem] for stem in self.stems}
 
-    def _add(self, given: list[Audio], estimate: Audio, weight: float) -> None:
+    def _add(self, given: list[Audio], estimate: Audio, weight: Weight) -> None:
         """Take in a member's estimate of a stem; of a mean only the sum so far is held."""
         if self._how != "mean":
             given.append(estimate)
             return
-        if weight != 1:  # one separator's estimate stays as it is
+        if isinstance(weight, tuple):
+            estimate = bands.weighted(estimate, self.sample_rate, self._edges, weight)
+        elif weight != 1:  # one separator's estimate stays as it is
             estimate = np.float32(weight) * estimate
         given[:] = [given[0] + estimate if given else estimate]
 
