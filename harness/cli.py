@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -48,7 +48,7 @@ from harness.report import boards as report_boards
 from harness.report import comparison as report_comparison
 from harness.reproduce import Comparison
 from harness.reproduce import reproduce as reproduce_scores
-from harness.results import read_run
+from harness.results import Run, read_run
 from harness.separators import is_learned
 
 SOME_FAILED = 3
@@ -285,7 +285,7 @@ def select(
         typer.Option(metavar="DATASET", help="Choose on this dataset for all others."),
     ] = None,
     budget: Annotated[
-        str, typer.Option(help="Show the best ensemble within: rtf<0.5,memory<4GB.")
+        str, typer.Option(help="Show, or save, the best ensemble within: rtf<0.5,memory<4GB.")
     ] = "",
     save: Annotated[
         str,
@@ -308,13 +308,11 @@ def select(
     limits = selection.parse_budget(budget)
     chosen = pipeline.select_again(results_folder / inventory.check_name(run_name), choose_on)
     if save:
-        entries = registry.load(registry_file)
-        products = pipeline.kept_products(chosen, results_folder, by_band=how == "bands")
-        params, warnings = saving.params_of(chosen, entries, choose_on, how=how, kept=products)
+        params, warnings = _to_save(chosen, registry_file, results_folder, choose_on, how, limits)
         if consistent:
             params = saving.made_consistent(params)
         kind = "blend by band" if how == "bands" else how.replace("_", " ")
-        title = f"{kind.capitalize()} of {chosen.name} per stem"
+        title = f"{kind.capitalize()} of {chosen.name} per stem{f', {budget}' if budget else ''}"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
         for line in (choice.said_when_saved(saved), *warnings):
             errors.print(line, markup=False)
@@ -343,6 +341,27 @@ def select(
         typer.echo(f"–: tracks of fewer than {selection.MIN_ARTISTS} artists carry no interval")
     for note in chosen.record["selection_notes"]:
         typer.echo(note)
+
+
+def _to_save(
+    run: Run,
+    registry_file: Path | None,
+    results: Path,
+    on: str | None,
+    how: str,
+    budget: Mapping[str, float],
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the `params` of the ensemble that `select --save` keeps, and what to beware of."""
+    entries = registry.load(registry_file)
+    if not budget:
+        products = pipeline.kept_products(run, results, by_band=how == "bands")
+        return saving.params_of(run, entries, on, how=how, kept=products)
+    if how != "best":
+        raise HarnessError(
+            f"--budget with --how {how}: a budget chooses the best of each stem; to combine what "
+            "you can afford, run only that: harness run --separator A --separator B --name NAME"
+        )
+    return saving.params_within(run, entries, budget, on), []
 
 
 @app.command()

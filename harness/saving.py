@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from harness import pipeline, registry, selection, taxonomy
@@ -16,6 +17,7 @@ from harness.errors import HarnessError
 from harness.registry import FILE_NAME, Entry
 from harness.results import Run
 from harness.selection.blending import Kept
+from harness.selection.budget import Budget
 from harness.selection.grid import HARMONIC, Grid, grids
 
 
@@ -97,6 +99,50 @@ def params_of(
     """
     if how not in selection.WAYS:
         raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
+    candidates = _candidates(run, entries, on)
+    here = [g.complete() for g in grids(candidates) if on in (None, g.dataset)]
+    chosen = _choices([grid for grid in here if len(grid.tracks)])
+    weights = {stem: selection.weights_of(g, how, kept or {}) for stem, g in chosen.items()}
+    stems = _reachable(weights, entries)
+    if not stems:
+        raise HarnessError(f"{run.name}: nothing can be chosen; see 'harness select {run.name}'")
+    wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
+    held_out, warnings = selection.expected(candidates, kept or {}, how, on, wanted)
+    params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
+    if any(isinstance(weight, tuple) for by in stems.values() for weight in by.values()):
+        params["edges"] = next(iter((kept or {}).values())).edges
+    return params | ({"held_out": held_out} if held_out else {}), warnings
+
+
+def params_within(
+    run: Run, entries: Mapping[str, Entry], budget: Budget, on: str | None = None
+) -> dict[str, Any]:
+    """Return what to `save` of a run: the best of each stem, all together within a budget.
+
+    The stems are those of the mixture's level that has most. What they are worth held out is what
+    other artists' tracks of the same dataset choose within the budget.
+
+    Raises
+    ------
+    HarnessError
+        As `params_of`; or nothing fits.
+    """
+    candidates = _candidates(run, entries, on)
+    mixed = candidates["input"] == "mixture"
+    ours = candidates[mixed] if mixed.any() else candidates
+    ours = ours if on is None else ours[ours["dataset"] == on]
+    rows = selection.choose_within(ours, selection.costs_of(run.costs), budget).to_dict("records")
+    if not rows:
+        limits = ", ".join(f"{cost}<{limit:g}" for cost, limit in budget.items())
+        raise HarnessError(f"{run.name}: nothing is within {limits}; raise the budget")
+    row = max(rows, key=lambda row: len(row["chosen"]))
+    found = {grid.stem: grid.complete() for grid in grids(ours) if grid.stem in row["chosen"]}
+    stems = {stem: {name: 1.0} for stem, name in row["chosen"].items()}
+    return {"stems": stems, **_known("best", [*found.values()]), "held_out": row["held_out"]}
+
+
+def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.DataFrame:
+    """Return the scores that choose what to save: of what the registry can run, on known music."""
     scores, ranked, leaked = pipeline.may_choose(run)
     able = [name for name in ranked if name in entries and entries[name].role == "separator"]
     if ranked and not able:
@@ -110,18 +156,7 @@ def params_of(
         raise HarnessError(
             f"{run.name}: has scores of {', '.join(known)}; say with --choose-on which chooses"
         )
-    here = [g.complete() for g in grids(candidates) if on in (None, g.dataset)]
-    chosen = _choices([grid for grid in here if len(grid.tracks)])
-    weights = {stem: selection.weights_of(g, how, kept or {}) for stem, g in chosen.items()}
-    stems = _reachable(weights, entries)
-    if not stems:
-        raise HarnessError(f"{run.name}: nothing can be chosen; see 'harness select {run.name}'")
-    wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
-    held_out, warnings = selection.expected(candidates, kept or {}, how, on, wanted)
-    params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
-    if any(isinstance(weight, tuple) for by in stems.values() for weight in by.values()):
-        params["edges"] = next(iter((kept or {}).values())).edges
-    return params | ({"held_out": held_out} if held_out else {}), warnings
+    return candidates
 
 
 def made_consistent(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,29 @@ def test_select_on_another_dataset_and_within_a_budget(call):
     assert "is no limit" in call("select", "--budget", "cheap", expected=2)
 
 
+def test_what_is_saved_stays_within_the_budget(call, tmp_path):
+    rows = "".join(f"{n}: {{family: nmf, stems: [vocals, drums]}}\n" for n in COSTS)
+    (tmp_path / "model_registry.yaml").write_text(rows)
+    on = ("--choose-on", "other", "--budget")
+    call("select", "--save", "free", "--choose-on", "other")
+    call("select", "--save", "small", *on, "rtf<0.5")
+    saved = {n: e.blend for n, e in registry.load().items() if n in ("free", "small")}
+    assert set(saved["free"].stems["vocals"]) <= {"good", "twin"}
+    assert saved["small"].stems == {"vocals": {"twin": 1.0}, "drums": {"fair": 1.0}}
+    assert (saved["small"].chosen_on, saved["small"].tracks) == (("other:test",), 9)
+    scores = read_run(tmp_path / "results" / "main").scores
+    theirs = scores[(scores["dataset"] == "other") & (scores["separator"] == "twin")]
+    vocals = theirs[theirs["stem"] == "vocals"].groupby("metric")["value"].mean()
+    held = saved["small"].held_out["vocals"]
+    assert held.score == pytest.approx(vocals.mean(), abs=0.1)
+    assert held.low < held.score < held.high
+    said = call("select", "--save", "tiny", *on, "rtf<0.01", expected=2)
+    assert "nothing is within rtf<0.01; raise the budget" in " ".join(said.split())
+    said = call("select", "--save", "mix", "--how", "blend", *on, "rtf<0.5", expected=2)
+    assert "a budget chooses the best of each stem" in " ".join(said.split())
+    assert "tiny" not in registry.load()
+
+
 def test_select_shows_what_a_blend_is_worth_where_inner_products_are_kept(call, tmp_path):
     assert json.loads(call("select", "--json"))["blends"] == []
     path = tmp_path / "results" / "main"

@@ -272,6 +272,11 @@ def test_the_best_within_a_budget_is_found_and_scored_on_other_artists():
     assert set(tight["chosen"].values()) == {"a", "c"}
     assert tight["rtf"] == pytest.approx(0.7)
     assert tight["score"] < free["score"]
+    held = tight["held_out"]
+    assert held.keys() == tight["chosen"].keys()
+    assert np.mean([known["score"] for known in held.values()]) == pytest.approx(
+        tight["score"], abs=0.01
+    )
     assert choose_within(candidates, COSTS, {"rtf": 0.01}).empty
 
 

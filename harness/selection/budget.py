@@ -17,6 +17,7 @@ import pandas as pd
 
 from harness.errors import HarnessError
 from harness.selection.grid import BoolArray, FloatArray, Grid, grids
+from harness.selection.resampling import in_short
 from harness.selection.summary import by_level
 
 COSTS = ("rtf", "cpu_seconds", "peak_memory", "parameters")
@@ -176,7 +177,8 @@ def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget)
     DataFrame
         Columns dataset, input, level, chosen ({stem: separator}), one column a cost, in_sample (its
         mean over stems on the tracks that chose), score (the same when each artist's tracks are
-        scored with what all others' choose within the budget). No row where nothing fits.
+        scored with what all others' choose within the budget), held_out ({stem: the like, with its
+        interval}). No row where nothing fits.
     """
     found = [grid.complete() for grid in grids(candidates)]
     rows = []
@@ -191,11 +193,15 @@ def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget)
         team, best = _choose(total / n[:, None], teams)
         if team is None:
             continue
-        stems, held = np.arange(len(part)), np.zeros(len(part))
+        picked = np.empty((len(part), len(who)), dtype=np.intp)  # for each artist, by the others
         for i in range(len(who)):
             with np.errstate(invalid="ignore", divide="ignore"):
                 rest = (total - sums[:, i]) / (n - sizes[:, i])[:, None]
-            held += sums[stems, i, _choose(rest, teams)[1]]
+            picked[:, i] = _choose(rest, teams)[1]
+        held = [
+            g.at(np.array(names, dtype=object)[by[a]])
+            for g, by, a in zip(part, picked, artists, strict=True)
+        ]
         rows.append(
             {
                 "dataset": dataset,
@@ -203,8 +209,11 @@ def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget)
                 "level": level,
                 "chosen": {g.stem: names[j] for g, j in zip(part, best, strict=True)},
                 **team_costs.iloc[team],
-                "in_sample": (total[stems, best] / n).mean(),
-                "score": (held / n).mean(),
+                "in_sample": (total[range(len(part)), best] / n).mean(),
+                "score": np.mean([scores.mean() for scores in held]),
+                "held_out": {
+                    g.stem: in_short(scores, g.who) for g, scores in zip(part, held, strict=True)
+                },
             }
         )
     return pd.DataFrame(rows)

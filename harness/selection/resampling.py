@@ -9,6 +9,7 @@ resamples are one matrix product.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +107,29 @@ def mean_intervals(
             means = resampled_means(values[:, part], clusters, weights)
             low[part], high[part] = np.quantile(means, [tail, 1 - tail], axis=0)
     return Intervals(mean, low, high)
+
+
+def in_short(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
+    """Return the mean by artist with its interval, rounded for people.
+
+    Parameters
+    ----------
+    values
+        Of each track, in dB; NaN is left out.
+    who
+        Whose track it is.
+
+    Returns
+    -------
+    dict
+        score and, with `MIN_ARTISTS` or more, low and high; nothing without a value.
+    """
+    some = np.isfinite(values)
+    if not some.any():
+        return {}
+    found = mean_intervals(values[some, None], np.unique(who[some], return_inverse=True)[1])
+    named = {"score": found.mean[0], "low": found.low[0], "high": found.high[0]}
+    return {name: round(float(x), 2) for name, x in named.items() if np.isfinite(x)}
 
 
 def median_intervals(

@@ -17,7 +17,7 @@ from harness.selection.blending import Kept, choose_weights, products_of
 from harness.selection.comparing import TOO_FEW
 from harness.selection.grid import FloatArray, Grid, Names, grids, track_scores
 from harness.selection.policies import best_mean, choose_on, cross_fit
-from harness.selection.resampling import mean_intervals
+from harness.selection.resampling import in_short
 from harness.selection.words import in_decibels
 
 UNSCORED = ("median", "min_mag", "max_mag")  # of the audio, which inner products do not tell
@@ -123,7 +123,8 @@ def expected(
         for grid in blended:
             named = np.full(len(grid.tracks), BLEND, dtype=object)
             values[grid.source, grid.stem].append((grid.at(named), grid.who))
-    held_out = {place[1]: _interval(values[place]) for place in wanted if values.get(place)}
+    found = {place[1]: zip(*values[place], strict=True) for place in wanted if values.get(place)}
+    held_out = {stem: in_short(*map(np.concatenate, parts)) for stem, parts in found.items()}
     return {stem: known for stem, known in held_out.items() if known}, warnings
 
 
@@ -145,18 +146,6 @@ def _held_out(
             continue
         picked = choose_on(other, grid, best_mean) if other else cross_fit(grid, best_mean)
         yield place, grid.at(picked), grid.who
-
-
-def _interval(found: Sequence[tuple[FloatArray, Names]]) -> Expected:
-    """Return mean and interval of scores by artist; those without a choice are left out."""
-    values, who = (np.concatenate(part) for part in zip(*found, strict=True))
-    some = np.isfinite(values)
-    if not some.any():
-        return {}
-    clusters = np.unique(who[some], return_inverse=True)[1]
-    bounds = mean_intervals(values[some, None], clusters)
-    named = {"score": bounds.mean[0], "low": bounds.low[0], "high": bounds.high[0]}
-    return {name: round(float(x), 2) for name, x in named.items() if np.isfinite(x)}
 
 
 def _warnings(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.selection.resampling import MIN_ARTISTS
 
-_HIDDEN = ["dataset", "input", "lacks_a", "lacks_b", "artists", "single_score"]
+_HIDDEN = ["dataset", "input", "lacks_a", "lacks_b", "artists", "single_score", "held_out"]
 _TITLES = {
     "n": "tracks (artists)",
     "score": "held-out",
