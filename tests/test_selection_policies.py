@@ -280,6 +280,15 @@ def test_the_best_within_a_budget_is_found_and_scored_on_other_artists():
     assert choose_within(candidates, COSTS, {"rtf": 0.01}).empty
 
 
+def test_a_team_that_lacks_a_stem_is_not_filled_up_beyond_the_budget():
+    frame = planted(STEMS, artists=10)
+    frame = frame[(frame["separator"] != "c") | (frame["stem"] == "vocals")]
+    candidates = track_scores(frame)
+    costs = pd.DataFrame({"rtf": [0.3, 0.2, 0.1]}, index=["a", "b", "c"])
+    assert choose_within(candidates, costs, {"rtf": 0.15}).empty  # c alone gives vocals alone
+    assert choose_within(candidates, costs, {"rtf": 0.25})["chosen"][0].keys() == set(FOUR)
+
+
 def test_a_budget_on_what_nobody_measured_is_refused():
     with pytest.raises(HarnessError, match="parameters was not measured; rtf, peak_memory was"):
         within(COSTS, {"parameters": 1e6})

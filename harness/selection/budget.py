@@ -152,8 +152,7 @@ def ensembles(
     means = np.array(
         [_sums(grid, names, grid.clusters).sum(axis=0) / len(grid.tracks) for grid in part]
     )
-    best = _best_members(means, teams)
-    scores = np.take_along_axis(means, best, axis=1).mean(axis=0)
+    best, scores = _best_members(means, teams)
     used = np.array([len(set(row)) for row in best.T]) == teams.sum(axis=1)
     kept = used & np.isfinite(scores)
     table: pd.DataFrame = team_costs[kept].assign(score=scores[kept])
@@ -257,17 +256,20 @@ def _sums(
     return sums + np.where(np.isnan(wide).all(axis=0), np.nan, 0.0)
 
 
-def _best_members(means: FloatArray, teams: BoolArray) -> npt.NDArray[np.intp]:
-    """Return the best member of each team for each stem, shape (stems, teams)."""
+def _best_members(means: FloatArray, teams: BoolArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Return the best member of each team for each stem, (stems, teams), and what the team scores.
+
+    That is minus infinity where no member gives a stem.
+    """
     known = np.nan_to_num(means, nan=-np.inf)
-    return np.asarray(np.where(teams[None], known[:, None], -np.inf).argmax(axis=2))
+    theirs = np.where(teams[None], known[:, None], -np.inf)
+    return np.asarray(theirs.argmax(axis=2)), np.asarray(theirs.max(axis=2).mean(axis=0))
 
 
 def _choose(means: FloatArray, teams: BoolArray) -> tuple[int | None, npt.NDArray[np.intp]]:
     """Return the best team and its best member for each stem; None where no team gives all."""
     if not len(teams):
         return None, np.zeros(len(means), dtype=np.intp)
-    best = _best_members(means, teams)
-    scores = np.take_along_axis(means, best, axis=1).mean(axis=0)
-    team = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
+    best, scores = _best_members(means, teams)
+    team = int(np.argmax(scores))
     return (team if np.isfinite(scores[team]) else None), best[:, team]
