@@ -89,7 +89,7 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
     written = wanted or _usual(base)
     needed: dict[str, Mapping[str, Weight]] = {}
     for stem in written:
-        _need(stem, _own(base), ready, entries, needed)
+        _need(stem, _own(base), ready, entries, needed, given=base.input)
     params: dict[str, Any] = {"stems": needed}
     if base.members:
         same = "how", "consistent", "edges"
@@ -150,22 +150,28 @@ def _need(
     ready: Sequence[Entry],
     entries: Mapping[str, Entry],
     needed: dict[str, Mapping[str, Weight]],
+    *,
+    given: str,
 ) -> None:
-    """Add to `needed` what makes a stem: itself, its parts, or who takes apart what holds it."""
+    """Add to `needed` what makes a stem: itself, its parts, or who takes apart what holds it.
+
+    `given` is what the song is, which nobody has to make.
+    """
     if stem in needed:
         return
     if stem in own:
         needed[stem] = own[stem]
     elif parts := taxonomy.parts(stem, own):
         for part in parts:
-            _need(part, own, ready, entries, needed)
+            _need(part, own, ready, entries, needed, given=given)
         return
     else:
         needed[stem] = _further(stem, own, ready, entries)
     for name in needed[stem]:
         source = entries[name].input
-        if taxonomy.parts(source, own) and source in taxonomy.ancestors(stem):
-            _need(source, own, ready, entries, needed)
+        known = source != given and taxonomy.parts(source, own)
+        if known and source in taxonomy.ancestors(stem):
+            _need(source, own, ready, entries, needed, given=given)
 
 
 def _further(

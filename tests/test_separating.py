@@ -351,6 +351,13 @@ def test_parts_of_a_stem_are_taken_from_it(entries):
     assert choose(entries, "unet_demo", ["snare"]).entry.name == "unet_demo"
 
 
+def test_who_makes_none_of_the_stems_wanted_does_not_run(entries):
+    choice = choose(entries, "blend", ["accompaniment"])
+    assert [member.name for member in choice.entry.members] == ["half"]
+    lead = choose(entries, "blend", ["lead"])  # of the vocals, which half and tenth make
+    assert list(lead.entry.blend.stems) == ["lead", "vocals"]
+
+
 @pytest.mark.parametrize(
     ("name", "stems", "message"),
     [
