@@ -71,7 +71,7 @@ class Blend:
     @property
     def metrics(self) -> tuple[str, ...]:
         """What can be scored."""
-        return OF_WHOLE if self.edges else DEFAULT
+        return DEFAULT if len(self.plain) else OF_WHOLE
 
     def score(self, weights: Mapping[str, Weight]) -> dict[str, float]:
         """Score one blend: separator → weight, or one for each band; those not named have none.
