@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 import harness
 from harness import (
@@ -56,6 +58,7 @@ USER_ERROR = 2
 INTERRUPTED = 130
 UNASKED = 200_000_000  # bytes of weights that `fetch separator` downloads without a question
 RUN_LIMIT = 4_000_000_000  # bytes of weights that `run` downloads at most
+LONGEST = 24  # characters of a word in a table that are never torn apart where there is room
 DEMO_TRAINING_TRACKS = 120  # rendered to learn from, where --tracks does not say
 
 app = typer.Typer(
@@ -68,7 +71,7 @@ app = typer.Typer(
 fetch_app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True)
 app.add_typer(fetch_app, name="fetch")
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 DataOption = Annotated[
     list[str],
@@ -855,15 +858,34 @@ def _progress(what: str, quiet: bool) -> Iterator[Any]:
 
 
 def _print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; names from files are text, never markup."""
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left")
-    for column in head:
-        table.add_column(str(column), overflow="fold")
+    """Print a table; names from files are text, never markup, and words stay whole if they fit."""
+    console = Console(emoji=False)
+    columns = [[str(cell) for cell in column] for column in zip(head, *rows, strict=True)]
+    longest = [min(max(map(len, " ".join(c).split()), default=0), LONGEST) for c in columns]
+    framed, bare = 3 * len(columns) + 1, 2 * len(columns) - 1
+    dense = sum(longest) + framed > console.width
+    if not console.is_terminal:  # a file has no edge
+        console.width = max(console.width, sum(longest) + bare)
+    room = console.width - (bare if dense else framed)
+    widths = _widened(longest, [max(map(len, column)) for column in columns], room)
+    table = Table(title=Text(title), title_justify="left")
+    if dense:
+        table.box, table.show_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
+    for (name, *_), width in zip(columns, widths, strict=True):
+        table.add_column(Text(name), overflow="fold", width=width)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def _widened(least: Sequence[int], most: Sequence[int], room: int) -> Sequence[int | None]:
+    """Return the widths of columns, from `least` up to `most`; None where there is no room."""
+    widths = list(least)
+    while sum(widths) < room and any(w < m for w, m in zip(widths, most, strict=True)):
+        lacking = [i for i, width in enumerate(widths) if width < most[i]]
+        for i in lacking[: room - sum(widths)]:
+            widths[i] += 1
+    return widths if sum(widths) <= room else [None] * len(widths)
 
 
 def _records(table: Any) -> list[dict[str, Any]]:

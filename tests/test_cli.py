@@ -260,3 +260,20 @@ validate_every: 1
     assert weights == Path("trained/tiny.safetensors")
     assert weights.is_file()
     assert {"tiny.curves.csv", "tiny.card.md"} <= {p.name for p in Path("trained").iterdir()}
+
+
+def test_file_names_are_told_as_they_are(capsys):
+    cli.errors.print("a:smile:b.wav: cannot be read", markup=False)
+    assert capsys.readouterr().err == "a:smile:b.wav: cannot be read\n"
+
+
+@pytest.mark.parametrize("n_columns", [2, 5, 9])
+def test_printed_tables_tear_no_word_and_take_names_as_they_are(capsys, n_columns):
+    head = ["separator", *(f"accompaniment {i}" for i in range(1, n_columns))]
+    rows = [["run:a:simplified_demucs_demo", *["[b]:a: 1.25 (−0.50"] * (n_columns - 1)]]
+    cli._print_table("of :a: and [b]run[/b]", head, rows)
+    shown = capsys.readouterr().out
+    assert shown.startswith("of :a: and [b]run[/b]")
+    words = shown.replace("┃", " ").replace("│", " ").split()
+    assert words.count("accompaniment") == words.count("[b]:a:") == n_columns - 1
+    assert words.count("(−0.50") == n_columns - 1
