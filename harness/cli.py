@@ -882,9 +882,7 @@ def _widened(least: Sequence[int], most: Sequence[int], room: int) -> Sequence[i
     """Return the widths of columns, from `least` up to `most`; None where there is no room."""
     widths = list(least)
     while sum(widths) < room and any(w < m for w, m in zip(widths, most, strict=True)):
-        lacking = [i for i, width in enumerate(widths) if width < most[i]]
-        for i in lacking[: room - sum(widths)]:
-            widths[i] += 1
+        widths[max(range(len(widths)), key=lambda i: most[i] / max(widths[i], 1))] += 1
     return widths if sum(widths) <= room else [None] * len(widths)
 
 

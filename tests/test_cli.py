@@ -277,3 +277,9 @@ def test_printed_tables_tear_no_word_and_take_names_as_they_are(capsys, n_column
     words = shown.replace("┃", " ").replace("│", " ").split()
     assert words.count("accompaniment") == words.count("[b]:a:") == n_columns - 1
     assert words.count("(−0.50") == n_columns - 1
+
+
+def test_columns_share_what_room_there_is():
+    assert cli._widened([3, 9], [3, 12], 20) == [3, 12]
+    assert cli._widened([2, 5, 5], [2, 20, 10], 24) == [2, 15, 7]  # as many lines in either
+    assert cli._widened([5, 9], [5, 9], 13) == [None, None]
