@@ -6,15 +6,7 @@ or the one named by ``--registry``, adds entries of its own.
 
 from harness.registry.ensembles import ensemble
 from harness.registry.reading import Name, built_in_path, find, load
-from harness.registry.rows import (
-    ENSEMBLE,
-    FILE_NAME,
-    Blend,
-    Entry,
-    Published,
-    Weights,
-    suggestion,
-)
+from harness.registry.rows import ENSEMBLE, FILE_NAME, Blend, Entry, Published, Weights, suggestion
 
 __all__ = [
     "ENSEMBLE",
