@@ -47,7 +47,8 @@ class Target:
     def __post_init__(self) -> None:
         if (self.kind, self.bits) not in SUBTYPES:
             known = ", ".join(f"{kind} with {bits}" for kind, bits in SUBTYPES)
-            raise HarnessError(f"--format {self.kind} --bits {self.bits}: not known; use {known}")
+            given = f"--format {self.kind}" + (f" --bits {self.bits}" if self.bits else "")
+            raise HarnessError(f"{given}: not known; use {known}")
 
 
 @contextmanager

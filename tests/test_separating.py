@@ -19,6 +19,7 @@ from harness.choice import FOUR, choose
 from harness.errors import HarnessError
 from harness.separators import FAMILIES, Family, code_versions, load, parameters
 from harness.songs import find_songs
+from harness.stem_files import Target
 from harness.weight_files import CHECKPOINTS
 
 RATE = 8000
@@ -397,6 +398,13 @@ def test_24_bits_limit_and_say_so(entries, tmp_path, kind):
     assert found.notes == ["vocals: 1 values exceed full scale and are limited"]
     with pytest.raises(HarnessError, match="flac with 24"):
         separating.separate([source], "out", choice, kind="flac", bits="32f")
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("mp3", ""), ("flac", "32f")])
+def test_formats_that_are_not_written_are_named_as_given(kind, bits):
+    given = f"--format {kind} --bits {bits}" if bits else f"--format {kind}"
+    with pytest.raises(HarnessError, match=f"^{given}: not known; use wav with 32f"):
+        Target(Path("out"), kind, bits)
 
 
 def test_a_mono_mp3_keeps_its_rate_and_length(entries, tmp_path):
