@@ -102,13 +102,18 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
 
 def said_when_saved(entry: Entry) -> str:
     """Say what an ensemble takes for each stem, and what is known of it."""
-    how = "" if entry.blend.how == "mean" else f"{entry.blend.how} of "
     members = "; ".join(
-        f"{stem}: {how}"
-        + " + ".join(n if w == 1 else f"{in_words(w)} {n}" for n, w in by.items() if w)
-        for stem, by in entry.blend.stems.items()
+        f"{stem}: {_made(entry.blend.how, by)}" for stem, by in entry.blend.stems.items()
     )
     return "\n".join(filter(None, [f"saved: {entry.name}, {members}", worth_in_words(entry)]))
+
+
+def _made(how: str, weights: Mapping[str, Weight]) -> str:
+    """Say what a stem is made of; only a mean asks for weights."""
+    used = {name: weight for name, weight in weights.items() if weight}
+    if how != "mean" and len(used) > 1:
+        return f"{how} of {', '.join(used)}"
+    return " + ".join(n if w == 1 else f"{in_words(w)} {n}" for n, w in used.items())
 
 
 def worth_in_words(entry: Entry) -> str:

@@ -313,7 +313,8 @@ def select(
     if save:
         params, warnings = _to_save(chosen, registry_file, results_folder, choose_on, how, limits)
         if consistent:
-            params = saving.made_consistent(params)
+            params, told = saving.made_consistent(params)
+            warnings = [*warnings, told]
         kind = "blend by band" if how == "bands" else how.replace("_", " ")
         title = f"{kind.capitalize()} of {chosen.name} per stem{f', {budget}' if budget else ''}"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
@@ -340,6 +341,8 @@ def select(
         shown += selection.boards(found["within"], f"the best within {budget}")
     for board in shown:
         _print_table(*board)
+    if limits and found["within"].empty:
+        typer.echo(f"nothing is within {budget}; raise the budget")
     if found["summary"]["low"].isna().any():
         typer.echo(f"–: tracks of fewer than {selection.MIN_ARTISTS} artists carry no interval")
     for note in chosen.record["selection_notes"]:
@@ -355,7 +358,7 @@ def _to_save(
     budget: Mapping[str, float],
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the `params` of the ensemble that `select --save` keeps, and what to beware of."""
-    entries = registry.load(registry_file)
+    entries = registry.load(registry_file if registry_file and registry_file.exists() else None)
     if not budget:
         products = pipeline.kept_products(run, results, by_band=how == "bands")
         return saving.params_of(run, entries, on, how=how, kept=products)

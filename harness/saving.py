@@ -20,6 +20,11 @@ from harness.selection.blending import Kept
 from harness.selection.budget import Budget
 from harness.selection.grid import HARMONIC, Grid, grids
 
+UNHEARD = (
+    "what stems made to sum to the mixture are worth cannot be told without audio: "
+    "put it into a run to see"
+)
+
 
 def save(
     name: str,
@@ -159,12 +164,13 @@ def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.Da
     return candidates
 
 
-def made_consistent(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `params` of an ensemble whose stems are made to sum to the mixture.
+def made_consistent(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the `params` of an ensemble whose stems are made to sum to the mixture, and a warning.
 
     What it scores held out is not known then: scores are those of the stems before.
     """
-    return {**{k: v for k, v in params.items() if k != "held_out"}, "consistent": True}
+    kept = {k: v for k, v in params.items() if k != "held_out"}
+    return kept | {"consistent": True}, UNHEARD
 
 
 def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def test_select_on_another_dataset_and_within_a_budget(call):
         "select", "--choose-on", "moisesdb", expected=2
     )
     assert "is no limit" in call("select", "--budget", "cheap", expected=2)
+    assert "nothing is within rtf<0.01; raise the budget" in call("select", "--budget", "rtf<0.01")
 
 
 def test_what_is_saved_stays_within_the_budget(call, tmp_path):
@@ -171,8 +172,9 @@ def test_select_shows_what_a_blend_is_worth_where_inner_products_are_kept(call, 
     words = f"{in_words(blend.stems['drums'][names[0]])} {names[0]}"
     assert words in " ".join(said.split())
     call("select", "--save", "odd", "--how", "mode", expected=2)
-    call("select", "--save", "mid", "--how", "median", "--choose-on", "other")
+    said = call("select", "--save", "mid", "--how", "median", "--choose-on", "other")
     assert registry.load(tmp_path / "model_registry.yaml")["mid"].blend.how == "median"
+    assert "saved: mid, vocals: median of fair, good, twin; drums: median of" in said
 
 
 def test_runs_from_before_inputs_were_written_are_read(call, tmp_path):
@@ -194,3 +196,28 @@ def test_select_of_one_artist_says_that_nothing_can_be_chosen_held_out(call, tmp
     said = call("select")
     assert "all tracks are by artist 0" in said
     assert "what choosing is worth" not in said
+
+
+def test_what_is_made_consistent_has_no_held_out_score_and_says_why(call, tmp_path):
+    rows = "".join(f"{n}: {{family: nmf, stems: [vocals, accompaniment]}}\n" for n in COSTS)
+    (tmp_path / "model_registry.yaml").write_text(rows)
+    path = tmp_path / "results" / "main"
+    found = read_run(path)
+    scores = found.scores.replace({"stem": {"drums": "accompaniment"}})
+    write_run(path, replace(found, scores=scores))
+    said = call("select", "--save", "whole", "--choose-on", "other", "--consistent")
+    assert "what stems made to sum to the mixture are worth cannot be told without audio" in said
+    saved = registry.load()["whole"].blend
+    assert saved.consistent
+    assert not saved.held_out
+
+
+def test_a_registry_that_is_not_there_yet_is_made(call, tmp_path):
+    path = tmp_path / "results" / "main"
+    about = {name: {"role": "separator"} for name in ("hpss", "repet")}
+    means = {"vocals": {"hpss": 3.0, "repet": 0.0}}
+    found = read_run(path)
+    record = found.record | {"separators": about, "leaks": []}
+    write_run(path, replace(found, scores=planted(means, artists=12), record=record))
+    call("select", "--save", "mine", "--registry", "new.yaml")
+    assert registry.load(tmp_path / "new.yaml")["mine"].blend.stems == {"vocals": {"hpss": 1.0}}
