@@ -745,6 +745,8 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
     assert line[6:] == ["1.12 0.50 to 2.00", "beats it", "0.75 nmf + 0.25 scnet"]
     assert "by band: 400, 1600 Hz" in by_band[0]
     assert by_band[-1] == "1.00/0.50/0.00 nmf + 0.00/0.50/1.00 scnet"
+    assert "not always the one named" in page  # others may choose another single one
+    assert "Single,<br>held out" in page
     said = "weights for each frequency band"
     assert said in page
     assert said not in report.render(demo_run(6), blends=pd.DataFrame([one]))
