@@ -810,3 +810,18 @@ def test_terminal_board_shows_means_on_shared_tracks_best_first():
     assert board.head == ("separator", "vocals (n=2)")
     # harmonic means of equal values are those values: a has 1 and 3, b has 5 and 9
     assert board.rows == (("b", "7.00"), ("a", "2.00"))
+
+
+def test_terminal_shows_ensembles_in_a_table_of_their_own():
+    given = {"a": [1.0, 3.0], "mix": [4.0, 6.0], "seen": [9.0, 9.0]}
+    both = scored(given, metric="snr") + scored(given, metric="sdr")
+    roles = {name: {"role": "separator" if name == "a" else "ensemble"} for name in given}
+    rows = rows_table(both)
+    leaks = [
+        {"separator": "seen", "dataset": dataset, "split": "test", "track": t, "status": "leaked"}
+        for dataset, t in rows[["dataset", "track"]].drop_duplicates().itertuples(index=False)
+    ]
+    run = dataclasses.replace(empty_run(separators=roles, leaks=leaks), scores=rows)
+    first, second = report.boards(run)
+    assert (first.head[0], first.rows) == ("separator", (("a", "2.00"),))
+    assert (second.head[0], second.rows) == ("ensemble", (("mix", "5.00"),))
