@@ -11,10 +11,16 @@ ORDER = (
     "benchmark", "selection", "report", "training", "pipeline", "exporting", "viewing", "reproduce",
     "saving", "choice", "songs", "stem_files", "separating", "inventory", "cli", "__main__",
 )  # fmt: skip
-PACKAGE = Path(__file__).parents[1] / "harness"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "harness"
 FILES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__"
 )
+
+
+def test_the_order_is_the_one_that_contributors_are_told():
+    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("    errors → ")[1]
+    assert ("errors", *told.split("\n\n")[0].replace("→", " ").split()) == ORDER
 
 
 def stage_of(path: Path) -> str:
