@@ -832,8 +832,11 @@ def _finish(
     else:
         done = outcome.units - outcome.failed
         errors.print(f"{done} of {outcome.units} pieces of work done, {outcome.reused} found done")
-        for board in report_boards(read_run(outcome.folder)):
+        shown = report_boards(read_run(outcome.folder))
+        for board in shown:
             _print_table(board.title, board.head, board.rows)
+        if not shown:
+            typer.echo("nothing to rank: seen in training, failed, or no separator; see the page")
         for reason in outcome.failures[:10]:
             errors.print(f"failed: {reason}", style="yellow", markup=False)
         typer.echo(page)

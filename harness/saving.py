@@ -138,7 +138,10 @@ def params_within(
     ours = ours if on is None else ours[ours["dataset"] == on]
     rows = selection.choose_within(ours, selection.costs_of(run.costs), budget).to_dict("records")
     if not rows:
-        limits = ", ".join(f"{cost}<{limit:g}" for cost, limit in budget.items())
+        limits = ", ".join(
+            f"{cost}<{limit / 1e9:g}GB" if cost == "peak_memory" else f"{cost}<{limit:g}"
+            for cost, limit in budget.items()
+        )
         raise HarnessError(f"{run.name}: nothing is within {limits}; raise the budget")
     row = max(rows, key=lambda row: len(row["chosen"]))
     found = {grid.stem: grid.complete() for grid in grids(ours) if grid.stem in row["chosen"]}

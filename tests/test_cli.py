@@ -138,6 +138,13 @@ def test_run_prints_json_for_scripts(harness, songs):
     assert Path(first["report"]).is_file()
 
 
+def test_a_run_says_why_it_ranks_nobody(harness, songs):
+    Path("model_registry.yaml").write_text("known: {extends: repet, trained_on: ['songs:test']}\n")
+    arguments = ("--data", f"songs={songs}", "--tracks", "1", "--jobs", "1")
+    assert "nothing to rank: seen in training" in harness("run", "--separator", "known", *arguments)
+    assert "nothing to rank" not in harness("run", "--separator", "repet", *arguments)
+
+
 def test_select_counts_who_won(harness, songs):
     names = ("--separator", "repet", "--separator", "hpss")
     harness("run", *names, "--data", f"songs={songs}", "--jobs", "1")

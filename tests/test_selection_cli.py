@@ -111,6 +111,13 @@ def test_what_is_saved_stays_within_the_budget(call, tmp_path):
     assert held.low < held.score < held.high
     said = call("select", "--save", "tiny", *on, "rtf<0.01", expected=2)
     assert "nothing is within rtf<0.01; raise the budget" in " ".join(said.split())
+    path = tmp_path / "results" / "main"
+    found = read_run(path)
+    costs = found.costs.assign(metric="peak_memory", value=9e9)
+    write_run(path, replace(found, costs=costs))
+    said = call("select", "--save", "tiny", *on, "memory<500MB", expected=2)
+    assert "nothing is within peak_memory<0.5GB; raise the budget" in " ".join(said.split())
+    write_run(path, found)
     said = call("select", "--save", "mix", "--how", "blend", *on, "rtf<0.5", expected=2)
     assert "a budget chooses the best of each stem" in " ".join(said.split())
     assert "tiny" not in registry.load()
