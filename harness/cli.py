@@ -181,6 +181,12 @@ def run(
             command=sys.argv[1:],
             progress=advance,
         )
+    if by_band and not pipeline.kept_products(
+        read_run(outcome.folder), results_folder, by_band=True
+    ):
+        errors.print(
+            "--bands: keeps nothing of what was separated before; run into a new folder (--results)"
+        )
     _finish(outcome, reports, as_json, audio)
 
 
@@ -309,6 +315,10 @@ def select(
 ) -> None:
     """Choose the best separator per stem from the scores of a run, and say what that is worth."""
     limits = selection.parse_budget(budget)
+    if not save and (how != "best" or consistent or force):
+        raise HarnessError(
+            "select: --how, --consistent and --force are of what is kept; add --save"
+        )
     chosen = pipeline.select_again(results_folder / inventory.check_name(run_name), choose_on)
     if save:
         params, warnings = _to_save(chosen, registry_file, results_folder, choose_on, how, limits)
@@ -341,6 +351,10 @@ def select(
         shown += selection.boards(found["within"], f"the best within {budget}")
     for board in shown:
         _print_table(*board)
+    if choose_on and found["summary"].empty:
+        typer.echo(
+            f"--choose-on {choose_on}: on no other dataset can it be told what that is worth"
+        )
     if limits and found["within"].empty:
         typer.echo(f"nothing is within {budget}; raise the budget")
     if found["summary"]["low"].isna().any():

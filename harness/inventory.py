@@ -220,7 +220,7 @@ def default_jobs(device: str) -> int:
 def check_name(name: str) -> str:
     """Return the name of a run if it can be a folder."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
-        raise HarnessError(f"--name {name!r}: cannot be a folder; use letters, digits, _ and -")
+        raise HarnessError(f"run {name!r}: cannot be a folder; use letters, digits, _ and -")
     return name
 
 

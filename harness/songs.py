@@ -45,7 +45,9 @@ def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
     }
     for song, name in names.items():
         if list(names.values()).count(name) > 1:
-            raise HarnessError(f"{song}: another song is called {name!r} too; separate them apart")
+            raise HarnessError(
+                f"{song}: another song is called {name!r} too; separate it into another folder (-o)"
+            )
     return names
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from conftest import song_stems, write_song
 
-from harness import audio, cli
+from harness import audio, cli, pipeline
+from harness.bands import EDGES
 from harness.datasets import load
 from harness.results import read_run
 
@@ -143,6 +144,22 @@ def test_a_run_says_why_it_ranks_nobody(harness, songs):
     arguments = ("--data", f"songs={songs}", "--tracks", "1", "--jobs", "1")
     assert "nothing to rank: seen in training" in harness("run", "--separator", "known", *arguments)
     assert "nothing to rank" not in harness("run", "--separator", "repet", *arguments)
+
+
+def test_bands_are_kept_of_what_is_separated_now(harness, songs, monkeypatch):
+    arguments = ("run", "--separator", "repet", "--data", f"songs={songs}", "--jobs", "1")
+    said: list[str] = []
+    monkeypatch.setattr(cli.errors, "print", lambda text="", **_: said.append(text))
+    harness(*arguments)
+    assert not any("--bands" in line for line in said)
+    harness(*arguments, "--bands")
+    assert any("run into a new folder" in line for line in said)
+    said.clear()
+    harness(*arguments, "--bands", "--results", "fresh")
+    assert not any("--bands" in line for line in said)
+    run = read_run(Path("fresh/main"))
+    kept = pipeline.kept_products(run, Path("fresh"), by_band=True)
+    assert {blend.edges for blend in kept.values()} == {EDGES}
 
 
 def test_select_counts_who_won(harness, songs):

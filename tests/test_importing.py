@@ -268,6 +268,11 @@ def test_importing_again_replaces_but_never_a_measured_run(tmp_path):
         table = sisec_table(tmp_path / "t.csv", methods)
         folder = pipeline.import_scores([table], Request(run="mine"), tmp_path)
         assert len(read_run(folder).record["separators"]) == len(methods)
+    other = sisec_table(tmp_path / "u.csv", {"C": 3.0})
+    with pytest.raises(HarnessError, match=r"imported from .*t\.csv, which these would"):
+        pipeline.import_scores([other], Request(run="mine"), tmp_path)
+    pipeline.import_scores([table, other], Request(run="mine"), tmp_path)
+    assert len(read_run(folder).record["separators"]) == 3
     measured = demo_run(4)
     write_run(tmp_path / "main", measured)
     with pytest.raises(HarnessError, match="measured here"):
@@ -291,9 +296,9 @@ def test_a_measured_run_never_replaces_an_imported_one(harness, songs, tmp_path)
 def test_what_cannot_be_read_is_no_import(tmp_path):
     for text in ("{", "7", "[]", '{"published": []}'):
         (tmp_path / "run.json").write_text(text)
-        check_folder(tmp_path, imports=False)
+        check_folder(tmp_path, {})
         with pytest.raises(HarnessError, match="choose another --name"):
-            check_folder(tmp_path, imports=True)
+            check_folder(tmp_path, {"published": [{"file": "t.csv"}]})
 
 
 def test_runs_are_joined_only_where_they_define_a_metric_alike(tmp_path):

@@ -90,7 +90,19 @@ def test_select_on_another_dataset_and_within_a_budget(call):
         "select", "--choose-on", "moisesdb", expected=2
     )
     assert "is no limit" in call("select", "--budget", "cheap", expected=2)
+    for lone in (("--how", "bands"), ("--consistent",), ("--force",)):
+        assert "add --save" in call("select", *lone, expected=2)
     assert "nothing is within rtf<0.01; raise the budget" in call("select", "--budget", "rtf<0.01")
+
+
+def test_select_says_that_no_other_dataset_is_there(call, tmp_path):
+    path = tmp_path / "results" / "main"
+    found = read_run(path)
+    alone = found.scores[found.scores["dataset"] == "other"]
+    write_run(path, replace(found, scores=alone))
+    said = " ".join(call("select", "--choose-on", "other").split())
+    assert "--choose-on other: on no other dataset can it be told" in said
+    assert "on no other dataset" not in call("select")
 
 
 def test_what_is_saved_stays_within_the_budget(call, tmp_path):

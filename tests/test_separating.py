@@ -198,6 +198,8 @@ def test_identity_follows_members_and_weights_only(entries, tmp_path, monkeypatc
         ("{vocals: {half: [0.5, 1], tenth: [0.5, 0]}}", "are of 2 bands, the edges make 1"),
         ("{vocals: {half: 1}}, edges: [300, 200]", "edges [300.0, 200.0] do not rise"),
         ("{vocals: {half: 1}}, edges: [0]", "params.edges"),
+        ("{vocals: {half: [1, -1]}}, edges: [9]", "half.band.1: input should be greater than or"),
+        ("{vocals: {half: x}}", "half.weight: input should be a valid number"),
         (
             "{vocals: {half: [0, 1], tenth: [1, 0]}}, edges: [300], how: median",
             "differ, but median knows none",

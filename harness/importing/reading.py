@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -83,33 +84,46 @@ def read_published(paths: Sequence[Path], request: Request) -> Run:
     return Run(run, found, empty, empty, table([], SELECTION_COLUMNS), {"run": run, **record})
 
 
-def check_folder(folder: Path, *, imports: bool) -> None:
-    """Refuse a folder whose run came about the other way: neither kind replaces the other.
+def check_folder(folder: Path, new: Mapping[str, Any]) -> None:
+    """Refuse a folder with a run that the new one is not a new state of.
+
+    A measured run and an imported one never replace each other, and an imported one replaces only
+    what was imported from the same files, or from some of them.
 
     Parameters
     ----------
     folder
         Where a run is to be written.
-    imports
-        Whether that run is imported; what cannot be read counts as measured.
+    new
+        Its record; of a measured run it may be empty. What cannot be read there counts as measured.
 
     Raises
     ------
     HarnessError
-        If the folder holds a run of the other kind.
+        If scores would be lost.
     """
     path = folder / "run.json"
     if not path.is_file():
         return
     try:
-        imported = is_imported(json.loads(path.read_bytes()))
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        imported = False
-    if imports and not imported:
+        found = None
+    old = found if isinstance(found, dict) else {}
+    if is_imported(new) and not is_imported(old):
         raise HarnessError(f"{folder}: holds a run that was measured here; choose another --name")
-    if imported and not imports:
+    if is_imported(old) and not is_imported(new):
         raise HarnessError(
             f"{folder}: holds imported scores, which a run would replace; choose another --name"
+        )
+    sources = new.get("published", ())
+    kept = {source[key] for source in sources for key in ("file", "sha256")}
+    files = [s["file"] for s in old.get("published", ()) if not kept & {s["file"], s["sha256"]}]
+    if files:
+        more = f" and {len(files) - 1} more" if files[1:] else ""
+        raise HarnessError(
+            f"{folder}: holds scores imported from {files[0]}{more}, which these would replace; "
+            "choose another --name, or import all together"
         )
 
 

@@ -131,7 +131,7 @@ def _do(
     started = time.time()
     folder = settings.results / settings.run
     with only_one(settings.results):
-        importing.check_folder(folder, imports=False)
+        importing.check_folder(folder, {})
         store = Store(settings.work_folder)
         store.sweep()
         plan = make(Fingerprints(settings.work_folder / "fingerprints.jsonl"))

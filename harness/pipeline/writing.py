@@ -97,13 +97,13 @@ def import_scores(
     Raises
     ------
     HarnessError
-        If they cannot be read, or the run's folder holds a run that was measured.
+        If they cannot be read, or the run's folder holds other scores.
     """
     run = with_selection(importing.read_published(paths, request))
     folder = results / run.name
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = {**run.record, "command": list(command), "created": now, "finished": now}
     with only_one(results):
-        importing.check_folder(folder, imports=True)
+        importing.check_folder(folder, record)
         write_run(folder, replace(run, record=record))
     return folder

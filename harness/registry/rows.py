@@ -13,9 +13,11 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PrivateAttr,
     StringConstraints,
+    Tag,
     ValidationError,
 )
 
@@ -115,7 +117,11 @@ def _plain(weight: Weight) -> Weight:
 
 
 Part = Annotated[float, Field(ge=0)]
-Weighting = Annotated[Part | tuple[Part, ...], AfterValidator(_plain)]
+Weighting = Annotated[
+    Annotated[Part, Tag("weight")] | Annotated[tuple[Part, ...], Tag("band")],
+    Discriminator(lambda given: "band" if isinstance(given, list | tuple) else "weight"),
+    AfterValidator(_plain),
+]
 
 
 class Blend(_Strict):

@@ -33,8 +33,9 @@ def blends(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Say what a blend is worth on tracks of artists that did not choose it.
 
-    Blend and best single separator of a stem are chosen on the same tracks: those of other artists,
-    in folds, or those of another dataset.
+    Both are chosen on tracks of other artists: the blend in `OUTER_FOLDS` folds, the best single
+    separator of the stem with one artist left out at a time, as in `summary`; or on another
+    dataset.
 
     Parameters
     ----------
@@ -145,16 +146,17 @@ def _outcome(
     choosing = other or products
     if products.n_separators < 2 or not products.blends or not choosing.blends:
         return None
-    counts, held = _jobs(products.grid, other.grid if other else None)
+    counts, held = _jobs(products.grid, other.grid if other else None, OUTER_FOLDS)
     if not counts.any(axis=1).all():
         return None
+    counts_alone, held_alone = _jobs(products.grid, other.grid if other else None)
     n, grid, tracks = products.n_separators, products.grid, np.arange(len(products.blends))
     bands = products.n_bands
-    everything = np.vstack([counts, np.ones(counts.shape[1])])
-    weights = choose_weights(choosing, everything, metric=metric)
-    singles = best_single(choosing.scorer(metric), everything, n, bands)
-    score = products.scorer(metric)
-    blended, alone = (score(w)[held, tracks].mean() for w in (weights, singles))
+    every, score = np.ones((1, counts.shape[1])), products.scorer(metric)
+    score_choosing = choosing.scorer(metric)
+    weights = choose_weights(choosing, np.vstack([counts, every]), metric=metric)
+    singles = best_single(score_choosing, np.vstack([counts_alone, every]), n, bands)
+    blended, alone = weights[held], singles[held_alone]
     row = (
         grid.dataset,
         grid.source,
@@ -163,19 +165,19 @@ def _outcome(
         len(tracks),
         grid.n_artists,
         grid.separators[int(singles[-1, :n].argmax())],
-        alone,
+        score(alone)[tracks, tracks].mean(),
         score(np.full((1, bands * n), 1 / n)).mean(),
-        blended,
-        choosing.scorer(metric)(weights[-1:]).mean(),
+        score(blended)[tracks, tracks].mean(),
+        score_choosing(weights[-1:]).mean(),
         named_weights(grid.separators, weights[-1]),
     )
-    return row, [*_rows(products, weights[held], BLEND), *_rows(products, singles[held], SINGLE)]
+    return row, [*_rows(products, blended, BLEND), *_rows(products, alone, SINGLE)]
 
 
-def _jobs(grid: Grid, other: Grid | None) -> tuple[FloatArray, IntArray]:
+def _jobs(grid: Grid, other: Grid | None, folds: int | None = None) -> tuple[FloatArray, IntArray]:
     """Return which tracks choose in each choice, and which choice each track is scored with."""
     if other is None:
-        held = fold_of(grid.clusters, OUTER_FOLDS)
+        held = fold_of(grid.clusters, folds)
         return np.array([held != fold for fold in np.unique(held)], dtype=float), held
     apart = ~np.isin(other.who, grid.who)
     return apart[None].astype(float), np.zeros(len(grid.tracks), dtype=np.intp)
