@@ -147,7 +147,8 @@ def test_a_run_says_why_it_ranks_nobody(harness, songs):
 
 
 def test_bands_are_kept_of_what_is_separated_now(harness, songs, monkeypatch):
-    arguments = ("run", "--separator", "repet", "--data", f"songs={songs}", "--jobs", "1")
+    arguments = ("run", "--separator", "hpss", "--data", f"songs={songs}", "--tracks", "1")
+    arguments += ("--jobs", "1", "--listen", "0")
     said: list[str] = []
     monkeypatch.setattr(cli.errors, "print", lambda text="", **_: said.append(str(text)))
     harness(*arguments)
