@@ -11,6 +11,7 @@ from conftest import song_stems, write_song
 
 from harness import audio, cli, pipeline
 from harness.bands import EDGES
+from harness.cli import terminal
 from harness.datasets import load
 from harness.results import read_run
 
@@ -297,7 +298,7 @@ def test_file_names_are_told_as_they_are(capsys):
 def test_printed_tables_tear_no_word_and_take_names_as_they_are(capsys, n_columns):
     head = ["separator", *(f"accompaniment {i}" for i in range(1, n_columns))]
     rows = [["run:a:simplified_demucs_demo", *["[b]:a: 1.25 (−0.50"] * (n_columns - 1)]]
-    cli._print_table("of :a: and [b]run[/b]", head, rows)
+    terminal.print_table("of :a: and [b]run[/b]", head, rows)
     shown = capsys.readouterr().out
     assert shown.startswith("of :a: and [b]run[/b]")
     words = shown.replace("┃", " ").replace("│", " ").split()
@@ -306,6 +307,6 @@ def test_printed_tables_tear_no_word_and_take_names_as_they_are(capsys, n_column
 
 
 def test_columns_share_what_room_there_is():
-    assert cli._widened([3, 9], [3, 12], 20) == [3, 12]
-    assert cli._widened([2, 5, 5], [2, 20, 10], 24) == [2, 15, 7]  # as many lines in either
-    assert cli._widened([5, 9], [5, 9], 13) == [None, None]
+    assert terminal.widened([3, 9], [3, 12], 20) == [3, 12]
+    assert terminal.widened([2, 5, 5], [2, 20, 10], 24) == [2, 15, 7]  # as many lines in either
+    assert terminal.widened([5, 9], [5, 9], 13) == [None, None]

@@ -14,6 +14,7 @@ import torch
 from web import redirect, refuse, send
 
 from harness import cli, inventory, pipeline, registry, weight_files, weights
+from harness.cli import fetching
 from harness.errors import HarnessError
 from harness.networks import NETWORKS
 from harness.registry import Entry, Weights
@@ -184,7 +185,7 @@ def test_fetch_all_goes_on_after_a_failure(harness, server, content, monkeypatch
 
 def test_much_is_downloaded_only_when_agreed(harness, server, content, monkeypatch):
     server.behave = lambda http, _: send(http, content)
-    monkeypatch.setattr(cli, "UNASKED", len(content) - 1)
+    monkeypatch.setattr(fetching, "UNASKED", len(content) - 1)
     write_registry(content, server.url)
     _, err = harness("fetch", "separator", "mine", expected=cli.USER_ERROR)
     assert "give --yes" in err

@@ -1,0 +1,93 @@
+"""What is told: tables, bars, questions and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+LONGEST = 24  # characters of a word in a table that are never torn apart where there is room
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+@contextmanager
+def progress(what: str, quiet: bool) -> Iterator[Any]:
+    """Give a callback (done, total) that draws a bar with the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, disable=quiet) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+
+        def advance(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield advance
+
+
+def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table; names from files are text, never markup, and words stay whole if they fit."""
+    console = Console(emoji=False)
+    columns = [[str(cell) for cell in column] for column in zip(head, *rows, strict=True)]
+    longest = [min(max(map(len, " ".join(c).split()), default=0), LONGEST) for c in columns]
+    framed, bare = 3 * len(columns) + 1, 2 * len(columns) - 1
+    dense = sum(longest) + framed > console.width
+    if not console.is_terminal:  # a file has no edge
+        console.width = max(console.width, sum(longest) + bare)
+    room = console.width - (bare if dense else framed)
+    widths = widened(longest, [max(map(len, column)) for column in columns], room)
+    table = Table(title=Text(title), title_justify="left")
+    if dense:
+        table.box, table.show_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
+    for (name, *_), width in zip(columns, widths, strict=True):
+        table.add_column(Text(name), overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)
+
+
+def widened(least: Sequence[int], most: Sequence[int], room: int) -> Sequence[int | None]:
+    """Return the widths of columns, from `least` up to `most`; None where there is no room."""
+    widths = list(least)
+    while sum(widths) < room and any(w < m for w, m in zip(widths, most, strict=True)):
+        widths[max(range(len(widths)), key=lambda i: most[i] / max(widths[i], 1))] += 1
+    return widths if sum(widths) <= room else [None] * len(widths)
+
+
+def records(table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table for JSON; NaN is null."""
+    rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows
+
+
+def print_json(value: Any) -> None:
+    """Print JSON to standard output."""
+    typer.echo(json.dumps(value, indent=1, default=str))
+
+
+def agree(question: str) -> bool:
+    """Ask; no answer is no."""
+    try:
+        answer = errors.input(f"{question} [y/N] ", markup=False)
+    except EOFError:
+        return False
+    return answer.strip().lower() in ("y", "yes")
