@@ -118,7 +118,7 @@ def test_unknown_songs_need_a_dataset_and_a_split(tmp_path):
 
 def test_frames_of_another_length_are_another_definition(tmp_path):
     write_museval(tmp_path / "M" / f"{SONGS[0]}.json", {"bass": frames([1, 2])}, window=2.0)
-    with pytest.raises(HarnessError, match="frame 0 is 2 s long from 0 s on; only frames of 1 s"):
+    with pytest.raises(HarnessError, match="frame 0 lasts 2 s from 0 s on; only frames of 1 s"):
         read_published([tmp_path], Request())
 
 
