@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,7 @@ class Analysis:
 
     @property
     def conditioning(self) -> float:
-        """Smallest eigenvalue of the references' Gram matrix over its largest; NaN if all silent."""
+        """Smallest eigenvalue of the references' Gram matrix over its largest, NaN if silent."""
         return self._factor.conditioning if self._rows else float("nan")
 
     def energies(
@@ -114,14 +115,11 @@ class Analysis:
                 less = estimates[stem], frames.of(part)
                 forms += self._forms(stem, own[stem], filters[part], less)
             values = iter(self._frames.energies(forms))
-            return {
-                stem: replace(
-                    found[stem],
-                    whole_projected=_energy(whitened[:, part]),
-                    **{name: next(values) for name in FILTERED},
-                )
-                for stem, part in parts.items()
-            }
+            for stem, part in parts.items():
+                filtered: dict[str, Any] = {name: next(values) for name in FILTERED}
+                filtered["whole_projected"] = _energy(whitened[:, part])
+                found[stem] = replace(found[stem], **filtered)
+            return found
 
     def _parts(self, estimates: Mapping[str, Audio]) -> dict[str, slice]:
         """Stems to score, and the place of their channels when all are put in one list."""

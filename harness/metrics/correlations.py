@@ -4,8 +4,8 @@ A track is cut into segments (the frames of BSS Eval v4, and what remains at the
 into short blocks whose spectra are multiplied bin by bin and summed over the segment; the inverse
 transform gives the segment's correlations as if it stood alone. What crosses from one segment to
 the next is summed separately, so that segments plus crossings are the correlations of the whole
-track. Everything is in float64. PyTorch does the Fourier transforms, a quarter faster than NumPy; it
-is imported at the first use, since that takes seconds.
+track. Everything is in float64. PyTorch does the Fourier transforms, a quarter faster than NumPy;
+it is imported at the first use, since that takes seconds.
 """
 
 from __future__ import annotations

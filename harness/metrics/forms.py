@@ -70,7 +70,7 @@ class Frames:
         for i, form in enumerate(forms):
             if form.less is not None:
                 values[i], errors[i] = values[i - 1], errors[i - 1]
-                self._subtract(values[i], errors[i], form, form.less[1])
+                self._subtract(values[i], errors[i], form)
         if max(stop - start for start, stop in self._bounds) <= LONGEST:
             self._again(forms, values, errors > DOUBT * np.maximum(values, 0))
         return list(values)
@@ -114,10 +114,10 @@ class Frames:
         errors = np.sqrt(np.einsum("ta,tb,fab->ft", energies, energies, size, optimize=True))
         return np.stack([values, ROUNDING * errors])
 
-    def _subtract(
-        self, value: Float64, error: Float64, form: FilteredEnergy, estimate: Correlations
-    ) -> None:
+    def _subtract(self, value: Float64, error: Float64, form: FilteredEnergy) -> None:
         """Turn |P|² into |P−e|² and add up the errors, in place."""
+        assert form.less is not None
+        estimate = form.less[1]
         lags = estimate.segments
         cross = lags.reshape(len(lags), -1) @ form.filters.ravel()
         energy = estimate.energies.sum(axis=1)
