@@ -198,7 +198,7 @@ def test_inner_products_by_band_are_added_reduced_and_refused():
     assert blend.only(["c", "a"]).score(weights) == pytest.approx(blend.score(weights))
     same = {"a": 0.75, "c": 0.25}
     assert blend.together().score(same)["snr"] == pytest.approx(blend.score(same)["snr"])
-    with pytest.raises(HarnessError, match="'csdr' .* choose from snr, sdr, si_sdr"):
+    with pytest.raises(HarnessError, match=r"'csdr' .* choose from snr, sdr, si_sdr"):
         scorer([blend], "csdr")
     with pytest.raises(HarnessError, match="different separators"):
         scorer([blend, replace(blend, edges=(200.0,))], "snr")
