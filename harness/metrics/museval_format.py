@@ -24,17 +24,12 @@ NAMES = {"csdr": "SDR", "sir": "SIR", "isr": "ISR", "sar": "SAR"}
 DIGITS = 5
 
 
-def write_museval(
-    path: Path, frames: Frames, *, window: float = 1.0, hop: float | None = None
-) -> None:
-    """Write the frames of one track (`References.frames`) as museval does; seconds as scored.
+def write_museval(path: Path, frames: Frames) -> None:
+    """Write the 1 s frames of one track (`References.frames`) as museval does.
 
     The path ends in ``.json``; museval's tools take its name as the track's.
     """
-    targets = [
-        {"name": stem, "frames": _frames(scores, window, hop or window)}
-        for stem, scores in frames.items()
-    ]
+    targets = [{"name": stem, "frames": _frames(scores)} for stem, scores in frames.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps({"targets": targets}, indent=2))
@@ -74,14 +69,12 @@ def parse_museval(
     return found
 
 
-def _frames(
-    scores: Mapping[str, npt.NDArray[np.float64]], window: float, hop: float
-) -> list[dict[str, Any]]:
+def _frames(scores: Mapping[str, npt.NDArray[np.float64]]) -> list[dict[str, Any]]:
     """One target's frames as museval stores them; what is not finite becomes NaN."""
     return [
         {
-            "time": index * hop,
-            "duration": window,
+            "time": float(index),
+            "duration": 1.0,
             "metrics": {
                 theirs: round(float(scores[name][index]), DIGITS)
                 if math.isfinite(scores[name][index])

@@ -199,16 +199,14 @@ class References:
         For one channel these are the values of ``mir_eval.separation.bss_eval_sources`` without
         permutation. A silent reference gives NaN.
         """
-        names = ("sdr", "sir", "sar")
-        found = {stem: dict.fromkeys(names, float("nan")) for stem in self._shaped(estimates)}
+        nothing = dict.fromkeys(("sdr", "sir", "sar"), float("nan"))
+        found = dict.fromkeys(self._shaped(estimates), nothing)
         for stem, energies in self.energies(estimates).items():
             _, ee, dd, _ = energies.total
             own, everything = energies.whole_own, energies.whole_projected
-            sir = float(db(own, max(everything - own, 0.0)))
-            sar = float(db(everything, max(ee - everything, 0.0)))
-            perfect = (float("inf"),) * 3
-            values = perfect if dd == 0 else (sdr_of(energies), sir, sar)
-            found[stem] = dict(zip(names, values, strict=True))
+            sir = db(own, max(everything - own, 0.0)) if dd else np.inf
+            sar = db(everything, max(ee - everything, 0.0)) if dd else np.inf
+            found[stem] = {"sdr": sdr_of(energies), "sir": float(sir), "sar": float(sar)}
         return found
 
     def energies(self, estimates: Mapping[str, Audio]) -> dict[str, Energies]:
