@@ -118,9 +118,9 @@ def true_stems(track: Track, rate: int, frames: int) -> Mapping[str, Audio]:
     return {stem: read_sources(track.stems[stem], rate, frames=frames) for stem in level}
 
 
-def compare(
+def compare(  # type: ignore[no-untyped-def]
     blend: BlendProducts, given: Mapping[str, Audio], ready, stem: str, rate: int, worst
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     """Note by how much the scores of three random blends differ from those of their audio."""
     n = blend.n_bands
     for weights in np.random.default_rng(1).dirichlet(np.ones(len(given)), (3, n)):
