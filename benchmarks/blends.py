@@ -23,7 +23,7 @@ from harness import inventory, registry, selection, taxonomy
 from harness.audio import Audio
 from harness.bands import EDGES, weighted
 from harness.datasets.tracks import Track, read_sources, track_length
-from harness.metrics import Blend, analyse, harmonic_mean, scorer, snr
+from harness.metrics import BlendProducts, analyse, harmonic_mean, scorer, snr
 from harness.results import table
 from harness.separators import load
 from harness.separators.ensembling import COMBINE
@@ -45,7 +45,7 @@ def print_speed(n_blends: int = 100_000, n_separators: int = 10, n_tracks: int =
     print(f"1,000 {what}, csdr of 240 frames: {time.perf_counter() - start:.1f} s")
 
 
-def made_up(rng: np.random.Generator, n: int, n_frames: int = 240) -> Blend:
+def made_up(rng: np.random.Generator, n: int, n_frames: int = 240) -> BlendProducts:
     """Return inner products as of a track of four minutes."""
     true = rng.normal(size=256)
     made = true + rng.uniform(0.3, 1, (n, 1)) * rng.normal(size=(n, 256))
@@ -56,7 +56,7 @@ def made_up(rng: np.random.Generator, n: int, n_frames: int = 240) -> Blend:
     rest = loud * np.ones((n, n))
     whole = plain.sum(axis=0), own[:, 1:, 1:].sum(axis=0)
     names = tuple(f"s{i}" for i in range(n))
-    return Blend(names, plain, own, rest, own[:, 1:, 1:], rest, *whole)
+    return BlendProducts(plain, own, rest, own[:, 1:, 1:], rest, *whole, names)
 
 
 def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
@@ -66,8 +66,8 @@ def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
     )
     entries = [registry.load()[name] for name in separators]
     worst, ways = defaultdict[str, float](float), defaultdict[tuple[str, str], list[float]](list)
-    kept: dict[tuple[str, str, str, str], Blend] = {}
-    by_band: dict[tuple[str, str, str, str], Blend] = {}
+    kept: dict[tuple[str, str, str, str], BlendProducts] = {}
+    by_band: dict[tuple[str, str, str, str], BlendProducts] = {}
     for track in found.tracks:
         rate, frames = found.sample_rate, track_length(track)
         mixture = read_sources(track.mixture, rate, frames=frames)
@@ -99,7 +99,7 @@ def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
     print_worth(by_band)
 
 
-def print_worth(kept: Mapping[tuple[str, str, str, str], Blend]) -> None:
+def print_worth(kept: Mapping[tuple[str, str, str, str], BlendProducts]) -> None:
     """Print what blends are worth on tracks that did not choose them."""
     rows = [
         ("", dataset, split, track, "", "", name, "mixture", stem, metric, value, "ok", "")
@@ -118,7 +118,9 @@ def true_stems(track: Track, rate: int, frames: int) -> Mapping[str, Audio]:
     return {stem: read_sources(track.stems[stem], rate, frames=frames) for stem in level}
 
 
-def compare(blend: Blend, given: Mapping[str, Audio], ready, stem: str, rate: int, worst) -> None:  # type: ignore[no-untyped-def]
+def compare(  # type: ignore[no-untyped-def]
+    blend: BlendProducts, given: Mapping[str, Audio], ready, stem: str, rate: int, worst
+) -> None:
     """Note by how much the scores of three random blends differ from those of their audio."""
     n = blend.n_bands
     for weights in np.random.default_rng(1).dirichlet(np.ones(len(given)), (3, n)):

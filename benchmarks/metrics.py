@@ -1,10 +1,9 @@
 """The metric engine against museval, mir_eval and fast-bss-eval: speed, agreement, memory.
 
-All tools see the same arrays in the same process and take turns, with the same number of threads;
+All tools score the same arrays in the same process and take turns, with the same number of threads;
 times are medians over the turns, of which the engine has more. ``first`` is a track with its first
 separator, ``further`` each separator after it. *Warm* is a process that has scored before, *fresh*
-one that has only loaded its libraries: there the system hands out memory for the first time. The
-table is in Markdown.
+one that has only loaded its libraries. The table is in Markdown.
 
     python benchmarks/metrics.py --seconds 10 30 60 240 --threads 2
 """
@@ -37,7 +36,7 @@ Signals = dict[str, np.ndarray]
 
 
 def make_track(seconds: int, seed: int = 0) -> tuple[Signals, Signals]:
-    """Four stereo stems of coloured, gated noise in 16 bits, and what a separator makes of them."""
+    """Four stereo stems of coloured, gated noise in 16 bits, and estimates of them."""
     rng = np.random.default_rng(seed)
     references = {}
     for index, stem in enumerate(STEMS):
@@ -113,7 +112,7 @@ def framewise(seconds: int, threads: int, repeats: int) -> dict[str, str]:
         "**further**, fresh": ratio(peer, new_further),
         "**SDR alone**, warm": ratio(peer, sdr),
         "memory, MB": f"{max(x['megabytes'] for x in new):.0f}, museval {megabytes:.0f}",
-        "apart at most, dB: SDR, ISR, SIR, SAR": ", ".join(f"{x:.0e}" for x in apart),
+        "largest difference, dB: SDR, ISR, SIR, SAR": ", ".join(f"{x:.0e}" for x in apart),
         "NaN and inf": f"{'the same' if masks else 'DIFFERENT'} ({both[0].sum()} finite frames)",
     }
 
@@ -165,7 +164,7 @@ def fresh(seconds: int, threads: int) -> dict[str, Any]:
 
 
 def fresh_child(seconds: int, threads: int) -> None:
-    """Measure what `fresh` reports."""
+    """Measure in the new process of `fresh` and print JSON."""
     references, estimates = make_track(seconds)
     import torch  # noqa: F401 - loading a library is not scoring
 
@@ -192,7 +191,7 @@ def memory(line: str) -> float:
 
 
 def table(columns: dict[int, dict[str, str]]) -> str:
-    """Lay out what was measured, a column a track length, in Markdown."""
+    """Return the results as a Markdown table, one column per track length."""
     names = dict.fromkeys(name for column in columns.values() for name in column)
     lines = [["", *(f"{seconds} s" for seconds in columns)], ["---"] * (len(columns) + 1)]
     lines += [[name, *(column.get(name, "–") for column in columns.values())] for name in names]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import block_diag
 
-from harness.metrics import Blend
+from harness.metrics import BlendProducts
 from harness.results import table
 from harness.selection import Grid, grids, track_scores
 
@@ -48,7 +48,7 @@ def one_grid(frame: pd.DataFrame, stem: str = "vocals") -> Grid:
     return next(g for g in grids(track_scores(frame, "snr")) if g.stem == stem)
 
 
-def inner_products(noise: np.ndarray, names: tuple[str, ...]) -> Blend:
+def inner_products(noise: np.ndarray, names: tuple[str, ...]) -> BlendProducts:
     """Inner products of estimates that are the reference, of energy 1, and orthogonal noise.
 
     The noise is no filtered reference either, so SNR, SDR and their harmonic mean are one.
@@ -58,10 +58,10 @@ def inner_products(noise: np.ndarray, names: tuple[str, ...]) -> Blend:
     whole[1:, 1:] += noise
     ones, none = np.ones((n, n)), np.zeros((1, n, n))
     own = np.ones((1, n + 1, n + 1))
-    return Blend(names, whole[None], own, none, ones[None], noise[None], whole, ones)
+    return BlendProducts(whole[None], own, none, ones[None], noise[None], whole, ones, names)
 
 
-def by_band(noises: list[np.ndarray], names: tuple[str, ...]) -> Blend:
+def by_band(noises: list[np.ndarray], names: tuple[str, ...]) -> BlendProducts:
     """Inner products as of `inner_products`, cut into bands with noise of their own.
 
     Each band has an equal share of the reference's energy, and bands are orthogonal.
@@ -72,4 +72,5 @@ def by_band(noises: list[np.ndarray], names: tuple[str, ...]) -> Blend:
     whole[0, 1:] = whole[1:, 0] = 1 / n_bands
     whole[1:, 1:] = own + block_diag(*noises)
     none = [np.zeros((0, size, size)) for size in 2 * [len(whole)] + 3 * [len(own)]]
-    return Blend(names, *none, whole, own, tuple(100.0 * (1 + i) for i in range(n_bands - 1)))
+    edges = tuple(100.0 * (1 + i) for i in range(n_bands - 1))
+    return BlendProducts(*none, whole, own, names, edges)

@@ -198,9 +198,9 @@ def test_inner_products_by_band_are_added_reduced_and_refused():
     assert blend.only(["c", "a"]).score(weights) == pytest.approx(blend.score(weights))
     same = {"a": 0.75, "c": 0.25}
     assert blend.together().score(same)["snr"] == pytest.approx(blend.score(same)["snr"])
-    with pytest.raises(HarnessError, match="no 'csdr' from inner products; have snr, sdr, si_sdr"):
+    with pytest.raises(HarnessError, match=r"'csdr' .* choose from snr, sdr, si_sdr"):
         scorer([blend], "csdr")
-    with pytest.raises(HarnessError, match="other separators"):
+    with pytest.raises(HarnessError, match="different separators"):
         scorer([blend, replace(blend, edges=(200.0,))], "snr")
 
 
@@ -372,9 +372,9 @@ def test_some_separators_of_a_blend_score_as_before():
 
 def test_other_separators_and_metrics_are_refused():
     one = inner_products(independent(0.1, 0.2), ("a", "b"))
-    with pytest.raises(HarnessError, match="other separators"):
+    with pytest.raises(HarnessError, match="different separators"):
         scorer([one, one.only(["b", "a"])], "snr")
-    with pytest.raises(HarnessError, match="no 'pesq'"):
+    with pytest.raises(HarnessError, match="'pesq' cannot be computed"):
         scorer([one], "pesq")
 
 

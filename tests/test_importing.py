@@ -117,8 +117,10 @@ def test_unknown_songs_need_a_dataset_and_a_split(tmp_path):
 
 
 def test_frames_of_another_length_are_another_definition(tmp_path):
-    write_museval(tmp_path / "M" / f"{SONGS[0]}.json", {"bass": frames([1, 2])}, window=2.0)
-    with pytest.raises(HarnessError, match="frame 0 is 2 s long from 0 s on; only frames of 1 s"):
+    path = tmp_path / "M" / f"{SONGS[0]}.json"
+    write_museval(path, {"bass": frames([1, 2])})
+    path.write_text(path.read_text().replace('"duration": 1.0', '"duration": 2.0'))
+    with pytest.raises(HarnessError, match="frame 0 lasts 2 s from 0 s on; only frames of 1 s"):
         read_published([tmp_path], Request())
 
 
@@ -166,7 +168,7 @@ def test_moisesdb_is_snr_and_its_rest_of_six_stems_is_not_that_of_four(tmp_path,
     assert math.isnan(values["moisesdb:oracle4_IBM", "vocals"])
     assert set(run.scores["track"]) == {"A - B"}
     assert set(run.scores["genre"]) == {"jazz"}
-    assert run.record["metrics"] == {"snr": {**vars(METRICS["snr"]), "computed": True}}
+    assert run.record["metrics"] == {"snr": {**METRICS["snr"].described(), "computed": True}}
     roles = {name: about["role"] for name, about in run.record["separators"].items()}
     assert roles["moisesdb:oracle4_IRM"] == "oracle"
     assert roles["moisesdb:net6"] == "separator"
@@ -307,7 +309,7 @@ def test_runs_are_joined_only_where_they_define_a_metric_alike(tmp_path):
     path.write_text("track_id,stem,sdr\nuuid-1,vocals,3\n")
     moises = read_published([path], Request())
     ours = read_published([path], Request(run="other"))
-    ours.record["metrics"] = {n: {**vars(m), "computed": True} for n, m in METRICS.items()}
+    ours.record["metrics"] = {n: {**m.described(), "computed": True} for n, m in METRICS.items()}
     both = join([ours, moises])
     assert set(both.scores["separator"]) == {"other:net4", "moisesdb:net4"}
     assert [source["by"] for source in both.record["published"]] == ["MoisesDB"] * 2

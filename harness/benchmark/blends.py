@@ -22,7 +22,7 @@ from harness.metrics import read_blends, write_blends
 
 if TYPE_CHECKING:
     from harness.benchmark.work import Signals
-    from harness.metrics import Blend
+    from harness.metrics import BlendProducts
 
 WHOLE, BY_BAND = "blends", "bands"  # folders in that of the work
 
@@ -73,8 +73,8 @@ def keep(
         return
     files = {unit.key: np.load(scratch_path(work_folder, unit)) for unit in ready}
     stems = sorted({stem for unit in ready for stem in unit.scored})
-    products: dict[str, Blend] = {}
-    by_band: dict[str, Blend] = {}
+    products: dict[str, BlendProducts] = {}
+    by_band: dict[str, BlendProducts] = {}
     for stem in stems:
         estimates = {key: file[stem] for key, file in sorted(files.items()) if stem in file}
         references = signals.references(stem)
@@ -92,7 +92,7 @@ def keep(
 
 def find_blends(
     work_folder: Path, track_key: str, keys: Collection[str], *, by_band: bool = False
-) -> dict[str, Blend]:
+) -> dict[str, BlendProducts]:
     """Return the inner products of one track's pieces of work: stem → products.
 
     Parameters
@@ -105,7 +105,7 @@ def find_blends(
     Returns
     -------
     dict
-        Empty where these separators were never together. The separators of each `Blend` are named
+        Empty where these separators were never together. The separators of the products are named
         by the keys of their pieces of work, and may be more than those asked for.
     """
     folder = work_folder / (BY_BAND if by_band else WHOLE) / track_key
@@ -122,7 +122,7 @@ def blends_of_run(
     scores: pd.DataFrame,
     *,
     by_band: bool = False,
-) -> dict[tuple[str, str, str, str], Blend]:
+) -> dict[tuple[str, str, str, str], BlendProducts]:
     """Return all inner products of a run: (dataset, split, track, stem) → products.
 
     Parameters
@@ -138,7 +138,7 @@ def blends_of_run(
     Returns
     -------
     dict
-        The separators of each `Blend` go by their names.
+        The separators of each `BlendProducts` go by their names.
     """
     place = ["dataset", "split", "track"]
     ok = scores[scores["status"] == "ok"]
@@ -159,7 +159,7 @@ def blends_of_run(
     return found
 
 
-def _write(path: Path, products: Mapping[str, Blend]) -> None:
+def _write(path: Path, products: Mapping[str, BlendProducts]) -> None:
     """Write the inner products of a track."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

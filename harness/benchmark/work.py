@@ -44,6 +44,7 @@ class Signals:
     available: tuple[str, ...]
     sample_rate: int
     separated: dict[tuple[str, str], Audio] = field(default_factory=dict)
+    device: str = "cpu"  # scores are computed there
     _analysed: dict[tuple[str, ...], References] = field(default_factory=dict)
 
     def references(self, stem: str) -> References:
@@ -51,7 +52,7 @@ class Signals:
         level = taxonomy.level_of(stem, self.available)
         if level not in self._analysed:
             true = {name: self.stems[name] for name in level}
-            self._analysed[level] = analyse(true, self.sample_rate, threads=1)
+            self._analysed[level] = analyse(true, self.sample_rate, threads=1, device=self.device)
         return self._analysed[level]
 
 
@@ -89,6 +90,7 @@ def do_batch(
     with threadpool_limits(1):  # one thread, always: sums must not depend on the number of workers
         try:
             signals = read_signals([*units, *partners], excerpt)
+            signals.device = device
         except Exception as error:
             return {unit.key: _reason(error) for unit in units if not store.has(unit.key)}
         for unit in units:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -197,7 +197,7 @@ def _by_museval() -> dict[str, Any]:
     )
     return {
         name: {
-            **asdict(METRICS[name]),
+            **METRICS[name].described(),
             "computed": False,
             "version": "museval",
             "definition": METRICS[name].definition + frames,
@@ -227,7 +227,7 @@ FORMATS = {
         "moisesdb",
         "test",
         b"track_id,",
-        {"snr": {**asdict(METRICS["snr"]), "computed": True}},
+        {"snr": {**METRICS["snr"].described(), "computed": True}},
     ),
     "sisec": Format("SiSEC 2018", "sisec18", sisec, "musdb18", "test", b"method,target,", _MUSEVAL),
 }

@@ -1,17 +1,17 @@
 """Score any linear blend of separators from inner products, without their audio.
 
-Every energy behind `snr`, `sdr`, `si_sdr`, `csdr`, `isr`, `sir` and `sar` is quadratic in the
-estimate, and the projections of BSS Eval are linear in it. So the inner products between the
-estimates of one stem, between their projections, and with the reference, hold the score of every
-blend Σ w·estimate. Differences are taken between them, so that scores above some 70 dB lose digits.
+Many energies are quadratic in the estimate, and the projections of BSS Eval are linear in it. So
+the inner products between the estimates of one stem, between their projections, and with the
+reference determine the score of every blend Σ w·estimate by each metric whose record has `forms`.
+Products are subtracted from each other, so scores above about 70 dB lose digits.
 
-Where every estimate was cut into frequency bands, the same holds for Σ w·(band of estimate).
+If every estimate was cut into frequency bands, the same holds for Σ w·(band of estimate).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,74 +20,52 @@ from scipy.linalg import block_diag
 
 from harness.bands import Weight
 from harness.errors import HarnessError
-from harness.metrics.definitions import DEFAULT
+from harness.metrics.definitions import METRICS, Forms, InnerProducts, Metric
 from harness.metrics.ratios import db, medians_of
 
 Float64 = npt.NDArray[np.float64]
 
-ARRAYS = ("plain", "own", "rest", "projected", "artifacts", "whole", "whole_own")
-OF_WHOLE = ("snr", "sdr", "si_sdr")
+ARRAYS = tuple(field.name for field in fields(InnerProducts))
 VALUES = 1 << 20  # numbers worked on at once
 
 
 @dataclass(frozen=True)
-class Blend:
+class BlendProducts(InnerProducts):
     """Inner products of separators' estimates of one stem of one track; made by `References`.
 
-    The reference is s, an estimate e, its projections as in `Energies`. K is the number of
-    estimates, which are the separators' or, by band, their lowest bands, then their next ones.
-
-    Attributes
-    ----------
-    separators
-        Their names, in the order of the arrays.
-    plain, own
-        Products of s, e₁ … and of s, Pj₁ …, shape (frames, K+1, K+1); by band there is no frame.
-    rest, projected, artifacts
-        Products of P−Pj, of P and of P−e, shape (frames, K, K).
-    whole
-        Products of s, e₁ … over the whole track, shape (K+1, K+1).
-    whole_own
-        Products of Pj over the whole track, shape (K, K).
-    edges
-        Between the bands, in Hz; empty where estimates were not cut.
+    By band, the K estimates are the separators' lowest bands, then their next ones, and so on; the
+    arrays per frame then have no frames.
     """
 
-    separators: tuple[str, ...]
-    plain: Float64
-    own: Float64
-    rest: Float64
-    projected: Float64
-    artifacts: Float64
-    whole: Float64
-    whole_own: Float64
-    edges: tuple[float, ...] = ()
+    separators: tuple[str, ...]  # in the order of the arrays
+    edges: tuple[float, ...] = ()  # between the bands, in Hz; empty if estimates were not cut
 
     @property
     def n_bands(self) -> int:
-        """Into how many bands the estimates were cut; 1 where they were not."""
+        """Number of bands that the estimates were cut into; 1 if they were not."""
         return len(self.edges) + 1
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What can be scored."""
-        return DEFAULT if len(self.plain) else OF_WHOLE
+        """Names of the default metrics that can be scored."""
+        return tuple(m.name for m in METRICS.values() if m.default and self._can(m))
+
+    def _can(self, metric: Metric) -> bool:
+        """Whether a metric can be computed from the products that are here."""
+        return metric.forms is not None and (len(self.plain) > 0 or not metric.per_frame)
 
     def score(self, weights: Mapping[str, Weight]) -> dict[str, float]:
-        """Score one blend: separator → weight, or one for each band; those not named have none.
+        """Score one blend: metric → dB, as `References.score` does for the blended audio.
 
-        Returns
-        -------
-        dict
-            Metric → dB, as `References.score` gives for the blended audio.
-
-        Raises
-        ------
-        HarnessError
-            If a separator is not among those here.
+        Parameters
+        ----------
+        weights
+            Separator → weight, or one weight per band; separators not named have weight 0.
         """
         if unknown := sorted(weights.keys() - set(self.separators)):
-            raise HarnessError(f"blend: no estimate of {unknown}; have {list(self.separators)}")
+            raise HarnessError(
+                f"blend: no estimate of {unknown}; choose from {list(self.separators)}"
+            )
         by_name = [np.broadcast_to(weights.get(n, 0.0), self.n_bands) for n in self.separators]
         row = np.transpose(by_name).reshape(1, -1)
         return {name: float(values[0]) for name, values in self.scores(row).items()}
@@ -95,46 +73,37 @@ class Blend:
     def scores(self, weights: npt.ArrayLike) -> dict[str, Float64]:
         """Score many blends at once.
 
-        Parameters
-        ----------
-        weights
-            Shape (blends, K).
-
-        Returns
-        -------
-        dict
-            Metric → dB, shape (blends,); NaN where the reference is silent.
+        From weights of shape (blends, K) to metric → dB, shape (blends,); NaN if the reference is
+        silent.
         """
         return {name: scorer([self], name)(weights)[:, 0] for name in self.metrics}
 
     def frames(self, weights: Mapping[str, float]) -> dict[str, Float64]:
         """Score one blend frame by frame, as `References.frames` does for audio.
 
-        Returns
-        -------
-        dict
-            Metric → dB, shape (frames,); NaN where the reference is silent.
+        Metric → dB, shape (frames,); NaN where the reference is silent.
         """
         w = np.array([[weights.get(name, 0.0) for name in self.separators]])
         found = {}
-        for name in ("csdr", "isr", "sir", "sar"):
-            found[name] = np.full(len(self.plain), np.nan)
-            above, below = (_energies(w, _halves(form))[0] for form in self.forms(name))
-            found[name][self._sounding] = db(above, below)
+        for name in self.metrics:
+            if METRICS[name].per_frame:
+                found[name] = np.full(len(self.plain), np.nan)
+                above, below = (_energies(w, _halves(form))[0] for form in self.forms(name))
+                found[name][self._sounding] = db(above, below)
         return found
 
-    def only(self, separators: Sequence[str]) -> Blend:
+    def only(self, separators: Sequence[str]) -> BlendProducts:
         """Return the inner products of these separators alone, in this order."""
         at = [self.separators.index(name) for name in separators]
         picked = np.asarray(np.kron(np.eye(self.n_bands), np.eye(len(self.separators))[at]))
         return replace(self._of(picked), separators=tuple(separators))
 
-    def together(self) -> Blend:
+    def together(self) -> BlendProducts:
         """Return the inner products of the estimates before they were cut into bands."""
         uncut: Float64 = np.tile(np.eye(len(self.separators)), self.n_bands)
         return replace(self._of(uncut), edges=())
 
-    def _of(self, sums: Float64) -> Blend:
+    def _of(self, sums: Float64) -> BlendProducts:
         """Return the inner products of sums of the estimates, shape (sums, K)."""
         with_reference = block_diag(1.0, sums)
         arrays = {}
@@ -144,76 +113,50 @@ class Blend:
             arrays[name] = change @ matrix @ change.T
         return replace(self, **arrays)
 
-    def forms(self, metric: str) -> tuple[Float64, Float64]:
-        """Return the energies above and below a metric's fraction, as quadratic forms in (−1, w).
+    def forms(self, metric: str) -> Forms:
+        """Return the energies above and below a metric's fraction bar, see `definitions.Forms`.
 
-        Returns
-        -------
-        tuple
-            Two arrays of shape (frames, K+1, K+1). Frames whose reference is silent are left out;
-            the whole track counts as one frame for `snr`, `sdr` and `si_sdr`.
-
-        Raises
-        ------
-        HarnessError
-            If no such metric can be made from inner products.
+        Frames with a silent reference are left out.
         """
-        if metric not in self.metrics:
-            known = ", ".join(self.metrics)
-            raise HarnessError(f"blend: no {metric!r} from inner products; have {known}")
-        if metric in OF_WHOLE:
-            return self._forms_of_whole(metric)
-        frames = self._sounding
-        plain, own = self.plain[frames], self.own[frames]
-        if metric == "csdr":
-            return _reference(plain), plain
-        if metric == "isr":
-            return _reference(plain), own
-        if metric == "sir":
-            return _estimates(own[:, 1:, 1:]), _estimates(self.rest[frames])
-        return _estimates(self.projected[frames]), _estimates(self.artifacts[frames])
-
-    def _forms_of_whole(self, metric: str) -> tuple[Float64, Float64]:
-        """Forms of the whole track, of none where its reference is silent."""
-        some = slice(0, int(self.whole[0, 0] > 0))
-        whole = self.whole[None][some]
-        if metric == "snr":
-            return _reference(whole), whole
-        if metric == "sdr":
-            inside = self.whole_own[None][some]
-        else:
-            inside = whole[:, 1:, :1] * whole[:, :1, 1:] / whole[:, :1, :1]
-        return _estimates(inside), _estimates(whole[:, 1:, 1:] - inside)
+        record = METRICS.get(metric)
+        if record is None or record.forms is None or not self._can(record):
+            raise HarnessError(
+                f"blend: {metric!r} cannot be computed from these inner products; choose from "
+                f"{', '.join(self.metrics)}"
+            )
+        if not self.whole[0, 0] > 0:
+            return np.empty((0, *self.whole.shape)), np.empty((0, *self.whole.shape))
+        above, below = record.forms(self)
+        if record.per_frame:
+            return above[self._sounding], below[self._sounding]
+        return above, below
 
     @property
     def _sounding(self) -> npt.NDArray[np.bool_]:
-        """Frames that count."""
+        """Frames whose reference is not silent."""
         return np.asarray(self.plain[:, 0, 0] > 0)
 
 
-def scorer(blends: Sequence[Blend], metric: str) -> Callable[[npt.ArrayLike], Float64]:
-    """Return the function that scores the same blends of many tracks, all at once.
+def scorer(blends: Sequence[BlendProducts], metric: str) -> Callable[[npt.ArrayLike], Float64]:
+    """Return the function that scores the same blends on many tracks, all at once.
 
-    The products of two weights are the same for every track, so that all energies are one product
-    of matrices: 100,000 blends of 10 separators over 50 tracks take a second.
+    The products of two weights are the same for every track, so all energies are one product of
+    matrices: 100,000 blends of 10 separators on 50 tracks take a second.
 
     Parameters
     ----------
     blends
-        One a track, with the same separators in the same order and the same bands.
+        One per track, with the same separators in the same order and the same bands.
 
     Returns
     -------
     callable
         From weights (blends, K) to dB, shape (blends, tracks); NaN where a reference is silent.
-
-    Raises
-    ------
-    HarnessError
-        If the separators or bands differ, or there is no such metric.
     """
     if len(names := {(blend.separators, blend.edges) for blend in blends}) > 1:
-        raise HarnessError(f"blend: tracks have other separators ({sorted(names)}); use Blend.only")
+        raise HarnessError(
+            f"blend: tracks have different separators ({sorted(names)}); use BlendProducts.only"
+        )
     pairs = [blend.forms(metric) for blend in blends]
     halves = _halves(np.concatenate([form for pair in zip(*pairs, strict=True) for form in pair]))
     ends = np.cumsum([len(form) for form, _ in pairs])
@@ -232,15 +175,11 @@ def scorer(blends: Sequence[Blend], metric: str) -> Callable[[npt.ArrayLike], Fl
     return scores
 
 
-def write_blends(path: Path, blends: Mapping[str, Blend]) -> None:
-    """Write the inner products of a track's stems to one compressed file.
+def write_blends(path: Path, blends: Mapping[str, BlendProducts]) -> None:
+    """Write the inner products of a track's stems to one compressed ``.npz`` file.
 
-    Parameters
-    ----------
-    path
-        Ends in ``.npz``; it appears under its name only when it is complete.
-    blends
-        Stem → inner products. Of symmetric matrices one half is written.
+    The file appears under its name only when it is complete. One half of each symmetric matrix is
+    written.
     """
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for stem, blend in blends.items():
@@ -254,26 +193,18 @@ def write_blends(path: Path, blends: Mapping[str, Blend]) -> None:
     part.replace(path)
 
 
-def read_blends(path: Path) -> dict[str, Blend]:
-    """Read what `write_blends` wrote: stem → inner products.
-
-    Raises
-    ------
-    HarnessError
-        If the file is absent or not one of these.
-    """
+def read_blends(path: Path) -> dict[str, BlendProducts]:
+    """Read a file of `write_blends`: stem → inner products."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-        stems = [
-            name.removesuffix("/separators") for name in arrays if name.endswith("/separators")
-        ]
+        stems = [name.removesuffix("/separators") for name in arrays if "/separators" in name]
         return {stem: _unpacked(stem, arrays) for stem in stems}
     except (OSError, ValueError, KeyError) as error:
         raise HarnessError(f"{path}: cannot be read as inner products; score again") from error
 
 
-def _unpacked(stem: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Blend:
+def _unpacked(stem: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> BlendProducts:
     """Rebuild one stem's matrices from their halves."""
     separators = tuple(str(name) for name in arrays[f"{stem}/separators"])
     edges = tuple(float(edge) for edge in arrays.get(f"{stem}/edges", np.zeros(0)))
@@ -286,29 +217,17 @@ def _unpacked(stem: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Blend
         full[..., rows, columns] = half
         full[..., columns, rows] = half
         matrices[name] = full
-    return Blend(separators, **matrices, edges=edges)
-
-
-def _reference(products: Float64) -> Float64:
-    """Return the reference's energy as a form in (−1, w)."""
-    form = np.zeros_like(products)
-    form[:, 0, 0] = products[:, 0, 0]
-    return form
-
-
-def _estimates(products: Float64) -> Float64:
-    """Return forms in w as forms in (−1, w)."""
-    return np.pad(products, ((0, 0), (1, 0), (1, 0)))
+    return BlendProducts(**matrices, separators=separators, edges=edges)
 
 
 def _halves(forms: Float64) -> Float64:
-    """Return what products of two weights are multiplied with, shape (products, frames)."""
+    """Return the factors of the products of two weights, shape (products, frames)."""
     rows, columns = np.triu_indices(forms.shape[-1])
     return np.ascontiguousarray((forms[:, rows, columns] * np.where(rows == columns, 1, 2)).T)
 
 
 def _energies(w: Float64, halves: Float64) -> Float64:
-    """Return values of forms in (−1, w), (blends, frames); rounding below zero is zero."""
+    """Return values of forms in (−1, w), (blends, frames); rounding below zero becomes zero."""
     v = np.hstack([-np.ones((len(w), 1)), w])
     rows, columns = np.triu_indices(v.shape[1])
     return np.maximum((v[:, rows] * v[:, columns]) @ halves, 0)

@@ -1,16 +1,18 @@
-"""BSS Eval v3 and v4 from correlations: no signal is ever filtered.
+"""BSS Eval v3 and v4 from correlations, without filtering any signal.
 
-Every energy of BSS Eval is a quadratic form of the filters, whose coefficients are correlations of
-the references within a frame; those do not depend on the separator and are kept. Definitions:
+Every energy of BSS Eval is a quadratic form of the filters. Its coefficients are correlations of
+the references within a frame, which do not depend on the separator and are kept. Definitions:
 Vincent, Gribonval and Févotte, "Performance measurement in blind audio source separation", 2006
 (v3), and Stöter, Liutkus and Ito, "The 2018 signal separation evaluation campaign", 2018 (v4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +22,20 @@ from harness.audio import Audio
 from harness.metrics.channels import independent, place
 from harness.metrics.correlations import TAPS, Correlations, Correlator, Row
 from harness.metrics.device import DeviceCorrelator
-from harness.metrics.energies import Energies, Whole
-from harness.metrics.forms import Form, Frames
-from harness.metrics.ratios import FrameEnergies, frame_bounds, inner_products
+from harness.metrics.forms import FilteredEnergy, Frames
+from harness.metrics.ratios import Energies, frame_bounds, inner_products
 from harness.metrics.toeplitz import Factor
 
 Float64 = npt.NDArray[np.float64]
 
+FILTERED = ("own", "spatial", "interference", "projected", "artifacts")  # per frame
 CANCELLED = 1e-6  # a difference this small against its terms is computed again from the signals
 
 
 class Analysis:
     """References of one track: correlations and factors, computed once.
 
-    One call is answered at a time, since all use the same memory.
+    Calls from several threads run one after the other, since all use the same memory.
 
     Parameters
     ----------
@@ -41,12 +43,10 @@ class Analysis:
         Stem → shape (channels, samples), equal lengths.
     window, hop
         Samples.
-    threads
-        At most this many cores; the result does not depend on it.
     ridge
         Added to the diagonal of the Gram matrices.
     device
-        Where the transforms run, ``cpu`` or as PyTorch names it.
+        Where the transforms run: on CUDA devices, otherwise on the processor.
     """
 
     def __init__(
@@ -84,47 +84,45 @@ class Analysis:
 
     @property
     def conditioning(self) -> float:
-        """Smallest eigenvalue of the references' Gram matrix against its largest; NaN of none."""
+        """Smallest eigenvalue of the references' Gram matrix over its largest, NaN if silent."""
         return self._factor.conditioning if self._rows else float("nan")
 
-    def whole(self, estimates: Mapping[str, Audio]) -> dict[str, Whole]:
-        """Compute what ``snr``, ``sdr``, ``si_sdr`` and ``csdr`` need."""
+    def energies(
+        self, estimates: Mapping[str, Audio], *, joint: bool = True
+    ) -> dict[str, Energies]:
+        """Compute the energies of the estimates whose references are not silent.
+
+        Without `joint`, what depends on the projection on all references is left out.
+        """
         parts = self._parts(estimates)
         if not parts:
             return {}
         with self._calls:
-            tiles, frames = self._correlate_all(estimates, parts)
-            return {
-                stem: Whole(
+            tiles, frames = self._correlate([row for stem in parts for row in estimates[stem]])
+            own = {stem: self._own(stem, tiles.of(part)) for stem, part in parts.items()}
+            found = {
+                stem: replace(
                     self._plain(stem, estimates[stem], tiles.of(part), frames.of(part)),
-                    _energy(self._own(stem, tiles.of(part))),
+                    whole_own=_energy(own[stem]),
                 )
                 for stem, part in parts.items()
             }
-
-    def energies(self, estimates: Mapping[str, Audio]) -> dict[str, Energies]:
-        """Compute all energies of the estimates whose references are not silent."""
-        parts = self._parts(estimates)
-        if not parts:
-            return {}
-        with self._calls:
-            tiles, frames = self._correlate_all(estimates, parts)
+            if not joint:
+                return found
             whitened, filters = self._project(tiles)
-            first, forms = [], []
+            forms = []
             for stem, part in parts.items():
-                pair, estimate = (tiles.of(part), frames.of(part)), estimates[stem]
-                own = self._own(stem, pair[0])
-                plain = self._plain(stem, estimate, *pair)
-                first.append((plain, _energy(own), _energy(whitened[:, part])))
-                forms += self._forms(stem, own, filters[part], (estimate, pair[1]))
-            values = self._frames.energies(forms)
-            return {
-                stem: Energies(*first[i], *values[5 * i : 5 * i + 5])
-                for i, stem in enumerate(parts)
-            }
+                less = estimates[stem], frames.of(part)
+                forms += self._forms(stem, own[stem], filters[part], less)
+            values = iter(self._frames.energies(forms))
+            for stem, part in parts.items():
+                filtered: dict[str, Any] = {name: next(values) for name in FILTERED}
+                filtered["whole_projected"] = _energy(whitened[:, part])
+                found[stem] = replace(found[stem], **filtered)
+            return found
 
     def _parts(self, estimates: Mapping[str, Audio]) -> dict[str, slice]:
-        """Stems to score and where their channels are when all are put in a row."""
+        """Stems to score, and the place of their channels when all are put in one list."""
         parts, first = {}, 0
         for stem, where in self.places.items():
             if where.rows and stem in estimates:
@@ -132,18 +130,12 @@ class Analysis:
                 first = parts[stem].stop
         return parts
 
-    def _correlate_all(
-        self, estimates: Mapping[str, Audio], stems: Iterable[str]
-    ) -> tuple[Correlations, Correlations]:
-        """Correlate the estimates of some stems together."""
-        return self._correlate([row for stem in stems for row in estimates[stem]])
-
     def _own(self, stem: str, tiles: Correlations) -> Float64:
         """Coordinates of the projection on a stem's own delays."""
         return self._factors[stem].whiten(tiles.total[:, self.places[stem].rows])
 
     def products(self, stem: str, estimates: Sequence[Audio]) -> dict[str, Float64]:
-        """Compute the arrays of a `Blend` of several estimates of one stem."""
+        """Compute the arrays of `InnerProducts` of several estimates of one stem."""
         signals = [self._references[stem], *estimates]
         by_frame = np.stack([_gram(signals, a, b) for a, b in self.bounds])
         by_tile = np.stack([_gram(signals, a, b) for a, b in self._tiles])
@@ -158,9 +150,9 @@ class Analysis:
     def products_by_band(
         self, stem: str, estimates: Sequence[Audio], taps: Row
     ) -> dict[str, Float64]:
-        """Compute the arrays of a `Blend` of the estimates' bands, of no frame.
+        """Compute the arrays of `InnerProducts` of the estimates' bands, without frames.
 
-        Only few bands are held at a time: those of one estimate, or of all for a piece of time.
+        Only a few bands are in memory at a time: those of one estimate, or of all for a while.
         """
         reference, n = self._references[stem], (len(taps) + 1) * len(estimates)
         none = dict.fromkeys(("rest", "projected", "artifacts"), np.zeros((0, n, n)))
@@ -186,7 +178,7 @@ class Analysis:
     def _filtered_products(
         self, stem: str, estimates: Sequence[Audio], plain: Float64
     ) -> dict[str, Float64]:
-        """Those arrays of a `Blend` that filters enter."""
+        """Those arrays of `InnerProducts` that depend on filters."""
         where, shape = self.places[stem], (len(estimates), len(estimates[0]))
         tiles, frames = self._correlate([row for estimate in estimates for row in estimate])
         filters = self._project(tiles)[1]
@@ -226,19 +218,19 @@ class Analysis:
 
     def _forms(
         self, stem: str, whitened: Float64, filters: Float64, less: tuple[Audio, Correlations]
-    ) -> list[Form]:
-        """Make the forms Pj, Pj−s, P−Pj, P and P−e of one stem."""
+    ) -> list[FilteredEnergy]:
+        """Make the forms of one stem in the order of `FILTERED`: Pj, Pj−s, P−Pj, P and P−e."""
         where = self.places[stem]
         own = self._factors[stem].filters(whitened)
         rest = filters.copy()
         rest[:, where.rows] -= own
         everything = list(range(len(self._rows)))
         return [
-            Form(where.rows, own),
-            Form(where.rows, own - self._identity(stem)),
-            Form(everything, rest),
-            Form(everything, filters),
-            Form(everything, filters, less),
+            FilteredEnergy(where.rows, own),
+            FilteredEnergy(where.rows, own - self._identity(stem)),
+            FilteredEnergy(everything, rest),
+            FilteredEnergy(everything, filters),
+            FilteredEnergy(everything, filters, less),
         ]
 
     def _correlate(
@@ -258,14 +250,14 @@ class Analysis:
 
     def _plain(
         self, stem: str, estimate: Audio, tiles: Correlations, frames: Correlations
-    ) -> FrameEnergies:
-        """Energies that no filter enters, per frame and of the whole track."""
+    ) -> Energies:
+        """Energies that need no filter, per frame and of the whole track."""
         by_tile = self._products(stem, estimate, (self._by_tile, tiles), self._tiles)
         by_frame = by_tile[:, : len(self.bounds)]
         if not self._tiled:
             by_frame = self._products(stem, estimate, (self._by_frame, frames), self.bounds)
         xx, ee, dd, xe = (float(value) for value in by_tile.sum(axis=1))
-        return FrameEnergies(by_frame[0], by_frame[1], by_frame[2], (xx, ee, dd, xe))
+        return Energies(by_frame[0], by_frame[1], by_frame[2], (xx, ee, dd, xe))
 
     def _products(
         self,
@@ -294,10 +286,10 @@ class Analysis:
 def _correlator(
     rows: list[Row], bounds: list[tuple[int, int]], threads: int | None, device: str
 ) -> Correlator:
-    """Make the correlator of a device."""
-    if device == "cpu":
-        return Correlator(rows, bounds, threads=threads)
-    return DeviceCorrelator(rows, bounds, device)
+    """Make the correlator for a device: one on CUDA, one on the processor for all others."""
+    if device.startswith("cuda"):
+        return DeviceCorrelator(rows, bounds, device, threads=threads)
+    return Correlator(rows, bounds, threads=threads)
 
 
 def _energy(signals: Float64) -> float:

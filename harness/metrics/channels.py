@@ -10,26 +10,16 @@ import numpy as np
 from harness.audio import Audio
 from harness.metrics.correlations import Row
 
-PROBE = 1009  # every so manieth sample tells at once that two channels are not proportional
+PROBE = 1009  # proportional channels are first compared at every 1009th sample
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the channels of a stem are among the rows: channel = scale · row.
+class StemRows:
+    """Where the channels of a stem are among the independent rows: channel = scale · row."""
 
-    Attributes
-    ----------
-    rows
-        The stem's rows; channels that are proportional to an earlier one have none of their own.
-    channels
-        (index into `rows`, scale) per channel; scale 0 for a channel of zeros.
-    exact
-        Whether the products channel = scale · row hold in every digit.
-    """
-
-    rows: list[int]
-    channels: list[tuple[int, float]]
-    exact: bool
+    rows: list[int]  # the stem's rows; channels proportional to an earlier one have none
+    channels: list[tuple[int, float]]  # (index into `rows`, scale) per channel; 0 for zeros
+    exact: bool  # whether channel = scale · row holds in every digit
 
 
 def independent(rows: Sequence[Row]) -> list[int]:
@@ -48,7 +38,7 @@ def independent(rows: Sequence[Row]) -> list[int]:
 
 
 def proportion(x: Row, y: Row) -> float:
-    """Return the factor k of y = k·x where that holds in every digit of their type, else 0."""
+    """Return the factor k of y = k·x if that holds in every digit of their type, otherwise 0."""
     probe = int(np.argmax(np.abs(x[::PROBE]))) * PROBE
     peak = probe if x[probe] else int(np.argmax(np.abs(x)))
     scale = float(y[peak]) / float(x[peak])
@@ -57,8 +47,8 @@ def proportion(x: Row, y: Row) -> float:
     return scale if np.array_equal((scale * x.astype(np.float64)).astype(y.dtype), y) else 0.0
 
 
-def place(signal: Audio, rows: list[Row]) -> Place:
-    """Append the independent channels of a stem to `rows` and say where each channel is."""
+def place(signal: Audio, rows: list[Row]) -> StemRows:
+    """Append the independent channels of a stem to `rows` and return where each channel is."""
     kept = independent(list(signal))
     channels, exact = [], True
     for index, channel in enumerate(signal):
@@ -70,4 +60,4 @@ def place(signal: Audio, rows: list[Row]) -> Place:
         channels.append((row, scale))
     first = len(rows)
     rows.extend(signal[k] for k in kept)
-    return Place(list(range(first, len(rows))), channels, exact)
+    return StemRows(list(range(first, len(rows))), channels, exact)

@@ -1,7 +1,7 @@
-"""Sanity of estimates before they are scored: what looks wrong is said, never mended.
+"""Check estimates before they are scored: what looks wrong is reported and never fixed.
 
-A separator that works is in time, in phase and near the level of its reference. What is not has
-usually been made by a reader, a resampler or a wrong file name, and its score means nothing.
+The output of a working separator is in time, in phase and near the level of its reference. If it is
+not, a reader, a resampler or a wrong file name is usually the cause, and the score means nothing.
 """
 
 from __future__ import annotations
@@ -16,31 +16,22 @@ from harness.audio import Audio
 
 Float64 = npt.NDArray[np.float64]
 
-EXCERPT = 10.0  # seconds around the loudest, enough to be sure
-REACH = 1.0  # seconds of offset that are looked for
-COARSE = 8  # samples added up for the first look
-ALIKE = 0.6  # correlation from which two signals are taken for the same music
-BETTER = 0.1  # by which it must exceed that without an offset
-ANOTHER = 0.8, 0.3  # correlation with another stem at least, with the own at most
-GAIN = 6.0  # dB that an estimate may be off in level
+EXCERPT = 10.0  # seconds around the loudest part, enough to be sure
+REACH = 1.0  # largest offset searched for, in seconds
+COARSE = 8  # samples added up for a first, coarse search
+ALIKE = 0.6  # correlation from which two signals count as the same music
+BETTER = 0.1  # an offset must raise the correlation by this much
+ANOTHER = 0.8, 0.3  # at least this correlation with another stem, at most this with its own
+GAIN = 6.0  # dB, largest difference in level that is not reported
 
 
 def suspicions(
     references: Mapping[str, Audio], estimates: Mapping[str, Audio], sample_rate: int
 ) -> dict[str, str]:
-    """Say which estimates are late or early, inverted, off in level, or another stem.
+    """Find estimates that are late or early, inverted, at a wrong level, or another stem.
 
-    Parameters
-    ----------
-    references, estimates
-        Stem → shape (channels, samples); stems of both sides have equal shapes.
-    sample_rate
-        In Hz.
-
-    Returns
-    -------
-    dict
-        Stem → what is suspicious, empty if nothing.
+    Stems of both sides have equal shapes (channels, samples). The result is stem → what is
+    suspicious, empty if nothing is.
 
     Examples
     --------
@@ -77,7 +68,7 @@ def _timing_and_level(x: Float64, e: Float64, sample_rate: int) -> list[str]:
 
 
 def _best_offset(x: Float64, e: Float64, reach: int) -> tuple[int, float, float]:
-    """Find the samples by which e is late, their correlation there, and the gain from x to e."""
+    """Find how many samples e is late, the correlation at that offset, and the gain from x to e."""
     coarse_x, coarse_e = (_added_up(signal) for signal in (x, e))
     reach_coarse = min(reach // COARSE, len(coarse_x) - 1)
     n = next_fast_len(len(coarse_x) + reach_coarse + 1, real=True)
@@ -94,7 +85,7 @@ def _best_offset(x: Float64, e: Float64, reach: int) -> tuple[int, float, float]
 
 
 def _another(x: Float64, e: Float64, others: Mapping[str, Float64]) -> list[str]:
-    """Words where an estimate is another stem's."""
+    """Words on an estimate that is more like another stem."""
     least, most = ANOTHER
     if abs(_alike(x, e, 0)) > most:
         return []
@@ -102,14 +93,14 @@ def _another(x: Float64, e: Float64, others: Mapping[str, Float64]) -> list[str]
 
 
 def _alike(x: Float64, e: Float64, lag: int) -> float:
-    """Correlation coefficient of x and of e that is `lag` samples late."""
+    """Correlation coefficient of x with e, which is `lag` samples late."""
     x, e = _aligned(x, e, lag)
     norm = float(np.sqrt((x @ x) * (e @ e)))
     return float(x @ e) / norm if norm else 0.0
 
 
 def _aligned(x: Float64, e: Float64, lag: int) -> tuple[Float64, Float64]:
-    """Return what overlaps of x and of e that is `lag` samples late."""
+    """Return the overlap of x and e, which is `lag` samples late."""
     length = len(x) - abs(lag)
     return x[max(-lag, 0) :][:length], e[max(lag, 0) :][:length]
 
@@ -121,7 +112,7 @@ def _added_up(x: Float64) -> Float64:
 
 
 def _mono(signal: Audio) -> Float64:
-    """Sum of the channels, or the first where they cancel."""
+    """Sum of the channels, or the first channel if they cancel."""
     total: Float64 = signal.sum(axis=0, dtype=np.float64)
     return total if total.any() else signal[0].astype(np.float64)
 

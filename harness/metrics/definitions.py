@@ -1,87 +1,223 @@
-"""What each metric is called, means and counts in; a changed definition gets a new version."""
+"""All metrics: one record each says what a metric is called, means, and is computed from.
+
+A new metric is one more record in `METRICS`. Runs, tables, reports and blends read this list.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.audio import Audio
+from harness.metrics.ratios import Energies, db, sdr_of, si_sdr_of, snr_of
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Needs(IntEnum):
+    """What a metric is computed from; each step includes the ones before."""
+
+    SIGNALS = 0  # the audio and its energies
+    OWN_FILTERS = 1  # and the projection on the stem's own delays, `Energies.whole_own`
+    ALL_FILTERS = 2  # and the projection on all stems' delays, all other fields of `Energies`
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One stem of one track: the true one, an estimate of it, and their energies."""
+
+    reference: Audio  # (channels, samples), not silent
+    estimate: Audio  # of the same shape
+    sample_rate: int
+    energies: Energies  # as far as the metrics of the run need them
+
+
+@dataclass(frozen=True)
+class InnerProducts:
+    """Inner products of a reference x and K estimates e of it, channels added up.
+
+    Pj and P are the projections of an estimate as in `Energies`.
+    """
+
+    plain: Float64  # of x, e₁, …, eK per frame, shape (frames, K+1, K+1)
+    own: Float64  # of x, Pj₁, …, PjK per frame, shape (frames, K+1, K+1)
+    rest: Float64  # of P−Pj per frame, shape (frames, K, K)
+    projected: Float64  # of P per frame, shape (frames, K, K)
+    artifacts: Float64  # of P−e per frame, shape (frames, K, K)
+    whole: Float64  # of x, e₁, …, eK over the whole track, shape (K+1, K+1)
+    whole_own: Float64  # of Pj over the whole track, shape (K, K)
+
+
+# The energies above and below a metric's fraction bar, as quadratic forms in (−1, weights): two
+# arrays of shape (frames, K+1, K+1), with one frame if the metric is of the whole track.
+Forms = tuple[Float64, Float64]
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of the leaderboard.
+    """One score of an estimate, or one cost of a separator."""
 
-    Attributes
-    ----------
-    name
-        As in the table of scores.
-    unit
-        ``dB``, ``s``, ``bytes``, ``values``, or ``×`` for a pure ratio.
-    higher_is_better
-        Direction of the ranking.
-    version
-        Counts up when the definition changes; scores of another version are computed again.
-    definition
-        One line, stamped on every report.
-    """
+    name: str  # in tables
+    label: str  # in headings
+    definition: str  # one line, printed on every report
+    compute: Callable[[Pair], float | Float64] | None = None  # None: a cost, measured by the run
+    forms: Callable[[InnerProducts], Forms] | None = None  # None: a blend cannot be scored by it
+    needs: Needs = Needs.SIGNALS
+    per_frame: bool = False  # `compute` and `forms` return frames; the score is their median
+    unit: str = "dB"  # or ``s``, ``bytes``, ``values``, ``×`` for a pure ratio
+    higher_is_better: bool = True
+    version: int = 1  # raise it if a value would change: old scores are then computed again
+    default: bool = True  # in every run; otherwise only on request
 
-    name: str
-    unit: str
-    higher_is_better: bool
-    version: int
-    definition: str
+    def described(self) -> dict[str, Any]:
+        """Return what the record of a run says about the metric."""
+        names = ("name", "unit", "higher_is_better", "version", "definition")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class Score:
-    """A value, and what must be known about it (empty: nothing)."""
+    """A value, and a note on what should be known about it (often empty)."""
 
     value: float
     note: str = ""
 
 
-_SCORES = {
-    "snr": "10·log10(Σx² / Σ(x−x̂)²) over the whole track and all channels",
-    "sdr": "BSS Eval v3: ‖P‖²/‖x̂−P‖², P the projection of x̂ on 512 delays of the target's channels",
-    "si_sdr": "‖αx‖²/‖αx−x̂‖² with α = ⟨x̂,x⟩/⟨x,x⟩, one α for the whole track and all channels",
-    "csdr": "BSS Eval v4 SDR: median over 1 s frames of Σx²/Σ(x−x̂)²",
-    "isr": "BSS Eval v4: median over 1 s frames of Σx²/Σ(Pj−x)², one 512-tap filter a track",
-    "sir": "BSS Eval v4: median over 1 s frames of ΣPj²/Σ(P−Pj)², one 512-tap filter a track",
-    "sar": "BSS Eval v4: median over 1 s frames of ΣP²/Σ(P−x̂)², one 512-tap filter a track",
-}
-_COSTS = {
-    "rtf": ("×", "processing seconds per second of audio"),
-    "cpu_seconds": ("s", "CPU time of separating the track, all threads together"),
-    "peak_memory": ("bytes", "largest resident memory while separating the track"),
-    "parameters": ("values", "trained values; 0 of a method without training"),
-}
+def _of_reference(products: Float64) -> Float64:
+    """Return the reference's energy as a form in (−1, w)."""
+    form = np.zeros_like(products)
+    form[:, 0, 0] = products[:, 0, 0]
+    return form
 
-METRICS: dict[str, Metric] = {
-    **{name: Metric(name, "dB", True, 1, text) for name, text in _SCORES.items()},
-    **{name: Metric(name, unit, False, 1, text) for name, (unit, text) in _COSTS.items()},
-}
 
-DEFAULT = ("snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar")
+def _of_estimates(products: Float64) -> Float64:
+    """Return forms in w as forms in (−1, w)."""
+    return np.pad(products, ((0, 0), (1, 0), (1, 0)))
+
+
+def _snr_forms(products: InnerProducts) -> Forms:
+    whole = products.whole[None]
+    return _of_reference(whole), whole
+
+
+def _sdr_forms(products: InnerProducts) -> Forms:
+    inside = products.whole_own[None]
+    return _of_estimates(inside), _of_estimates(products.whole[None, 1:, 1:] - inside)
+
+
+def _si_sdr_forms(products: InnerProducts) -> Forms:
+    whole = products.whole[None]
+    inside = whole[:, 1:, :1] * whole[:, :1, 1:] / whole[:, :1, :1]
+    return _of_estimates(inside), _of_estimates(whole[:, 1:, 1:] - inside)
+
+
+def _sir_forms(products: InnerProducts) -> Forms:
+    return _of_estimates(products.own[:, 1:, 1:]), _of_estimates(products.rest)
+
+
+def _sar_forms(products: InnerProducts) -> Forms:
+    return _of_estimates(products.projected), _of_estimates(products.artifacts)
+
+
+_SCORES = (
+    Metric(
+        "snr",
+        "SNR",
+        "10·log10(Σx² / Σ(x−x̂)²) over the whole track and all channels",
+        lambda pair: snr_of(pair.energies),
+        _snr_forms,
+    ),
+    Metric(
+        "sdr",
+        "SDR",
+        "BSS Eval v3: ‖P‖²/‖x̂−P‖², P the projection of x̂ on 512 delays of the target's channels",
+        lambda pair: sdr_of(pair.energies),
+        _sdr_forms,
+        Needs.OWN_FILTERS,
+    ),
+    Metric(
+        "si_sdr",
+        "SI-SDR",
+        "‖αx‖²/‖αx−x̂‖² with α = ⟨x̂,x⟩/⟨x,x⟩, one α for the whole track and all channels",
+        lambda pair: si_sdr_of(pair.energies, pair.reference, pair.estimate),
+        _si_sdr_forms,
+    ),
+    Metric(
+        "csdr",
+        "cSDR",
+        "BSS Eval v4 SDR: median over 1 s frames of Σx²/Σ(x−x̂)²",
+        lambda pair: db(pair.energies.xx, pair.energies.dd),
+        lambda products: (_of_reference(products.plain), products.plain),
+        per_frame=True,
+    ),
+    Metric(
+        "isr",
+        "ISR",
+        "BSS Eval v4: median over 1 s frames of Σx²/Σ(Pj−x)², one 512-tap filter per track",
+        lambda pair: db(pair.energies.xx, pair.energies.spatial),
+        lambda products: (_of_reference(products.plain), products.own),
+        Needs.ALL_FILTERS,
+        per_frame=True,
+    ),
+    Metric(
+        "sir",
+        "SIR",
+        "BSS Eval v4: median over 1 s frames of ΣPj²/Σ(P−Pj)², one 512-tap filter per track",
+        lambda pair: db(pair.energies.own, pair.energies.interference),
+        _sir_forms,
+        Needs.ALL_FILTERS,
+        per_frame=True,
+    ),
+    Metric(
+        "sar",
+        "SAR",
+        "BSS Eval v4: median over 1 s frames of ΣP²/Σ(P−x̂)², one 512-tap filter per track",
+        lambda pair: db(pair.energies.projected, pair.energies.artifacts),
+        _sar_forms,
+        Needs.ALL_FILTERS,
+        per_frame=True,
+    ),
+)
+_cost = partial(Metric, higher_is_better=False)
+_COSTS = (
+    _cost("rtf", "Speed (RTF)", "processing seconds per second of audio", unit="×"),
+    _cost(
+        "cpu_seconds",
+        "cpu seconds",
+        "CPU time of separating the track, all threads together",
+        unit="s",
+        default=False,
+    ),
+    _cost(
+        "peak_memory",
+        "Memory",
+        "largest resident memory while separating the track",
+        unit="bytes",
+    ),
+    _cost(
+        "parameters",
+        "Parameters",
+        "number of trained values; 0 for a method without training",
+        unit="values",
+    ),
+)
+
+METRICS = {metric.name: metric for metric in (*_SCORES, *_COSTS)}
+DEFAULT = tuple(metric.name for metric in _SCORES if metric.default)
 
 
 def harmonic_mean(snr: npt.ArrayLike, sdr: npt.ArrayLike) -> Any:
-    """Harmonic mean of SNR and SDR in dB, made safe below zero.
+    """Harmonic mean of SNR and SDR in dB (scalars or arrays), made safe below zero.
 
-    2ab/(a+b) where both are positive, else min(a, b). It is continuous and never rises when either
-    value falls. NaN in gives NaN out; of an infinite and a positive value it is twice the latter,
-    the limit.
-
-    Parameters
-    ----------
-    snr, sdr
-        dB, scalars or arrays that broadcast.
-
-    Returns
-    -------
-    float or ndarray
-        dB.
+    2ab/(a+b) where both are positive, otherwise min(a, b). It is continuous and never rises when
+    either value falls. NaN if either is NaN; of an infinite and a positive value it is twice the
+    latter, the limit.
 
     Examples
     --------

@@ -1,9 +1,8 @@
-"""The correlations of `correlations.py` on a CUDA device, in float64, whole batches at a time.
+"""The correlations of `correlations.py` on a CUDA device, in float64, many pieces at a time.
 
-Signals go to the device once a call and correlations come back once a call; block positions are
-worked out there. Filters are solved for and energies evaluated on the processor, which takes some
-tens of milliseconds a separator for four minutes of four stereo stems. All of it was run with
-PyTorch's processor device only: speed and memory on a GPU have not been measured.
+Signals go to the device once per call and correlations come back once per call. Filters are solved
+for and energies evaluated on the processor. Nothing stays on the device between calls, since the
+separators need its memory; if there is not enough, the processor computes the correlations.
 """
 
 from __future__ import annotations
@@ -33,33 +32,41 @@ BATCH = 32  # pieces transformed at a time, 0.1 GB each way for eight channels
 class DeviceCorrelator(Correlator):
     """A `Correlator` whose transforms and products run on a device.
 
-    Parameters
-    ----------
-    references, bounds
-        As for `Correlator`.
-    device
-        As PyTorch names it, such as ``cuda`` or ``cuda:1``.
+    `device` is a name in PyTorch, such as ``cuda`` or ``cuda:1``.
     """
 
-    def __init__(self, references: Rows, bounds: Sequence[tuple[int, int]], device: str) -> None:
-        super().__init__(references, bounds, cache_bytes=0)
+    def __init__(
+        self,
+        references: Rows,
+        bounds: Sequence[tuple[int, int]],
+        device: str,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(references, bounds, threads=threads, cache_bytes=0)
         self._device = device
-        self._on_device = self._send(references)
-        self._spectra: dict[int, torch.Tensor] = {}
 
     def correlate(self, signals: Rows, *, lasting: bool = False) -> Correlations:
-        """Correlate signals with the delayed references, into memory of its own."""
+        """Correlate signals with the delayed references, on the device if its memory suffices."""
         import torch
 
-        x = self._send(signals)
+        try:
+            return self._correlate_there(signals)
+        except torch.OutOfMemoryError:
+            return super().correlate(signals, lasting=lasting)
+
+    def _correlate_there(self, signals: Rows) -> Correlations:
+        """Correlate on the device, into new memory."""
+        import torch
+
+        x, references = _send(signals, self._device), _send(self._rows, self._device)
         lags, energies = [], []
         for first in range(0, len(self._pieces), BATCH):
             blocks = self._cut(x, first, 0)
             energies.append(blocks.square().sum(dim=(2, 3)).T)
-            if first not in self._spectra:
-                own = self._cut(self._on_device, first, PAST)
-                self._spectra[first] = torch.fft.rfft(own, n=N_BLOCK)
-            lags.append(_multiply(torch.fft.rfft(blocks, n=N_BLOCK), self._spectra[first], N_BLOCK))
+            with_past = self._cut(references, first, PAST)
+            leading, delayed = (torch.fft.rfft(part, n=N_BLOCK) for part in (blocks, with_past))
+            lags.append(_multiply(leading, delayed, N_BLOCK))
         pieces, of_pieces = (torch.cat(parts).cpu().numpy() for parts in (lags, energies))
         if not np.isfinite(of_pieces).all():
             raise NotFiniteError
@@ -67,13 +74,7 @@ class DeviceCorrelator(Correlator):
             first_piece = np.flatnonzero([offset == 0 for _, offset in self._pieces])
             pieces = np.add.reduceat(pieces, first_piece, axis=0)
             of_pieces = np.add.reduceat(of_pieces, first_piece, axis=0)
-        return Correlations(pieces, pieces.sum(axis=0) + self._across(x), of_pieces)
-
-    def _send(self, rows: Rows) -> torch.Tensor:
-        """Rows on the device in their own type; blocks are made float64 as they are cut."""
-        import torch
-
-        return torch.stack([torch.as_tensor(row) for row in rows]).to(self._device)
+        return Correlations(pieces, pieces.sum(axis=0) + self._across(x, references), of_pieces)
 
     def _cut(self, x: torch.Tensor, first: int, past: int) -> torch.Tensor:
         """Blocks of a batch of pieces with their past, (rows, pieces, blocks, samples)."""
@@ -85,17 +86,24 @@ class DeviceCorrelator(Correlator):
         limits = np.array(begin)[:, None, None], np.array(end)[:, None, None]
         return _take(x, at, self._hop + past, limits)
 
-    def _across(self, x: torch.Tensor) -> Any:
+    def _across(self, x: torch.Tensor, references: torch.Tensor) -> Any:
         """Correlations of all segments' heads with the references just before them."""
         import torch
 
         if len(self.bounds) == 1:
-            return np.zeros((len(x), len(self._on_device), TAPS))
+            return np.zeros((len(x), len(references), TAPS))
         start, stop = (np.array(edge)[None, 1:] for edge in zip(*self.bounds, strict=True))
         heads = _take(x, start, PAST, (start[..., None], stop[..., None]))
-        past = _take(self._on_device, start - PAST, PAST, (0 * start[..., None], start[..., None]))
+        past = _take(references, start - PAST, PAST, (0 * start[..., None], start[..., None]))
         leading, delayed = (torch.fft.rfft(part, n=N_CROSSING) for part in (heads, past))
         return _multiply(leading, delayed, N_CROSSING)[0].cpu().numpy()
+
+
+def _send(rows: Rows, device: str) -> torch.Tensor:
+    """Rows on the device in their own type; blocks are made float64 as they are cut."""
+    import torch
+
+    return torch.stack([torch.as_tensor(row) for row in rows]).to(device)
 
 
 def _take(x: torch.Tensor, at: Any, length: int, limits: tuple[Any, Any]) -> torch.Tensor:

@@ -1,9 +1,9 @@
 """Energies of filtered references, per frame, without filtering anything.
 
 An energy |Σ filter ∗ row|² is a quadratic form of the filters whose coefficients are the frame's
-correlations. Its rounding error is that of the correlations times the size of the filters, so it
-is known; where it could show, because the filters are large in a nearly empty band or because a
-small difference is wanted, the frame is filtered after all, in the frequency domain.
+correlations. Its rounding error is known: that of the correlations times the size of the filters.
+Where it could matter, because the filters are large in a nearly empty band or because a small
+difference is wanted, the frame is filtered after all, in the frequency domain.
 """
 
 from __future__ import annotations
@@ -16,49 +16,32 @@ import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
 from harness.audio import Audio
-from harness.metrics.correlations import PAST, Correlations, Row
-from harness.metrics.fourier import forward
+from harness.metrics.correlations import PAST, Correlations, Row, forward
 from harness.metrics.parallel import in_threads
 
 Float64 = npt.NDArray[np.float64]
 
-LONGEST = 1 << 20  # samples of a frame that is filtered after all, which takes memory
+LONGEST = 1 << 20  # samples; longer frames are never filtered, which would take much memory
 CHUNK = 32  # frames contracted at a time
-ROUNDING = 1e-15  # error of a correlation against the energies of its two signals
-DOUBT = 1e-8  # error against a value from which the value is computed again: 4e-8 dB
+ROUNDING = 1e-15  # error of a correlation, relative to the energies of its two signals
+DOUBT = 1e-8  # relative error above which a value is computed again: 4e-8 dB
 
 
 @dataclass(frozen=True)
-class Form:
-    """The energy of some rows filtered and summed, less an estimate.
+class FilteredEnergy:
+    """The energy of some rows filtered and added up, minus an estimate."""
 
-    Attributes
-    ----------
-    rows
-        Indices of the rows that are filtered.
-    filters
-        Shape (channels, len(rows), lags).
-    less
-        The estimate to subtract, its shape (channels, samples), and its correlations with all
-        rows; or nothing.
-    """
-
-    rows: list[int]
-    filters: Float64
+    rows: list[int]  # indices of the rows that are filtered
+    filters: Float64  # shape (channels, len(rows), lags)
+    # the estimate to subtract, shape (channels, samples), and its correlations with all rows
     less: tuple[Audio, Correlations] | None = None
 
 
 class Frames:
-    """Frames of the references, ready to evaluate forms in.
+    """Frames of the references, ready to evaluate energies of filtered rows.
 
-    Parameters
-    ----------
-    rows
-        The signals that forms filter.
-    bounds
-        First and last+1 sample of each frame.
-    correlations
-        Σ_t a(t)·b(t−lag) within each frame, shape (frames, rows, rows, lags).
+    `bounds` are the first and last+1 sample of each frame, `correlations` are Σ_t a(t)·b(t−lag) of
+    the rows within each frame, shape (frames, rows, rows, lags).
     """
 
     def __init__(
@@ -73,34 +56,29 @@ class Frames:
         self._energies: Float64 = np.einsum("fbb->fb", correlations[..., 0])
         self._copies: dict[tuple[int, ...], Float64] = {}
 
-    def energies(self, forms: Sequence[Form]) -> list[Float64]:
-        """Evaluate forms in every frame; each result has shape (frames,)."""
+    def energies(self, forms: Sequence[FilteredEnergy]) -> list[Float64]:
+        """Evaluate forms in every frame; each result has shape (frames,).
+
+        A form that subtracts an estimate must follow the same form without it.
+        """
         values, errors = np.empty((2, len(forms), len(self._bounds)))
-        for rows in {tuple(form.rows) for form in forms}:
-            chosen = [i for i, form in enumerate(forms) if tuple(form.rows) == rows]
-            distinct = {id(forms[i].filters): forms[i].filters for i in chosen}  # P is there twice
-            found = [list(distinct).index(id(forms[i].filters)) for i in chosen]
-            squares = self._quadratic(rows, list(distinct.values()))
-            values[chosen], errors[chosen] = squares[:, found]
-        for value, error, form in zip(values, errors, forms, strict=True):
+        plain = [i for i, form in enumerate(forms) if form.less is None]
+        for rows in {tuple(forms[i].rows) for i in plain}:
+            chosen = [i for i in plain if tuple(forms[i].rows) == rows]
+            filters = [forms[i].filters for i in chosen]
+            values[chosen], errors[chosen] = self._quadratic(rows, filters)
+        for i, form in enumerate(forms):
             if form.less is not None:
-                self._subtract(value, error, form, form.less[1])
+                values[i], errors[i] = values[i - 1], errors[i - 1]
+                self._subtract(values[i], errors[i], form)
         if max(stop - start for start, stop in self._bounds) <= LONGEST:
             self._again(forms, values, errors > DOUBT * np.maximum(values, 0))
         return list(values)
 
     def products(self, rows: list[int], filters: Float64) -> Float64:
-        """Inner products between several filterings of the same rows.
+        """Inner products between the same rows filtered in K ways.
 
-        Parameters
-        ----------
-        filters
-            Shape (K, channels, len(rows), lags).
-
-        Returns
-        -------
-        ndarray
-            Shape (frames, K, K).
+        From filters of shape (K, channels, len(rows), lags) to shape (frames, K, K).
         """
         lags = self._within(tuple(rows))
         out = np.empty((len(lags), len(filters), len(filters)))
@@ -136,8 +114,10 @@ class Frames:
         errors = np.sqrt(np.einsum("ta,tb,fab->ft", energies, energies, size, optimize=True))
         return np.stack([values, ROUNDING * errors])
 
-    def _subtract(self, value: Float64, error: Float64, form: Form, estimate: Correlations) -> None:
+    def _subtract(self, value: Float64, error: Float64, form: FilteredEnergy) -> None:
         """Turn |P|² into |P−e|² and add up the errors, in place."""
+        assert form.less is not None
+        estimate = form.less[1]
         lags = estimate.segments
         cross = lags.reshape(len(lags), -1) @ form.filters.ravel()
         energy = estimate.energies.sum(axis=1)
@@ -146,7 +126,7 @@ class Frames:
         error += 2 * ROUNDING * np.sqrt(energy * (self._energies[:, form.rows] @ size))
 
     def _again(
-        self, forms: Sequence[Form], values: Float64, doubtful: npt.NDArray[np.bool_]
+        self, forms: Sequence[FilteredEnergy], values: Float64, doubtful: npt.NDArray[np.bool_]
     ) -> None:
         """Evaluate doubtful forms from the signals, in place."""
         spectra: dict[tuple[int, int], Float64] = {}

@@ -1,7 +1,7 @@
-"""The loops in which scoring spends its time, compiled where a C compiler was there to do it.
+"""The loops in which scoring spends its time, in C if a compiler was available.
 
-``kernel.c`` is compiled when the project is installed; without a compiler NumPy does the same, at
-half the speed. Both give equal numbers up to rounding.
+``kernel.c`` is compiled when the project is installed; without a compiler NumPy does the same in
+about twice the time. Results are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Spectra = Sequence[Complex128]
 
 LIBRARY = Path(__file__).with_name("libkernel.so")
 TILE = 8  # bins treated together
-GROUP = 4  # signals are filled up with zeros to a multiple
-MAX_BLOCKS = 64  # that `multiply` can take
+GROUP = 4  # the number of signals is filled up with zeros to a multiple of this
+MAX_BLOCKS = 64  # limit of `multiply`
 SAMPLES = {"float32": "float", "float64": "double"}
 
 
 def is_compiled() -> bool:
-    """Whether the compiled loops are there."""
+    """Whether the compiled loops are available."""
     return _library() is not None
 
 
@@ -43,12 +43,7 @@ def packed_shape(signals: int, blocks: int, bins: int) -> tuple[int, ...]:
 def pack(spectra: Spectra, out: Packed) -> None:
     """Put spectra in the order in which `multiply` reads them.
 
-    Parameters
-    ----------
-    spectra
-        One a signal, shape (blocks, bins).
-    out
-        Shape `packed_shape`.
+    `spectra` has one array of shape (blocks, bins) per signal; `out` has shape `packed_shape`.
     """
     if library := _library():
         library.pack(*_pointers(spectra), out.ctypes.data)
@@ -59,14 +54,8 @@ def pack(spectra: Spectra, out: Packed) -> None:
 def multiply(leading: Spectra, delayed: Packed, out: Complex128) -> None:
     """Sum leading · conj(delayed) over the blocks.
 
-    Parameters
-    ----------
-    leading
-        One a signal, shape (blocks, bins).
-    delayed
-        Packed spectra of as many blocks and bins.
-    out
-        Shape (signals, references, bins).
+    `leading` has one array of shape (blocks, bins) per signal, `delayed` are packed spectra of as
+    many blocks and bins, and `out` has shape (signals, references, bins).
     """
     if library := _library():
         right = delayed.ctypes.data, out.shape[1]
@@ -77,16 +66,10 @@ def multiply(leading: Spectra, delayed: Packed, out: Complex128) -> None:
 
 
 def cut(row: Row, hop: int, out: Float64) -> float:
-    """Cut a signal into blocks, zeros after each and after its end, and return its energy.
+    """Cut a signal into blocks of `hop` samples, filled up with zeros, and return its energy.
 
-    Parameters
-    ----------
-    row
-        At most ``len(out) * hop`` samples, float32 or float64.
-    hop
-        Samples of a block.
-    out
-        Shape (blocks, at least `hop`).
+    `row` has at most ``len(out) * hop`` samples, float32 or float64; `out` has shape (blocks, at
+    least `hop`).
     """
     library = _library()
     if library and _fits(row):
@@ -112,7 +95,7 @@ def inner_products(x: Row, y: Row) -> Float64:
         function(x.ctypes.data, y.ctypes.data, len(x), out.ctypes.data)
         return out
     x, y = x.astype(np.float64), y.astype(np.float64)
-    with np.errstate(all="ignore"):  # what is not finite is refused by whoever asks
+    with np.errstate(all="ignore"):  # callers refuse what is not finite
         xx, yy, xy = x @ x, y @ y, x @ y
         x -= y
         return np.array([xx, yy, x @ x, xy])
@@ -124,14 +107,14 @@ def _fits(row: Row) -> bool:
 
 
 def _pointers(spectra: Spectra) -> tuple[Any, int, int, int]:
-    """Return where spectra are, how many, and their shape."""
+    """Return the addresses of spectra, their number, and their shape."""
     addresses = (ctypes.c_void_p * len(spectra))(*(each.ctypes.data for each in spectra))
     return addresses, len(spectra), *spectra[0].shape
 
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """Load the compiled loops, if they are there and fit this machine."""
+    """Load the compiled loops, if they exist and fit this machine."""
     try:
         library = ctypes.CDLL(str(LIBRARY))
     except OSError:

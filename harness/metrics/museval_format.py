@@ -1,9 +1,8 @@
-"""Read and write museval's JSON, so that tools of the SigSep family read our scores.
+"""Read and write museval's JSON, which the tools of the SigSep family read.
 
 The format (museval's ``musdb.schema.json``): per track a list of targets, each with frames of
 ``time``, ``duration`` and the metrics SDR, SIR, ISR, SAR. museval stores infinity as NaN, rounds
-to five digits and writes NaN into its JSON, which strict readers refuse; here they are ``null``
-on request.
+to five digits and writes NaN into its JSON, which strict readers refuse.
 """
 
 from __future__ import annotations
@@ -25,64 +24,30 @@ NAMES = {"csdr": "SDR", "sir": "SIR", "isr": "ISR", "sar": "SAR"}
 DIGITS = 5
 
 
-def write_museval(
-    path: Path,
-    frames: Frames,
-    *,
-    window: float = 1.0,
-    hop: float | None = None,
-    strict: bool = False,
-) -> None:
-    """Write the frames of one track as museval does.
+def write_museval(path: Path, frames: Frames) -> None:
+    """Write the 1 s frames of one track (`References.frames`) as museval does.
 
-    Parameters
-    ----------
-    path
-        Ends in ``.json``; museval's tools take its name for the track's.
-    frames
-        What `References.frames` gives.
-    window, hop
-        Seconds, as they were scored.
-    strict
-        Write ``null`` for what is undefined, as JSON wants it; museval itself writes ``NaN``.
+    The path ends in ``.json``; museval's tools take its name as the track's.
     """
-    missing = None if strict else math.nan
-    targets = [
-        {"name": stem, "frames": _frames(scores, window, hop or window, missing)}
-        for stem, scores in frames.items()
-    ]
+    targets = [{"name": stem, "frames": _frames(scores)} for stem, scores in frames.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"targets": targets}, indent=2, allow_nan=not strict))
+    part.write_text(json.dumps({"targets": targets}, indent=2))
     part.replace(path)
-
-
-def read_museval(
-    path: Path, *, window: float | None = None
-) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
-    """Read a track's frames from museval's JSON: stem → metric → dB per frame.
-
-    Parameters
-    ----------
-    window
-        Seconds; where given, frames of another length, or that overlap, are refused.
-
-    Raises
-    ------
-    HarnessError
-        If the file is absent or not of that format.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise HarnessError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-    return parse_museval(content, str(path), window=window)
 
 
 def parse_museval(
     content: bytes, where: str, *, window: float | None = None
 ) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
-    """Do what `read_museval` does with the bytes of a file that is called `where`."""
+    """Read a track's frames from museval's JSON: stem → metric → dB per frame.
+
+    Parameters
+    ----------
+    where
+        What errors call the file.
+    window
+        Seconds; if given, frames of another length, or that overlap, are refused.
+    """
     try:
         targets = json.loads(content)["targets"]
         if window is not None:
@@ -98,24 +63,22 @@ def parse_museval(
             for target in targets
         }
         if len(found) < len(targets):
-            raise ValueError("a target stands there twice")
+            raise ValueError("a target is listed twice")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise HarnessError(f"{where}: not scores of museval ({error}); check the file") from error
     return found
 
 
-def _frames(
-    scores: Mapping[str, npt.NDArray[np.float64]], window: float, hop: float, missing: float | None
-) -> list[dict[str, Any]]:
-    """One target's frames in museval's words."""
+def _frames(scores: Mapping[str, npt.NDArray[np.float64]]) -> list[dict[str, Any]]:
+    """One target's frames as museval stores them; what is not finite becomes NaN."""
     return [
         {
-            "time": index * hop,
-            "duration": window,
+            "time": float(index),
+            "duration": 1.0,
             "metrics": {
                 theirs: round(float(scores[name][index]), DIGITS)
                 if math.isfinite(scores[name][index])
-                else missing
+                else math.nan
                 for name, theirs in NAMES.items()
             },
         }
@@ -124,20 +87,20 @@ def _frames(
 
 
 def _check_frames(frames: list[dict[str, Any]], window: float) -> None:
-    """Refuse frames that are not of `window` seconds, one after another."""
+    """Refuse frames that do not last `window` seconds each, one after another."""
     for index, frame in enumerate(frames):
         length, start = _value(frame["duration"]), _value(frame["time"])
         if length != window or abs(start - index * length) > 1e-6:
             raise ValueError(
-                f"frame {index} is {length:g} s long from {start:g} s on; only frames of "
+                f"frame {index} lasts {length:g} s from {start:g} s on; only frames of "
                 f"{window:g} s one after another can be read"
             )
 
 
 def _value(number: float | None) -> float:
-    """Return a number of the JSON, NaN where there is none."""
+    """Return a number of the JSON, NaN for null."""
     if number is None:
         return math.nan
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise TypeError(f"{str(number)[:40]!r} is no number")
+        raise TypeError(f"{str(number)[:40]!r} is not a number")
     return float(number)

@@ -1,7 +1,7 @@
-"""Threads of one core each: BLAS and PyTorch are kept from starting their own inside them.
+"""Threads of one core each, in which BLAS and PyTorch start no threads of their own.
 
-Many small products are quicker so, two libraries do not fight for the cores, and no number depends
-on how many cores there are.
+This is quicker for many small products, the two libraries do not compete for cores, and no number
+depends on how many cores there are.
 """
 
 from __future__ import annotations
@@ -25,12 +25,7 @@ def in_threads(
 ) -> list[Any]:
     """Apply a function to items in threads of one core each; results keep their order.
 
-    Parameters
-    ----------
-    threads
-        All cores by default.
-    transforms
-        Whether the function uses PyTorch.
+    `threads` of None means all cores; `transforms` says that the function uses PyTorch.
     """
     count = threads or cores()
     with one_blas_thread():
@@ -41,7 +36,7 @@ def in_threads(
 
         with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             results = list(pool.map(function, items))
-        torch.set_num_threads(torch.get_num_threads())  # threads made elsewhere keep the setting
+        torch.set_num_threads(torch.get_num_threads())  # for threads made elsewhere
         return results
 
 
@@ -53,7 +48,7 @@ def cores() -> int:
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """Keep BLAS to the calling thread for a while."""
+    """Restrict BLAS to the calling thread within a context."""
     limit: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
     return limit
 

@@ -1,12 +1,13 @@
-"""Energy ratios: SNR, SI-SDR, and the frame SNR whose median is BSS Eval v4's SDR.
+"""Energies of a reference and an estimate, and the ratios made of them.
 
 All sums are in float64. A silent reference gives NaN. A silent estimate gives what the formula
-gives: 0 dB of SNR, and −inf where the estimate is compared with itself (nothing of it is target).
+gives: 0 dB of SNR, and −inf where the estimate is compared with itself (it holds no target).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,23 +21,28 @@ SAFE = 1e-7  # a difference of energies this small against them has lost half it
 ROUNDING = 1e-30  # energy of what float64 leaves of an exactly scaled copy
 PIECE = 1 << 16  # samples summed at a time, so that the copies in float64 stay in the cache
 
+_absent = partial(np.empty, 0)
+
 
 @dataclass(frozen=True)
-class FrameEnergies:
-    """Inner products of a reference x and an estimate e, per frame and for the whole track.
+class Energies:
+    """Energies of a reference x and its estimate e, added up over their channels.
 
-    Attributes
-    ----------
-    xx, ee, dd
-        ⟨x,x⟩, ⟨e,e⟩ and ⟨x−e,x−e⟩ per frame, each of shape (frames,).
-    total
-        ⟨x,x⟩, ⟨e,e⟩, ⟨x−e,x−e⟩ and ⟨x,e⟩ of the whole track.
+    Pj is the projection of e on 512 delays of x, and P that on 512 delays of all references, with
+    one set of filters for the whole track. What was not computed is NaN or empty.
     """
 
-    xx: Float64
-    ee: Float64
-    dd: Float64
-    total: tuple[float, float, float, float]
+    xx: Float64  # ⟨x,x⟩ per frame, shape (frames,), as all arrays here
+    ee: Float64  # ⟨e,e⟩
+    dd: Float64  # ⟨x−e,x−e⟩
+    total: tuple[float, float, float, float]  # ⟨x,x⟩, ⟨e,e⟩, ⟨x−e,x−e⟩, ⟨x,e⟩ of the whole track
+    whole_own: float = float("nan")  # |Pj|² of the whole track
+    whole_projected: float = float("nan")  # |P|² of the whole track
+    own: Float64 = field(default_factory=_absent)  # |Pj|²
+    spatial: Float64 = field(default_factory=_absent)  # |Pj−x|²
+    interference: Float64 = field(default_factory=_absent)  # |P−Pj|²
+    projected: Float64 = field(default_factory=_absent)  # |P|²
+    artifacts: Float64 = field(default_factory=_absent)  # |P−e|²
 
 
 def db(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Float64:
@@ -53,7 +59,7 @@ def db(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Float64:
 
 
 def frame_bounds(n_samples: int, window: int, hop: int) -> list[tuple[int, int]]:
-    """First and last+1 sample of each frame; a trailing partial frame is not scored.
+    """First and last+1 sample of each frame; a partial frame at the end is not scored.
 
     A signal shorter than one window is one frame (museval's rule).
 
@@ -69,8 +75,8 @@ def frame_bounds(n_samples: int, window: int, hop: int) -> list[tuple[int, int]]
     return [(start, start + window) for start in range(0, n_samples - window + 1, hop)]
 
 
-def frame_energies(reference: Audio, estimate: Audio, window: int, hop: int) -> FrameEnergies:
-    """Compute all inner products that the ratios of this module need; windows in samples."""
+def frame_energies(reference: Audio, estimate: Audio, window: int, hop: int) -> Energies:
+    """Compute all energies that need no filter; `window` and `hop` in samples."""
     n_samples = reference.shape[1]
     bounds = frame_bounds(n_samples, window, hop)
     frames = np.array([inner_products(reference, estimate, a, b) for a, b in bounds])
@@ -81,28 +87,14 @@ def frame_energies(reference: Audio, estimate: Audio, window: int, hop: int) -> 
         pieces = range(0, n_samples, PIECE)
         total = sum(inner_products(reference, estimate, a, a + PIECE) for a in pieces)
     xx, ee, dd, xe = (float(value) for value in total)
-    return FrameEnergies(frames[:, 0], frames[:, 1], frames[:, 2], (xx, ee, dd, xe))
+    return Energies(frames[:, 0], frames[:, 1], frames[:, 2], (xx, ee, dd, xe))
 
 
 def snr(reference: Audio, estimate: Audio) -> float:
     """Signal-to-noise ratio 10·log10(Σx²/Σ(x−x̂)²) over the whole track and all channels.
 
-    The "SDR" of the MDX and SDX challenges and of MVSEP.
-
-    Parameters
-    ----------
-    reference, estimate
-        Shape (channels, samples).
-
-    Returns
-    -------
-    float
-        dB; NaN for a silent reference, inf for a perfect estimate.
-
-    Raises
-    ------
-    HarnessError
-        If the shapes differ or a sample is not finite.
+    The "SDR" of the MDX and SDX challenges and of MVSEP. Both signals have shape (channels,
+    samples); the result is in dB, NaN for a silent reference, inf for a perfect estimate.
 
     Examples
     --------
@@ -111,14 +103,14 @@ def snr(reference: Audio, estimate: Audio) -> float:
     20.0
     """
     check_pair(reference, estimate, "snr")
-    return snr_of(_whole(reference, estimate))
+    return snr_of(frame_energies(reference, estimate, PIECE, PIECE))
 
 
 def si_sdr(reference: Audio, estimate: Audio) -> float:
     """Scale-invariant SDR, one scale for the whole track and all channels.
 
-    Le Roux, Wisdom, Erdogan and Hershey, "SDR – half-baked or well done?", ICASSP 2019. Parameters,
-    result and errors as `snr`.
+    Le Roux, Wisdom, Erdogan and Hershey, "SDR – half-baked or well done?", ICASSP 2019. Shapes and
+    result as for `snr`.
 
     Examples
     --------
@@ -127,14 +119,15 @@ def si_sdr(reference: Audio, estimate: Audio) -> float:
     inf
     """
     check_pair(reference, estimate, "si_sdr")
-    return si_sdr_of(_whole(reference, estimate), reference, estimate)
+    energies = frame_energies(reference, estimate, PIECE, PIECE)
+    return si_sdr_of(energies, reference, estimate)
 
 
 def csdr(reference: Audio, estimate: Audio, sample_rate: int) -> float:
     """BSS Eval v4 SDR: the median over 1 s frames of the frame's SNR (museval's "SDR").
 
-    Frames in which the reference is silent do not count; a silent estimate counts as 0 dB.
-    Parameters, result and errors as `snr`.
+    Frames in which the reference is silent do not count; a silent estimate counts as 0 dB. Shapes
+    and result as for `snr`.
     """
     check_pair(reference, estimate, "csdr")
     energies = frame_energies(reference, estimate, sample_rate, sample_rate)
@@ -142,14 +135,14 @@ def csdr(reference: Audio, estimate: Audio, sample_rate: int) -> float:
     return median_of(db(energies.xx[sounding], energies.dd[sounding]))
 
 
-def snr_of(energies: FrameEnergies) -> float:
-    """SNR from inner products."""
+def snr_of(energies: Energies) -> float:
+    """SNR from energies."""
     xx, _, dd, _ = energies.total
     return float(db(xx, dd)) if xx > 0 else float("nan")
 
 
-def si_sdr_of(energies: FrameEnergies, reference: Audio, estimate: Audio) -> float:
-    """SI-SDR from inner products; the signals are read again only where those would cancel."""
+def si_sdr_of(energies: Energies, reference: Audio, estimate: Audio) -> float:
+    """SI-SDR from energies; the signals are read again only where those would cancel."""
     xx, ee, dd, xe = energies.total
     if xx == 0:
         return float("nan")
@@ -161,8 +154,15 @@ def si_sdr_of(energies: FrameEnergies, reference: Audio, estimate: Audio) -> flo
     return float(db(xe**2 / xx, residual if residual > ROUNDING * ee else 0.0))
 
 
+def sdr_of(energies: Energies) -> float:
+    """BSS Eval v3 SDR from energies that include the projection on the stem's own delays."""
+    _, ee, dd, _ = energies.total
+    own = energies.whole_own
+    return float(db(own, max(ee - own, 0.0))) if dd else float("inf")
+
+
 def median_of(frames: Float64) -> float:
-    """Median of frames that may hold infinite values; NaN of none.
+    """Median of frames, which may be infinite; NaN without any frame.
 
     Examples
     --------
@@ -181,11 +181,6 @@ def medians_of(frames: Float64) -> Float64:
     low, high = np.partition(frames, middle, axis=1)[:, middle].T
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(low == high, low, (low + high) / 2))
-
-
-def _whole(reference: Audio, estimate: Audio) -> FrameEnergies:
-    """Inner products of the whole track, summed in pieces that stay in the cache."""
-    return frame_energies(reference, estimate, PIECE, PIECE)
 
 
 def inner_products(reference: Audio, estimate: Audio, start: int, stop: int) -> Float64:

@@ -1,10 +1,10 @@
-"""The references of a track, analysed once, and the scores of separators against them."""
+"""Analyse the references of a track once, then score any number of separators against them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,35 +12,28 @@ import numpy.typing as npt
 from harness.audio import Audio, check, check_pair
 from harness.bands import low_passes
 from harness.errors import HarnessError
-from harness.metrics.blends import Blend
+from harness.metrics.blends import BlendProducts
 from harness.metrics.bss_eval import Analysis
 from harness.metrics.checks import suspicions
 from harness.metrics.correlations import NotFiniteError
-from harness.metrics.definitions import Score
-from harness.metrics.energies import Energies, Whole
+from harness.metrics.definitions import DEFAULT, METRICS, Metric, Needs, Pair, Score
 from harness.metrics.parallel import in_threads
 from harness.metrics.ratios import (
     PIECE,
-    FrameEnergies,
+    Energies,
     db,
     frame_bounds,
     frame_energies,
     median_of,
-    si_sdr_of,
-    snr_of,
+    sdr_of,
 )
 
 Compat = Literal["ours", "museval"]
 Float64 = npt.NDArray[np.float64]
-T = TypeVar("T")
 
-COMPUTED = ("snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar")
-FRAMEWISE = ("csdr", "isr", "sir", "sar")
-PROJECTED = ("isr", "sir", "sar")  # those that need the projection on all references
-MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # shows below some −60 dBFS
+MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # changes scores below about −60 dBFS
 ILL_CONDITIONED = 1e-12  # eigenvalues of the Gram matrix; below it museval disagrees with itself
-
-FIRST_LOOK = 64  # samples looked at for sound before more and more of the rest
+FIRST_LOOK = 64  # samples searched for sound first; then more and more of the rest
 
 SILENT_REFERENCE = "silent reference"
 SILENT_ESTIMATE = "silent estimate"
@@ -48,43 +41,106 @@ NO_FRAME = "reference silent in every whole frame"
 REFUSED = "museval refuses a track with a silent reference or estimate"
 
 
-class References:
-    """The true stems of one track, ready to score separators; made by `analyse`.
+def analyse(
+    references: Mapping[str, Audio],
+    sample_rate: int,
+    *,
+    metrics: Sequence[str] = DEFAULT,
+    window: float = 1.0,
+    hop: float | None = None,
+    compat: Compat = "ours",
+    threads: int | None = None,
+    device: str = "cpu",
+) -> References:
+    """Analyse the references of a track, once for all separators.
 
-    Attributes
+    Parameters
     ----------
-    stems
-        Names, in the order given.
+    references
+        Stem → true stem, shape (channels, samples), all of the same length. ``isr``, ``sir`` and
+        ``sar`` depend on the whole set.
     metrics
-        What `score` computes.
+        Names from `METRICS`.
+    window, hop
+        Length of a frame and distance between frames in seconds, for metrics per frame; without
+        `hop`, frames do not overlap.
+    compat
+        ``museval`` leaves out the frames that museval 0.4.1 leaves out.
+    threads
+        Cores to use, all by default. No number depends on it.
+    device
+        Where the transforms run: on CUDA devices such as ``cuda:1``, otherwise on the processor.
+        Scores agree to 1e-6 dB. If the device runs out of memory, the processor takes over.
+
+    Examples
+    --------
+    >>> x = np.array([[0.5, -0.5, 0.25, 0.0]], np.float32)
+    >>> scores = analyse({"bass": x}, 4, metrics=["snr"]).score({"bass": np.float32(0.9) * x})
+    >>> round(scores["bass"]["snr"].value, 3)
+    20.0
     """
+    known = [name for name, metric in METRICS.items() if metric.compute]
+    if unknown := [name for name in metrics if name not in known]:
+        raise HarnessError(f"metrics: {unknown} cannot be computed; choose from {known}")
+    if not references:
+        raise HarnessError("metrics: no references given; give at least one stem")
+    for stem, signal in references.items():
+        check(signal, f"{stem}, reference")
+    if len({signal.shape[1] for signal in references.values()}) > 1:
+        lengths = {stem: signal.shape[1] for stem, signal in references.items()}
+        raise HarnessError(f"metrics: references differ in length, {lengths}; pad them first")
+    frames = int(window * sample_rate), int((hop or window) * sample_rate)
+    if min(frames) < 1:
+        raise HarnessError(f"metrics: window {window} s and hop {hop} s; both must be positive")
+    chosen = [METRICS[name] for name in metrics]
+    return References(
+        references, sample_rate, chosen, frames, compat=compat, threads=threads, device=device
+    )
+
+
+def sdr(reference: Audio, estimate: Audio) -> float:
+    """BSS Eval v3 SDR of the whole track, 512-tap distortion filters allowed.
+
+    Vincent, Gribonval and Févotte, "Performance measurement in blind audio source separation",
+    2006; for one channel the value of ``mir_eval.separation.bss_eval_sources``. Both signals have
+    shape (channels, samples); the result is in dB, NaN for a silent reference, −inf for a silent
+    estimate, inf for a perfect one. Above about 120 dB the digits are rounding.
+    """
+    check_pair(reference, estimate, "sdr")
+    references = analyse({"": reference}, 1, metrics=["sdr"], window=reference.shape[1])
+    return references.score({"": estimate})[""]["sdr"].value
+
+
+class References:
+    """The true stems of one track, ready to score separators; made by `analyse`."""
 
     def __init__(
         self,
         references: Mapping[str, Audio],
         sample_rate: int,
-        metrics: Sequence[str],
+        metrics: Sequence[Metric],
         frames: tuple[int, int],
+        *,
         compat: Compat,
         threads: int | None,
         device: str,
     ) -> None:
-        self.stems, self.metrics = tuple(references), tuple(metrics)
+        self.stems = tuple(references)
         self._references, self._sample_rate = dict(references), sample_rate
-        self._frames, self._compat, self._threads = frames, compat, threads
-        self._device = device
-        self._analysis: Analysis | None = None
-        if {"sdr", *PROJECTED} & set(metrics):
-            self._analysis = self._analysed()
+        self._metrics, self._frames = metrics, frames
+        self._compat, self._threads, self._device = compat, threads, device
+        self._needs = max((metric.needs for metric in metrics), default=Needs.SIGNALS)
+        if self._needs > Needs.SIGNALS:
+            _ = self._analysis  # now, so that the first separator does not wait for it
 
     @property
     def conditioning(self) -> float:
-        """Smallest eigenvalue of the references' Gram matrix against its largest, about.
+        """Smallest eigenvalue of the references' Gram matrix over its largest, roughly.
 
         Below 1e-12 the references have an empty band or depend on each other: the filters of BSS
-        Eval are arbitrary there, and ``isr``, ``sir`` and ``sar`` carry a note.
+        Eval are arbitrary there, and ``isr``, ``sir`` and ``sar`` have a note.
         """
-        return self._analysed().conditioning
+        return self._analysis.conditioning
 
     def score(
         self, estimates: Mapping[str, Audio], *, checks: bool = False
@@ -94,7 +150,7 @@ class References:
         Parameters
         ----------
         estimates
-            Stem name → estimate of the shape of its reference; other stems are ignored.
+            Stem → estimate of the shape of its reference; other stems are ignored.
         checks
             Add to the notes what looks wrong about an estimate, see `suspicions`.
 
@@ -104,75 +160,63 @@ class References:
             Stem → metric → `Score`, for the stems that both sides have. A silent reference gives
             NaN and the note ``silent reference``. A silent estimate gives 0 dB for ``snr``,
             ``csdr`` and ``isr``, −inf for the others, and the note ``silent estimate``.
-
-        Raises
-        ------
-        HarnessError
-            If an estimate has another shape than its reference or holds NaN or infinity.
         """
         given = self._shaped(estimates)
-        energies = self._energies(given)
+        pairs = self._pairs(given, self._needs)
         kept = self._kept(given)
         doubts = suspicions(self._references, given, self._sample_rate) if checks else {}
-        return {
-            stem: {
-                name: _noted(
-                    self._score(name, stem, given[stem], energies.get(stem), kept[stem]),
-                    doubts.get(stem, ""),
-                )
-                for name in self.metrics
-            }
-            for stem in given
-        }
+        scores: dict[str, dict[str, Score]] = {stem: {} for stem in given}
+        for stem, of_stem in scores.items():
+            for metric in self._metrics:
+                score = self._score(metric, pairs.get(stem), kept[stem])
+                of_stem[metric.name] = Score(score.value, _joined(score.note, doubts.get(stem, "")))
+        return scores
 
     def frames(self, estimates: Mapping[str, Audio]) -> dict[str, dict[str, Float64]]:
-        """Score every frame with BSS Eval v4.
+        """Score every frame by all default metrics per frame (BSS Eval v4).
 
-        Returns
-        -------
-        dict
-            Stem → ``csdr``, ``isr``, ``sir``, ``sar`` → dB per frame, shape (frames,). NaN where
-            the frame does not count: its reference is silent or, with ``compat="museval"``, any
-            reference or estimate is.
+        Stem → ``csdr``, ``isr``, ``sir``, ``sar`` → dB, shape (frames,). NaN if the frame does not
+        count: its reference is silent or, with ``compat="museval"``, any reference or estimate is.
         """
         given = self._shaped(estimates)
-        energies = self._all_energies(given)
+        pairs = self._pairs(given, Needs.ALL_FILTERS)
         kept = self._kept(given)
         none = np.full(len(self._bounds()), np.nan)
         return {
             stem: {
-                name: np.where(kept[stem], energies[stem].frames()[name], np.nan)
-                if stem in energies
+                name: np.where(kept[stem], metric.compute(pairs[stem]), np.nan)
+                if stem in pairs
                 else none
-                for name in FRAMEWISE
+                for name, metric in METRICS.items()
+                if metric.compute and metric.per_frame and metric.default
             }
             for stem in given
         }
 
     def bss_eval_sources(self, estimates: Mapping[str, Audio]) -> dict[str, dict[str, float]]:
-        """BSS Eval v3 of the whole track, filters allowed: stem → ``sdr``, ``sir``, ``sar``.
+        """BSS Eval v3 of the whole track, filters allowed: stem → ``sdr``, ``sir``, ``sar`` in dB.
 
         For one channel these are the values of ``mir_eval.separation.bss_eval_sources`` without
         permutation. A silent reference gives NaN.
         """
-        energies = self._all_energies(given := self._shaped(estimates))
-        none = dict.fromkeys(("sdr", "sir", "sar"), float("nan"))
-        return {s: energies[s].sources() if s in energies else none for s in given}
+        nothing = dict.fromkeys(("sdr", "sir", "sar"), float("nan"))
+        found = dict.fromkeys(self._shaped(estimates), nothing)
+        for stem, energies in self.energies(estimates).items():
+            _, ee, dd, _ = energies.total
+            own, everything = energies.whole_own, energies.whole_projected
+            sir = db(own, max(everything - own, 0.0)) if dd else np.inf
+            sar = db(everything, max(ee - everything, 0.0)) if dd else np.inf
+            found[stem] = {"sdr": sdr_of(energies), "sir": float(sir), "sar": float(sar)}
+        return found
 
-    def bss_eval_images(self, estimates: Mapping[str, Audio]) -> dict[str, dict[str, float]]:
-        """BSS Eval v3 of the whole track, images: stem → ``sdr``, ``isr``, ``sir``, ``sar``.
-
-        The values of ``museval.metrics.bss_eval_images`` without permutation. A silent reference
-        gives NaN.
-        """
-        energies = self._all_energies(given := self._shaped(estimates))
-        none = dict.fromkeys(("sdr", "isr", "sir", "sar"), float("nan"))
-        return {s: energies[s].images() if s in energies else none for s in given}
+    def energies(self, estimates: Mapping[str, Audio]) -> dict[str, Energies]:
+        """Compute all energies of BSS Eval per stem; stems with a silent reference are left out."""
+        return self._energies(self._shaped(estimates), Needs.ALL_FILTERS)
 
     def blend(
         self, stem: str, estimates: Mapping[str, Audio], *, edges: Sequence[float] = ()
-    ) -> Blend:
-        """Keep what any linear blend of several separators can be scored from.
+    ) -> BlendProducts:
+        """Compute the inner products from which any linear blend of separators can be scored.
 
         Parameters
         ----------
@@ -181,13 +225,8 @@ class References:
         estimates
             Separator → its estimate of that stem.
         edges
-            In Hz, rising: cut the estimates there into bands, for weights by band. Only ``snr``,
-            ``sdr`` and ``si_sdr`` can then be scored.
-
-        Raises
-        ------
-        HarnessError
-            If there is no such stem or no estimate, or an estimate is unfit.
+            In Hz, rising: cut the estimates there into bands, for weights per band. Metrics per
+            frame cannot be scored then.
         """
         if stem not in self.stems or not estimates:
             raise HarnessError(
@@ -200,90 +239,79 @@ class References:
         arrays: dict[str, Any]
         if edges:
             alone = {stem: self._references[stem]}
-            analysis = self._analysis_of(alone, 2 * alone[stem].shape[1:])  # of one frame
+            analysis = self._analysis_of(alone, 2 * alone[stem].shape[1:])  # one frame
             taps = low_passes(self._sample_rate, edges)
             arrays = analysis.products_by_band(stem, given, taps)
         else:
-            arrays = self._analysed().products(stem, given)
-        return Blend(tuple(estimates), **arrays, edges=tuple(edges))
+            arrays = self._analysis.products(stem, given)
+        return BlendProducts(**arrays, separators=tuple(estimates), edges=tuple(edges))
 
-    def _score(
-        self,
-        name: str,
-        stem: str,
-        estimate: Audio,
-        energies: Whole | FrameEnergies | None,
-        kept: npt.NDArray[np.bool_],
-    ) -> Score:
-        """One metric of one stem."""
-        if energies is None:
+    def _score(self, metric: Metric, pair: Pair | None, kept: npt.NDArray[np.bool_]) -> Score:
+        """Score one stem by one metric."""
+        if metric.compute is None or pair is None:
             return Score(float("nan"), SILENT_REFERENCE)
-        plain = energies.plain if isinstance(energies, Whole) else energies
-        xx, ee, _, _ = plain.total
-        if xx == 0:
-            return Score(float("nan"), SILENT_REFERENCE)
+        _, ee, dd, _ = pair.energies.total
         note = "" if ee else SILENT_ESTIMATE
-        if name == "snr":
-            return Score(snr_of(plain), note)
-        if name == "si_sdr":
-            return Score(si_sdr_of(plain, self._references[stem], estimate), note)
-        if name == "csdr":
-            return self._median(db(plain.xx, plain.dd), kept, note)
-        if name == "sdr" and isinstance(energies, Whole):
-            return Score(energies.sdr, note)
-        assert isinstance(energies, Energies)
-        if plain.total[2] == 0 and self._compat == "ours":
-            return Score(float("inf"), note)  # not the 200 and some dB of rounding
-        if self.conditioning < ILL_CONDITIONED:
-            note = _joined(note, f"ill-conditioned, {self.conditioning:.0e}")
-        return self._median(energies.frames()[name], kept, note)
-
-    def _median(self, frames: Float64, kept: npt.NDArray[np.bool_], note: str) -> Score:
-        """Median over the frames that count; museval's leaves out infinite ones too."""
-        if self._compat == "museval":
+        if metric.needs is Needs.ALL_FILTERS:
+            if dd == 0 and self._compat == "ours":
+                return Score(float("inf"), note)  # filters would leave rounding, over 200 dB
+            if self.conditioning < ILL_CONDITIONED:
+                note = _joined(note, f"ill-conditioned, {self.conditioning:.0e}")
+        value = metric.compute(pair)
+        if not metric.per_frame:
+            return Score(float(value), note)
+        frames = np.asarray(value)
+        museval = self._compat == "museval"
+        if museval:  # which leaves out infinite frames, too
             kept = kept & np.isfinite(frames)
-            return Score(median_of(frames[kept]), note if kept.any() else REFUSED)
-        return Score(median_of(frames[kept]), note if kept.any() else NO_FRAME)
+        empty = REFUSED if museval else NO_FRAME
+        return Score(median_of(frames[kept]), note if kept.any() else empty)
 
-    def _energies(self, estimates: Mapping[str, Audio]) -> Mapping[str, Whole | FrameEnergies]:
-        """Energies of every stem, with filters only where a metric asks for them."""
-        if set(PROJECTED) & set(self.metrics):
-            return self._all_energies(estimates)
-        if "sdr" in self.metrics:
-            return _finite(self._analysed().whole, estimates)
-        return _finite(self._plain_energies, estimates)
+    def _pairs(self, given: Mapping[str, Audio], needs: Needs) -> dict[str, Pair]:
+        """Each estimate with its reference and energies; without silent references."""
+        return {
+            stem: Pair(self._references[stem], given[stem], self._sample_rate, energies)
+            for stem, energies in self._energies(given, needs).items()
+            if energies.total[0] > 0
+        }
 
-    def _plain_energies(self, estimates: Mapping[str, Audio]) -> dict[str, FrameEnergies]:
-        """Energies that no filter enters."""
+    def _energies(self, given: Mapping[str, Audio], needs: Needs) -> dict[str, Energies]:
+        """Energies of every stem whose reference is not silent, with the filters needed."""
+        try:
+            if needs is Needs.SIGNALS:
+                return self._plain_energies(given)
+            return self._analysis.energies(given, joint=needs is Needs.ALL_FILTERS)
+        except NotFiniteError:
+            for stem, estimate in given.items():
+                check(estimate, f"{stem}, estimate")
+            raise
+
+    def _plain_energies(self, given: Mapping[str, Audio]) -> dict[str, Energies]:
+        """Energies that need no filter."""
         found = in_threads(
-            lambda stem: frame_energies(self._references[stem], estimates[stem], *self._frames),
-            estimates,
+            lambda stem: frame_energies(self._references[stem], given[stem], *self._frames),
+            given,
             self._threads,
         )
         if not np.isfinite([energies.total for energies in found]).all():
             raise NotFiniteError
-        return dict(zip(estimates, found, strict=True))
-
-    def _all_energies(self, estimates: Mapping[str, Audio]) -> Mapping[str, Energies]:
-        """Energies of every stem whose reference sounds, filters included."""
-        return _finite(self._analysed().energies, estimates)
+        return dict(zip(given, found, strict=True))
 
     def _shaped(self, estimates: Mapping[str, Audio]) -> dict[str, Audio]:
-        """Estimates of the stems that both sides have, in order, of the references' shapes."""
+        """Estimates of the stems that both sides have, in order, checked for their shape."""
         given = {stem: estimates[stem] for stem in self.stems if stem in estimates}
         for stem, estimate in given.items():
             if estimate.shape != self._references[stem].shape:
                 check_pair(self._references[stem], estimate, stem)
         return given
 
-    def _analysed(self) -> Analysis:
-        """Return the analysis of the references, made at its first use."""
-        if self._analysis is None:
-            self._analysis = self._analysis_of(self._references, self._frames)
-        return self._analysis
+    @cached_property
+    def _analysis(self) -> Analysis:
+        """The analysis of the references, made at its first use."""
+        return self._analysis_of(self._references, self._frames)
 
     def _analysis_of(self, references: Mapping[str, Audio], frames: tuple[int, ...]) -> Analysis:
-        """Analyse references, in frames of a window and a hop."""
+        """Analyse references, in frames with a window and a hop."""
         ridge = MUSEVAL_RIDGE if self._compat == "museval" else 0.0
         return Analysis(
             references, *frames, threads=self._threads, ridge=ridge, device=self._device
@@ -307,28 +335,18 @@ class References:
 
     @cached_property
     def _reference_sounding(self) -> dict[str, npt.NDArray[np.bool_]]:
-        """Frames in which each reference sounds."""
+        """Frames in which each reference is not silent."""
         found = in_threads(self._sounding, self._references.values(), self._threads)
         return dict(zip(self._references, found, strict=True))
 
     def _sounding(self, signal: Audio) -> npt.NDArray[np.bool_]:
-        """Whether each frame sounds; for museval the sum of its channels must."""
+        """Whether each frame is not silent; for museval, whether the sum of its channels is not."""
         added = self._compat == "museval"
         return np.array([_sounds(signal[:, a:b], added=added) for a, b in self._bounds()])
 
 
-def _finite(compute: Callable[[Mapping[str, Audio]], T], estimates: Mapping[str, Audio]) -> T:
-    """Compute, and say which estimate is not finite if one is found not to be."""
-    try:
-        return compute(estimates)
-    except NotFiniteError:
-        for stem, estimate in estimates.items():
-            check(estimate, f"{stem}, estimate")
-        raise
-
-
 def _sounds(signal: Audio, *, added: bool) -> bool:
-    """Whether a sample, or the sum of the channels as museval asks, is anywhere not zero."""
+    """Whether any sample, or any sum of the channels if `added`, is not zero."""
     start, length = 0, FIRST_LOOK
     while start < signal.shape[1]:
         piece = signal[:, start : start + length]
@@ -341,8 +359,3 @@ def _sounds(signal: Audio, *, added: bool) -> bool:
 def _joined(*notes: str) -> str:
     """Join the notes that are not empty."""
     return "; ".join(note for note in notes if note)
-
-
-def _noted(score: Score, note: str) -> Score:
-    """Add to a score's note."""
-    return Score(score.value, _joined(score.note, note))

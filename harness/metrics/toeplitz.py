@@ -1,9 +1,9 @@
 """Factorise the Gram matrix of delayed signals, which is block Toeplitz, and solve with it.
 
-The generalised Schur algorithm needs n² instead of n³ operations; its block hyperbolic steps are
-done in the mixed form, which is the stable one (Bojanczyk, Brent, Van Dooren and de Hoog, "A note
-on downdating the Cholesky factorization", 1987). Where the matrix is numerically singular, a
-Cholesky factorisation with pivoting keeps as many directions as the digits carry.
+The generalised Schur algorithm needs n² instead of n³ operations. Its block hyperbolic steps use
+the mixed form, which is the stable one (Bojanczyk, Brent, Van Dooren and de Hoog, "A note on
+downdating the Cholesky factorization", 1987). If the matrix is numerically singular, a Cholesky
+factorisation with pivoting keeps as many directions as float64 can represent.
 """
 
 from __future__ import annotations
@@ -16,23 +16,19 @@ from scipy.fft import rfft
 from scipy.linalg import LinAlgError, solve_triangular
 from scipy.linalg.lapack import dpstrf
 
-from harness.metrics.memory import borrow
 from harness.metrics.parallel import one_blas_thread
 
 Float64 = npt.NDArray[np.float64]
 
-INVERSE_STEPS = 2  # of the iteration for the smallest eigenvalue, which it then has to 10 %
+INVERSE_STEPS = 2  # of the iteration for the smallest eigenvalue: within 10 %
 PANEL = 64  # blocks of rows that are stored together
-RANK_TOLERANCE = 1e-14  # pivots below this part of the largest are dependent directions
+RANK_TOLERANCE = 1e-14  # smaller pivots, relative to the largest, are dependent directions
 
 
 class Factor:
     """Triangular factor R of a Gram matrix G = RᵀR of delayed signals.
 
-    Parameters
-    ----------
-    correlations
-        ⟨a(t), b(t−lag)⟩ of the whole track, shape (signals, signals, lags).
+    `correlations` are ⟨a(t), b(t−lag)⟩ of the whole track, shape (signals, signals, lags).
     """
 
     def __init__(self, correlations: Float64) -> None:
@@ -43,22 +39,20 @@ class Factor:
         self._order: npt.NDArray[np.intp] | None = None
         with one_blas_thread():
             try:
-                self._panels = _schur(first, self)
+                self._panels = _schur(first)
                 singular = _pivot_ratio(self._panels) < RANK_TOLERANCE
             except LinAlgError:
                 singular = True
             if singular:
                 upper, self._order = _pivoted(_assemble(first))
                 self._panels = [upper]
-        self._corners = _carved([(len(panel), len(panel)) for panel in self._panels], self)
-        for corner, panel in zip(self._corners, self._panels, strict=True):
-            corner[...] = panel[:, : len(panel)].T
+        self._corners = [np.ascontiguousarray(panel[:, : len(panel)].T) for panel in self._panels]
 
     @cached_property
     def conditioning(self) -> float:
-        """Smallest eigenvalue of G against the largest, about; 0 where it is lost in rounding.
+        """Smallest eigenvalue of G over the largest, roughly; 0 if it is lost in rounding.
 
-        The smaller, the more arbitrary are the filters in some band.
+        The smaller it is, the more arbitrary are the filters in some band.
         """
         if self._order is not None:
             return 0.0
@@ -70,15 +64,8 @@ class Factor:
     def whiten(self, cross: Float64) -> Float64:
         """Solve Rᵀy = d: the coordinates of each projection in an orthonormal basis.
 
-        Parameters
-        ----------
-        cross
-            ⟨e(t), b(t−lag)⟩, shape (estimates, signals, lags).
-
-        Returns
-        -------
-        ndarray
-            Shape (rank, estimates); the energy of a projection is the sum of its squares.
+        From ⟨e(t), b(t−lag)⟩ of shape (estimates, signals, lags) to shape (rank, estimates); the
+        energy of a projection is the sum of its squares.
         """
         right = cross.transpose(2, 1, 0).reshape(-1, len(cross))
         return self._forward(right if self._order is None else right[self._order])
@@ -126,17 +113,14 @@ def _largest_eigenvalue(correlations: Float64) -> float:
     return float(np.linalg.eigvalsh(matrices).max())
 
 
-def _schur(first: Float64, owner: object) -> list[Float64]:
-    """Cholesky factor R of the block Toeplitz matrix with this first block row, for its owner.
+def _schur(first: Float64) -> list[Float64]:
+    """Cholesky factor of the block Toeplitz matrix with this first block row.
 
-    Returns
-    -------
-    list of ndarray
-        R in panels of rows, each without the zeros on its left.
+    It is a list of panels of rows, each without the zeros on its left.
     """
     m, n = first.shape
     starts = range(0, n, PANEL * m)
-    panels = _carved([(min(PANEL * m, n - start), n - start) for start in starts], owner)
+    panels = [np.empty((min(PANEL * m, n - start), n - start)) for start in starts]
     a = solve_triangular(np.linalg.cholesky(first[:, :m]), first, lower=True, check_finite=False)
     panels[0][:m] = a
     b, eye = a[:, m:].copy(), np.eye(m)
@@ -155,15 +139,8 @@ def _schur(first: Float64, owner: object) -> list[Float64]:
     return panels
 
 
-def _carved(shapes: list[tuple[int, int]], owner: object) -> list[Float64]:
-    """Arrays of any content in one piece of memory, which no view may keep beyond its owner."""
-    ends = np.cumsum([rows * columns for rows, columns in shapes])
-    parts = np.split(borrow((int(ends[-1]),), owner), ends[:-1])
-    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-
-
 def _pivot_ratio(panels: list[Float64]) -> float:
-    """Smallest pivot of a triangular factor against the largest."""
+    """Smallest pivot of a triangular factor over the largest."""
     pivots = np.concatenate([panel.diagonal() for panel in panels]) ** 2
     return float(pivots.min() / pivots.max())
 
@@ -179,7 +156,7 @@ def _assemble(first: Float64) -> Float64:
 
 
 def _pivoted(gram: Float64) -> tuple[Float64, npt.NDArray[np.intp]]:
-    """Cholesky factor of as many rows as are independent, and which they are."""
+    """Cholesky factor of the independent rows, and their indices."""
     largest = float(gram.diagonal().max(initial=0.0))
     factor, order, rank, _ = dpstrf(gram, tol=RANK_TOLERANCE * largest, overwrite_a=1)
     return np.triu(factor[:rank, :rank]), np.asarray(order[:rank] - 1)

@@ -10,7 +10,7 @@ import pandas as pd
 from harness import selection
 from harness.benchmark import blends_of_run
 from harness.cache import only_one
-from harness.metrics import Blend
+from harness.metrics import BlendProducts
 from harness.results import Run, read_run, write_run
 
 
@@ -45,7 +45,7 @@ def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, s
 
 def kept_products(
     run: Run, results: Path, *, by_band: bool = False
-) -> dict[tuple[str, str, str, str], Blend]:
+) -> dict[tuple[str, str, str, str], BlendProducts]:
     """Return the inner products of a run's separators: (dataset, split, track, stem) → products.
 
     Parameters

@@ -55,7 +55,8 @@ def record_of(
         "seed": 0,
         "excerpt_seconds": settings.excerpt.seconds,
         "metrics": {
-            name: {**asdict(METRICS[name]), "computed": name in DEFAULT} for name in METRICS
+            name: {**metric.described(), "computed": name in DEFAULT}
+            for name, metric in METRICS.items()
         },
         "separators": {entry.name: _describe(entry) for entry in entries},
         "datasets": {dataset.name: _describe_dataset(dataset, plan) for dataset in datasets},

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
+from harness.metrics import METRICS as RECORDS
 from harness.report.tables import HARMONIC, OVERALL, level
 from harness.taxonomy import STEMS
 
-METRICS = (HARMONIC, "snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar")
-COSTS = ("rtf", "peak_memory", "parameters")
-LABELS = {
-    HARMONIC: "SNR–SDR mean",
-    "snr": "SNR",
-    "sdr": "SDR",
-    "si_sdr": "SI-SDR",
-    "csdr": "cSDR",
-    "isr": "ISR",
-    "sir": "SIR",
-    "sar": "SAR",
-    "rtf": "Speed (RTF)",
-    "peak_memory": "Memory",
-    "parameters": "Parameters",
-}
+METRICS = (HARMONIC, *(name for name, metric in RECORDS.items() if metric.compute))
+COSTS = tuple(m.name for m in RECORDS.values() if m.default and not m.compute)
+HARMONIC_LABEL = "SNR–SDR mean"
 HARMONIC_DEFINITION = (
     "harmonic mean 2ab/(a+b) of SNR and SDR where both are positive, the smaller of the two where "
     "not; what separators are selected by"
@@ -46,7 +35,9 @@ def metric_label(name: str) -> str:
     >>> metric_label("si_sdr"), metric_label("loudness_error")
     ('SI-SDR', 'loudness error')
     """
-    return LABELS.get(name, name.replace("_", " "))
+    if name == HARMONIC:
+        return HARMONIC_LABEL
+    return RECORDS[name].label if name in RECORDS else name.replace("_", " ")
 
 
 def stem_label(stem: str) -> str:

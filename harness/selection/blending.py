@@ -1,8 +1,8 @@
 """Blends: per stem, a weighted mean of the separators' estimates, chosen from inner products.
 
 Weights are convex: none is negative and they sum to one. All that is asked of a track are the inner
-products that a run keeps (`harness.metrics.Blend`), so that thousands of blends are scored exactly
-in the time it takes to read one song. Two ways to choose weights:
+products that a run keeps (`harness.metrics.BlendProducts`), so that thousands of blends are scored
+exactly in the time it takes to read one song. Two ways to choose weights:
 
 * `greedy` adds one separator after another, with replacement, for any metric (Caruana et al. 2004).
 * `programme` is for `snr` alone: the mean SNR is −Σ log of quadratic forms of the noise, and each
@@ -10,8 +10,8 @@ in the time it takes to read one song. Two ways to choose weights:
   mean worse.
 
 Both are shrunk towards the best single separator: by how much, tracks of other artists say. From
-inner products by frequency band (`Blend.edges`) `programme` chooses weights for each band, convex
-in each, which are shrunk towards the same weights in all bands as well.
+inner products by frequency band (`edges`) `programme` chooses weights for each band, convex in
+each, which are shrunk towards the same weights in all bands as well.
 
 What the inner products cannot tell: they are those of one stem alone, so what the stems of a track
 sum to is not known, and a mixture-consistent blend is not scored here. Where every separator's
@@ -30,7 +30,7 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from harness.errors import HarnessError
-from harness.metrics import Blend, harmonic_mean, scorer
+from harness.metrics import BlendProducts, harmonic_mean, scorer
 from harness.selection.grid import HARMONIC, LIMIT, FloatArray, Grid, IntArray
 from harness.selection.policies import fold_of
 from harness.selection.resampling import draw
@@ -38,7 +38,7 @@ from harness.selection.resampling import draw
 # Weights of K separators are rows of K or, by band, of the lowest band's, then the next one's.
 Score = Callable[[npt.ArrayLike], FloatArray]  # weights (blends, K) → dB (blends, tracks)
 Chooser = Callable[[FloatArray], FloatArray]  # counts (jobs, tracks) → weights (jobs, K)
-Kept = Mapping[tuple[str, str, str, str], Blend]  # (dataset, split, track, stem) → inner products
+Kept = Mapping[tuple[str, str, str, str], BlendProducts]  # by (dataset, split, track, stem)
 
 ROUNDS = 20  # of greedy selection, and so the finest weight of one bag
 BAGS = 8
@@ -62,7 +62,7 @@ class Products:
     """
 
     grid: Grid
-    blends: tuple[Blend, ...]
+    blends: tuple[BlendProducts, ...]
 
     @property
     def n_separators(self) -> int:
@@ -113,7 +113,7 @@ def products_of(grid: Grid, kept: Kept) -> Products:
     grid
         As from `grids`; separators that have too few tracks are left out (`Grid.complete`).
     kept
-        The separators of each `Blend` go by their names.
+        The separators of each `BlendProducts` go by their names.
     """
     whole = grid.complete()
     found = [
