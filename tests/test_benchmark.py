@@ -11,7 +11,7 @@ from conftest import song_stems, write_song
 from harness import pipeline
 from harness.bands import weighted
 from harness.benchmark import Settings, blends_of_run, execute, find_blends, make_plan
-from harness.benchmark.parallel import KILLED, do_batch, make_batches
+from harness.benchmark.workers import KILLED, do_batch, make_batches
 from harness.cache import Fingerprints, Store
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt
@@ -181,7 +181,7 @@ def test_failures_are_tried_again(songs, tmp_path, monkeypatch):
 def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
     names = {"echo": entry(), "deadly": entry("deadly", params={"gain": 2.0})}
 
-    def dying(units, excerpt, work_folder, partners, **_):
+    def dying(units, settings, partners):
         from harness import separators
 
         separators.FAMILIES["echo"] = separators.Family("planted:Echo", 1)  # in the worker
@@ -189,10 +189,10 @@ def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
         for unit in units:
             if unit.entry.name == "deadly" and unit.track.name == "Bob - One":
                 os.kill(os.getpid(), signal.SIGKILL)
-            failed |= do_batch((unit,), excerpt, work_folder)
-        return failed | do_batch((), excerpt, work_folder, partners)
+            failed |= do_batch((unit,), settings)
+        return failed | do_batch((), settings, partners)
 
-    monkeypatch.setattr("harness.benchmark.parallel.do_batch", dying)
+    monkeypatch.setattr("harness.benchmark.workers.do_batch", dying)
     outcome, result = run(songs, list(names.values()), tmp_path, jobs=2)
     assert outcome.failures == (KILLED,)
     failed = result.scores[result.scores["status"] == "failed"]
@@ -399,7 +399,7 @@ def test_blends_by_band_are_scored_from_inner_products_as_from_audio(songs, tmp_
 
 def test_products_interrupted_are_finished_by_the_next_run(songs, tmp_path, monkeypatch):
     entries = noisy_pair()
-    monkeypatch.setattr("harness.benchmark.blends.keep", lambda *_: None)
+    monkeypatch.setattr("harness.benchmark.kept_products.keep", lambda *_: None)
     outcome, result = run(songs, entries, tmp_path)
     assert blends_of(result, outcome.folder)[0] == {}
     monkeypatch.undo()

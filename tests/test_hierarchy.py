@@ -113,14 +113,14 @@ def test_what_a_parent_has_seen_is_not_fed_on(kits, tmp_path):
     _, result = run(kits, [seen, CHILD], tmp_path, cascade="seen")
     assert not result.scores["input"].str.startswith("cascade").any()
     (skip,) = [s for s in result.record["skipped"] if s["separator"] == "child"]
-    assert skip["reason"] == "not in cascade on 2 tracks: seen saw them in training"
+    assert skip["reason"] == "not in cascade on 2 tracks: seen was trained on them"
 
 
 def test_without_a_parent_there_is_a_reason(kits, tmp_path):
     voice = entry("voice", ("vocals",))
     _, result = run(kits, [voice, CHILD], tmp_path)
     (skip,) = [s for s in result.record["skipped"] if s["separator"] == "child"]
-    assert skip["reason"] == "not in cascade on 2 tracks: no ranked separator gives drums"
+    assert skip["reason"] == "not in cascade on 2 tracks: no ranked separator has drums"
 
 
 def test_a_parent_that_fails_costs_its_cascades_only(kits, tmp_path):
@@ -241,7 +241,7 @@ def test_stems_that_cannot_be_told_apart_are_left_out_and_counted(kits, tmp_path
     assert left_out(mixed) == [
         "kick, snare on 1 of 2 tracks: drums has 'drum machine'",
         "kick, snare, toms, hihat_cymbals, hihat, cymbals on 1 of 2 tracks: "
-        "the drums have bleed between their parts",
+        "the parts of the drums bleed into each other",
     ]
 
 
