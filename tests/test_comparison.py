@@ -9,7 +9,7 @@ import pytest
 from synthetic_run import HOSTILE, demo_run, empty_run, row, rows_table
 
 from harness.report import comparison
-from harness.selection.changes import changes, only_in_one
+from harness.selection.comparing import changes, only_in_one
 
 
 def scores(values, separator="a", stem="vocals", artists=12, **other):

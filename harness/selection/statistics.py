@@ -1,21 +1,21 @@
-"""The bootstrap, by artist: intervals of a mean, and how often each separator comes first.
+"""Statistics by artist: bootstrap intervals, shares of wins, and tests with their corrections.
 
-One resample draws as many artists as there are, with replacement, and takes all of their tracks:
-tracks of one artist are alike, and drawing them apart would promise more than the data hold.
-Everything is a product of the counts of the drawn artists with sums by artist, so that ten thousand
-resamples are one matrix product.
+One bootstrap resample draws as many artists as there are, with replacement, and takes all of their
+tracks: tracks of one artist are alike, and drawing them one by one would promise more than the data
+hold. Everything is a product of the counts of the drawn artists with sums by artist, so that ten
+thousand resamples are one matrix product. In the code an artist is a *cluster* of tracks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from harness.selection.grid import FloatArray, IntArray
+from harness.selection.grid import BoolArray, FloatArray, IntArray
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -24,9 +24,8 @@ MIN_ARTISTS = 6  # with 5 the signed-rank test cannot fall below p = 0.06, whate
 _CHUNK = 256  # columns at a time: 20 MB for each intermediate of 10,000 resamples
 
 
-@dataclass(frozen=True)
-class Intervals:
-    """Means of columns with their intervals; all shape (columns,)."""
+class Intervals(NamedTuple):
+    """Means or medians of columns with their intervals; all shape (columns,)."""
 
     mean: FloatArray
     low: FloatArray
@@ -46,6 +45,11 @@ def cluster_sums(values: FloatArray, clusters: IntArray) -> FloatArray:
     sums = np.zeros((clusters.max(initial=-1) + 1, values.shape[1]))
     np.add.at(sums, clusters, values)
     return sums
+
+
+def cluster_means(values: FloatArray, clusters: IntArray) -> FloatArray:
+    """Return the means over each cluster's rows, shape (clusters, columns)."""
+    return np.asarray(cluster_sums(values, clusters) / np.bincount(clusters)[:, None])
 
 
 def resampled_means(values: FloatArray, clusters: IntArray, weights: FloatArray) -> FloatArray:
@@ -74,10 +78,10 @@ def mean_intervals(
 ) -> Intervals:
     """Return the mean over tracks of each column, with its expanded percentile interval.
 
-    The percentiles are those that make the percentile interval as wide as Student's with few
-    artists: Φ(−√(G/(G−1))·t) for G artists. `benchmarks/selection.py --coverage` measures how often
-    it holds the truth, beside the plain percentile, BCa and percentile-t intervals: the first two
-    fall shorter with few artists, and percentile-t explodes where one track decides.
+    The percentiles are chosen such that with few artists the interval is as wide as Student's:
+    Φ(−√(G/(G−1))·t) for G artists. `benchmarks/selection.py --coverage` measures how often it
+    contains the truth, beside the plain percentile, BCa and percentile-t intervals. The first two
+    are too short with few artists, and percentile-t explodes if one track decides.
 
     Parameters
     ----------
@@ -109,20 +113,20 @@ def mean_intervals(
     return Intervals(mean, low, high)
 
 
-def in_short(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
-    """Return the mean by artist with its interval, rounded for people.
+def rounded_mean(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
+    """Return the mean score with its interval, rounded to two decimals.
 
     Parameters
     ----------
     values
         Of each track, in dB; NaN is left out.
     who
-        Whose track it is.
+        The artist of each track.
 
     Returns
     -------
     dict
-        score and, with `MIN_ARTISTS` or more, low and high; nothing without a value.
+        score and, with `MIN_ARTISTS` or more artists, low and high; empty without a value.
     """
     some = np.isfinite(values)
     if not some.any():
@@ -137,8 +141,8 @@ def median_intervals(
 ) -> Intervals:
     """Return the median over tracks of each column, with its expanded percentile interval.
 
-    As `mean_intervals`; with an even number of tracks the lower end is made of the lower of the two
-    middle values, the upper end of the upper one.
+    As `mean_intervals`. With an even number of tracks the lower end uses the lower of the two
+    middle values, and the upper end the upper one.
     """
     n = int(clusters.max(initial=-1)) + 1
     median = np.median(values, axis=0)
@@ -171,11 +175,11 @@ def means_and_errors(values: FloatArray, clusters: IntArray) -> tuple[FloatArray
     return mean, error
 
 
-def studentised_means(values: FloatArray, clusters: IntArray, weights: FloatArray) -> FloatArray:
+def studentized_means(values: FloatArray, clusters: IntArray, weights: FloatArray) -> FloatArray:
     """Return (mean of the resample − mean) / standard error of the resample, per column.
 
-    The quantiles of this are those of a t distribution made from the data. A resample without
-    spread says nothing of it and counts as 0.
+    Its quantiles are those of a t distribution estimated from the data. A resample without spread
+    carries no information and counts as 0.
     """
     sizes = np.bincount(clusters).astype(float)
     sums = cluster_sums(values - values.mean(axis=0), clusters)
@@ -213,3 +217,74 @@ def rank_intervals(means: FloatArray, level: float = LEVEL) -> tuple[npt.NDArray
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(ranks, tails, axis=0, method="nearest").astype(np.int64)
     return low, high
+
+
+def signed_rank(differences: FloatArray) -> FloatArray:
+    """Return the two-sided p of Wilcoxon's signed-rank test, per column; 1 if all are zero.
+
+    Up to 50 differences without ties p is exact. Otherwise it is the normal approximation with the
+    correction for ties, and differences of zero share their ranks (Pratt).
+    """
+    rounded = np.round(differences, 9)
+    with warnings.catch_warnings():  # about samples too small for the approximation
+        warnings.simplefilter("ignore")
+        found = stats.wilcoxon(rounded, axis=0, zero_method="pratt").pvalue
+    return np.where((rounded == 0).all(axis=0), 1.0, found)
+
+
+def holm(p: npt.ArrayLike) -> FloatArray:
+    """Return p values corrected for their number by Holm's step-down; NaN stays and is not counted.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03, float("nan")]).tolist()
+    [0.03, 0.06, 0.06, nan]
+    """
+    given = np.asarray(p, dtype=np.float64)
+    out = np.full_like(given, np.nan)
+    here = np.flatnonzero(~np.isnan(given))
+    order = here[np.argsort(given[here], kind="stable")]
+    steps = given[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return out
+
+
+def letters(different: BoolArray) -> list[str]:
+    """Return the compact letter display: two items share a letter exactly if they do not differ.
+
+    Parameters
+    ----------
+    different
+        Shape (k, k), symmetric: which pairs differ significantly.
+
+    References
+    ----------
+    Piepho, "An algorithm for a letter-based representation of all-pairwise comparisons", Journal of
+    Computational and Graphical Statistics 13, 2004 (insert and absorb).
+
+    Examples
+    --------
+    >>> letters(np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], bool))
+    ['a', 'ab', 'b']
+    """
+    groups = [frozenset(range(len(different)))]
+    for i, j in np.argwhere(np.triu(different)):
+        split = [half for g in groups if {i, j} <= g for half in (g - {i}, g - {j})]
+        kept = [g for g in groups if not {i, j} <= g]
+        for half in split:
+            if not any(half <= other for other in kept):
+                kept = [other for other in kept if not other < half] + [half]
+        groups = kept
+    groups.sort(key=lambda g: sorted(g))
+    return [
+        "".join(_letter(n) for n, g in enumerate(groups) if i in g) for i in range(len(different))
+    ]
+
+
+def _letter(n: int) -> str:
+    """Return the n-th name of a group: a … z, then a1 … z1.
+
+    >>> _letter(0), _letter(27)
+    ('a', 'b1')
+    """
+    return chr(ord("a") + n % 26) + (str(n // 26) if n >= 26 else "")
