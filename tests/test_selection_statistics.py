@@ -3,26 +3,22 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from harness.selection.rank_tests import signed_rank
-from harness.selection.resampling import draw, means_and_errors, rank_intervals, studentized_means
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from selection_tables import one_grid, planted
 
 from harness.errors import HarnessError
-from harness.selection import (
-    MIN_ARTISTS,
-    compare,
-    grids,
+from harness.selection import MIN_ARTISTS, compare, grids, mean_intervals, pairs, ranking, remarks
+from harness.selection.grid import track_scores, without_leaked
+from harness.selection.statistics import (
+    draw,
     holm,
     letters,
-    mean_intervals,
-    pairs,
-    ranking,
-    remarks,
-    track_scores,
-    without_leaked,
+    means_and_errors,
+    rank_intervals,
+    signed_rank,
+    studentized_means,
 )
 
 TWO = {"vocals": {"x": 1.0, "y": 0.0}}

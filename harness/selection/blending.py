@@ -36,9 +36,10 @@ from harness.selection.policies import fold_of
 from harness.selection.statistics import draw
 
 # A row of weights has one per separator or, by band, those of the lowest band, then the next one.
+# One row is one choice (a job); counts are how often each track counts in it, (jobs, tracks).
 Score = Callable[[npt.ArrayLike], FloatArray]  # weights (blends, K) → dB (blends, tracks)
 Chooser = Callable[[FloatArray], FloatArray]  # counts (jobs, tracks) → weights (jobs, K)
-Kept = Mapping[tuple[str, str, str, str], Blend]  # (dataset, split, track, stem) → inner products
+Kept = Mapping[tuple[str, str, str, str], Blend]  # by (dataset, split, track, stem)
 
 ROUNDS = 20  # of greedy selection, and so the finest weight of one bag
 BAGS = 8
@@ -69,10 +70,7 @@ class Products:
     def scorer(self, metric: str = HARMONIC) -> Score:
         """Return the function that scores blends by one metric, within ±`grid.LIMIT` dB.
 
-        Parameters
-        ----------
-        metric
-            ``harmonic_mean`` or one of `harness.metrics.DEFAULT`.
+        The metric is ``harmonic_mean`` or one of `harness.metrics.DEFAULT`.
         """
         if metric != HARMONIC:
             one = scorer(self.blends, metric)
@@ -93,15 +91,7 @@ class Products:
 
 
 def products_of(grid: Grid, kept: Kept) -> Products:
-    """Return the tracks of a grid whose inner products are kept.
-
-    Parameters
-    ----------
-    grid
-        As from `grids`; separators with too few tracks are left out (`Grid.complete`).
-    kept
-        With separators by name.
-    """
+    """Return the tracks of a grid with inner products, without separators that have too few."""
     whole = grid.complete()
     found = [
         blend
@@ -117,13 +107,7 @@ def products_of(grid: Grid, kept: Kept) -> Products:
 def best_single(
     score: Score, counts: FloatArray, n_separators: int, n_bands: int = 1
 ) -> FloatArray:
-    """Choose the separator with the best mean; weights (jobs, K), in each band one of them is 1.
-
-    Parameters
-    ----------
-    counts
-        How often each track counts in each choice, shape (jobs, tracks).
-    """
+    """Choose the separator with the best mean; weights (jobs, K), in each band one of them is 1."""
     singles = np.tile(np.eye(n_separators), n_bands)
     means = counts @ score(singles).T
     return np.asarray(singles[means.argmax(axis=1)])
@@ -136,13 +120,6 @@ def greedy(
 
     The blend of a round is the plain mean of the separators added so far. The round with the best
     mean score wins, so that on these tracks no single separator is better than the result.
-
-    Parameters
-    ----------
-    score
-        As from `Products.scorer`.
-    counts
-        How often each track counts in each choice, shape (jobs, tracks).
 
     References
     ----------
@@ -228,12 +205,8 @@ def shrunk(choosers: Sequence[Chooser], score: Score, counts: FloatArray, grid: 
 
     Of the tracks that choose, each fold of artists is held out in turn while the rest chooses. Of
     all weighted means of the choosers' results, the one with the best held-out score is returned;
-    ties go to the simplest. With fewer than `MIN_CHOOSING` artists it is the first chooser's.
-
-    Parameters
-    ----------
-    choosers
-        The simplest first, such as `best_single`.
+    ties go to the simplest, which is the first chooser's. With fewer than `MIN_CHOOSING` artists
+    that one is always returned.
     """
     held = fold_of(grid.clusters, INNER_FOLDS, seed=1)
     inside = counts[:, None] * (held != np.unique(held)[:, None])  # (jobs, folds, tracks)
@@ -264,16 +237,10 @@ def _shares(parts: int) -> FloatArray:
 def choose_weights(
     products: Products, counts: npt.ArrayLike | None = None, *, metric: str = HARMONIC
 ) -> FloatArray:
-    """Choose the weights of a blend, shape (jobs, K), band after band.
+    """Choose the weights of a blend, shape (jobs, K), by default on all tracks in one job.
 
-    Parameters
-    ----------
-    counts
-        How often each track counts in each choice, shape (jobs, tracks); by default one choice in
-        which each counts once.
-    metric
-        ``snr`` uses `programme`, any other `bagged_greedy`. Weights by band are always those of
-        `programme`, which by `HARMONIC` is as good and 20 times as fast. All are `shrunk`.
+    ``snr`` uses `programme`, any other metric `bagged_greedy`. Weights by band are always those of
+    `programme`, which by `HARMONIC` is as good and 20 times as fast. All are `shrunk`.
     """
     grid, n = products.grid, products.n_separators
     if not products.blends:

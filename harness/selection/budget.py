@@ -65,15 +65,7 @@ def parse_budget(text: str) -> dict[str, float]:
 def costs_of(costs: pd.DataFrame) -> pd.DataFrame:
     """Return the costs of each separator, one row per separator and one column per cost.
 
-    Parameters
-    ----------
-    costs
-        Columns `harness.results.COLUMNS`.
-
-    Returns
-    -------
-    DataFrame
-        The median over tracks, of memory the largest; NaN if it was not measured.
+    It is the median over tracks, of memory the largest; NaN if it was not measured.
     """
     ok = costs[(costs["status"] == "ok") & costs["metric"].isin(COSTS)]
     groups = ok.groupby(["separator", "metric"])["value"]
@@ -95,12 +87,8 @@ def within(costs: pd.DataFrame, budget: Budget) -> BoolArray:
 def pareto(score: npt.ArrayLike, costs: npt.ArrayLike) -> BoolArray:
     """Return which rows are on the Pareto front: none is as good in all and better in something.
 
-    Parameters
-    ----------
-    score
-        Shape (rows,), higher is better.
-    costs
-        Shape (rows, costs), lower is better. Rows with NaN are never on the front.
+    `score` has shape (rows,), higher is better; `costs` has shape (rows, costs), lower is better.
+    Rows with NaN are never on the front.
 
     Examples
     --------
@@ -116,48 +104,11 @@ def pareto(score: npt.ArrayLike, costs: npt.ArrayLike) -> BoolArray:
     return front
 
 
-def ensembles(
-    part: Sequence[Grid], costs: pd.DataFrame, budget: Budget | None = None
-) -> pd.DataFrame:
-    """List the ensembles that can be made for the stems of one level, within a budget.
-
-    Parameters
-    ----------
-    part
-        Complete grids of the same dataset and input, one per stem.
-    costs
-        As from `costs_of`.
-
-    Returns
-    -------
-    DataFrame
-        One row per ensemble that has every stem and uses all of its members: members (names,
-        sorted), one column per cost, score (mean over the stems of the best member's mean, in dB,
-        on the tracks of the grids, so in sample), front (as from `pareto`). Best first.
-    """
-    names = sorted({name for grid in part for name in grid.separators})
-    teams, team_costs = _teams(names, costs, budget or {}, len(part))
-    means = np.array(
-        [_sums(grid, names, grid.clusters).sum(axis=0) / len(grid.tracks) for grid in part]
-    )
-    best, scores = _best_members(means, teams)
-    used = np.array([len(set(row)) for row in best.T]) == teams.sum(axis=1)
-    kept = used & np.isfinite(scores)
-    table: pd.DataFrame = team_costs[kept].assign(score=scores[kept])
-    table.insert(0, "members", [tuple(np.array(names)[row]) for row in teams[kept]])
-    table["front"] = pareto(table["score"], table[team_costs.columns])
-    return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
-
-
 def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget) -> pd.DataFrame:
     """Choose for each dataset, input and level the best ensemble within a budget.
 
-    Parameters
-    ----------
-    candidates
-        As from `track_scores`, of separators that may be chosen.
-    costs
-        As from `costs_of`.
+    `candidates` are as from `track_scores`, of separators that may be chosen; `costs` as from
+    `costs_of`.
 
     Returns
     -------
@@ -234,12 +185,12 @@ def _teams(
 
 
 def _sums(
-    grid: Grid, names: Sequence[str], artists: npt.NDArray[np.intp], n_artists: int = 0
+    grid: Grid, names: Sequence[str], artists: npt.NDArray[np.intp], n_artists: int
 ) -> FloatArray:
     """Return the sums of scores by artist, (artists, names); NaN without the stem."""
     wide = np.full((len(grid.tracks), len(names)), np.nan)
     wide[:, [names.index(name) for name in grid.separators]] = grid.scores
-    sums = np.zeros((max(n_artists, artists.max() + 1), len(names)))
+    sums = np.zeros((n_artists, len(names)))
     np.add.at(sums, artists, wide)
     return sums + np.where(np.isnan(wide).all(axis=0), np.nan, 0.0)
 

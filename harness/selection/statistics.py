@@ -3,7 +3,11 @@
 One bootstrap resample draws as many artists as there are, with replacement, and takes all of their
 tracks: tracks of one artist are alike, and drawing them one by one would promise more than the data
 hold. Everything is a product of the counts of the drawn artists with sums by artist, so that ten
-thousand resamples are one matrix product. In the code an artist is a *cluster* of tracks.
+thousand resamples are one matrix product.
+
+In all functions `values` have shape (tracks, columns) without NaN (for a paired comparison, the
+differences), `clusters` is the number of the artist of each track, from 0, and `weights` are as
+from `draw`.
 """
 
 from __future__ import annotations
@@ -53,47 +57,21 @@ def cluster_means(values: FloatArray, clusters: IntArray) -> FloatArray:
 
 
 def resampled_means(values: FloatArray, clusters: IntArray, weights: FloatArray) -> FloatArray:
-    """Return the mean over tracks in each resample, shape (resamples, columns).
-
-    Parameters
-    ----------
-    values
-        Shape (tracks, columns), no NaN.
-    clusters
-        Number of the cluster of each track, from 0.
-    weights
-        As from `draw`.
-    """
+    """Return the mean over tracks in each resample, shape (resamples, columns)."""
     sizes = np.bincount(clusters).astype(float)
     return np.asarray((weights @ cluster_sums(values, clusters)) / (weights @ sizes)[:, None])
 
 
 def mean_intervals(
-    values: FloatArray,
-    clusters: IntArray,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    values: FloatArray, clusters: IntArray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Intervals:
-    """Return the mean over tracks of each column, with its expanded percentile interval.
+    """Return the mean over tracks of each column, with its expanded 95 % percentile interval.
 
     The percentiles are chosen such that with few artists the interval is as wide as Student's:
     Φ(−√(G/(G−1))·t) for G artists. `benchmarks/selection.py --coverage` measures how often it
     contains the truth, beside the plain percentile, BCa and percentile-t intervals. The first two
-    are too short with few artists, and percentile-t explodes if one track decides.
-
-    Parameters
-    ----------
-    values
-        Shape (tracks, columns), no NaN; for a paired comparison, the differences.
-    clusters
-        Number of the cluster of each track, from 0.
-
-    Returns
-    -------
-    Intervals
-        Ends are NaN with fewer than `MIN_ARTISTS` clusters.
+    are too short with few artists, and percentile-t explodes if one track decides. With fewer than
+    `MIN_ARTISTS` artists the ends are NaN.
 
     References
     ----------
@@ -104,7 +82,7 @@ def mean_intervals(
     mean = values.mean(axis=0)
     low, high = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     if n >= MIN_ARTISTS:
-        tail = _tail(n, level)
+        tail = _tail(n)
         weights = draw(n, resamples, seed)
         for start in range(0, values.shape[1], _CHUNK):
             part = slice(start, start + _CHUNK)
@@ -114,19 +92,10 @@ def mean_intervals(
 
 
 def rounded_mean(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
-    """Return the mean score with its interval, rounded to two decimals.
+    """Return score, low and high: the mean with its interval, rounded to two decimals.
 
-    Parameters
-    ----------
-    values
-        Of each track, in dB; NaN is left out.
-    who
-        The artist of each track.
-
-    Returns
-    -------
-    dict
-        score and, with `MIN_ARTISTS` or more artists, low and high; empty without a value.
+    `values` has shape (tracks,), in dB; NaN is left out. There is no interval with fewer than
+    `MIN_ARTISTS` artists, and nothing without a value.
     """
     some = np.isfinite(values)
     if not some.any():
@@ -136,19 +105,17 @@ def rounded_mean(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
     return {name: round(float(x), 2) for name, x in named.items() if np.isfinite(x)}
 
 
-def median_intervals(
-    values: FloatArray, clusters: IntArray, *, level: float = LEVEL, resamples: int = 1000
-) -> Intervals:
-    """Return the median over tracks of each column, with its expanded percentile interval.
+def median_intervals(values: FloatArray, clusters: IntArray, *, resamples: int = 1000) -> Intervals:
+    """Return the median over tracks of each column, with its interval as of `mean_intervals`.
 
-    As `mean_intervals`. With an even number of tracks the lower end uses the lower of the two
+    With an even number of tracks the lower end uses the lower of the two
     middle values, and the upper end the upper one.
     """
     n = int(clusters.max(initial=-1)) + 1
     median = np.median(values, axis=0)
     low, high = np.full_like(median, np.nan), np.full_like(median, np.nan)
     if n >= MIN_ARTISTS:
-        tail = _tail(n, level)
+        tail = _tail(n)
         weights = draw(n, resamples)[:, clusters].T.astype(np.int32)  # (tracks, resamples)
         total = weights.sum(axis=0)
         for column, order in enumerate(np.argsort(values, axis=0, kind="stable").T):
@@ -159,9 +126,9 @@ def median_intervals(
     return Intervals(median, low, high)
 
 
-def _tail(n: int, level: float) -> float:
+def _tail(n: int) -> float:
     """Return the lower percentile that makes the interval of `n` clusters as wide as Student's."""
-    return float(stats.norm.cdf(stats.t.ppf((1 - level) / 2, n - 1) * np.sqrt(n / (n - 1))))
+    return float(stats.norm.cdf(stats.t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1))))
 
 
 def means_and_errors(values: FloatArray, clusters: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -252,10 +219,7 @@ def holm(p: npt.ArrayLike) -> FloatArray:
 def letters(different: BoolArray) -> list[str]:
     """Return the compact letter display: two items share a letter exactly if they do not differ.
 
-    Parameters
-    ----------
-    different
-        Shape (k, k), symmetric: which pairs differ significantly.
+    `different` has shape (k, k) and is symmetric: which pairs differ significantly.
 
     References
     ----------
