@@ -74,7 +74,7 @@ def test_separator_of_one_stem_has_rows_of_that_stem_only(songs, tmp_path):
     assert set(result.scores["stem"]) == {"vocals"}
 
 
-def test_fed_with_a_stem_the_input_says_so(tmp_path):
+def test_the_input_column_names_the_stem_that_was_fed(tmp_path):
     parts = song_stems(3)
     kit = dict(zip(("kick", "snare", "toms", "hihat"), parts.values(), strict=True))
     kit["cymbals"] = song_stems(4)["drums"]
@@ -87,7 +87,7 @@ def test_fed_with_a_stem_the_input_says_so(tmp_path):
     assert values(result.scores, stem="kick", metric="snr") == pytest.approx([expected], abs=1e-4)
 
 
-def test_sample_rate_and_channels_are_the_separators_and_scores_the_datasets(songs, tmp_path):
+def test_separators_have_their_own_rate_and_channels_and_scores_the_datasets(songs, tmp_path):
     planted.Echo.seen.clear()
     _, result = run(songs, [entry(sample_rate=16000, channels=1)], tmp_path)
     assert set(planted.Echo.seen) == {(1, 32000)}
@@ -155,7 +155,7 @@ def test_a_faulty_separator_is_a_row_and_the_others_go_on(songs, tmp_path, fault
     assert len(values(result.scores, separator="echo", metric="snr")) == 4 * 5
 
 
-def test_slightly_short_estimates_are_mended_and_the_row_says_so(songs, tmp_path):
+def test_slightly_short_estimates_are_fixed_and_the_row_says_so(songs, tmp_path):
     _, result = run(songs, [entry("short", "faulty", params={"fault": "short"})], tmp_path)
     assert set(result.scores["status"]) == {"ok"}
     assert all("vocals 100 samples shorter" in note for note in result.scores["note"])
@@ -218,7 +218,7 @@ def test_full_disk_stops_the_run_and_keeps_what_was_done(songs, tmp_path, monkey
     assert outcome.failed == 0
 
 
-# --- what is done again, and what is not ----------------------------------------------------------
+# --- what is repeated, and what is not ------------------------------------------------------------
 
 
 def test_a_second_run_does_nothing(songs, tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def changed(before, after):
     return {name for name in before if before[name] != after[name]}
 
 
-def test_a_changed_entry_redoes_that_entry_only(songs, tmp_path):
+def test_a_changed_entry_repeats_only_that_entry(songs, tmp_path):
     two = [entry("a"), entry("b")]
     before = plan_keys(songs, two, tmp_path)
     after = plan_keys(songs, [two[0], entry("b", params={"gain": 2.0})], tmp_path)
@@ -279,7 +279,7 @@ def test_changed_audio_redoes_that_track_only(tmp_path):
     assert {track for _, track in changed(before, after)} == {"A - Two"}
 
 
-def test_renamed_entry_or_track_is_not_done_again(songs, tmp_path):
+def test_a_renamed_entry_is_not_repeated(songs, tmp_path):
     run(songs, [entry("old")], tmp_path)
     outcome, result = run(songs, [entry("new")], tmp_path)
     assert outcome.reused == 4

@@ -26,12 +26,8 @@ def wanted_parents(plan: Plan) -> list[tuple[str, str]]:
 def plan_cascades(plan: Plan, parents: Parents) -> Plan:
     """Feed every separator of a stem with its parent's estimate, on the tracks of both.
 
-    Parameters
-    ----------
-    plan
-        In which the same separators are fed with the true stems.
-    parents
-        A stem without a parent is skipped, and so are tracks that a parent was trained on.
+    In `plan` the same separators are fed with the true stems. A stem without a parent is skipped,
+    and so are tracks that a parent was trained on.
     """
     whole = {_place(unit, unit.entry.name): unit for unit in plan.units}
     units: list[Unit] = []

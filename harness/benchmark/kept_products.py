@@ -60,10 +60,7 @@ def keep(
 ) -> None:
     """Write the inner products of the waiting estimates of one track, and remove the estimates.
 
-    Parameters
-    ----------
-    edges
-        If not empty, write the products by frequency band, too; cut at these, in Hz.
+    With edges, in Hz, also those of the frequency bands between them.
     """
     ready = waiting(work_folder, units)
     if not ready:
@@ -91,16 +88,9 @@ def find_blends(
 ) -> dict[str, Blend]:
     """Return the inner products of one track's units of work: stem → products.
 
-    Parameters
-    ----------
-    track_key, keys
-        As in ``units`` of a run's record.
-
-    Returns
-    -------
-    dict
-        Empty if these separators were never run together. The separators of each `Blend` have the
-        keys of their units as names, and may be more than those asked for.
+    The keys are as in ``units`` of a run's record. The result is empty if these separators were
+    never run together. The separators of each `Blend` have the keys of their units as names, and
+    may be more than those asked for.
     """
     folder = work_folder / (BY_BAND if by_band else WHOLE) / track_key
     for path in sorted(folder.glob("*.npz")):
@@ -119,18 +109,8 @@ def blends_of_run(
 ) -> dict[tuple[str, str, str, str], Blend]:
     """Return all inner products of a run: (dataset, split, track, stem) → products.
 
-    Parameters
-    ----------
-    units
-        Of the run's record.
-    scores
-        Of the wanted separators. A track has products if all its separators with scores were run
-        together.
-
-    Returns
-    -------
-    dict
-        The separators of each `Blend` have their own names.
+    Units are those of the run's record, scores those of the wanted separators. A track has products
+    if all its separators with scores were run together. Each `Blend` has separators by name.
     """
     place = ["dataset", "split", "track"]
     ok = scores[scores["status"] == "ok"]

@@ -88,13 +88,7 @@ def make_plan(
     settings: Settings,
     fingerprints: Fingerprints,
 ) -> Plan:
-    """Plan every separator on every track; hashes all audio files that are not in `fingerprints`.
-
-    Raises
-    ------
-    HarnessError
-        If an available entry has an unknown family.
-    """
+    """Plan every separator on every track; hashes audio files that are not in `fingerprints`."""
     units: list[Unit] = []
     why = {entry.name: obstacle(entry) for entry in entries}
     skips = [Skip(name, None, reason) for name, reason in why.items() if reason]
@@ -117,14 +111,10 @@ def plan_for_files(
     settings: Settings,
     fingerprints: Fingerprints,
 ) -> Plan:
-    """Plan to score estimates that were made elsewhere.
+    """Plan to score the estimates in a folder, which were made elsewhere.
 
-    Parameters
-    ----------
-    entry
-        Name and description of their separator; its stems and files are found per track.
-    folder
-        In one of the layouts that `harness.separators.files.find_files` knows.
+    The entry has name and description of their separator; its stems and files are found per track,
+    in one of the layouts of `harness.separators.files.find_files`.
     """
     units: list[Unit] = []
     skips = []
@@ -190,13 +180,8 @@ def unit_key(
 
     These are the separator (parameters, weights and version of its code), the audio of the track,
     the stems, the sample rate, the excerpt, and the versions of the metrics. Names of separators,
-    tracks and files are not among them, so that renaming one repeats nothing. A unit in cascade
-    has the key of `Unit.fed_by`.
-
-    Parameters
-    ----------
-    content
-        A hash of the audio of the track.
+    tracks and files are not among them, so that renaming one repeats nothing. `content` is a hash
+    of the track's audio. A unit in cascade has the key of `Unit.fed_by`.
     """
     return digest(
         {
@@ -214,13 +199,7 @@ def unit_key(
 
 
 def why_unscored(track: Track, stem: str, source: str) -> str:
-    """Say why a part of the drums or vocals cannot be scored on a track; empty if it can.
-
-    Parameters
-    ----------
-    source
-        The input from which the stem is separated.
-    """
+    """Say why a part of the drums or vocals, separated from `source`, is not scored; or ""."""
     parent = taxonomy.parent_level(stem)
     if parent == "mixture":
         return ""

@@ -25,23 +25,11 @@ _LOADED: dict[tuple[str, tuple[str, ...], int, str], Separator | Oracle] = {}
 def do_batch(
     units: Sequence[Unit], settings: Settings, partners: Sequence[Unit] = ()
 ) -> dict[str, str]:
-    """Do several units of work on one track; the result of each is written as soon as it is done.
+    """Do several units of work on one track; return {key: reason} of the failed ones.
 
-    Parameters
-    ----------
-    partners
-        All units on the track, if none of them is in another batch: their inner products are
-        written at the end.
-
-    Returns
-    -------
-    dict
-        {key: reason} of the failed units. A failure is not written: the next run tries again.
-
-    Raises
-    ------
-    StorageError
-        If results can no longer be written.
+    The result of each is written as soon as it is done. A failure is not written, so that the next
+    run tries again; only StorageError ends the batch. `partners` are all units on the track, if
+    none of them is in another batch: their inner products are written at the end.
     """
     work_folder = settings.work_folder
     store = Store(work_folder)

@@ -35,15 +35,8 @@ class TrackBatch(NamedTuple):
 def execute(plan: Plan, settings: Settings, progress: Progress | None = None) -> Failures:
     """Do all unfinished units; the result of each is written as soon as it is done.
 
-    Parameters
-    ----------
-    progress
-        Called now and then, from another thread.
-
-    Raises
-    ------
-    StorageError
-        If results can no longer be written.
+    `progress` is called now and then, from another thread. StorageError ends the run: results can
+    no longer be written.
     """
     store = Store(settings.work_folder)
     unique = list({unit.key: unit for unit in plan.units}.values())
@@ -68,10 +61,7 @@ def is_done(unit: Unit, store: Store, settings: Settings) -> bool:
 def make_batches(todo: Sequence[Unit], units: Sequence[Unit], jobs: int) -> list[TrackBatch]:
     """Group by track, so that its audio is read once; split tracks if they are fewer than jobs.
 
-    Parameters
-    ----------
-    todo
-        The unfinished ones of `units`, which are the whole plan.
+    `todo` are the unfinished ones of `units`, the whole plan.
     """
     tracks = _by_track(todo)
     pieces = max(1, math.ceil(jobs / max(1, len(tracks))))

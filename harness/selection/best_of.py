@@ -33,17 +33,10 @@ _PLACE = ["dataset", "split", "track", "input", "stem", "separator"]
 
 
 def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
-    """Choose for each track and stem the separator with the best score on it.
+    """Choose for each track and stem the separator with the best score; ties go by name.
 
-    Parameters
-    ----------
-    candidates
-        As from `track_scores`, of separators that may be chosen.
-
-    Returns
-    -------
-    DataFrame
-        Columns `SELECTION_COLUMNS` and split; ties go to the first by name.
+    `candidates` are as from `track_scores`, of separators that may be chosen. The result has the
+    columns `SELECTION_COLUMNS` and split.
     """
     ordered = candidates.sort_values("separator", kind="stable")
     groups = ordered.groupby(["dataset", "split", "track", "input", "stem"])

@@ -69,13 +69,6 @@ def compare(
 ) -> pd.DataFrame:
     """Compare two separators on the tracks that both have, per dataset, input and stem.
 
-    Parameters
-    ----------
-    scores
-        Columns `harness.results.COLUMNS`.
-    leaked
-        (separator, dataset, split, track) to leave out.
-
     Returns
     -------
     DataFrame
@@ -83,11 +76,6 @@ def compare(
         other has), artists, mean_a, mean_b, difference (a − b), low, high (its 95 % interval), p
         (corrected by Holm over the rows), better (name of the significantly better one or empty),
         verdict (the same in words).
-
-    Raises
-    ------
-    HarnessError
-        If one of the two has no score.
     """
     candidates = without_leaked(track_scores(scores, metric), leaked)
     for name in (a, b):
@@ -146,10 +134,7 @@ def ranking(
 ) -> pd.DataFrame:
     """Rank the separators of a grid by their mean on the tracks that all have.
 
-    Parameters
-    ----------
-    compared
-        The result of `pairs`, if it is known already.
+    `compared` is the result of `pairs`, if it is known already.
 
     Returns
     -------
@@ -205,11 +190,7 @@ def changes(
 ) -> pd.DataFrame:
     """Compare the scores of two runs, separator by separator, on the tracks that both have.
 
-    Parameters
-    ----------
-    a, b
-        Columns `harness.results.COLUMNS`; artists and genres are those of `a`. Leaked tracks count:
-        a separator is compared with itself.
+    Artists and genres are those of `a`. Leaked tracks count: a separator is compared with itself.
 
     Returns
     -------

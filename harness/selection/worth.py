@@ -228,16 +228,9 @@ def blend_boards(worth: pd.DataFrame) -> list[Board]:
 def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, Weight]:
     """Return the weights of one stem that all tracks choose; in every band they sum to one.
 
-    Parameters
-    ----------
-    grid
-        Complete, with at least one track.
-    how
-        One of `WAYS`. ``best`` is the separator with the best mean score. ``blend`` and ``bands``
-        use `choose_weights`, or ``best`` without inner products. The others weight all separators
-        equally.
-    kept
-        By frequency band for ``bands``.
+    The grid is complete, with at least one track. Of the `WAYS`, ``best`` is the separator with the
+    best mean score. ``blend`` and ``bands``, which needs products by band, use `choose_weights`, or
+    ``best`` without inner products. The others weight all separators equally.
     """
     if how not in ("best", *BLENDED):
         return dict.fromkeys(grid.separators, 1 / len(grid.separators))
@@ -248,12 +241,7 @@ def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, Weight]:
 
 
 def rounded(names: Sequence[str], weights: npt.ArrayLike) -> dict[str, Weight]:
-    """Round weights to three digits, largest first, without those below `LEAST`.
-
-    Parameters
-    ----------
-    weights
-        Of one band after another.
+    """Round weights, of one band after another, to three digits; leave out those below `LEAST`.
 
     Examples
     --------
