@@ -25,7 +25,7 @@ from scipy import stats
 from harness import importing, selection
 from harness.selection import Grid, cross_fit, grids, mean_intervals, track_scores
 from harness.selection.grid import FloatArray, IntArray
-from harness.selection.resampling import draw, means_and_errors, resampled_means, studentised_means
+from harness.selection.statistics import draw, means_and_errors, resampled_means, studentized_means
 
 Bounds = Callable[[FloatArray, IntArray, FloatArray], Sequence[float]]
 SPREADS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
@@ -52,7 +52,7 @@ def bca(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[
 
 def percentile_t(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[float]:
     mean, error = means_and_errors(values, artists)
-    t = studentised_means(values, artists, weights)[:, 0]
+    t = studentized_means(values, artists, weights)[:, 0]
     return (mean - np.quantile(t, [0.975, 0.025]) * error).tolist()
 
 

@@ -1,4 +1,4 @@
-"""What a piece of work costs: wall time, CPU time, peak memory."""
+"""Costs of a unit of work: wall time, CPU time, peak memory."""
 
 from __future__ import annotations
 
@@ -18,15 +18,7 @@ _STATUS = Path("/proc/self/status")
 class Meter:
     """Measure a block of code.
 
-    Attributes
-    ----------
-    seconds
-        Wall time.
-    cpu_seconds
-        CPU time of this process, all threads.
-    peak_memory
-        Bytes: the highest resident memory during the block, above that at its start. Exact on
-        Linux; elsewhere only growth beyond the process's earlier peak is seen.
+    Memory is exact on Linux; elsewhere only growth beyond the process's earlier peak is measured.
 
     Examples
     --------
@@ -36,9 +28,9 @@ class Meter:
     True
     """
 
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    peak_memory: int = 0
+    seconds: float = 0.0  # wall time
+    cpu_seconds: float = 0.0  # CPU time of this process, all threads
+    peak_memory: int = 0  # bytes: highest resident memory in the block, minus that at its start
     _start: tuple[float, float, int] = field(default=(0.0, 0.0, 0), repr=False)
 
     def __enter__(self) -> Meter:
@@ -47,7 +39,7 @@ class Meter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop; figures stand also after an error."""
+        """Stop; the figures are also set after an error."""
         wall, cpu, memory = self._start
         self.seconds = time.perf_counter() - wall
         self.cpu_seconds = time.process_time() - cpu
@@ -55,9 +47,9 @@ class Meter:
 
 
 def _reset_peak() -> int:
-    """Forget the earlier peak where the system can; return the memory held now, in bytes.
+    """Reset the peak if the system can do it; return the memory held now, in bytes.
 
-    Freed memory is given back first: what an earlier piece of work left over would hide growth.
+    Freed memory is returned to the system first: what an earlier unit left would hide growth.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness import pipeline
 from harness.benchmark import Settings
-from harness.benchmark.parallel import Progress
+from harness.benchmark.workers import Progress
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
 from harness.registry import Entry, Published, suggestion

@@ -11,7 +11,7 @@ from conftest import song_stems, write_song
 from harness import pipeline
 from harness.bands import weighted
 from harness.benchmark import Settings, blends_of_run, execute, find_blends, make_plan
-from harness.benchmark.parallel import KILLED, do_batch, make_batches
+from harness.benchmark.workers import KILLED, do_batch, make_batches
 from harness.cache import Fingerprints, Store
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt
@@ -74,7 +74,7 @@ def test_separator_of_one_stem_has_rows_of_that_stem_only(songs, tmp_path):
     assert set(result.scores["stem"]) == {"vocals"}
 
 
-def test_fed_with_a_stem_the_input_says_so(tmp_path):
+def test_the_input_column_names_the_stem_that_was_fed(tmp_path):
     parts = song_stems(3)
     kit = dict(zip(("kick", "snare", "toms", "hihat"), parts.values(), strict=True))
     kit["cymbals"] = song_stems(4)["drums"]
@@ -87,7 +87,7 @@ def test_fed_with_a_stem_the_input_says_so(tmp_path):
     assert values(result.scores, stem="kick", metric="snr") == pytest.approx([expected], abs=1e-4)
 
 
-def test_sample_rate_and_channels_are_the_separators_and_scores_the_datasets(songs, tmp_path):
+def test_separators_have_their_own_rate_and_channels_and_scores_the_datasets(songs, tmp_path):
     planted.Echo.seen.clear()
     _, result = run(songs, [entry(sample_rate=16000, channels=1)], tmp_path)
     assert set(planted.Echo.seen) == {(1, 32000)}
@@ -155,7 +155,7 @@ def test_a_faulty_separator_is_a_row_and_the_others_go_on(songs, tmp_path, fault
     assert len(values(result.scores, separator="echo", metric="snr")) == 4 * 5
 
 
-def test_slightly_short_estimates_are_mended_and_the_row_says_so(songs, tmp_path):
+def test_slightly_short_estimates_are_fixed_and_the_row_says_so(songs, tmp_path):
     _, result = run(songs, [entry("short", "faulty", params={"fault": "short"})], tmp_path)
     assert set(result.scores["status"]) == {"ok"}
     assert all("vocals 100 samples shorter" in note for note in result.scores["note"])
@@ -181,7 +181,7 @@ def test_failures_are_tried_again(songs, tmp_path, monkeypatch):
 def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
     names = {"echo": entry(), "deadly": entry("deadly", params={"gain": 2.0})}
 
-    def dying(units, excerpt, work_folder, partners, **_):
+    def dying(units, settings, partners):
         from harness import separators
 
         separators.FAMILIES["echo"] = separators.Family("planted:Echo", 1)  # in the worker
@@ -189,10 +189,10 @@ def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
         for unit in units:
             if unit.entry.name == "deadly" and unit.track.name == "Bob - One":
                 os.kill(os.getpid(), signal.SIGKILL)
-            failed |= do_batch((unit,), excerpt, work_folder)
-        return failed | do_batch((), excerpt, work_folder, partners)
+            failed |= do_batch((unit,), settings)
+        return failed | do_batch((), settings, partners)
 
-    monkeypatch.setattr("harness.benchmark.parallel.do_batch", dying)
+    monkeypatch.setattr("harness.benchmark.workers.do_batch", dying)
     outcome, result = run(songs, list(names.values()), tmp_path, jobs=2)
     assert outcome.failures == (KILLED,)
     failed = result.scores[result.scores["status"] == "failed"]
@@ -218,7 +218,7 @@ def test_full_disk_stops_the_run_and_keeps_what_was_done(songs, tmp_path, monkey
     assert outcome.failed == 0
 
 
-# --- what is done again, and what is not ----------------------------------------------------------
+# --- what is repeated, and what is not ------------------------------------------------------------
 
 
 def test_a_second_run_does_nothing(songs, tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def changed(before, after):
     return {name for name in before if before[name] != after[name]}
 
 
-def test_a_changed_entry_redoes_that_entry_only(songs, tmp_path):
+def test_a_changed_entry_repeats_only_that_entry(songs, tmp_path):
     two = [entry("a"), entry("b")]
     before = plan_keys(songs, two, tmp_path)
     after = plan_keys(songs, [two[0], entry("b", params={"gain": 2.0})], tmp_path)
@@ -279,7 +279,7 @@ def test_changed_audio_redoes_that_track_only(tmp_path):
     assert {track for _, track in changed(before, after)} == {"A - Two"}
 
 
-def test_renamed_entry_or_track_is_not_done_again(songs, tmp_path):
+def test_a_renamed_entry_is_not_repeated(songs, tmp_path):
     run(songs, [entry("old")], tmp_path)
     outcome, result = run(songs, [entry("new")], tmp_path)
     assert outcome.reused == 4
@@ -399,7 +399,7 @@ def test_blends_by_band_are_scored_from_inner_products_as_from_audio(songs, tmp_
 
 def test_products_interrupted_are_finished_by_the_next_run(songs, tmp_path, monkeypatch):
     entries = noisy_pair()
-    monkeypatch.setattr("harness.benchmark.blends.keep", lambda *_: None)
+    monkeypatch.setattr("harness.benchmark.kept_products.keep", lambda *_: None)
     outcome, result = run(songs, entries, tmp_path)
     assert blends_of(result, outcome.folder)[0] == {}
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Blends on inner products whose best weights are known, and ways to combine audio."""
+"""Blends of inner products with known best weights, and other ways to combine audio."""
 
 from dataclasses import replace
 
@@ -13,12 +13,13 @@ from harness import selection
 from harness.errors import HarnessError
 from harness.metrics import analyse, harmonic_mean, scorer
 from harness.results import table
-from harness.selection import blend_worth
+from harness.selection import blending
+from harness.selection.worth import BEATS, BEATS_NOT
 from harness.separators.ensembling import COMBINE, consistent, max_mag, mean, median, min_mag
 
 
 def stem_of(noises: list, per_artist: int = 1, dataset: str = "set"):
-    """Candidates and inner products of tracks with these noises, or with a list of one a band."""
+    """Candidates and inner products of tracks with these noises, or with a list of one per band."""
     rows, kept = [], {}
     for i, noise in enumerate(noises):
         place = (dataset, "test", f"track {i}", f"{dataset} artist {i // per_artist}", "")
@@ -32,9 +33,9 @@ def stem_of(noises: list, per_artist: int = 1, dataset: str = "set"):
     return selection.track_scores(table(rows)), kept
 
 
-def of_stem(noises: list[np.ndarray], per_artist: int = 1) -> selection.Products:
+def of_stem(noises: list[np.ndarray], per_artist: int = 1) -> blending.Products:
     candidates, kept = stem_of(noises, per_artist)
-    return selection.products_of(selection.grids(candidates)[0], kept)
+    return blending.products_of(selection.grids(candidates)[0], kept)
 
 
 def independent(*energies: float) -> np.ndarray:
@@ -52,18 +53,18 @@ def random_noises(seed: int, tracks: int, n: int) -> list[np.ndarray]:
 
 def test_independent_noise_is_weighted_by_its_inverse():
     stem = of_stem([independent(0.1, 0.2, 0.4), independent(0.01, 0.02, 0.04)])
-    found = selection.programme(stem, np.ones((1, 2)))[0]
+    found = blending.programme(stem, np.ones((1, 2)))[0]
     assert found == pytest.approx(np.array([4, 2, 1]) / 7, abs=1e-7)
     best = stem.scorer("snr")([found]).mean()
-    greedy = selection.greedy(stem.scorer(), np.ones((1, 2)), 3)
+    greedy = blending.greedy(stem.scorer(), np.ones((1, 2)), 3)
     assert stem.scorer("snr")(greedy).mean() == pytest.approx(best, abs=0.005)
 
 
-def test_who_only_repeats_a_better_ones_noise_has_no_weight():
+def test_a_separator_that_repeats_the_noise_of_a_better_one_has_no_weight():
     noise = np.outer([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) / 100
     stem = of_stem([noise, noise / 10])
-    assert selection.programme(stem, np.ones((1, 2)))[0] == pytest.approx([1, 0, 0], abs=1e-6)
-    assert selection.greedy(stem.scorer(), np.ones((1, 2)), 3)[0].tolist() == [1, 0, 0]
+    assert blending.programme(stem, np.ones((1, 2)))[0] == pytest.approx([1, 0, 0], abs=1e-6)
+    assert blending.greedy(stem.scorer(), np.ones((1, 2)), 3)[0].tolist() == [1, 0, 0]
 
 
 @settings(max_examples=8, deadline=None)
@@ -72,7 +73,7 @@ def test_no_blend_is_found_that_beats_the_programme(seed, tracks, n):
     noises = random_noises(seed, tracks, n)
     stem = of_stem(noises)
     counts, score = np.ones((1, tracks)), stem.scorer("snr")
-    weights = selection.programme(stem, counts)
+    weights = blending.programme(stem, counts)
     assert weights.min() >= 0
     assert weights.sum() == pytest.approx(1)
     here = np.random.default_rng(seed).dirichlet(np.ones(n), 200)
@@ -81,37 +82,37 @@ def test_no_blend_is_found_that_beats_the_programme(seed, tracks, n):
     least = np.einsum("bk,tkl,bl->bt", weights, np.array(noises), weights)
     with_floor = [np.log(x + 1e-3).mean(axis=1) for x in (energies, least)]
     assert with_floor[0].min() >= with_floor[1].item() - 1e-6
-    greedy = selection.greedy(score, counts, n)
+    greedy = blending.greedy(score, counts, n)
     assert greedy.min() >= 0
     assert greedy.sum() == pytest.approx(1)
     assert score(np.eye(n)).mean(axis=1).max() - 1e-9 <= score(greedy).mean()
 
 
-def test_each_choice_counts_its_own_tracks():
+def test_each_choice_is_made_on_its_own_tracks():
     stem = of_stem([independent(0.1, 10.0), independent(10.0, 0.1), independent(0.1, 0.1)])
     counts = np.eye(3)
     for weights in (
-        selection.programme(stem, counts),
-        selection.greedy(stem.scorer(), counts, 2, rounds=100),
+        blending.programme(stem, counts),
+        blending.greedy(stem.scorer(), counts, 2, rounds=100),
     ):
         assert weights[:, 0] == pytest.approx([100 / 101, 1 / 101, 0.5], abs=0.01)
-    assert selection.best_single(stem.scorer(), counts, 2)[:2].tolist() == [[1, 0], [0, 1]]
+    assert blending.best_single(stem.scorer(), counts, 2)[:2].tolist() == [[1, 0], [0, 1]]
 
 
-def test_perfect_and_equal_estimates_make_no_trouble():
+def test_perfect_and_equal_estimates_have_weights():
     stem = of_stem([np.zeros((2, 2)), independent(0.1, 0.1)])
-    assert selection.programme(stem, np.array([[1.0, 0.0], [1.0, 1.0]])) == pytest.approx(
+    assert blending.programme(stem, np.array([[1.0, 0.0], [1.0, 1.0]])) == pytest.approx(
         np.full((2, 2), 0.5)
     )
     twins = of_stem([np.full((2, 2), 0.1)] * 2)
-    assert np.isfinite(selection.programme(twins, np.ones((1, 2)))).all()
+    assert np.isfinite(blending.programme(twins, np.ones((1, 2)))).all()
 
 
 def test_with_few_artists_the_best_single_separator_stays():
     noises = [independent(0.1, 0.11)] * 4
-    assert selection.choose_weights(of_stem(noises, per_artist=2)).tolist() == [[1, 0]]
-    assert selection.choose_weights(of_stem(noises))[0] == pytest.approx([0.52, 0.48], abs=0.05)
-    assert selection.choose_weights(of_stem(noises), metric="snr")[0] == pytest.approx(
+    assert blending.choose_weights(of_stem(noises, per_artist=2)).tolist() == [[1, 0]]
+    assert blending.choose_weights(of_stem(noises))[0] == pytest.approx([0.52, 0.48], abs=0.05)
+    assert blending.choose_weights(of_stem(noises), metric="snr")[0] == pytest.approx(
         [0.11 / 0.21, 0.1 / 0.21], abs=1e-6
     )
 
@@ -121,17 +122,17 @@ def test_weights_that_only_one_artist_wants_are_shrunk():
     noises = [np.array([[0.1, 0.14], [0.14, 0.2]])] * 7 + odd
     stem = of_stem(noises)
     counts = np.ones((1, 8))
-    free = selection.bagged_greedy(stem.scorer(), counts, 2, stem.grid.clusters)
-    shrunk = selection.choose_weights(stem, counts)
+    free = blending.bagged_greedy(stem.scorer(), counts, 2, stem.grid.clusters)
+    shrunk = blending.choose_weights(stem, counts)
     assert free[0, 1] > 0.1
     assert shrunk[0].max() >= free[0].max()
 
 
-def test_nothing_can_choose_nothing():
+def test_without_tracks_no_weights_can_be_chosen():
     stem = of_stem([independent(0.1, 0.2)])
-    empty = selection.Products(stem.grid.take(np.zeros(1, dtype=bool)), ())
+    empty = blending.Products(stem.grid.take(np.zeros(1, dtype=bool)), ())
     with pytest.raises(HarnessError, match="blend of vocals: no track"):
-        selection.choose_weights(empty)
+        blending.choose_weights(empty)
 
 
 # --- by band ------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ EACH_ITS_BAND = [independent(0.01, 0.04), independent(0.04, 0.01)]
 def test_each_band_has_weights_of_its_own():
     stem = of_stem([EACH_ITS_BAND, EACH_ITS_BAND])
     expected = pytest.approx(np.array([0.8, 0.2, 0.2, 0.8]), abs=1e-7)
-    assert selection.programme(stem, np.ones((1, 2)))[0] == expected
+    assert blending.programme(stem, np.ones((1, 2)))[0] == expected
     assert stem.together().blends[0].score({"a": 0.5, "b": 0.5})["snr"] == pytest.approx(
         -10 * np.log10(0.025)
     )
@@ -160,7 +161,7 @@ def test_no_weights_near_those_of_the_programme_are_better_where_bands_overlap(
         for blend, noise in zip(stem.blends, mixed, strict=True)
     ]
     stem, counts = replace(stem, blends=tuple(overlapping)), np.ones((1, tracks))
-    weights = selection.programme(stem, counts)[0]
+    weights = blending.programme(stem, counts)[0]
     assert weights.min() >= 0
     assert weights.reshape(n_bands, n).sum(axis=1) == pytest.approx(np.ones(n_bands))
     here = np.random.default_rng(seed).dirichlet(np.ones(n), (200, n_bands)).reshape(200, -1)
@@ -169,26 +170,26 @@ def test_no_weights_near_those_of_the_programme_are_better_where_bands_overlap(
     assert score(0.98 * weights + 0.02 * here).mean(axis=1).max() <= best + 0.01
 
 
-def test_bands_that_ask_for_the_same_get_the_same():
+def test_bands_with_the_same_noise_have_the_same_weights():
     alike = [independent(0.05, 0.1)] * 2
     for metric in ("snr", selection.HARMONIC):
-        found = selection.choose_weights(of_stem([alike] * 6), metric=metric)[0]
+        found = blending.choose_weights(of_stem([alike] * 6), metric=metric)[0]
         assert found[:2] == pytest.approx(found[2:], abs=1e-6)
         assert found[0] == pytest.approx(2 / 3, abs=0.05)
     few = of_stem([EACH_ITS_BAND] * 4, per_artist=2)
-    assert selection.choose_weights(few).tolist() == [[1, 0, 1, 0]]
+    assert blending.choose_weights(few).tolist() == [[1, 0, 1, 0]]
 
 
-def test_what_weights_by_band_are_worth():
+def test_expected_scores_of_weights_by_band():
     worth, rows = selection.blends(*stem_of([EACH_ITS_BAND] * 8))
     row = worth.iloc[0]
-    assert (row["edges"], row["verdict"]) == ("100", blend_worth.BEATS)
+    assert (row["edges"], row["verdict"]) == ("100", BEATS)
     assert row["single_score"] == pytest.approx(-10 * np.log10(0.05))
     assert row["uniform"] == pytest.approx(-10 * np.log10(0.025))
     assert row["score"] == pytest.approx(-10 * np.log10(0.016), abs=0.01)
     assert row["weights"]["a"] == pytest.approx((0.8, 0.2), abs=1e-6)
     assert set(rows["metric"]) == {"snr", "sdr", "si_sdr"}
-    words = selection.blend_boards(worth)[-1][2][0][-1]
+    words = selection.blend_boards(worth)[-1].rows[0][-1]
     assert sorted(words.split(" + ")) == ["0.20/0.80 b", "0.80/0.20 a"]
 
 
@@ -204,7 +205,7 @@ def test_inner_products_by_band_are_added_reduced_and_refused():
         scorer([blend, replace(blend, edges=(200.0,))], "snr")
 
 
-# --- what it is worth ---------------------------------------------------------------------------
+# --- expected scores ----------------------------------------------------------------------------
 
 
 def test_a_blend_of_two_with_independent_noise_gains_three_decibels():
@@ -213,18 +214,18 @@ def test_a_blend_of_two_with_independent_noise_gains_three_decibels():
     assert row["gain"] == pytest.approx(10 * np.log10(2), abs=0.05)
     assert row["score"] == pytest.approx(row["in_sample"])
     assert row["low"] > 2.9
-    assert row["verdict"] == blend_worth.BEATS
+    assert row["verdict"] == BEATS
     assert (row["n"], row["artists"], row["single"]) == (8, 8, "a")
     assert row["uniform"] == pytest.approx(10 + 10 * np.log10(2))
     assert set(rows["separator"]) == {"blend", "best single"}
     assert set(rows["metric"]) >= {"snr", "sdr", "csdr"}
-    assert selection.blend_boards(worth)[-1][2][0][-1].count(" + ") == 1
+    assert selection.blend_boards(worth)[-1].rows[0][-1].count(" + ") == 1
 
 
-def test_it_says_that_a_blend_does_not_win_and_where_it_cannot_tell():
+def test_verdicts_say_if_a_blend_is_not_better_or_artists_are_too_few():
     repeated = np.outer([1.0, 2.0], [1.0, 2.0]) / 100
     worth, _ = selection.blends(*stem_of([repeated] * 8))
-    assert worth["verdict"].tolist() == [blend_worth.BEATS_NOT]
+    assert worth["verdict"].tolist() == [BEATS_NOT]
     assert worth["gain"].item() == pytest.approx(0)
     worth, _ = selection.blends(*stem_of([independent(0.1, 0.1)] * 4))
     assert worth["verdict"].tolist() == [selection.TOO_FEW]
@@ -252,7 +253,7 @@ def test_another_dataset_can_choose():
     assert set(rows["dataset"]) == {"set"}
 
 
-def test_nothing_is_said_without_products_or_with_one_artist():
+def test_without_products_or_with_one_artist_there_is_no_row():
     candidates, kept = stem_of([independent(0.1, 0.1)] * 8)
     worth, rows = selection.blends(candidates, {})
     assert worth.empty
@@ -263,7 +264,7 @@ def test_nothing_is_said_without_products_or_with_one_artist():
     assert selection.blends(candidates, alone)[0].empty
 
 
-# --- ways to keep it ----------------------------------------------------------------------------
+# --- ways to make an ensemble -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_nothing_is_said_without_products_or_with_one_artist():
         ("median", {"a": 0.5, "b": 0.5}, None),
     ],
 )
-def test_what_is_kept_and_what_to_expect_of_it(how, weights, held_out):
+def test_weights_and_expected_score_of_each_way(how, weights, held_out):
     candidates, kept = stem_of([independent(0.1, 0.1)] * 8)
     (grid,) = selection.grids(candidates)
     found = selection.weights_of(grid, how, kept)
@@ -299,33 +300,33 @@ def test_what_is_kept_and_what_to_expect_of_it(how, weights, held_out):
             "blend",
             np.outer([1.0, 2.0], [1.0, 2.0]) / 100,
             8,
-            "vocals: the blend is not surely better on set than a alone",
+            "vocals: on set the blend is not significantly better than a alone",
         ),
         (
             "blend",
             independent(0.1, 0.1),
             4,
-            "too few tracks to tell on set whether the blend is better",
+            "too few artists to tell on set whether the blend is better",
         ),
         ("mean", independent(0.01, 1.0), 8, "a alone scores 20.00 dB on set, the mean of all 5.98"),
     ],
 )
-def test_it_is_said_where_one_alone_may_do_as_well(how, noise, tracks, said):
+def test_a_warning_if_one_separator_alone_may_be_as_good(how, noise, tracks, said):
     candidates, kept = stem_of([noise] * tracks)
     wanted = {("mixture", "vocals"): {"a": 0.5, "b": 0.5}}
     (warning,) = selection.expected(candidates, kept, how, None, wanted)[1]
     assert said in warning
 
 
-def test_it_is_said_why_a_blend_is_one_separator():
+def test_a_warning_if_a_blend_has_only_one_separator():
     candidates, kept = stem_of([np.outer([1.0, 2.0], [1.0, 2.0]) / 100] * 8)
     wanted = {("mixture", "vocals"): {"a": 1.0}}
-    for products, said in ((kept, "no blend of several seems better"), ({}, "no inner products")):
+    for products, said in ((kept, "no blend seems better"), ({}, "no inner products")):
         (warning,) = selection.expected(candidates, products, "blend", None, wanted)[1]
         assert said in warning
 
 
-def test_a_blend_without_scores_on_the_other_dataset_promises_nothing():
+def test_a_blend_without_scores_on_the_other_dataset_has_no_expected_score():
     here, kept = stem_of([independent(0.1, 0.1)] * 8)
     there, _ = stem_of([independent(0.1, 0.1)] * 8, dataset="other")
     candidates, wanted = pd.concat([here, there]), {("mixture", "vocals"): {"a": 0.5, "b": 0.5}}

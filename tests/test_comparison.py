@@ -9,7 +9,7 @@ import pytest
 from synthetic_run import HOSTILE, demo_run, empty_run, row, rows_table
 
 from harness.report import comparison
-from harness.selection.changes import changes, only_in_one
+from harness.selection.comparing import changes, only_in_one
 
 
 def scores(values, separator="a", stem="vocals", artists=12, **other):
@@ -41,7 +41,7 @@ def test_equal_runs_claim_nothing_and_noise_is_not_sure(rng):
     assert same["verdict"].tolist() == ["no change"]
     assert np.isnan(same["p"]).all()
     noise = changes(scores(base), scores(base + rng.normal(0, 1, 24)), "snr", resamples=500)
-    assert noise["verdict"].tolist() == ["change not sure"]
+    assert noise["verdict"].tolist() == ["change not significant"]
 
 
 def test_few_artists_cannot_tell():

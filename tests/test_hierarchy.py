@@ -108,19 +108,19 @@ def test_the_parent_can_be_named_and_cascades_left_out(kits, tmp_path):
         run(kits, [bad, good, CHILD], tmp_path, cascade="goood")
 
 
-def test_what_a_parent_has_seen_is_not_fed_on(kits, tmp_path):
+def test_tracks_that_a_parent_was_trained_on_have_no_cascade(kits, tmp_path):
     seen = entry("seen", params=QUIET, trained_on=("songs",))
     _, result = run(kits, [seen, CHILD], tmp_path, cascade="seen")
     assert not result.scores["input"].str.startswith("cascade").any()
     (skip,) = [s for s in result.record["skipped"] if s["separator"] == "child"]
-    assert skip["reason"] == "not in cascade on 2 tracks: seen saw them in training"
+    assert skip["reason"] == "not in cascade on 2 tracks: seen was trained on them"
 
 
 def test_without_a_parent_there_is_a_reason(kits, tmp_path):
     voice = entry("voice", ("vocals",))
     _, result = run(kits, [voice, CHILD], tmp_path)
     (skip,) = [s for s in result.record["skipped"] if s["separator"] == "child"]
-    assert skip["reason"] == "not in cascade on 2 tracks: no ranked separator gives drums"
+    assert skip["reason"] == "not in cascade on 2 tracks: no ranked separator has drums"
 
 
 def test_a_parent_that_fails_costs_its_cascades_only(kits, tmp_path):
@@ -208,7 +208,7 @@ def test_cymbals_of_four_pieces_are_scored_with_the_hihat(kits, tmp_path):
     assert set(by_name["five"]) == {"kick", "snare", "toms", "hihat_cymbals", "hihat", "cymbals"}
 
 
-def test_what_is_all_of_its_parent_is_not_taken_out_of_it(tmp_path):
+def test_a_stem_that_is_all_of_its_parent_is_not_separated_from_it(tmp_path):
     stems = song_stems(0)
     write_song(tmp_path / "songs" / "A - B", {"lead": stems["vocals"], "drums": stems["drums"]})
     write_song(
@@ -222,7 +222,7 @@ def test_what_is_all_of_its_parent_is_not_taken_out_of_it(tmp_path):
     assert set(scored["whole"]) == {"A - B", "C - D"}
 
 
-def test_stems_that_cannot_be_told_apart_are_left_out_and_counted(kits, tmp_path):
+def test_stems_that_cannot_be_scored_are_left_out_and_counted(kits, tmp_path):
     songs = folder(kits, name="songs")
     first, second = songs.tracks
     bled = replace(first, bleed=frozenset({"snare", "drums"}))
@@ -241,7 +241,7 @@ def test_stems_that_cannot_be_told_apart_are_left_out_and_counted(kits, tmp_path
     assert left_out(mixed) == [
         "kick, snare on 1 of 2 tracks: drums has 'drum machine'",
         "kick, snare, toms, hihat_cymbals, hihat, cymbals on 1 of 2 tracks: "
-        "the drums have bleed between their parts",
+        "the parts of the drums bleed into each other",
     ]
 
 
@@ -275,7 +275,7 @@ def test_the_difference_is_what_the_cascade_costs():
     assert tables.hierarchy(SEEN[SEEN["input"] == "reference:drums"]).empty
 
 
-def test_inputs_are_ranked_apart_in_the_terminal_and_on_the_page():
+def test_inputs_are_ranked_separately_in_the_terminal_and_on_the_page():
     about = {"child": {"role": "separator", "input": "drums"}}
     seen = replace(empty_run(separators=about, leaks=[]), scores=SEEN)
     titles = [(board.title.partition(":")[0], board.rows) for board in boards(seen)]

@@ -247,7 +247,7 @@ def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
     told = json.loads(harness("select", "sisec18", "--json"))
     deployable = [row for row in told["counts"] if row["kind"] == "deployable"]
     assert {row["separator"] for row in deployable} == {"sisec18:GOOD"}
-    assert "musdb18: has no SNR and SDR of one separator; csdr chooses" in told["notes"]
+    assert "musdb18: no separator has both SNR and SDR; csdr chooses" in told["notes"]
     assert "chosen by csdr" in harness("select", "sisec18")
     rows = json.loads(
         harness("compare", "sisec18:GOOD", "sisec18:<i>FAIR", "--run", "sisec18", "--json")

@@ -5,30 +5,18 @@ import pytest
 
 from harness.metrics import DEFAULT
 from harness.results import COLUMNS, table
-from harness.selection import choose_deployable, choose_oracle, select, track_scores
+from harness.selection import select, track_scores
+from harness.selection.best_of import choose_deployable, choose_oracle
 
 
 def rows(values: dict[tuple[str, str, str], float], stem: str = "vocals") -> pd.DataFrame:
     """Scores from {(artist, track, separator): dB}; snr and sdr are equal, so is their mean."""
     return table(
-        (
-            "r",
-            "set",
-            "test",
-            f"{artist}-{track}",
-            artist,
-            "rock",
-            separator,
-            "mixture",
-            stem,
-            metric,
-            value,
-            "ok",
-            "",
-        )
+        ("r", "set", "test", f"{artist}-{track}", artist, "rock", separator, "mixture", stem,
+         metric, value, "ok", "")
         for (artist, track, separator), value in values.items()
         for metric in ("snr", "sdr")
-    )
+    )  # fmt: skip
 
 
 PLANTED = {
@@ -43,7 +31,7 @@ def chosen(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
     return {(r.artist, r.track.partition("-")[2]): r.separator for r in frame.itertuples()}
 
 
-def test_oracle_takes_the_best_on_every_track():
+def test_oracle_chooses_the_best_on_every_track():
     picked = choose_oracle(track_scores(rows(PLANTED)))
     assert chosen(picked) == {
         ("ann", "1"): "x",
@@ -68,9 +56,7 @@ def test_one_artist_only_gives_a_note_and_no_choice():
     only = {key: value for key, value in PLANTED.items() if key[0] == "ann"}
     picked, notes = choose_deployable(track_scores(rows(only)))
     assert picked.empty
-    assert notes == [
-        "set: all tracks are by ann; nothing can be chosen on other artists' tracks for vocals"
-    ]
+    assert notes == ["set: all tracks are by ann; no other artist's tracks can choose for vocals"]
 
 
 def test_renaming_separators_keeps_the_choice():
@@ -117,9 +103,9 @@ def test_ensemble_rows_are_the_scores_of_the_chosen():
     assert len(selection) == 8
 
 
-def test_parts_are_chosen_apart_by_what_they_were_given():
+def test_parts_are_chosen_separately_by_their_input():
     whole = rows(PLANTED)
-    kicks = {(a, t, s): -v for (a, t, s), v in PLANTED.items()}  # who is better is worse
+    kicks = {(a, t, s): -v for (a, t, s), v in PLANTED.items()}  # the better one is the worse one
     parts = rows(kicks, stem="kick").assign(input="reference:drums")
     before, ensembles, _ = select(whole, ["x", "y"], set())
     after, both, _ = select(pd.concat([whole, parts]), ["x", "y"], set())

@@ -10,20 +10,12 @@ from harness.errors import HarnessError
 from harness.results import table
 from harness.selection import (
     POLICIES,
-    bagged,
     best_mean,
-    best_median,
-    by_genre,
-    choose_deployable,
-    choose_on,
     choose_within,
     costs_of,
-    cross_fit,
-    ensembles,
     frequencies,
     genre_cells,
     grids,
-    leak_statuses,
     leaked_pairs,
     ledger,
     pareto,
@@ -34,8 +26,17 @@ from harness.selection import (
     summary,
     summary_boards,
     track_scores,
+)
+from harness.selection.best_of import choose_deployable
+from harness.selection.budget import within
+from harness.selection.leaks import leak_statuses
+from harness.selection.policies import (
+    bagged,
+    best_median,
+    by_genre,
+    choose_on,
+    cross_fit,
     tuned,
-    within,
 )
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -65,7 +66,7 @@ def test_by_genre_finds_the_planted_winner_of_each_genre():
     assert cells.loc["rap", ["n", "overall", "best"]].tolist() == [20, "a", "c"]
 
 
-def test_by_genre_falls_back_where_the_cell_is_too_small_or_not_clear():
+def test_by_genre_falls_back_if_the_cell_is_too_small_or_not_clear():
     few = one_grid(planted(GENRE, artists=12, bonus=BONUS))  # six of each: fewer than the eight
     assert not genre_cells(few)["strong"].any()
     assert set(by_genre(few)(few)) == set(best_mean(few)(few))
@@ -76,7 +77,7 @@ def test_by_genre_falls_back_where_the_cell_is_too_small_or_not_clear():
     assert strong <= 5
 
 
-def test_what_is_held_out_never_chooses():
+def test_held_out_tracks_never_choose():
     grid = one_grid(planted(GENRE, artists=9, per_artist=2))
     seen = []
 
@@ -113,7 +114,7 @@ def test_tuned_takes_the_policy_that_holds_out_better():
     assert policy(grid)(grid).tolist() == by_genre(grid)(grid).tolist()
 
 
-def test_median_and_mean_differ_where_one_track_fails():
+def test_median_and_mean_differ_if_one_track_fails():
     frame = planted({"vocals": {"x": 2.0, "y": 0.0}}, artists=15, spread=0.1)
     frame.loc[(frame["separator"] == "x") & (frame["track"] == "00-0"), "value"] = -30.0
     grid = one_grid(frame)
@@ -121,7 +122,7 @@ def test_median_and_mean_differ_where_one_track_fails():
     assert best_median(grid)(grid)[0] == "x"
 
 
-def test_bagged_takes_whom_most_resamples_would_choose():
+def test_bagged_chooses_as_most_resamples_would():
     frame = planted({"vocals": {"x": 0.5, "y": 0.0}}, artists=12, spread=0.1)
     frame.loc[(frame["separator"] == "x") & (frame["track"] == "00-0"), "value"] -= 5.9
     grid = one_grid(frame)
@@ -188,11 +189,11 @@ def test_choosing_on_another_dataset_leaves_its_own_artists_out():
 
 
 def test_choosing_on_a_dataset_that_is_not_there_names_those_that_are():
-    with pytest.raises(HarnessError, match="no scores of it; there are set"):
+    with pytest.raises(HarnessError, match="no scores of it; choose of set"):
         select(planted(GENRE, artists=2), ["a", "b"], set(), on="moisesdb")
 
 
-def test_notes_say_who_was_left_out_and_where_nobody_shares_a_track():
+def test_notes_name_separators_left_out_and_stems_without_a_common_track():
     frame = planted({"vocals": {"x": 1.0, "y": 0.0, "rare": 2.0}}, artists=20)
     rare = frame[(frame["separator"] != "rare") | (frame["track"] < "03")]
     _, notes = choose_deployable(track_scores(rare))
@@ -205,9 +206,9 @@ def test_notes_say_who_was_left_out_and_where_nobody_shares_a_track():
 def test_boards_show_the_policy_in_use_and_the_others_held_out_scores():
     found = summary(track_scores(planted(GENRE, artists=8)))
     main, others = summary_boards(found, "best mean")
-    assert main[0] == "set: what choosing is worth, dB"
-    assert main[2][0][:2] == ["vocals", "8 (8)"]
-    assert [row[0] for row in others[2]] == list(POLICIES)
+    assert main.title == "set: expected scores of the choice, dB"
+    assert main.rows[0][:2] == ["vocals", "8 (8)"]
+    assert [row[0] for row in others.rows] == list(POLICIES)
 
 
 @pytest.mark.parametrize(
@@ -225,8 +226,8 @@ def test_budgets_are_read(text, budget):
 
 
 @pytest.mark.parametrize("text", ["rtf>1", "speed<1", "rtf<fast", "memory<4 parsecs", "rtf<1.2.3"])
-def test_what_is_no_budget_is_refused(text):
-    with pytest.raises(HarnessError, match="is no limit; write rtf<"):
+def test_an_invalid_budget_is_refused(text):
+    with pytest.raises(HarnessError, match="not a limit; write rtf<"):
         parse_budget(text)
 
 
@@ -242,7 +243,7 @@ def test_costs_are_medians_and_memory_the_peak():
     assert found.loc["x"].to_dict() == {"rtf": 2.0, "peak_memory": 3e6}
 
 
-def test_the_front_is_what_nothing_beats(rng):
+def test_the_pareto_front_is_not_dominated(rng):
     score, costs = rng.integers(0, 6, 40).astype(float), rng.integers(0, 6, (40, 2)).astype(float)
     costs[7, 0] = np.nan
     points = np.column_stack([-score, costs])
@@ -254,20 +255,11 @@ def test_the_front_is_what_nothing_beats(rng):
     assert pareto(score, costs).tolist() == expected.tolist()
 
 
-def test_an_ensemble_costs_what_its_members_cost_together():
-    part = [g.complete() for g in grids(track_scores(planted(STEMS, artists=10)))]
-    found = ensembles(part, COSTS).set_index("members")
-    assert found.loc[[("a", "b", "c")], "rtf"].item() == pytest.approx(0.8)
-    assert found.loc[[("a", "b", "c")], "peak_memory"].item() == 5e9
-    assert found.index[0] == ("a", "b", "c")
-    assert found.loc[[("a", "b", "c")], "front"].item()
-    assert len(found) == 7
-
-
 def test_the_best_within_a_budget_is_found_and_scored_on_other_artists():
     candidates = track_scores(planted(STEMS, artists=20))
     free = choose_within(candidates, COSTS, {}).iloc[0]
     assert free["chosen"] == {s: WINNERS[s] for s in free["chosen"]}
+    assert (free["rtf"], free["peak_memory"]) == (pytest.approx(0.8), 5e9)  # sum and largest
     tight = choose_within(candidates, COSTS, {"rtf": 0.75, "peak_memory": 4e9}).iloc[0]
     assert set(tight["chosen"].values()) == {"a", "c"}
     assert tight["rtf"] == pytest.approx(0.7)
@@ -280,7 +272,7 @@ def test_the_best_within_a_budget_is_found_and_scored_on_other_artists():
     assert choose_within(candidates, COSTS, {"rtf": 0.01}).empty
 
 
-def test_a_team_that_lacks_a_stem_is_not_filled_up_beyond_the_budget():
+def test_a_team_that_lacks_a_stem_is_not_completed_beyond_the_budget():
     frame = planted(STEMS, artists=10)
     frame = frame[(frame["separator"] != "c") | (frame["stem"] == "vocals")]
     candidates = track_scores(frame)
@@ -289,8 +281,8 @@ def test_a_team_that_lacks_a_stem_is_not_filled_up_beyond_the_budget():
     assert choose_within(candidates, costs, {"rtf": 0.25})["chosen"][0].keys() == set(FOUR)
 
 
-def test_a_budget_on_what_nobody_measured_is_refused():
-    with pytest.raises(HarnessError, match="parameters was not measured; rtf, peak_memory was"):
+def test_a_budget_on_an_unmeasured_cost_is_refused():
+    with pytest.raises(HarnessError, match="parameters was not measured; limit rtf, peak_memory"):
         within(COSTS, {"parameters": 1e6})
 
 

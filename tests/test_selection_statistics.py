@@ -9,22 +9,17 @@ from scipy import stats
 from selection_tables import one_grid, planted
 
 from harness.errors import HarnessError
-from harness.selection import (
-    MIN_ARTISTS,
-    compare,
-    friedman,
-    grids,
+from harness.selection import MIN_ARTISTS, compare, grids, mean_intervals, pairs, ranking, remarks
+from harness.selection.grid import track_scores, without_leaked
+from harness.selection.statistics import (
+    draw,
     holm,
     letters,
-    mean_intervals,
-    pairs,
-    ranking,
-    remarks,
-    track_scores,
-    without_leaked,
+    means_and_errors,
+    rank_intervals,
+    signed_rank,
+    studentized_means,
 )
-from harness.selection.rank_tests import signed_rank
-from harness.selection.resampling import draw, means_and_errors, rank_intervals, studentised_means
 
 TWO = {"vocals": {"x": 1.0, "y": 0.0}}
 
@@ -38,7 +33,7 @@ def test_scores_beyond_the_limit_count_as_the_limit():
     assert scores[1, 1] == -30.0
 
 
-def test_a_separator_with_too_few_tracks_does_not_take_the_others_theirs():
+def test_a_separator_with_too_few_tracks_removes_none_of_the_others():
     frame = planted({"vocals": {"x": 1.0, "y": 0.0, "rare": 2.0}}, artists=20)
     frame = frame[(frame["separator"] != "rare") | (frame["track"] < "04")]
     whole = one_grid(frame).complete()
@@ -47,7 +42,7 @@ def test_a_separator_with_too_few_tracks_does_not_take_the_others_theirs():
     assert one_grid(frame).complete(min_tracks=4).scores.shape == (4, 3)
 
 
-def test_tracks_of_nobody_known_are_not_one_artist():
+def test_tracks_of_unknown_artists_are_not_one_artist():
     frame = planted(TWO, artists=4)
     assert one_grid(frame.assign(artist="unknown")).n_artists == 4
     assert one_grid(frame.assign(artist=None)).n_artists == 4
@@ -78,7 +73,7 @@ def test_standard_error_of_single_tracks_is_the_usual_one(rng):
     resample = values[np.arange(15).repeat(weights[3].astype(int))]
     error = np.sqrt(((resample - resample.mean(0)) ** 2).sum(0) * 15 / 14) / 15
     expected = (resample.mean(0) - values.mean(0)) / error
-    np.testing.assert_allclose(studentised_means(values, np.arange(15), weights)[3], expected)
+    np.testing.assert_allclose(studentized_means(values, np.arange(15), weights)[3], expected)
 
 
 def test_intervals_cover_the_truth_at_their_rate(rng):
@@ -111,7 +106,7 @@ def test_holm_steps_down():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 7), st.integers(0, 2**21 - 1))
-def test_letters_say_exactly_who_differs(k, bits):
+def test_separators_share_a_letter_exactly_if_they_do_not_differ(k, bits):
     different = np.zeros((k, k), dtype=bool)
     for n, (i, j) in enumerate(zip(*np.triu_indices(k, 1), strict=True)):
         different[i, j] = different[j, i] = bool(bits >> n & 1)
@@ -120,45 +115,9 @@ def test_letters_say_exactly_who_differs(k, bits):
         assert bool(set(names[i]) & set(names[j])) != different[i, j]
 
 
-def test_friedman_is_scipys_with_ties(rng):
-    frame = planted({"vocals": dict.fromkeys("abcd", 0.0)}, artists=12)
-    frame["value"] = frame["value"].round()
-    grid = one_grid(frame)
-    found = friedman(grid)
-    statistic, p = stats.friedmanchisquare(*grid.scores.T)
-    assert (found.statistic, found.p) == pytest.approx((statistic, p))
-
-
-def test_nemenyi_has_the_published_critical_difference():
-    # Demšar 2006, table 5a: q = 2.569 for four; told apart where mean ranks differ by more
-    frame = planted({"vocals": {"a": 2.0, "b": 1.2, "c": 0.6, "d": 0.0}}, artists=14)
-    found = friedman(one_grid(frame))
-    critical = 2.569 * math.sqrt(4 * 5 / (6 * 14))
-    ranks = found.mean_ranks.to_numpy()
-    gaps = np.abs(ranks[:, None] - ranks)
-    assert ((found.nemenyi.to_numpy() < 0.05) == (gaps > critical)).all()
-    assert (gaps > critical).any()
-
-
-def test_conover_is_the_t_test_on_ranks_with_the_pooled_error():
-    grid = one_grid(planted({"vocals": {"a": 0.8, "b": 0.4, "c": 0.0}}, artists=10))
-    ranks = stats.rankdata(-grid.scores, axis=1)
-    rest = ranks - ranks.mean(0) - ranks.mean(1)[:, None] + ranks.mean()
-    error = math.sqrt(2 / 10 * (rest**2).sum() / 18)
-    means = ranks.mean(0)
-    t = np.abs(means[[0, 0, 1]] - means[[1, 2, 2]]) / error
-    found = friedman(grid).conover.to_numpy()[[0, 0, 1], [1, 2, 2]]
-    np.testing.assert_allclose(found, holm(2 * stats.t.sf(t, 18)))
-
-
-def test_friedman_asks_for_three_separators_and_six_artists():
-    with pytest.raises(HarnessError, match="2 separators by 20 artists"):
-        friedman(one_grid(planted(TWO)))
-
-
-def test_a_clear_difference_is_told_and_measured():
+def test_a_clear_difference_is_significant_and_measured():
     row = compare(planted(TWO, artists=25), "x", "y").iloc[0]
-    assert row["verdict"] == "x is better"
+    assert (row["better"], row["verdict"]) == ("x", "x is better")
     assert 0 < row["low"] < 1.0 < row["high"]
     assert row["p"] < 0.01
     turned = compare(planted(TWO, artists=25), "y", "x").iloc[0]
@@ -166,19 +125,19 @@ def test_a_clear_difference_is_told_and_measured():
     assert turned["difference"] == pytest.approx(-row["difference"])
 
 
-def test_the_same_separator_twice_cannot_be_told_apart():
+def test_the_same_separator_twice_does_not_differ():
     frame = planted(TWO)
     twin = frame[frame["separator"] == "x"].assign(separator="twin")
     row = compare(pd.concat([frame, twin]), "x", "twin").iloc[0]
     assert (row["low"], row["high"], row["p"]) == (0.0, 0.0, 1.0)
-    assert row["verdict"] == "cannot be told apart"
+    assert row["verdict"] == "no significant difference"
 
 
 def test_too_few_artists_claim_nothing_however_clear():
     table = compare(planted({"vocals": {"x": 20.0, "y": 0.0}}, artists=5), "x", "y")
-    assert table.iloc[0]["verdict"] == "too few tracks to tell"
+    assert table.iloc[0]["verdict"] == "too few artists to tell"
     assert np.isnan(table.iloc[0]["p"])
-    assert "tracks of 5 artists cannot tell anything apart" in remarks(table, "x", "y")[0]
+    assert "tracks by 5 artists are too few" in remarks(table, "x", "y")[0]
 
 
 def test_only_common_tracks_are_compared_and_counted():
@@ -197,8 +156,8 @@ def test_leaked_tracks_do_not_count_in_a_comparison():
     assert len(without_leaked(found, leaked)) == len(found) - 1
 
 
-def test_comparing_who_is_not_there_names_who_is():
-    with pytest.raises(HarnessError, match="'z' has no harmonic_mean that counts; x, y has"):
+def test_comparing_an_unknown_separator_names_the_known_ones():
+    with pytest.raises(HarnessError, match="'z' has no harmonic_mean that counts; choose of: x, y"):
         compare(planted(TWO), "x", "z")
 
 
@@ -207,7 +166,7 @@ def test_equal_separators_are_rarely_claimed_to_differ():
     for seed in range(120):
         frame = planted({"vocals": dict.fromkeys("abcd", 0.0)}, artists=10, seed=seed)
         verdicts = pairs(one_grid(frame), resamples=300)["verdict"]
-        claims += (verdicts != "cannot be told apart").any()
+        claims += (verdicts != "no significant difference").any()
     assert claims / 120 < 0.10  # 5 % is asked for; 0.10 is 2.5 standard errors above
 
 

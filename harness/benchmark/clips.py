@@ -1,8 +1,8 @@
-"""What can be listened to: audio and frame scores of a few tracks, kept beside their scores.
+"""Clips to listen to: audio and frame scores of a few tracks, kept beside their scores.
 
-One file a signal: ``clips/<track>/<key of a piece of work>.npz`` with all its estimates, and
-``clips/<track>/true.<stem>.npz`` with the mixture and each reference. Audio is FLAC of 16 bit, the
-middle `SECONDS` of a track; a minute of a stereo stem takes about 3 MB.
+One file per signal: ``clips/<track>/<key of a unit>.npz`` with all estimates of a unit of work, and
+``clips/<track>/true.<stem>.npz`` with the mixture and each reference. Audio is 16-bit FLAC of the
+middle `SECONDS` of a track; one minute of a stereo stem takes about 3 MB.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,45 +20,31 @@ import soundfile
 
 from harness.audio import Audio
 from harness.benchmark.plan import Plan, Unit
+from harness.benchmark.signals import Signals
 from harness.cache import write_stream
 from harness.datasets.tracks import Excerpt, Track
 from harness.errors import HarnessError
 from harness.metrics.ratios import db, frame_energies
 
-if TYPE_CHECKING:
-    from harness.benchmark.work import Signals
-
 Float64 = npt.NDArray[np.float64]
+Arrays = Mapping[str, npt.NDArray[np.generic]]
 
-TRACKS = 3  # of each dataset that are kept where nothing else is said
-SECONDS = 60  # of a track that are kept, from its middle
-CHANNELS = 2  # that are kept of a signal, the first ones
-FULL_SCALE = 1 - 2**-15  # the largest sample of 16 bit
+TRACKS = 3  # kept per dataset by default
+SECONDS = 60  # kept per track, from its middle
+CHANNELS = 2  # kept per signal, the first ones
+FULL_SCALE = 1 - 2**-15  # the largest 16-bit sample
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One signal of a track, as it was kept.
+    """One kept signal of a track."""
 
-    Attributes
-    ----------
-    audio
-        A FLAC file.
-    scale
-        Its samples times this are the signal's: estimates may exceed full scale.
-    start
-        Second of the track at which it begins.
-    rate
-        Samples a second.
-    frames
-        One value for each whole second of the track: of an estimate the frame SNR in dB (NaN where
-        the reference is silent), of a reference and the mixture the energy.
-    """
-
-    audio: bytes
-    scale: float
-    start: int
-    rate: int
+    audio: bytes  # a FLAC file
+    scale: float  # signal = samples × scale, since estimates may exceed full scale
+    start: int  # second of the track at which the clip begins
+    rate: int  # Hz
+    # One value per whole second of the track. Of an estimate the frame SNR in dB, NaN where the
+    # reference is silent; of a reference or the mixture the energy.
     frames: Float64
 
     def read(self, start: int, stop: int) -> Audio:
@@ -71,27 +56,25 @@ class Clip:
 
 
 def mark(plan: Plan, count: int) -> Plan:
-    """Return the plan in which `count` tracks of each dataset are to be listened to.
+    """Return the plan in which clips of `count` tracks per dataset are kept.
 
-    Genres and artists that are not there yet come first, and the first tracks among equals.
+    Tracks of genres, then artists, that are not chosen yet come first.
     """
     tracks: dict[str, dict[tuple[str, str], Track]] = {}
     for unit in plan.units:
         track = unit.track
         tracks.setdefault(track.dataset, {}).setdefault((track.split, track.name), track)
-    heard = {
-        (dataset, *place) for dataset, found in tracks.items() for place in _spread(found, count)
-    }
-    units = (
-        replace(unit, listen=(t.dataset, t.split, t.name) in heard)
-        for unit in plan.units
-        for t in (unit.track,)
-    )
-    return replace(plan, units=tuple(units))
+    chosen = {dataset: _spread(found, count) for dataset, found in tracks.items()}
+
+    def marked(unit: Unit) -> Unit:
+        track = unit.track
+        return replace(unit, listen=(track.split, track.name) in chosen[track.dataset])
+
+    return replace(plan, units=tuple(map(marked, plan.units)))
 
 
 def _spread(tracks: Mapping[tuple[str, str], Track], count: int) -> list[tuple[str, str]]:
-    """Choose tracks of as many genres, then artists, as can be."""
+    """Choose tracks of as many genres, then artists, as possible."""
     left = dict(tracks)
     chosen: list[tuple[str, str]] = []
     genres: Counter[str] = Counter()
@@ -106,12 +89,12 @@ def _spread(tracks: Mapping[tuple[str, str], Track], count: int) -> list[tuple[s
 
 
 def wanted(work_folder: Path, unit: Unit) -> bool:
-    """Whether the clips of a piece of work are to be kept and are not there."""
+    """Whether the clips of a unit are to be kept and are missing."""
     return _kept(unit) and not _path(work_folder, unit.track_key, unit.key).is_file()
 
 
 def put(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio], signals: Signals) -> None:
-    """Keep the estimates of a piece of work, and what they are compared with."""
+    """Keep the estimates of a unit, and the signals that they are compared with."""
     if not _kept(unit):
         return
     rate, true = signals.sample_rate, {stem: signals.stems[stem] for stem in estimates}
@@ -129,49 +112,44 @@ def put(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio], signals: 
 
 
 def read_estimates(work_folder: Path, track_key: str, key: str) -> dict[str, Clip]:
-    """Return the estimates that are kept of a piece of work, by stem; none where none is."""
+    """Return the kept estimates of a unit, by stem; empty if there are none."""
     return _read(_path(work_folder, track_key, key))
 
 
 def read_true(work_folder: Path, track_key: str, stem: str) -> Clip:
-    """Return the mixture or a reference of a track.
-
-    Raises
-    ------
-    HarnessError
-        If it is not kept, though an estimate of it is.
-    """
+    """Return the mixture or a reference of a track; it is kept whenever an estimate is."""
     path = true_path(work_folder, track_key, stem)
     found = _read(path)
     if stem not in found:
-        folder = path.parent
-        raise HarnessError(f"{path}: cannot be read; remove {folder} and run with --listen again")
+        raise HarnessError(
+            f"{path}: cannot be read; remove {path.parent} and run with --listen again"
+        )
     return found[stem]
 
 
 def tracks_kept(work_folder: Path, track_keys: Iterable[str]) -> set[str]:
-    """Return those of the tracks that can be listened to."""
+    """Return the tracks that have clips."""
     there = {path.name for path in (work_folder / "clips").glob("*")}
     return there.intersection(track_keys)
 
 
 def true_path(work_folder: Path, track_key: str, stem: str) -> Path:
-    """Return where the mixture or a reference of a track lies or will lie."""
+    """Return the file of the mixture or a reference of a track."""
     return _path(work_folder, track_key, f"true.{stem}")
 
 
 def _path(work_folder: Path, track_key: str, name: str) -> Path:
-    """Return the file of that name of a track."""
+    """Return a file of a track."""
     return work_folder / "clips" / track_key / f"{name}.npz"
 
 
 def _kept(unit: Unit) -> bool:
-    """Whether anything is kept; not in cascade, where every parent would ask for a set."""
+    """Whether clips are kept; not in cascade, where every parent would need a set of its own."""
     return unit.listen and unit.parent is None
 
 
-def _packed(signal: Audio, rate: int, frames: Float64) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the middle of a signal as FLAC, and its frames, as arrays to be written."""
+def _packed(signal: Audio, rate: int, frames: Float64) -> Arrays:
+    """Return the arrays of a `Clip` of the middle of a signal."""
     start = Excerpt(SECONDS).window(signal.shape[1], rate)[0] // rate
     kept = signal[:CHANNELS, start * rate : (start + SECONDS) * rate]
     scale = max(1.0, float(np.abs(kept).max(initial=0.0)) / FULL_SCALE)
@@ -186,7 +164,7 @@ def _packed(signal: Audio, rate: int, frames: Float64) -> dict[str, npt.NDArray[
     }
 
 
-def _write(path: Path, signals: Mapping[str, Mapping[str, npt.NDArray[np.generic]]]) -> None:
+def _write(path: Path, signals: Mapping[str, Arrays]) -> None:
     """Write signals by stem."""
     arrays = {f"{part}.{stem}": x for stem, parts in signals.items() for part, x in parts.items()}
     with write_stream(path) as file:
@@ -194,7 +172,7 @@ def _write(path: Path, signals: Mapping[str, Mapping[str, npt.NDArray[np.generic
 
 
 def _read(path: Path) -> dict[str, Clip]:
-    """Return the signals of a file by stem; none of one that is absent or cannot be read."""
+    """Return the signals of a file by stem; empty if it is missing or cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -204,7 +182,7 @@ def _read(path: Path) -> dict[str, Clip]:
         return {}
 
 
-def _clip(arrays: Mapping[str, npt.NDArray[np.generic]], stem: str) -> Clip:
+def _clip(arrays: Arrays, stem: str) -> Clip:
     """Return one signal of a file."""
     return Clip(
         audio=arrays[f"audio.{stem}"].tobytes(),

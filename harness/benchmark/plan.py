@@ -1,9 +1,9 @@
-"""What is to be done: one piece of work a (separator, track), with a key made of its content."""
+"""The plan: one unit of work per (separator, track), with a key that is a hash of its inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import taxonomy
@@ -20,88 +20,54 @@ PRECISION = "float32"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is done; only `excerpt` can change a number.
+    """How a run is done; every worker receives all of it. Only `excerpt` can change a score."""
 
-    Attributes
-    ----------
-    run
-        Name of the run and of its folder in `results`.
-    results
-        Folder of all runs and of the work they share.
-    jobs
-        Pieces of work done at once.
-    backend
-        joblib's: ``loky`` on this machine, ``dask`` or ``ray`` on a cluster set up before.
-    device
-        Where learned separators run: ``cpu``, ``cuda``, ``mps``.
-    excerpt
-        The part of each track that is separated and scored.
-    listen
-        Tracks of each dataset whose estimates are kept for the report.
-    again
-        Whether finished work is done once more where only its estimates to listen to lack.
-    edges
-        Between frequency bands, in Hz, for which weights may be chosen later; none keeps less.
-    """
-
-    run: str = "main"
-    results: Path = Path("results")
-    jobs: int = 1
-    backend: str = "loky"
-    device: str = "cpu"
-    excerpt: Excerpt = WHOLE
-    listen: int = 0
-    again: bool = False
-    edges: tuple[float, ...] = ()
+    run: str = "main"  # name of the run and of its folder in `results`
+    results: Path = Path("results")  # of all runs, and of the units of work that they share
+    jobs: int = 1  # units of work done at the same time
+    backend: str = "loky"  # joblib's: loky on this machine, dask or ray on a running cluster
+    device: str = "cpu"  # of learned separators: cpu, cuda or mps
+    excerpt: Excerpt = WHOLE  # the part of each track that is separated and scored
+    listen: int = 0  # tracks per dataset whose estimates are kept for the report
+    again: bool = False  # repeat finished work if its estimates to listen to are missing
+    edges: tuple[float, ...] = ()  # Hz, between bands with weights of their own; () for no bands
 
     @property
     def work_folder(self) -> Path:
-        """Where finished pieces of work lie, shared by all runs."""
+        """The folder of finished units of work, which all runs share."""
         return self.results / "work"
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece of work: one separator on one track.
-
-    Attributes
-    ----------
-    given
-        Stems the separator is asked for, as it calls them.
-    scored
-        Stems of the track that can be made from those, in display order.
-    track_key
-        Changes with the audio of the track and the part of it that is scored.
-    key
-        Changes with everything that can change a score, and with nothing else.
-    parent
-        In cascade: the piece of work whose estimate of the entry's input stem is the input.
-    listen
-        Whether its estimates are kept for the report.
-    """
+    """One unit of work: one separator on one track."""
 
     entry: Entry
     track: Track
-    sample_rate: int
-    given: tuple[str, ...]
-    scored: tuple[str, ...]
-    track_key: str
-    key: str
-    parent: Unit | None = None
-    listen: bool = False
+    sample_rate: int  # Hz, of the scored signals
+    given: tuple[str, ...]  # stems that the separator is asked for, as it names them
+    scored: tuple[str, ...]  # stems of the track that `given` can be summed to, in display order
+    track_key: str  # depends on the audio of the track and the part of it that is scored
+    key: str  # see `unit_key`
+    parent: Unit | None = None  # in cascade: the unit whose estimate is this one's input
+    listen: bool = False  # whether its estimates are kept for the report
 
     @property
     def fed(self) -> str:
-        """What the input is: ``mixture``, ``reference:drums`` or ``cascade:htdemucs:drums``."""
+        """The input in words: ``mixture``, ``reference:drums`` or ``cascade:htdemucs:drums``."""
         stem = self.entry.input
         if stem == "mixture":
             return stem
         return f"cascade:{self.parent.entry.name}:{stem}" if self.parent else f"reference:{stem}"
 
+    def fed_by(self, parent: Unit) -> Unit:
+        """Return the unit whose input is the parent's estimate instead of the true stem."""
+        return replace(self, parent=parent, key=digest([self.key, parent.key]))
+
 
 @dataclass(frozen=True)
 class Skip:
-    """A separator that was not run, on one dataset or (None) at all, and why."""
+    """A separator that is not run, on one dataset or (None) at all, and why."""
 
     separator: str
     dataset: str | None
@@ -110,10 +76,10 @@ class Skip:
 
 @dataclass(frozen=True)
 class Plan:
-    """Pieces of work in the order of their rows, and what was left out."""
+    """Units of work in the order of their rows, and what is skipped."""
 
     units: tuple[Unit, ...] = ()
-    skips: tuple[Skip, ...] = field(default=())
+    skips: tuple[Skip, ...] = ()
 
 
 def make_plan(
@@ -122,13 +88,7 @@ def make_plan(
     settings: Settings,
     fingerprints: Fingerprints,
 ) -> Plan:
-    """Cross separators with tracks; reads (and remembers) the fingerprint of every audio file.
-
-    Raises
-    ------
-    HarnessError
-        If an entry that claims to be available has a family nobody knows.
-    """
+    """Plan every separator on every track; hashes audio files that are not in `fingerprints`."""
     units: list[Unit] = []
     why = {entry.name: obstacle(entry) for entry in entries}
     skips = [Skip(name, None, reason) for name, reason in why.items() if reason]
@@ -136,13 +96,10 @@ def make_plan(
     for dataset in datasets:
         tracks = [(track, _content(track, fingerprints)) for track in dataset.tracks]
         for entry in able:
-            mine = [
-                unit
-                for track, content in tracks
-                if (unit := _unit(entry, track, dataset, content, settings))
-            ]
-            units += mine
-            if not mine:
+            found = [_unit(entry, track, dataset, content, settings) for track, content in tracks]
+            planned = [unit for unit in found if unit]
+            units += planned
+            if not planned:
                 skips.append(Skip(entry.name, dataset.name, _why_nothing(entry)))
     return Plan(tuple(units), tuple(skips))
 
@@ -154,14 +111,10 @@ def plan_for_files(
     settings: Settings,
     fingerprints: Fingerprints,
 ) -> Plan:
-    """Plan to score estimates that lie in a folder, made elsewhere.
+    """Plan to score the estimates in a folder, which were made elsewhere.
 
-    Parameters
-    ----------
-    entry
-        Name and description of what made them; its stems and files are found per track.
-    folder
-        In one of the layouts that `harness.separators.files.find_files` knows.
+    The entry has name and description of their separator; its stems and files are found per track,
+    in one of the layouts of `harness.separators.files.find_files`.
     """
     units: list[Unit] = []
     skips = []
@@ -170,15 +123,8 @@ def plan_for_files(
         for track in dataset.tracks:
             names = [track.name, track.id] if track.id else [track.name]
             files = find_files(folder, names, track.split, dataset.stems)
-            stems = tuple(taxonomy.in_order(files))
-            hashes = {stem: fingerprints.of(files[stem]) for stem in stems}
-            update = {
-                "stems": stems,
-                "params": {"files": {stem: str(files[stem]) for stem in stems}},
-                "weights": tuple(Weights(file=stem, sha256=hashes[stem]) for stem in stems),
-            }
+            mine = entry.model_copy(update=_described(files, fingerprints))
             content = _content(track, fingerprints)
-            mine = entry.model_copy(update=update)
             unit = _unit(mine, track, dataset, content, settings) if files else None
             units += [unit] if unit else []
             missing += unit is None
@@ -188,64 +134,84 @@ def plan_for_files(
     return Plan(tuple(units), tuple(skips))
 
 
+def _described(files: dict[str, Path], fingerprints: Fingerprints) -> dict[str, object]:
+    """Return the fields of an entry whose estimates are these files: stem → path."""
+    stems = tuple(taxonomy.in_order(files))
+    return {
+        "stems": stems,
+        "params": {"files": {stem: str(files[stem]) for stem in stems}},
+        "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
+    }
+
+
 def _unit(
     entry: Entry, track: Track, dataset: Dataset, content: str, settings: Settings
 ) -> Unit | None:
-    """Return the piece of work, or None if the track has nothing to score this separator on."""
+    """Return the unit of work, or None if no stem of the track can be scored."""
     if entry.input != "mixture" and entry.input not in track.stems:
         return None
     wanted = [
         stem
         for stem in taxonomy.in_order(track.stems)
-        if stem in dataset.stems and _asked(entry, stem) and not untold(track, stem, entry.input)
+        if stem in dataset.stems
+        and entry.input in ("mixture", *taxonomy.ancestors(stem))
+        and not why_unscored(track, stem, entry.input)
     ]
     given = entry.stems or _open_stems(entry, wanted)
     meant = taxonomy.as_meant(entry.stems).values() or given
     scored = tuple(stem for stem in wanted if taxonomy.parts(stem, meant))
     if not scored:
         return None
-    track_key = digest([content, dataset.sample_rate, settings.excerpt.seconds])
-    key = digest(
+    rate, excerpt = dataset.sample_rate, settings.excerpt
+    key = unit_key(entry, content, given, scored, rate, excerpt)
+    track_key = digest([content, rate, excerpt.seconds])
+    return Unit(entry, track, rate, given, scored, track_key, key)
+
+
+def unit_key(
+    entry: Entry,
+    content: str,
+    given: Sequence[str],
+    scored: Sequence[str],
+    sample_rate: int,
+    excerpt: Excerpt,
+) -> str:
+    """Return the cache key of a unit of work: a hash of everything that can change its scores.
+
+    These are the separator (parameters, weights and version of its code), the audio of the track,
+    the stems, the sample rate, the excerpt, and the versions of the metrics. Names of separators,
+    tracks and files are not among them, so that renaming one repeats nothing. `content` is a hash
+    of the track's audio. A unit in cascade has the key of `Unit.fed_by`.
+    """
+    return digest(
         {
             "entry": entry.identity(),
             "family": code_versions(entry),
             "given": given,
             "scored": scored,
             "audio": content,
-            "sample_rate": dataset.sample_rate,
-            "excerpt": settings.excerpt.seconds,
+            "sample_rate": sample_rate,
+            "excerpt": excerpt.seconds,
             "precision": PRECISION,
             "metrics": {name: METRICS[name].version for name in DEFAULT},
         }
     )
-    return Unit(entry, track, dataset.sample_rate, given, scored, track_key, key)
 
 
-def _asked(entry: Entry, stem: str) -> bool:
-    """Whether a stem is a part of what the separator takes apart; any may be one of a mixture."""
-    return entry.input == "mixture" or entry.input in taxonomy.ancestors(stem)
-
-
-def untold(track: Track, stem: str, source: str) -> str:
-    """Say why a part of drums or vocals cannot be scored on a track; empty where it can.
-
-    Parameters
-    ----------
-    source
-        What the stem is separated from.
-    """
+def why_unscored(track: Track, stem: str, source: str) -> str:
+    """Say why a part of the drums or vocals, separated from `source`, is not scored; or ""."""
     parent = taxonomy.parent_level(stem)
     if parent == "mixture":
         return ""
-    if any(taxonomy.parent_level(heard) == parent for heard in track.bleed):
-        return f"the {parent} have bleed between their parts"
+    if any(taxonomy.parent_level(other) == parent for other in track.bleed):
+        return f"the parts of the {parent} bleed into each other"
     if source == parent and {*track.stems[stem]} == {*track.stems.get(parent, ())}:
-        return f"it is all there is of the {parent}"
+        return f"the {parent} consist of it alone"
     return ""
 
 
 def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Choose stems for an entry without any: an oracle needs a partition, an anchor takes all."""
+    """Choose stems for an entry that names none: an oracle needs a partition, an anchor has all."""
     top = [stem for stem in wanted if taxonomy.parent_level(stem) == entry.input] or wanted
     if entry.role != "oracle":
         return tuple(top)
@@ -253,7 +219,7 @@ def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def _content(track: Track, fingerprints: Fingerprints) -> str:
-    """Return a hash of every signal of the track; names of files and tracks do not enter."""
+    """Return a hash of every signal of the track, which no name of a file or track enters."""
 
     def signals(sources: Iterable[Source]) -> list[list[str | int | None]]:
         return [[fingerprints.of(s.path), s.channel, s.stream] for s in sources]
@@ -263,7 +229,7 @@ def _content(track: Track, fingerprints: Fingerprints) -> str:
 
 
 def _why_nothing(entry: Entry) -> str:
-    """Say why a separator has no work on a dataset."""
+    """Say why a separator has no unit of work on a dataset."""
     if entry.input != "mixture":
         return f"no track has {entry.input} with their parts"
-    return f"no track has a stem that it gives ({', '.join(entry.stems) or 'any'})"
+    return f"no track has a stem that it separates ({', '.join(entry.stems) or 'any'})"

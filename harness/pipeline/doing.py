@@ -15,11 +15,11 @@ from harness.benchmark import (
     Parents,
     Plan,
     Settings,
-    blends,
     clips,
     cost_rows,
     execute,
     is_done,
+    kept_products,
     leak_rows,
     make_plan,
     plan_cascades,
@@ -27,7 +27,7 @@ from harness.benchmark import (
     score_rows,
     wanted_parents,
 )
-from harness.benchmark.parallel import Progress
+from harness.benchmark.workers import Progress
 from harness.cache import Fingerprints, Store, only_one
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
@@ -140,7 +140,7 @@ def _do(
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
             raise HarnessError(f"run: nothing can be done ({reasons}); see 'harness check'")
         reused = sum(is_done(unit, store, settings) for unit in plan.units)
-        waiting = blends.tidy(settings.work_folder, plan.units)
+        waiting = kept_products.tidy(settings.work_folder, plan.units)
         failures: Failures = {}
         if reused < len(plan.units) or waiting:
             failures = execute(plan, settings, progress)

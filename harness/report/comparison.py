@@ -15,9 +15,9 @@ from harness.report import formats, html, names, provenance, tables, text
 from harness.report.sheet import plain
 from harness.report.terminal import Board
 from harness.results import Run
-from harness.selection import changes
-from harness.selection.changes import BETTER, CASE, SAME, WORSE
-from harness.selection.resampling import RESAMPLES
+from harness.selection import comparing
+from harness.selection.comparing import BETTER, CASE, SAME, WORSE
+from harness.selection.statistics import RESAMPLES
 
 _MACHINE = (
     "harness_version", "commit", "dirty", "python", "platform", "cpu", "device", "precision",
@@ -34,11 +34,11 @@ class Comparison:
     Attributes
     ----------
     differences
-        {metric: as from `harness.selection.changes.changes`}, the one that selects first.
+        {metric: as from `harness.selection.comparing.changes`}, the one that selects first.
     refused
         {metric: why it is not compared}.
     alone
-        What only one run has, as from `harness.selection.changes.only_in_one`.
+        What only one run has, as from `harness.selection.comparing.only_in_one`.
     produced
         (what, in A, in B) of what differs in how they were made.
     notes
@@ -63,7 +63,7 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> Comparison:
     kept = [name for name in names.METRICS if name in have[0] & have[1] and name not in refused]
     if {"snr", "sdr"} <= {*kept}:
         kept.insert(0, tables.HARMONIC)
-    found = {name: changes.changes(left, right, name, resamples=resamples) for name in kept}
+    found = {name: comparing.changes(left, right, name, resamples=resamples) for name in kept}
     notes = [
         f"{text.count(len(other), 'track')} of the same name hold other audio in the two runs, and "
         "are not compared"
@@ -73,7 +73,7 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> Comparison:
         b,
         differences={name: table for name, table in found.items() if len(table)},
         refused=refused,
-        alone=changes.only_in_one(a.scores, b.scores),
+        alone=comparing.only_in_one(a.scores, b.scores),
         produced=list(_produced(a.record, b.record)),
         notes=tuple(notes if other else ()),
     )

@@ -1,123 +1,60 @@
-"""Selection: which separator for which stem, with the answers and, apart from it, without."""
+"""Selection: the best separator per stem, as an upper bound and as a choice that can be used."""
 
-from harness.selection.best_of import (
-    DEPLOYABLE,
-    ORACLE,
-    candidates_of,
-    choose_deployable,
-    choose_oracle,
-    select,
-)
-from harness.selection.blend_worth import blend_boards, blends, in_words
-from harness.selection.blending import (
-    Products,
-    bagged_greedy,
-    best_single,
-    choose_weights,
-    greedy,
-    products_of,
-    programme,
-    shrunk,
-)
-from harness.selection.budget import (
-    choose_within,
-    costs_of,
-    ensembles,
-    pareto,
-    parse_budget,
-    within,
-)
-from harness.selection.comparing import TIED, TOO_FEW, compare, pairs, ranking, told_apart
-from harness.selection.grid import (
-    HARMONIC,
-    Grid,
-    chosen_by,
-    grids,
-    track_scores,
-    without_leaked,
-)
-from harness.selection.leaks import leak_statuses, leaked_pairs, ledger, recorded_statuses
-from harness.selection.policies import (
-    POLICIES,
-    bagged,
-    best_mean,
-    best_median,
-    by_genre,
-    choose_on,
-    cross_fit,
-    genre_cells,
-    tuned,
-)
-from harness.selection.rank_tests import Friedman, friedman, holm, letters
-from harness.selection.resampling import MIN_ARTISTS, Intervals, mean_intervals, median_intervals
+from harness.selection.best_of import candidates_of, select
+from harness.selection.budget import choose_within, costs_of, pareto, parse_budget
+from harness.selection.comparing import TIED, TOO_FEW, compare, pairs, ranking
+from harness.selection.grid import HARMONIC, Grid, chosen_by, grids, track_scores
+from harness.selection.leaks import leaked_pairs, ledger, recorded_statuses
+from harness.selection.policies import POLICIES, best_mean, genre_cells
+from harness.selection.statistics import MIN_ARTISTS, mean_intervals, median_intervals
 from harness.selection.summary import frequencies, summary
-from harness.selection.ways import UNSCORED, WAYS, expected, weights_of
 from harness.selection.words import boards, remarks, summary_boards
+from harness.selection.worth import (
+    UNSCORED,
+    WAYS,
+    blend_boards,
+    blends,
+    expected,
+    in_words,
+    weights_of,
+)
 
 __all__ = [
-    "DEPLOYABLE",
     "HARMONIC",
     "MIN_ARTISTS",
-    "ORACLE",
     "POLICIES",
     "TIED",
     "TOO_FEW",
     "UNSCORED",
     "WAYS",
-    "Friedman",
     "Grid",
-    "Intervals",
-    "Products",
-    "bagged",
-    "bagged_greedy",
     "best_mean",
-    "best_median",
-    "best_single",
     "blend_boards",
     "blends",
     "boards",
-    "by_genre",
     "candidates_of",
-    "choose_deployable",
-    "choose_on",
-    "choose_oracle",
-    "choose_weights",
     "choose_within",
     "chosen_by",
     "compare",
     "costs_of",
-    "cross_fit",
-    "ensembles",
     "expected",
     "frequencies",
-    "friedman",
     "genre_cells",
-    "greedy",
     "grids",
-    "holm",
     "in_words",
-    "leak_statuses",
     "leaked_pairs",
     "ledger",
-    "letters",
     "mean_intervals",
     "median_intervals",
     "pairs",
     "pareto",
     "parse_budget",
-    "products_of",
-    "programme",
     "ranking",
     "recorded_statuses",
     "remarks",
     "select",
-    "shrunk",
     "summary",
     "summary_boards",
-    "told_apart",
     "track_scores",
-    "tuned",
     "weights_of",
-    "within",
-    "without_leaked",
 ]

@@ -1,9 +1,8 @@
-"""Best separator per stem, twice: with the answers (an upper bound) and without (deployable).
+"""Best separator per stem, twice: an upper bound (oracle), and a choice that can be deployed.
 
-Both use the harmonic mean of `snr` and `sdr` (`harness.metrics.harmonic_mean`). The *oracle* takes,
-on every track, the separator with the best score on that very track, as the ensemble paper does.
-The *deployable* choice for a track is made on the tracks of all other artists of the dataset, or on
-another dataset.
+Both use the harmonic mean of `snr` and `sdr` (`harness.metrics.harmonic_mean`). On every track the
+*oracle* chooses the separator with the best score on that same track. The *deployable* choice for a
+track is made on the tracks of all other artists of the dataset, or on another dataset.
 """
 
 from __future__ import annotations
@@ -34,17 +33,10 @@ _PLACE = ["dataset", "split", "track", "input", "stem", "separator"]
 
 
 def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
-    """Choose on each track and stem the separator with the best score there.
+    """Choose for each track and stem the separator with the best score; ties go by name.
 
-    Parameters
-    ----------
-    candidates
-        As from `track_scores`, of separators that may be chosen.
-
-    Returns
-    -------
-    DataFrame
-        Columns `SELECTION_COLUMNS` and split; of equals the first by name is taken.
+    `candidates` are as from `track_scores`, of separators that may be chosen. The result has the
+    columns `SELECTION_COLUMNS` and split.
     """
     ordered = candidates.sort_values("separator", kind="stable")
     groups = ordered.groupby(["dataset", "split", "track", "input", "stem"])
@@ -54,28 +46,21 @@ def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
 def choose_deployable(
     candidates: pd.DataFrame, *, policy: Policy = best_mean, on: str | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Choose for each artist's tracks by the tracks of all others.
+    """Choose for each artist's tracks on the tracks of all other artists.
 
-    Only tracks that all candidates of a stem were scored on choose; see `Grid.complete`.
+    A choice uses only tracks with scores of all candidates of a stem; see `Grid.complete`.
 
     Parameters
     ----------
-    policy
-        How to choose; by default the best mean.
     on
         Choose on this dataset for all others, instead of by cross-fitting within each.
 
     Returns
     -------
     chosen
-        As from `choose_oracle`; `score` is what the chosen separator reached on the track.
+        As from `choose_oracle`; `score` is that of the chosen separator on the track.
     notes
-        Where no choice could be made, or not among all, and why.
-
-    Raises
-    ------
-    HarnessError
-        If `on` names no dataset of the table.
+        Where no choice could be made, or not among all separators, and why.
     """
     found = grids(candidates)
     others = choosing(found, on)
@@ -90,12 +75,12 @@ def choose_deployable(
             continue
         names.append(_named(grid, picked))
         if (picked == NOBODY).all() and on is None and grid.n_artists == 1:
-            where = f"{grid.dataset}: all tracks are by {grid.artists[0] or 'nobody known'}"
+            where = f"{grid.dataset}: all tracks are by {grid.artists[0] or 'an unknown artist'}"
             alone.setdefault(where, []).append(grid.stem)
         else:
             notes += _notes(other if other is not None else grid, picked)
     notes = [
-        f"{where}; nothing can be chosen on other artists' tracks for {', '.join(stems)}"
+        f"{where}; no other artist's tracks can choose for {', '.join(stems)}"
         for where, stems in alone.items()
     ] + notes
     keys = pd.concat(names) if names else pd.DataFrame(columns=_PLACE)
@@ -103,11 +88,11 @@ def choose_deployable(
 
 
 def choosing(found: Collection[Grid], on: str | None) -> dict[tuple[str, str], Grid]:
-    """Return the grids of the dataset that is to choose, by input and stem; none if none is to."""
+    """Return the grids of dataset `on`, by input and stem; empty if it is None."""
     if on is None:
         return {}
     if on not in (known := sorted({grid.dataset for grid in found})):
-        raise HarnessError(f"choose on {on!r}: no scores of it; there are {', '.join(known)}")
+        raise HarnessError(f"choose on {on!r}: no scores of it; choose of {', '.join(known)}")
     return {(grid.source, grid.stem): grid for grid in found if grid.dataset == on}
 
 
@@ -141,8 +126,7 @@ def select(
     separators
         Names of those that may be chosen: no anchors, no oracles.
     leaked
-        (separator, dataset, split, track) that were seen in training; they neither choose nor are
-        chosen.
+        (separator, dataset, split, track) that were trained on; they neither choose nor are chosen.
     on
         Dataset to choose on for all others; None cross-fits within each.
 
@@ -151,34 +135,30 @@ def select(
     selection
         Columns `SELECTION_COLUMNS`.
     ensembles
-        Columns `COLUMNS`: what both choices score.
+        Columns `COLUMNS`: the scores of both choices.
     notes
-        What could not be chosen, and why.
+        Where no choice could be made, and why.
     """
     candidates = candidates_of(scores, separators, leaked)
     if candidates.empty:
-        return table([], SELECTION_COLUMNS), table([]), ["no separator has a score that may choose"]
+        return table([], SELECTION_COLUMNS), table([]), ["no separator has a score to choose by"]
     oracle = choose_oracle(candidates)
     deployable, notes = choose_deployable(candidates, on=on)
     notes = [*_metric_notes(scores[scores["separator"].isin(list(separators))]), *notes]
     selection = pd.concat([oracle, deployable], ignore_index=True)[list(SELECTION_COLUMNS)]
-    selection = selection.sort_values(
-        ["dataset", "input", "stem", "kind", "track"], ignore_index=True
-    )
-    ensembles = pd.concat(
-        [
-            ensemble_rows(oracle, scores, ORACLE),
-            ensemble_rows(deployable, scores, DEPLOYABLE),
-        ],
-        ignore_index=True,
-    )
-    return selection, ensembles, notes
+    order = ["dataset", "input", "stem", "kind", "track"]
+    rows = [
+        ensemble_rows(chosen, scores, name)
+        for chosen, name in ((oracle, ORACLE), (deployable, DEPLOYABLE))
+    ]
+    ensembles = pd.concat(rows, ignore_index=True)
+    return selection.sort_values(order, ignore_index=True), ensembles, notes
 
 
 def candidates_of(
     scores: pd.DataFrame, separators: Collection[str], leaked: Leaked
 ) -> pd.DataFrame:
-    """Return what may choose and be chosen, as from `track_scores`; see `chosen_by`."""
+    """Return the scores by which separators may be chosen, as from `track_scores`."""
     ours = scores[scores["separator"].isin(list(separators))]
     parts = [
         track_scores(ours[ours["dataset"] == name], by) for name, by in chosen_by(ours).items()
@@ -189,15 +169,15 @@ def candidates_of(
 
 
 def _metric_notes(scores: pd.DataFrame) -> list[str]:
-    """Say where something else than the harmonic mean chooses, and who lacks what does."""
+    """Say where another metric than the harmonic mean chooses, and which separators lack it."""
     notes = []
     for dataset, metric in chosen_by(scores).items():
         here = scores[(scores["dataset"] == dataset) & (scores["status"] == "ok")]
         if metric != HARMONIC:
-            notes.append(f"{dataset}: has no SNR and SDR of one separator; {metric} chooses")
+            notes.append(f"{dataset}: no separator has both SNR and SDR; {metric} chooses")
         lacks = sorted(set(here["separator"]) - set(track_scores(here, metric)["separator"]))
         if lacks:
-            notes.append(f"{dataset}: has no {metric} of {', '.join(lacks)}; not to be chosen")
+            notes.append(f"{dataset}: no {metric} of {', '.join(lacks)}; they cannot be chosen")
     return notes
 
 
@@ -208,10 +188,10 @@ def _named(grid: Grid, picked: np.ndarray) -> pd.DataFrame:
 
 
 def _notes(grid: Grid, picked: np.ndarray) -> list[str]:
-    """Say which separators took no part in a choice, or why there was none."""
+    """Say which separators could not be chosen, or why there was no choice."""
     where = f"{grid.dataset}, {grid.stem}"
     if (picked == NOBODY).all():
-        return [f"{where}: no track has a score of every separator; nothing can be chosen"]
+        return [f"{where}: no track has a score of every separator, so none can be chosen"]
     have = dict(zip(grid.separators, np.isfinite(grid.scores).sum(axis=0), strict=True))
     left_out = sorted(set(grid.separators) - set(grid.complete().separators))
     return [f"{where}: {name} has {have[name]} tracks, too few to be chosen" for name in left_out]

@@ -1,21 +1,21 @@
 """Blends: per stem, a weighted mean of the separators' estimates, chosen from inner products.
 
-Weights are convex: none is negative and they sum to one. All that is asked of a track are the inner
-products that a run keeps (`harness.metrics.BlendProducts`), so that thousands of blends are scored
-exactly in the time it takes to read one song. Two ways to choose weights:
+Weights are convex: none is negative and they sum to one. All that is needed of a track are the
+inner products that a run keeps (`harness.metrics.BlendProducts`), so that thousands of blends are scored
+exactly in the time it takes to read one song. Two algorithms choose weights:
 
 * `greedy` adds one separator after another, with replacement, for any metric (Caruana et al. 2004).
-* `programme` is for `snr` alone: the mean SNR is −Σ log of quadratic forms of the noise, and each
-  step minimises Σ of these forms over their last values, a quadratic programme that never makes the
-  mean worse.
+* `programme` is for `snr` alone. The mean SNR is −Σ log of quadratic forms of the noise. Each step
+  minimizes Σ of these forms over their last values, a quadratic program that never makes the mean
+  worse.
 
-Both are shrunk towards the best single separator: by how much, tracks of other artists say. From
-inner products by frequency band (`edges`) `programme` chooses weights for each band, convex in
-each, which are shrunk towards the same weights in all bands as well.
+Both are shrunk towards the best single separator, by an amount that tracks of other artists decide.
+From inner products by frequency band (`BlendProducts.edges`), `programme` chooses weights for each band,
+convex in each, which are also shrunk towards the same weights in all bands.
 
-What the inner products cannot tell: they are those of one stem alone, so what the stems of a track
-sum to is not known, and a mixture-consistent blend is not scored here. Where every separator's
-stems sum to the mixture and all stems have the same weights, the blend's do too.
+The inner products are those of one stem alone. They do not determine the sum of a track's stems, so
+a mixture-consistent blend is not scored here. If every separator's stems sum to the mixture and all
+stems have the same weights, the blend's stems sum to the mixture, too.
 """
 
 from __future__ import annotations
@@ -33,59 +33,44 @@ from harness.errors import HarnessError
 from harness.metrics import BlendProducts, harmonic_mean, scorer
 from harness.selection.grid import HARMONIC, LIMIT, FloatArray, Grid, IntArray
 from harness.selection.policies import fold_of
-from harness.selection.resampling import draw
+from harness.selection.statistics import draw
 
-# Weights of K separators are rows of K or, by band, of the lowest band's, then the next one's.
+# A row of weights has one per separator or, by band, those of the lowest band, then the next one.
+# One row is one choice (a job); counts are how often each track counts in it, (jobs, tracks).
 Score = Callable[[npt.ArrayLike], FloatArray]  # weights (blends, K) → dB (blends, tracks)
 Chooser = Callable[[FloatArray], FloatArray]  # counts (jobs, tracks) → weights (jobs, K)
 Kept = Mapping[tuple[str, str, str, str], BlendProducts]  # by (dataset, split, track, stem)
 
 ROUNDS = 20  # of greedy selection, and so the finest weight of one bag
 BAGS = 8
-QUARTERS = 4  # a blend's share, the rest being the best single separator's, is one of 0, ¼ … 1
+QUARTERS = 4  # a blend is mixed with the best single separator in shares of 0, ¼ … 1
 INNER_FOLDS = 5
-MIN_CHOOSING = 3  # artists, below which nobody can say whether a blend is better than a single
-STEPS = 100  # of the quadratic programme; some ten are needed
-RIDGE = 1e-10  # against equal estimates, of the mean energy of the noise
+MIN_CHOOSING = 3  # artists; with fewer a blend cannot be compared with a single separator
+STEPS = 100  # of the quadratic program; about ten are needed
+RIDGE = 1e-10  # relative to the mean energy of the noise; against equal estimates
 
 
 @dataclass(frozen=True)
 class Products:
-    """What the blends of one stem are scored from.
+    """The inner products of one stem, from which its blends are scored."""
 
-    Attributes
-    ----------
-    grid
-        Tracks that all of its separators have a score of; weights are in the order of these.
-    blends
-        Inner products, one a track.
-    """
-
-    grid: Grid
-    blends: tuple[BlendProducts, ...]
+    grid: Grid  # complete; weights are in the order of its separators
+    blends: tuple[BlendProducts, ...]  # one per track of the grid
 
     @property
     def n_separators(self) -> int:
-        """How many weights there are in a band."""
+        """Number of weights in a band."""
         return len(self.grid.separators)
 
     @property
     def n_bands(self) -> int:
-        """How many bands have weights of their own."""
+        """Number of bands with weights of their own."""
         return self.blends[0].n_bands if self.blends else 1
 
     def scorer(self, metric: str = HARMONIC) -> Score:
         """Return the function that scores blends by one metric, within ±`grid.LIMIT` dB.
 
-        Parameters
-        ----------
-        metric
-            ``harmonic_mean`` or one of `harness.metrics.DEFAULT`.
-
-        Raises
-        ------
-        HarnessError
-            If there is no such metric.
+        The metric is ``harmonic_mean`` or one of `harness.metrics.DEFAULT`.
         """
         if metric != HARMONIC:
             one = scorer(self.blends, metric)
@@ -94,11 +79,11 @@ class Products:
         return lambda weights: np.clip(harmonic_mean(snr(weights), sdr(weights)), -LIMIT, LIMIT)
 
     def together(self) -> Products:
-        """Return what blends with the same weights in all bands are scored from."""
+        """Return the products of blends with the same weights in all bands."""
         return replace(self, blends=tuple(blend.together() for blend in self.blends))
 
     def only(self, separators: Sequence[str]) -> Products:
-        """Return what blends of these separators alone are scored from, in this order."""
+        """Return the products of these separators alone, in this order."""
         column = [self.grid.separators.index(name) for name in separators]
         scores = self.grid.scores[:, column]
         grid = replace(self.grid, separators=tuple(separators), scores=scores)
@@ -106,15 +91,7 @@ class Products:
 
 
 def products_of(grid: Grid, kept: Kept) -> Products:
-    """Return the tracks of a grid whose inner products are kept.
-
-    Parameters
-    ----------
-    grid
-        As from `grids`; separators that have too few tracks are left out (`Grid.complete`).
-    kept
-        The separators of each `BlendProducts` go by their names.
-    """
+    """Return the tracks of a grid with inner products, without separators that have too few."""
     whole = grid.complete()
     found = [
         blend
@@ -130,13 +107,7 @@ def products_of(grid: Grid, kept: Kept) -> Products:
 def best_single(
     score: Score, counts: FloatArray, n_separators: int, n_bands: int = 1
 ) -> FloatArray:
-    """Choose the separator with the best mean; weights (jobs, K), one of each band is 1.
-
-    Parameters
-    ----------
-    counts
-        How often each track counts in each choice, shape (jobs, tracks).
-    """
+    """Choose the separator with the best mean; weights (jobs, K), in each band one of them is 1."""
     singles = np.tile(np.eye(n_separators), n_bands)
     means = counts @ score(singles).T
     return np.asarray(singles[means.argmax(axis=1)])
@@ -145,22 +116,10 @@ def best_single(
 def greedy(
     score: Score, counts: FloatArray, n_separators: int, *, rounds: int = ROUNDS
 ) -> FloatArray:
-    """Choose weights by adding separators one by one, each as often as it helps.
+    """Choose weights (jobs, K) by adding separators one by one, each as often as it helps.
 
-    The blend of a round is the plain mean of what was added so far; the round with the best mean
-    score is kept, so that the result is never worse on these tracks than the best single separator.
-
-    Parameters
-    ----------
-    score
-        As from `Products.scorer`.
-    counts
-        How often each track counts in each choice, shape (jobs, tracks).
-
-    Returns
-    -------
-    ndarray
-        Weights, shape (jobs, K).
+    The blend of a round is the plain mean of the separators added so far. The round with the best
+    mean score wins, so that on these tracks no single separator is better than the result.
 
     References
     ----------
@@ -187,8 +146,8 @@ def bagged_greedy(
 ) -> FloatArray:
     """Return the mean of the weights that `greedy` chooses on resamples of the artists.
 
-    The first bag holds every track once. Bags are of artists, not of separators as in the paper,
-    whose libraries hold thousands: half of five separators may lack the one good one.
+    The first bag contains every track once. Bags are of artists, not of separators as in the paper,
+    whose libraries contain thousands: half of five separators may lack the only good one.
     """
     drawn = draw(int(clusters.max()) + 1, bags, seed=0)[:, clusters]
     drawn[0] = 1
@@ -199,14 +158,10 @@ def bagged_greedy(
 
 
 def programme(products: Products, counts: FloatArray) -> FloatArray:
-    """Choose the weights with the best mean SNR, as `greedy` with any number of rounds.
+    """Choose the weights (jobs, K) with the best mean SNR; the limit of `greedy` for many rounds.
 
-    Noise of less than −`LIMIT` dB against the reference is as good as none.
-
-    Returns
-    -------
-    ndarray
-        Weights, shape (jobs, K); a local optimum, since a sum of logarithms may have several.
+    Noise below −`LIMIT` dB relative to the reference counts as none. The result is a local optimum:
+    a sum of logarithms may have several.
     """
     noise = np.concatenate([blend.forms("snr")[1] for blend in products.blends])
     noise, floor = noise / noise[:, :1, :1], 10 ** (-LIMIT / 10)
@@ -214,7 +169,7 @@ def programme(products: Products, counts: FloatArray) -> FloatArray:
 
 
 def _programme(noise: FloatArray, floor: float, counts: FloatArray, n_bands: int) -> FloatArray:
-    """Minimise Σ counts·log(noise + floor), noise being forms in (−1, w), w convex in each band."""
+    """Minimize Σ counts·log(noise + floor), noise being forms in (−1, w), w convex in each band."""
     n = (noise.shape[-1] - 1) // n_bands
     v = np.concatenate([[-1], np.full(n_bands * n, 1 / n)])
     for _ in range(STEPS):
@@ -223,7 +178,7 @@ def _programme(noise: FloatArray, floor: float, counts: FloatArray, n_bands: int
         for first in range(1, len(v), n):
             band = slice(first, first + n)
             new[band] = 0
-            rest = form @ new  # what the other bands leave, with each estimate
+            rest = form @ new  # products of the noise that the other bands leave with each estimate
             new[band] = _least(form[band, band] + rest[band, None] + rest[band] + new @ rest)
         if np.abs(new - v).max() < 1e-9:
             return new[1:]
@@ -232,10 +187,10 @@ def _programme(noise: FloatArray, floor: float, counts: FloatArray, n_bands: int
 
 
 def _least(form: FloatArray) -> FloatArray:
-    """Minimise wᵀ·form·w on the simplex.
+    """Minimize wᵀ·form·w on the simplex.
 
-    Its conditions are, but for a factor, those of ½zᵀ·form·z − Σz with z ≥ 0, and that is a least
-    squares problem of non-negative z.
+    Up to a factor, the conditions are those of ½zᵀ·form·z − Σz with z ≥ 0, which is a non-negative
+    least squares problem.
     """
     scale = np.trace(form) / len(form)
     if scale <= 0:
@@ -246,21 +201,12 @@ def _least(form: FloatArray) -> FloatArray:
 
 
 def shrunk(choosers: Sequence[Chooser], score: Score, counts: FloatArray, grid: Grid) -> FloatArray:
-    """Draw weights towards simpler ones, as far as other artists' tracks say.
+    """Shrink weights (jobs, K) towards simpler ones, by an amount that held-out artists decide.
 
     Of the tracks that choose, each fold of artists is held out in turn while the rest chooses. Of
-    the means of what the choosers chose, the one that scores best on the tracks held out is taken;
-    of equals the simplest. With fewer than `MIN_CHOOSING` artists it is the first chooser's.
-
-    Parameters
-    ----------
-    choosers
-        The simplest first, such as `best_single`.
-
-    Returns
-    -------
-    ndarray
-        Weights, shape (jobs, K).
+    all weighted means of the choosers' results, the one with the best held-out score is returned;
+    ties go to the simplest, which is the first chooser's. With fewer than `MIN_CHOOSING` artists
+    that one is always returned.
     """
     held = fold_of(grid.clusters, INNER_FOLDS, seed=1)
     inside = counts[:, None] * (held != np.unique(held)[:, None])  # (jobs, folds, tracks)
@@ -277,7 +223,7 @@ def shrunk(choosers: Sequence[Chooser], score: Score, counts: FloatArray, grid: 
 
 
 def _shares(parts: int) -> FloatArray:
-    """Return all ways to share quarters among parts, those of the first parts first.
+    """Return all ways to share quarters among parts, largest shares of the first parts first.
 
     Examples
     --------
@@ -291,30 +237,14 @@ def _shares(parts: int) -> FloatArray:
 def choose_weights(
     products: Products, counts: npt.ArrayLike | None = None, *, metric: str = HARMONIC
 ) -> FloatArray:
-    """Choose the weights of a blend.
+    """Choose the weights of a blend, shape (jobs, K), by default on all tracks in one job.
 
-    Parameters
-    ----------
-    counts
-        How often each track counts in each choice, shape (jobs, tracks); by default one choice in
-        which each counts once.
-    metric
-        ``snr`` takes `programme`, any other `bagged_greedy`; weights by band are `programme`'s, be
-        it as good and 20 times as fast by `HARMONIC` too. All are `shrunk`.
-
-    Returns
-    -------
-    ndarray
-        Weights in the order of ``products.grid.separators``, band after band, shape (jobs, K).
-
-    Raises
-    ------
-    HarnessError
-        If there is no track.
+    ``snr`` uses `programme`, any other metric `bagged_greedy`. Weights by band are always those of
+    `programme`, which by `HARMONIC` is as good and 20 times as fast. All are `shrunk`.
     """
     grid, n = products.grid, products.n_separators
     if not products.blends:
-        raise HarnessError(f"blend of {grid.stem}: no track can choose; score one with products")
+        raise HarnessError(f"blend of {grid.stem}: no track has inner products; run all separators")
     once = np.ones((1, len(products.blends)))
     counted = once if counts is None else np.asarray(counts, np.float64)
     score, bands = products.scorer(metric), products.n_bands

@@ -1,7 +1,7 @@
-"""Quality against cost: what a separator costs, what is worth it, and the best within a budget.
+"""Quality against cost: costs of separators, the Pareto front, and the best within a budget.
 
-An ensemble runs each of its members once on the same machine, one after another: its real-time
-factor, CPU time and parameters are their sums, its memory is the largest of theirs.
+An ensemble runs each of its members once, one after another on the same machine. Its real-time
+factor, CPU time and parameters are the sums of its members', its memory is the largest of theirs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import pandas as pd
 
 from harness.errors import HarnessError
 from harness.selection.grid import BoolArray, FloatArray, Grid, grids
-from harness.selection.resampling import in_short
+from harness.selection.statistics import rounded_mean
 from harness.selection.summary import by_level
 
 COSTS = ("rtf", "cpu_seconds", "peak_memory", "parameters")
-MAX_MEMBERS = 4  # of an ensemble; one a stem of four
+MAX_MEMBERS = 4  # of an ensemble; one per stem of four
 MAX_TEAMS = 20_000
-_LARGEST = {"peak_memory"}  # of costs that members do not add up to, and that count at their peak
+_LARGEST = {"peak_memory"}  # costs of which the largest counts, not the sum
 _ALIASES = {"memory": "peak_memory", "params": "parameters", "cpu": "cpu_seconds"}
 _UNITS = {
     **{prefix: 1000.0**i for i, prefix in enumerate(("", "k", "m", "g", "t"))},
@@ -41,13 +41,8 @@ def parse_budget(text: str) -> dict[str, float]:
     Returns
     -------
     dict
-        {cost: what it must stay below}; memory in bytes. Costs are rtf (seconds a second of audio),
-        cpu_seconds (or cpu; a track's), peak_memory (or memory) and parameters (or params).
-
-    Raises
-    ------
-    HarnessError
-        If a part is no limit on a cost.
+        {cost: upper limit}. Costs are rtf (seconds per second of audio), cpu_seconds (or cpu; per
+        track), peak_memory (or memory; bytes) and parameters (or params).
 
     Examples
     --------
@@ -60,7 +55,7 @@ def parse_budget(text: str) -> dict[str, float]:
         name = _ALIASES.get(match[1], match[1]) if match else ""
         if not match or name not in COSTS or match[3] not in _UNITS or match[2].count(".") > 1:
             raise HarnessError(
-                f"budget {part!r}: is no limit; write rtf<0.5, memory<4GB, cpu<60s or params<50M"
+                f"budget {part!r}: not a limit; write rtf<0.5, memory<4GB, cpu<60s or params<50M"
             )
         limit = float(match[2]) * _UNITS[match[3]]
         budget[name] = min(limit, budget.get(name, np.inf))
@@ -68,17 +63,9 @@ def parse_budget(text: str) -> dict[str, float]:
 
 
 def costs_of(costs: pd.DataFrame) -> pd.DataFrame:
-    """Return what each separator costs, one row a separator and one column a cost.
+    """Return the costs of each separator, one row per separator and one column per cost.
 
-    Parameters
-    ----------
-    costs
-        Columns `harness.results.COLUMNS`.
-
-    Returns
-    -------
-    DataFrame
-        The median over tracks, of memory the largest; NaN where nothing was measured.
+    It is the median over tracks, of memory the largest; NaN if it was not measured.
     """
     ok = costs[(costs["status"] == "ok") & costs["metric"].isin(COSTS)]
     groups = ok.groupby(["separator", "metric"])["value"]
@@ -89,29 +76,19 @@ def costs_of(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def within(costs: pd.DataFrame, budget: Budget) -> BoolArray:
-    """Return which rows stay below every limit; a cost that was not measured does not.
-
-    Raises
-    ------
-    HarnessError
-        If a cost with a limit was measured for nobody.
-    """
+    """Return which rows are below every limit; a cost that was not measured is not."""
     if missing := [name for name in budget if name not in costs or costs[name].isna().all()]:
         have = ", ".join(name for name in COSTS if name in costs) or "nothing"
-        raise HarnessError(f"budget: {', '.join(missing)} was not measured; {have} was")
+        raise HarnessError(f"budget: {', '.join(missing)} was not measured; limit {have}")
     limits = [(costs[name] < most).to_numpy(bool) for name, most in budget.items()]
     return np.asarray(np.logical_and.reduce([np.ones(len(costs), dtype=bool), *limits]))
 
 
 def pareto(score: npt.ArrayLike, costs: npt.ArrayLike) -> BoolArray:
-    """Return which rows nothing beats: none is as good in everything and better in one thing.
+    """Return which rows are on the Pareto front: none is as good in all and better in something.
 
-    Parameters
-    ----------
-    score
-        Shape (rows,), higher is better.
-    costs
-        Shape (rows, costs), lower is better. Rows with NaN are never on the front.
+    `score` has shape (rows,), higher is better; `costs` has shape (rows, costs), lower is better.
+    Rows with NaN are never on the front.
 
     Examples
     --------
@@ -127,57 +104,19 @@ def pareto(score: npt.ArrayLike, costs: npt.ArrayLike) -> BoolArray:
     return front
 
 
-def ensembles(
-    part: Sequence[Grid], costs: pd.DataFrame, budget: Budget | None = None
-) -> pd.DataFrame:
-    """List the ensembles that can be made for the stems of one level, within a budget.
-
-    Parameters
-    ----------
-    part
-        Complete grids of the same dataset and input, one a stem.
-    costs
-        As from `costs_of`.
-
-    Returns
-    -------
-    DataFrame
-        One row an ensemble that gives every stem and whose members are all of use: members (names,
-        sorted), one column a cost, score (mean over the stems of the best member's mean, in dB, on
-        the tracks of the grids: what chooses, not what is to be expected), front (whether no other
-        costs less and scores more). Best first.
-    """
-    names = sorted({name for grid in part for name in grid.separators})
-    teams, team_costs = _teams(names, costs, budget or {}, len(part))
-    means = np.array(
-        [_sums(grid, names, grid.clusters).sum(axis=0) / len(grid.tracks) for grid in part]
-    )
-    best, scores = _best_members(means, teams)
-    used = np.array([len(set(row)) for row in best.T]) == teams.sum(axis=1)
-    kept = used & np.isfinite(scores)
-    table: pd.DataFrame = team_costs[kept].assign(score=scores[kept])
-    table.insert(0, "members", [tuple(np.array(names)[row]) for row in teams[kept]])
-    table["front"] = pareto(table["score"], table[team_costs.columns])
-    return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
-
-
 def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget) -> pd.DataFrame:
     """Choose for each dataset, input and level the best ensemble within a budget.
 
-    Parameters
-    ----------
-    candidates
-        As from `track_scores`, of separators that may be chosen.
-    costs
-        As from `costs_of`.
+    `candidates` are as from `track_scores`, of separators that may be chosen; `costs` as from
+    `costs_of`.
 
     Returns
     -------
     DataFrame
-        Columns dataset, input, level, chosen ({stem: separator}), one column a cost, in_sample (its
-        mean over stems on the tracks that chose), score (the same when each artist's tracks are
-        scored with what all others' choose within the budget), held_out ({stem: the like, with its
-        interval}). No row where nothing fits.
+        Columns dataset, input, level, chosen ({stem: separator}), one column per cost, in_sample
+        (mean over stems on the tracks that chose), score (the same if each artist's tracks are
+        scored with the choice of all others' within the budget), held_out ({stem: score with its
+        interval}). No row if no ensemble fits.
     """
     found = [grid.complete() for grid in grids(candidates)]
     rows = []
@@ -211,7 +150,8 @@ def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget)
                 "in_sample": (total[range(len(part)), best] / n).mean(),
                 "score": np.mean([scores.mean() for scores in held]),
                 "held_out": {
-                    g.stem: in_short(scores, g.who) for g, scores in zip(part, held, strict=True)
+                    g.stem: rounded_mean(scores, g.who)
+                    for g, scores in zip(part, held, strict=True)
                 },
             }
         )
@@ -221,10 +161,9 @@ def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget)
 def _teams(
     names: Sequence[str], costs: pd.DataFrame, budget: Budget, n_stems: int
 ) -> tuple[BoolArray, pd.DataFrame]:
-    """Return who is in each possible ensemble within the budget, (teams, separators), and its cost.
+    """Return the members of each ensemble within the budget, (teams, separators), and its costs.
 
-    There are no more members than stems, and fewer than `MAX_MEMBERS` where that would make more
-    than `MAX_TEAMS` ensembles.
+    No team has more members than stems, or so many that there are more than `MAX_TEAMS` teams.
     """
     size = min(n_stems, MAX_MEMBERS)
     while size > 1 and math.comb(len(names), size) > MAX_TEAMS:
@@ -246,20 +185,20 @@ def _teams(
 
 
 def _sums(
-    grid: Grid, names: Sequence[str], artists: npt.NDArray[np.intp], n_artists: int = 0
+    grid: Grid, names: Sequence[str], artists: npt.NDArray[np.intp], n_artists: int
 ) -> FloatArray:
-    """Return the sums of scores by artist, (artists, names); NaN of who does not give the stem."""
+    """Return the sums of scores by artist, (artists, names); NaN without the stem."""
     wide = np.full((len(grid.tracks), len(names)), np.nan)
     wide[:, [names.index(name) for name in grid.separators]] = grid.scores
-    sums = np.zeros((max(n_artists, artists.max() + 1), len(names)))
+    sums = np.zeros((n_artists, len(names)))
     np.add.at(sums, artists, wide)
     return sums + np.where(np.isnan(wide).all(axis=0), np.nan, 0.0)
 
 
 def _best_members(means: FloatArray, teams: BoolArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
-    """Return the best member of each team for each stem, (stems, teams), and what the team scores.
+    """Return the best member of each team for each stem, (stems, teams), and the team's score.
 
-    That is minus infinity where no member gives a stem.
+    It is minus infinity if no member has one of the stems.
     """
     known = np.nan_to_num(means, nan=-np.inf)
     theirs = np.where(teams[None], known[:, None], -np.inf)
@@ -267,7 +206,7 @@ def _best_members(means: FloatArray, teams: BoolArray) -> tuple[npt.NDArray[np.i
 
 
 def _choose(means: FloatArray, teams: BoolArray) -> tuple[int | None, npt.NDArray[np.intp]]:
-    """Return the best team and its best member for each stem; None where no team gives all."""
+    """Return the best team and its best member for each stem; None if no team has all stems."""
     if not len(teams):
         return None, np.zeros(len(means), dtype=np.intp)
     best, scores = _best_members(means, teams)

@@ -1,14 +1,14 @@
-"""Which separators can be told apart, and which cannot: no rank without its uncertainty.
+"""Which differences are significant: between two separators, all of a grid, and two runs.
 
-Two separators are *told apart* only if two things agree: the bootstrap interval of their mean
-difference (by artist, see `resampling`) leaves out zero, and the signed-rank test on the artists'
-mean differences, corrected for all comparisons made together, has p below 0.05. With fewer than
-`resampling.MIN_ARTISTS` artists nothing is claimed.
+A difference is *significant* only if two things agree. The bootstrap interval of the mean
+difference (by artist, see `statistics`) excludes zero, and the signed-rank test on the artists'
+mean differences has p below 0.05 after correction for all comparisons made together. With fewer
+than `statistics.MIN_ARTISTS` artists nothing is claimed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.selection.grid import (
     HARMONIC,
+    LIMIT,
+    TRACK,
     BoolArray,
     FloatArray,
     Grid,
@@ -25,20 +27,35 @@ from harness.selection.grid import (
     track_scores,
     without_leaked,
 )
-from harness.selection.rank_tests import artist_means, holm, letters, signed_rank
-from harness.selection.resampling import (
+from harness.selection.statistics import (
     ALPHA,
     MIN_ARTISTS,
     RESAMPLES,
+    cluster_means,
     draw,
+    holm,
+    letters,
     mean_intervals,
     rank_intervals,
     resampled_means,
     shares_of_best,
+    signed_rank,
 )
 
-TOO_FEW = "too few tracks to tell"
-TIED = "cannot be told apart"
+TOO_FEW, TIED = "too few artists to tell", "no significant difference"
+SAME, BETTER, WORSE = "no change", "better", "worse"
+UNSURE = "change not significant"
+
+CASE = ["dataset", "input", "stem", "separator"]
+_RANKING = [
+    "separator", "n", "artists", "mean", "median", "low", "high", "rank", "rank_low", "rank_high",
+    "p_best", "tied", "group",
+]  # fmt: skip
+_FOUND = ["n", "artists", "mean_a", "mean_b", "difference", "low", "high", "p", "same"]
+_CHANGES = [
+    *CASE, "n", "artists", "only_a", "only_b", "mean_a", "mean_b", "difference", "low", "high", "p",
+    "verdict",
+]  # fmt: skip
 
 
 def compare(
@@ -52,30 +69,19 @@ def compare(
 ) -> pd.DataFrame:
     """Compare two separators on the tracks that both have, per dataset, input and stem.
 
-    Parameters
-    ----------
-    scores
-        Columns `harness.results.COLUMNS`.
-    leaked
-        (separator, dataset, split, track) to leave out.
-
     Returns
     -------
     DataFrame
-        Columns dataset, input, stem, n (tracks compared on), lacks_a, lacks_b (tracks that only the
+        Columns dataset, input, stem, n (common tracks), lacks_a, lacks_b (tracks that only the
         other has), artists, mean_a, mean_b, difference (a − b), low, high (its 95 % interval), p
-        (corrected by Holm over the rows), verdict.
-
-    Raises
-    ------
-    HarnessError
-        If one of the two has no score.
+        (corrected by Holm over the rows), better (name of the significantly better one or empty),
+        verdict (the same in words).
     """
     candidates = without_leaked(track_scores(scores, metric), leaked)
     for name in (a, b):
         if name not in set(candidates["separator"]):
             known = ", ".join(sorted(candidates["separator"].unique())) or "no separator"
-            raise HarnessError(f"compare: {name!r} has no {metric} that counts; {known} has")
+            raise HarnessError(f"compare: {name!r} has no {metric} that counts; choose of: {known}")
     rows = []
     for grid in grids(candidates[candidates["separator"].isin([a, b])]):
         if set(grid.separators) != {a, b} and a != b:
@@ -98,10 +104,8 @@ def compare(
             }
         )
     if not rows:
-        raise HarnessError(f"compare: {a!r} and {b!r} share no stem; nothing can be compared")
-    table = pd.DataFrame(rows)
-    table["p"] = holm(table["p"].to_numpy())
-    return table.assign(verdict=_verdicts(table, (a, b)))
+        raise HarnessError(f"compare: {a!r} and {b!r} share no stem; choose others")
+    return _with_verdicts(pd.DataFrame(rows), a, b)
 
 
 def pairs(grid: Grid, *, resamples: int = RESAMPLES) -> pd.DataFrame:
@@ -111,16 +115,14 @@ def pairs(grid: Grid, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     -------
     DataFrame
         Columns a, b, difference (mean of a − b, dB), low, high, p (corrected by Holm over the
-        pairs), verdict; in the order of the separators.
+        pairs), better, verdict; in the order of the separators.
     """
     whole = grid.complete()
     left, right = np.triu_indices(len(whole.separators), k=1)
     names = np.array(whole.separators, dtype=object)
     table = pd.DataFrame({"a": names[left], "b": names[right]})
     found = _differences(whole.scores[:, left] - whole.scores[:, right], whole, resamples)
-    table = pd.concat([table, found], axis=1)
-    table["p"] = holm(table["p"].to_numpy())
-    return table.assign(verdict=_verdicts(table, (table["a"], table["b"])))
+    return _with_verdicts(pd.concat([table, found], axis=1), table["a"], table["b"])
 
 
 def ranking(
@@ -132,22 +134,20 @@ def ranking(
 ) -> pd.DataFrame:
     """Rank the separators of a grid by their mean on the tracks that all have.
 
-    Parameters
-    ----------
-    compared
-        What `pairs` says of the grid, where it is known already.
+    `compared` is the result of `pairs`, if it is known already.
 
     Returns
     -------
     DataFrame
         Best first: separator, n, artists, mean, median, low, high (of the mean), rank, rank_low,
         rank_high (95 % of the resamples), p_best (share of the resamples in which it has the
-        highest mean, and so would be chosen), tied (how many others it cannot be told from), group
-        (separators that share a letter cannot be told apart; empty with too few artists to tell).
+        highest mean, and so would be chosen), tied (number of others from which it does not differ
+        significantly), group (separators that share a letter do not differ significantly; empty
+        with too few artists to tell).
     """
     whole = grid.complete()
     if not len(whole.tracks):
-        return pd.DataFrame(columns=[*_RANKING])
+        return pd.DataFrame(columns=_RANKING)
     bounds = mean_intervals(whole.scores, whole.clusters, resamples=resamples, seed=seed)
     weights = draw(whole.n_artists, resamples, seed)
     means = resampled_means(whole.scores, whole.clusters, weights)
@@ -169,45 +169,125 @@ def ranking(
     table["rank"] = table["mean"].rank(ascending=False, method="min").astype(int)
     table = table.sort_values("mean", ascending=False, kind="stable", ignore_index=True)
     compared = pairs(whole, resamples=resamples) if compared is None else compared
-    different = told_apart(compared, table["separator"])
+    different = _different(compared, table["separator"].tolist())
     table["tied"] = (~different).sum(axis=1) - 1
     table["group"] = letters(different) if whole.n_artists >= MIN_ARTISTS else ""
-    return table[[*_RANKING]]
+    return table[_RANKING]
 
 
-_RANKING = (
-    "separator", "n", "artists", "mean", "median", "low", "high", "rank", "rank_low", "rank_high",
-    "p_best", "tied", "group",
-)  # fmt: skip
-
-
-def told_apart(table: pd.DataFrame, order: Iterable[str]) -> BoolArray:
-    """Return which separators of `pairs` can be told apart, in this order: shape (k, k)."""
+def _different(compared: pd.DataFrame, order: list[str]) -> BoolArray:
+    """Return which pairs of separators differ significantly, shape (k, k)."""
     place = {name: i for i, name in enumerate(order)}
     different = np.zeros((len(place), len(place)), dtype=bool)
-    clear = table[~table["verdict"].isin([TIED, TOO_FEW])]
+    clear = compared[compared["better"] != ""]
     at = tuple(clear[name].map(place).to_numpy(np.intp) for name in ("a", "b"))
     different[at] = different[at[::-1]] = True
     return different
 
 
+def changes(
+    a: pd.DataFrame, b: pd.DataFrame, metric: str = HARMONIC, *, resamples: int = RESAMPLES
+) -> pd.DataFrame:
+    """Compare the scores of two runs, separator by separator, on the tracks that both have.
+
+    Artists and genres are those of `a`. Leaked tracks count: a separator is compared with itself.
+
+    Returns
+    -------
+    DataFrame
+        One row per dataset, input, stem and separator that both runs scored: n (common tracks),
+        artists, only_a and only_b (tracks of one run alone), mean_a, mean_b, difference (b − a),
+        low, high (its 95 % bootstrap interval, by artist), p (signed-rank test of the artists'
+        means, corrected by Holm over the rows that changed), verdict: `SAME` if every track has the
+        same score, `BETTER` or `WORSE` (of b) if the difference is significant.
+    """
+    left, right = (track_scores(scores, metric) for scores in (a, b))
+    keys = ["split", "track", *CASE]
+    both = left.merge(right[[*keys, "score"]], on=keys, suffixes=("_a", "_b"))
+    counts = [side.groupby(CASE).size() for side in (left, right)]
+    rows = [row for pair in _paired(both) for row in _changes(*pair, resamples=resamples)]
+    table = pd.DataFrame(rows, columns=[*CASE, *_FOUND])
+    for name, count in zip(("only_a", "only_b"), counts, strict=True):
+        cases = pd.MultiIndex.from_frame(table[CASE])
+        table[name] = count.reindex(cases).to_numpy(float) - table["n"].to_numpy(float)
+    table = table.astype({"only_a": int, "only_b": int, "same": bool})
+    table["p"] = holm(table["p"].mask(table["same"]).to_numpy(float))
+    better = _better(table, BETTER, WORSE)
+    conditions = [table["same"], table["p"].isna(), better != ""]
+    table["verdict"] = np.select(conditions, [SAME, TOO_FEW, better], UNSURE)
+    return table[_CHANGES]
+
+
+def only_in_one(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases that only one of two runs has: `CASE`, tracks, run (``A`` or ``B``)."""
+    sides: list[pd.Series[int]] = []
+    for frame in (a, b):
+        scored = frame[(frame["status"] == "ok") & frame["stem"].ne("")]
+        tracks = scored.drop_duplicates(["split", "track", *CASE])
+        sides.append(tracks.groupby(CASE).size().rename("tracks"))
+    alone = [
+        one[~one.index.isin(other.index)].reset_index().assign(run=name)
+        for name, one, other in (("A", sides[0], sides[1]), ("B", sides[1], sides[0]))
+    ]
+    table: pd.DataFrame = pd.concat(alone, ignore_index=True)
+    return table
+
+
+def _paired(both: pd.DataFrame) -> Iterator[tuple[Grid, Grid]]:
+    """Yield the grids of both runs, which have the same tracks and separators."""
+    index = [*TRACK, "separator", "input", "stem"]
+    sides = (both[index].assign(score=both[f"score_{name}"]) for name in "ab")
+    yield from zip(*map(grids, sides), strict=True)
+
+
+def _changes(a: Grid, b: Grid, *, resamples: int) -> Iterator[dict[str, object]]:
+    """Yield the row of each separator; those with the same tracks are resampled together."""
+    have = np.isfinite(a.scores)
+    patterns, group = np.unique(have.T, axis=0, return_inverse=True)
+    for i, tracks in enumerate(patterns):
+        columns = np.flatnonzero(group.ravel() == i)
+        left, right = (grid.take(tracks) for grid in (a, b))
+        means = [np.clip(g.scores[:, columns], -LIMIT, LIMIT) for g in (left, right)]
+        gaps = means[1] - means[0]
+        found = _differences(gaps, left, resamples)
+        for j, column in enumerate(columns):
+            yield {
+                "dataset": a.dataset,
+                "input": a.source,
+                "stem": a.stem,
+                "separator": a.separators[column],
+                "n": int(tracks.sum()),
+                "artists": left.n_artists,
+                "mean_a": means[0][:, j].mean(),
+                "mean_b": means[1][:, j].mean(),
+                **found.iloc[j],
+                "same": not gaps[:, j].any(),
+            }
+
+
 def _differences(columns: FloatArray, grid: Grid, resamples: int) -> pd.DataFrame:
     """Return mean difference, interval and uncorrected p of each column of differences."""
+    nothing = np.full(columns.shape[1], np.nan)
     if not len(columns):
-        nothing = np.full(columns.shape[1], np.nan)
         return pd.DataFrame(dict.fromkeys(("difference", "low", "high", "p"), nothing))
     bounds = mean_intervals(columns, grid.clusters, resamples=resamples)
     enough = grid.n_artists >= MIN_ARTISTS
-    p = signed_rank(artist_means(columns, grid)) if enough else np.full(columns.shape[1], np.nan)
+    p = signed_rank(cluster_means(columns, grid.clusters)) if enough else nothing
     return pd.DataFrame({"difference": bounds.mean, "low": bounds.low, "high": bounds.high, "p": p})
 
 
-def _verdicts(table: pd.DataFrame, names: tuple[object, object]) -> npt.NDArray[np.object_]:
-    """Say in words which of two is better, where that may be said."""
+def _with_verdicts(table: pd.DataFrame, a: object, b: object) -> pd.DataFrame:
+    """Correct p for all rows, and name the better one of each."""
+    table["p"] = holm(table["p"].to_numpy())
+    table["better"] = better = _better(table, a, b)
+    conditions = [table["p"].isna(), better != ""]
+    verdict = np.select(conditions, [TOO_FEW, better + " is better"], TIED)
+    return table.assign(verdict=verdict.astype(object))
+
+
+def _better(table: pd.DataFrame, first: object, second: object) -> npt.NDArray[np.object_]:
+    """Return `first` where the difference is significantly positive, `second` where negative."""
     sure = table["p"] < ALPHA
-    first, second = (np.broadcast_to(np.asarray(n, dtype=object), len(table)) for n in names)
-    return np.select(
-        [table["p"].isna(), sure & (table["low"] > 0), sure & (table["high"] < 0)],
-        [TOO_FEW, first + " is better", second + " is better"],
-        TIED,
-    ).astype(object)
+    names = (np.broadcast_to(np.asarray(n, dtype=object), len(table)) for n in (first, second))
+    conditions = [sure & (table["low"] > 0), sure & (table["high"] < 0)]
+    return np.select(conditions, list(names), "").astype(object)

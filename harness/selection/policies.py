@@ -1,9 +1,9 @@
-"""How a separator is chosen, and what that choice is worth on music it was not made on.
+"""Policies, which choose a separator, and cross-fitting, which tests them on other artists' music.
 
-A *policy* looks at the grid of the tracks that may choose and returns a *rule*, which names a
-separator for each track of another grid. A rule sees a track's labels, never its scores. Policies
+A *policy* receives the grid of the tracks that choose, and returns a *rule*, which names a
+separator for each track of another grid. A rule uses a track's labels, never its scores. Policies
 are ordinary functions, so that a tuned one (`tuned`) is a policy too, and cross-fitting it is
-nested by itself.
+nested automatically.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from harness.selection.grid import FloatArray, Grid, IntArray, Names
-from harness.selection.resampling import (
+from harness.selection.statistics import (
     ALPHA,
     MIN_ARTISTS,
     RESAMPLES,
@@ -24,7 +24,7 @@ from harness.selection.resampling import (
     means_and_errors,
     resampled_means,
     shares_of_best,
-    studentised_means,
+    studentized_means,
 )
 
 Rule = Callable[[Grid], Names]
@@ -32,7 +32,7 @@ Policy = Callable[[Grid], Rule]
 
 MIN_GENRE = 8  # tracks of a genre below which it follows the rest
 INNER_FOLDS = 10  # of `tuned`, inside every outer one
-NOBODY = ""  # where nothing can choose
+NOBODY = ""  # where no track can choose
 
 
 def best_mean(grid: Grid) -> Rule:
@@ -42,7 +42,7 @@ def best_mean(grid: Grid) -> Rule:
 
 
 def best_median(grid: Grid) -> Rule:
-    """Choose the separator with the best median; one track where all goes wrong moves it less."""
+    """Choose the separator with the best median, which one failed track hardly changes."""
     whole = grid.complete()
     return _always(_best(np.median(whole.scores, axis=0), whole) if len(whole.tracks) else NOBODY)
 
@@ -50,8 +50,8 @@ def best_median(grid: Grid) -> Rule:
 def bagged(grid: Grid, *, resamples: int = 1000, seed: int = 0) -> Rule:
     """Choose the separator that most bootstrap resamples of the artists would choose.
 
-    This is bootstrap aggregation of the choice: where two are close on average but one is so by few
-    artists' tracks, it takes the other.
+    This is bootstrap aggregation of the choice: if two are close on average, but one only because
+    of a few artists' tracks, it chooses the other.
     """
     whole = grid.complete()
     if not len(whole.tracks):
@@ -64,10 +64,7 @@ def bagged(grid: Grid, *, resamples: int = 1000, seed: int = 0) -> Rule:
 def by_genre(
     grid: Grid, *, min_tracks: int = MIN_GENRE, resamples: int = 1000, seed: int = 0
 ) -> Rule:
-    """Choose by genre where the genre's tracks speak clearly, else the best of all tracks.
-
-    See `genre_cells` for when they do.
-    """
+    """Choose the best of the genre if it is strong (see `genre_cells`), otherwise of all tracks."""
     fallback = best_mean(grid)
     cells = _cells(grid.complete(), min_tracks, resamples, seed)
     strong = {cell.genre: cell.best for cell in cells if cell.strong}
@@ -83,38 +80,36 @@ class GenreCell(NamedTuple):
     """One row of `genre_cells`."""
 
     genre: str
-    n: int
+    n: int  # tracks
     artists: int
-    overall: str
-    best: str
-    gain: float
-    low: float
+    overall: str  # the best separator of all tracks
+    best: str  # the best separator of the genre
+    gain: float  # of `best` over `overall` in the genre, dB
+    low: float  # its lower bound; NaN if none was needed
     strong: bool
 
 
 def genre_cells(
     grid: Grid, *, min_tracks: int = MIN_GENRE, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Say for each genre whether its tracks favour another separator than all tracks together do.
+    """Find genres in which another separator is better than the best one of all tracks.
 
-    A cell is strong if it has `min_tracks` tracks by `resampling.MIN_ARTISTS` artists and its best
-    separator is better there than the overall one: the one-sided bound of the difference is above
-    zero, at 95 % for all rivals and all genres together (bootstrap of the largest studentised
-    difference; Bonferroni over genres), since the best of many is best by chance too.
+    A cell is strong if it has `min_tracks` tracks by `statistics.MIN_ARTISTS` artists, and the
+    one-sided lower bound of the genre's gain is above zero. The bound holds at 95 % for all rivals
+    and all genres together (bootstrap of the largest studentized difference; Bonferroni over
+    genres), since the best of many is also best by chance.
 
     Returns
     -------
     DataFrame
-        Columns genre, n, artists, overall (the separator that all tracks favour), best (the
-        genre's), gain (dB over the overall one, in that genre), low (its bound; NaN where none was
-        asked for), strong.
+        Columns are the fields of `GenreCell`.
     """
     cells = _cells(grid.complete(), min_tracks, resamples, seed)
     return pd.DataFrame(cells, columns=GenreCell._fields)
 
 
 def _cells(whole: Grid, min_tracks: int, resamples: int, seed: int) -> list[GenreCell]:
-    """Return one cell a known genre of a complete grid."""
+    """Return one cell per known genre of a complete grid."""
     if not len(whole.tracks):
         return []
     overall = int(np.argmax(whole.scores.mean(axis=0)))
@@ -135,9 +130,9 @@ def _cells(whole: Grid, min_tracks: int, resamples: int, seed: int) -> list[Genr
 
 
 def tuned(policies: Mapping[str, Policy], *, folds: int = INNER_FOLDS) -> Policy:
-    """Return the policy that takes, of several, the one that cross-fitting favours.
+    """Return the policy that applies the best one of several, by their cross-fitted scores.
 
-    Cross-fitted itself, this is nested: what is held out outside chooses nothing inside.
+    Cross-fitting it is nested: the outer held-out tracks choose nothing inside.
     """
 
     def policy(grid: Grid) -> Rule:
@@ -174,12 +169,12 @@ def cross_fit(grid: Grid, policy: Policy, *, folds: int | None = None, seed: int
     Parameters
     ----------
     folds
-        Groups of artists held out together; None holds out one artist at a time.
+        Number of groups of artists that are held out together; None holds out one at a time.
 
     Returns
     -------
     ndarray
-        Shape (tracks,), names; empty where no other artist's track can choose.
+        Shape (tracks,), names; `NOBODY` if no other artist's track can choose.
     """
     held = fold_of(grid.clusters, folds, seed)
     names = np.full(len(grid.tracks), NOBODY, dtype=object)
@@ -193,14 +188,14 @@ def cross_fit(grid: Grid, policy: Policy, *, folds: int | None = None, seed: int
 def choose_on(other: Grid, grid: Grid, policy: Policy) -> Names:
     """Name for each track of `grid` the separator that another dataset chooses.
 
-    Artists of `grid` do not take part in the choice, whatever dataset their songs lie in.
+    Tracks by artists of `grid` are left out of the choice.
     """
     apart = other.take(~np.isin(other.who, grid.who))
     return policy(apart.only(grid.separators))(grid)
 
 
 def fold_of(clusters: IntArray, folds: int | None = None, seed: int = 0) -> IntArray:
-    """Return the fold of each track; tracks of one cluster are never in two.
+    """Return the fold of each track; tracks of one cluster are in the same fold.
 
     Examples
     --------
@@ -215,7 +210,7 @@ def fold_of(clusters: IntArray, folds: int | None = None, seed: int = 0) -> IntA
 
 
 def _best(values: FloatArray, grid: Grid) -> str:
-    """Return the separator with the highest value; of equals the first by name."""
+    """Return the separator with the highest value; ties go to the first by name."""
     return grid.separators[int(np.argmax(values))]
 
 
@@ -230,5 +225,5 @@ def _joint_bounds(
     """Return lower bounds of the mean gains that hold together at this level."""
     mean, error = means_and_errors(gains, cell.clusters)
     weights = draw(cell.n_artists, resamples, seed)
-    largest = studentised_means(gains, cell.clusters, weights).max(axis=1)
+    largest = studentized_means(gains, cell.clusters, weights).max(axis=1)
     return np.asarray(mean - np.quantile(largest, level) * error)

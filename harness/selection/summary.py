@@ -1,4 +1,4 @@
-"""What choosing is worth: oracle and deployable apart, with regret, optimism and gain."""
+"""Expected scores of choices: oracle and deployable ones, with regret, optimism and gain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness import taxonomy
 from harness.selection.best_of import choosing
 from harness.selection.grid import FloatArray, Grid, Names, grids
 from harness.selection.policies import POLICIES, Policy, best_mean, choose_on, cross_fit
-from harness.selection.resampling import (
+from harness.selection.statistics import (
     RESAMPLES,
     draw,
     mean_intervals,
@@ -21,7 +21,7 @@ from harness.selection.resampling import (
 )
 
 OVERALL = "overall"
-FOLDS = 20  # of policies that take long to make; best mean holds out one artist at a time
+FOLDS = 20  # of slow policies; best mean holds out one artist at a time
 _COLUMNS = (
     "dataset", "input", "stem", "policy", "n", "artists", "oracle", "score", "regret", "optimism",
     "single", "single_score", "gain", "low", "high", "chosen",
@@ -35,12 +35,12 @@ def summary(
     on: str | None = None,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Say what each policy scores on tracks it was not made on, beside oracle and best single.
+    """Score each policy on tracks that did not choose, beside the oracle and the best single.
 
-    All figures of a row are means over the same tracks: those that all separators have. The *best
+    All scores of a row are means over the same tracks: those that all separators have. The *best
     single separator* is the one separator that a user would take for all stems of a level (four
-    stems, drum kit, …): the best of those that give them all, by their mean over the stems, chosen
-    on other artists' tracks as the policy is. Where no separator gives all, or the level has one
+    stems, drum kit, …): of those with all these stems, the best by mean over the stems, chosen on
+    other artists' tracks as the policy is. If no separator has all stems, or the level has only one
     stem, it is the best of the stem.
 
     Parameters
@@ -48,19 +48,18 @@ def summary(
     candidates
         As from `track_scores`, of separators that may be chosen.
     policies
-        {name: policy}; `policies.POLICIES` if not given.
+        {name: policy}; by default `POLICIES`.
     on
         Choose on this dataset for all others, instead of by cross-fitting.
 
     Returns
     -------
     DataFrame
-        One row a dataset, input, stem and policy, and where a level has several stems one with stem
-        ``overall: <level>`` (mean over the stems, on tracks that have them all). Columns n, artists
-        (tracks and artists behind it), oracle, score (held-out), regret (oracle − score), optimism
-        (score when chosen on the very tracks − held-out score), single (its name) and single_score,
-        gain (score − single_score) with low and high (95 %), chosen (what the policy chose most
-        often). All scores in dB.
+        One row per dataset, input, stem and policy, and for a level of several stems one with stem
+        ``overall: <level>`` (mean over the stems, on tracks that have them all). Columns n
+        (tracks), artists, oracle, score (held-out), regret (oracle − score), optimism (score if
+        chosen on the same tracks − score), single (its name) and single_score, gain (score −
+        single_score) with low and high (95 %), chosen (by the policy most often). Scores in dB.
     """
     found = [grid.complete() for grid in grids(candidates)]
     others = {key: grid.complete() for key, grid in choosing(found, on).items()}
@@ -84,14 +83,14 @@ def summary(
 def frequencies(
     candidates: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Count how often each separator is chosen when the artists are drawn again.
+    """Return how often each separator is chosen if the artists are drawn again.
 
     Returns
     -------
     DataFrame
         Columns dataset, input, stem, separator, frequency (share of the resamples in which it has
-        the best mean), stability (of the stem: the chance that two resamples choose alike; 1 is
-        always, 1/k is a throw of dice among k).
+        the best mean), stability (of the stem: the probability that two resamples choose the same
+        separator; 1 is always, 1/k is a random choice among k).
     """
     rows = []
     for grid in map(Grid.complete, grids(candidates)):
@@ -106,7 +105,7 @@ def frequencies(
 
 
 def by_level(found: Sequence[Grid]) -> Iterator[tuple[tuple[str, str], str, list[Grid]]]:
-    """Give the grids of each dataset, input and level; a stem is in its first level alone."""
+    """Yield the grids of each dataset, input and level; a stem is only in its first level."""
     for key in sorted({(grid.dataset, grid.source) for grid in found}):
         left = {grid.stem: grid for grid in found if (grid.dataset, grid.source) == key}
         for level, stems in taxonomy.levels(set(left)).items():
@@ -129,7 +128,7 @@ def _singles(part: Sequence[Grid], apart: Sequence[Grid] | None) -> list[Names]:
 
 
 def _mean_grid(part: Sequence[Grid]) -> Grid | None:
-    """Return the mean over the stems, of separators and tracks that have them all."""
+    """Return the mean over the stems, of separators and tracks that have all stems."""
     names = set.intersection(*(set(grid.separators) for grid in part))
     first, *rest = (grid.only(names) for grid in part)
     if not names:
@@ -145,14 +144,14 @@ def _mean_grid(part: Sequence[Grid]) -> Grid | None:
 
 
 def _chosen(grid: Grid, policy: Policy, other: Grid | None, folds: int | None) -> Names:
-    """Name for each track what the policy chooses on other artists' tracks, or on `other`."""
+    """Name for each track the policy's choice on other artists' tracks, or on `other`."""
     if other is not None:
         return choose_on(other, grid, policy)
     return cross_fit(grid, policy, folds=folds)
 
 
 def _outcome(grid: Grid, policy: Policy, single: Names, other: Grid | None) -> pd.DataFrame:
-    """Return what oracle, policy and best single score on each track that has all three."""
+    """Return the scores of oracle, policy and best single on each track that has all three."""
     picked = _chosen(grid, policy, other, None if policy is best_mean else FOLDS)
     frame = pd.DataFrame(
         {
@@ -172,7 +171,7 @@ def _outcome(grid: Grid, policy: Policy, single: Names, other: Grid | None) -> p
 
 
 def _overall(outcomes: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
-    """Return the mean over the stems on the tracks that have them all."""
+    """Return the mean over the stems on the tracks that have all stems."""
     frame = pd.concat(outcomes)
     groups = frame.groupby(["split", "track", "who"])
     mean = groups[["oracle", "score", "in_sample", "single_score"]].mean()

@@ -1,15 +1,18 @@
-"""The tables of this package as text: rounded, intervals in one cell, and what to beware of."""
+"""The tables of this package as text: rounded, with intervals in one cell, and their caveats."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.selection.resampling import MIN_ARTISTS
+from harness.selection.statistics import MIN_ARTISTS
 
-_HIDDEN = ["dataset", "input", "lacks_a", "lacks_b", "artists", "single_score", "held_out"]
+_HIDDEN = {
+    "dataset", "input", "lacks_a", "lacks_b", "artists", "single_score", "held_out", "better",
+    "low", "high",
+}  # fmt: skip
 _TITLES = {
     "n": "tracks (artists)",
     "score": "held-out",
@@ -22,57 +25,50 @@ _TITLES = {
     "in_sample": "in sample",
     "edges": "bands cut at, Hz",
 }
-Board = tuple[str, list[str], list[list[str]]]  # title, head, rows
+
+
+class Board(NamedTuple):
+    """A table of text."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 def boards(table: pd.DataFrame, title: str) -> list[Board]:
-    """Lay a table of this package out for a terminal: a board for each dataset and input.
+    """Lay a table of this package out for a terminal: one board per dataset and input.
 
     Examples
     --------
     >>> row = {"dataset": "demo", "stem": "bass", "gain": 0.5, "low": -0.125, "high": 1.0}
-    >>> boards(pd.DataFrame([row]), "worth")
-    [('demo: worth', ['stem', 'gain (95 %)'], [['bass', '0.50 (−0.12 to 1.00)']])]
+    >>> boards(pd.DataFrame([row]), "worth")[0].rows
+    [['bass', '0.50 (−0.12 to 1.00)']]
     """
     keys = [key for key in ("dataset", "input") if key in table]
     found = []
     for where, part in table.groupby(keys, sort=True):
-        names = [str(n) for n in table if n not in {*_HIDDEN, "low", "high"}]
+        names = [str(n) for n in table if n not in _HIDDEN]
         rows = [[_cell(name, row) for name in names] for row in part.to_dict("records")]
-        place = str(where[0]) + (
-            f", from {where[1]}" if where[1:] not in ((), ("mixture",)) else ""
-        )
-        found.append((f"{place}: {title}", [_TITLES.get(name, name) for name in names], rows))
+        place = str(where[0])
+        place += f", from {where[1]}" if where[1:] not in ((), ("mixture",)) else ""
+        found.append(Board(f"{place}: {title}", [_TITLES.get(name, name) for name in names], rows))
     return found
 
 
 def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
-    """Lay `summary` out: all figures of one policy, and of all others the held-out scores.
-
-    Parameters
-    ----------
-    summary
-        As from `summary.summary`.
-    policy
-        The one that is in use.
-
-    Returns
-    -------
-    list of Board
-        None where nothing could be chosen.
-    """
+    """Lay `summary` out: all columns of the policy in use, and held-out scores of all policies."""
     if summary.empty:
         return []
     main = summary[summary["policy"] == policy].drop(columns=["policy", "chosen"])
-    found = boards(main, "what choosing is worth, dB")
+    found = boards(main, "expected scores of the choice, dB")
     others = summary.pivot(index=["dataset", "input", "policy"], columns="stem", values="score")
-    in_turn = list(dict.fromkeys(summary["stem"]))
-    others = others[in_turn].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
+    stems = list(dict.fromkeys(summary["stem"]))
+    others = others[stems].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
     return found + boards(others, "held-out scores of ways to choose, dB")
 
 
 def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:
-    """Say of a table of `compare` where tracks are missing, and where there are too few artists."""
+    """Say where tracks are missing, or artists too few, in a table of `compare`."""
     lines = []
     for row in table.to_dict("records"):
         where = f"{row['dataset']}, {row['stem']}"
@@ -81,13 +77,15 @@ def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:
         if missing:
             lines.append(f"{where}: compared on the {row['n']} tracks that both have; {missing}")
         if row["artists"] < MIN_ARTISTS:
-            found = f"tracks of {row['artists']} artists"
-            lines.append(f"{where}: {found} cannot tell anything apart; {MIN_ARTISTS} are needed")
+            lines.append(
+                f"{where}: tracks by {row['artists']} artists are too few to find a significant "
+                f"difference; {MIN_ARTISTS} are needed"
+            )
     return lines
 
 
 def _cell(name: str, row: Mapping[Any, Any]) -> str:
-    """Write one value as it is read."""
+    """Write one value for people."""
     value = row[name]
     if isinstance(value, Mapping):
         return ", ".join(f"{stem}: {chosen}" for stem, chosen in value.items())

@@ -1,39 +1,33 @@
-"""Separators of stems: fed with another separator's estimate, and scored where parts are known.
+"""Cascades: a separator of drums or vocals is fed with another separator's estimate of them.
 
-A separator that takes drums or vocals apart is scored twice. Fed with the true stem, its score is
-its own; fed with what another separator makes of the mixture (*in cascade*), it is what a user of
-both gets. The difference is what the parent's error costs.
+Such a separator is scored twice. Fed with the true stem, its score is its own. Fed with another
+separator's estimate (*in cascade*), it is the score that a user of both gets. The difference is the
+cost of the parent's errors.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 from harness import taxonomy
-from harness.benchmark.plan import Plan, Skip, Unit, untold
-from harness.cache import digest
+from harness.benchmark.plan import Plan, Skip, Unit, why_unscored
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset
 
-Parents = Mapping[tuple[str, str], str]  # (dataset, stem): the separator whose estimate is taken
+Parents = Mapping[tuple[str, str], str]  # (dataset, stem) → the separator of that stem
 
 
 def wanted_parents(plan: Plan) -> list[tuple[str, str]]:
-    """Return the (dataset, stem) pairs that some separator of a plan takes apart."""
+    """Return the (dataset, stem) pairs that some separator of a plan has as its input."""
     return sorted({(unit.track.dataset, unit.entry.input) for unit in _children(plan)})
 
 
 def plan_cascades(plan: Plan, parents: Parents) -> Plan:
-    """Feed every separator of a stem with its parent's estimate, on the tracks both can be run on.
+    """Feed every separator of a stem with its parent's estimate, on the tracks of both.
 
-    Parameters
-    ----------
-    plan
-        With the same separators fed with the true stems.
-    parents
-        The rest is skipped, and so are tracks that a parent has seen in training.
+    In `plan` the same separators are fed with the true stems. A stem without a parent is skipped,
+    and so are tracks that a parent was trained on.
     """
     whole = {_place(unit, unit.entry.name): unit for unit in plan.units}
     units: list[Unit] = []
@@ -43,11 +37,11 @@ def plan_cascades(plan: Plan, parents: Parents) -> Plan:
         name = parents.get((dataset, stem), "")
         parent = whole.get(_place(unit, name))
         if parent is None or stem not in parent.scored:
-            why = f"{name} gives no {stem}" if name else f"no ranked separator gives {stem}"
+            why = f"{name} has no {stem}" if name else f"no ranked separator has {stem}"
         elif leak(parent.entry.trained_on, unit.track) == "leaked":
-            why = f"{name} saw them in training"
+            why = f"{name} was trained on them"
         else:
-            units.append(replace(unit, parent=parent, key=digest([unit.key, parent.key])))
+            units.append(unit.fed_by(parent))
             continue
         without[unit.entry.name, dataset, why] += 1
     skips = (
@@ -58,13 +52,13 @@ def plan_cascades(plan: Plan, parents: Parents) -> Plan:
 
 
 def left_out(dataset: Dataset) -> list[str]:
-    """Say on how many tracks which stems are not scored, and why; one line a reason."""
+    """Say on how many tracks which stems are not scored, and why; one line per reason."""
     reasons: dict[str, dict[str, None]] = {}
     tracks: Counter[str] = Counter()
     for track in dataset.tracks:
         found = dict(track.excluded)
         for stem in taxonomy.in_order(track.stems):
-            if reason := untold(track, stem, taxonomy.parent_level(stem)):
+            if reason := why_unscored(track, stem, taxonomy.parent_level(stem)):
                 found[stem] = reason
         for stem, reason in found.items():
             reasons.setdefault(reason, {})[stem] = None
@@ -76,12 +70,12 @@ def left_out(dataset: Dataset) -> list[str]:
     ]
 
 
-def _children(plan: Plan) -> Sequence[Unit]:
-    """Return the pieces of work of separators that take a stem apart."""
+def _children(plan: Plan) -> list[Unit]:
+    """Return the units of separators whose input is a stem."""
     return [u for u in plan.units if u.entry.role == "separator" and u.entry.input != "mixture"]
 
 
 def _place(unit: Unit, separator: str) -> tuple[str, str, str, str]:
-    """Return where that separator's piece of work on the unit's track is found."""
+    """Return the unit's track, and a separator that may have another unit on it."""
     track = unit.track
     return track.dataset, track.split, track.name, separator

@@ -1,4 +1,4 @@
-"""Rows of a run, in the order of its plan, from the pieces of work that are finished."""
+"""Rows of a run's tables, in the order of its plan, from the finished units of work."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness import taxonomy
-from harness.benchmark.parallel import Failures
 from harness.benchmark.plan import Plan, Unit
+from harness.benchmark.workers import Failures
 from harness.cache import Store
 from harness.datasets.overlaps import leak
 from harness.metrics import DEFAULT
@@ -18,7 +18,7 @@ NOT_DONE = "not done yet: the run was interrupted"
 
 
 def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
-    """Yield the rows of scores.parquet; work without a result is one row with its reason."""
+    """Yield the rows of scores.parquet; a unit without a result is one row with the reason."""
     for unit in plan.units:
         head = _head(unit, run)
         result = None if unit.key in failures else store.get(unit.key)
@@ -26,7 +26,8 @@ def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterat
             yield (*head, "", "", math.nan, "failed", failures.get(unit.key, NOT_DONE))
             continue
         for stem in taxonomy.in_order(result["scores"]):
-            notes = [*result["notes"], *_track_notes(unit, stem)]
+            notes = [*result["notes"], *unit.track.notes]
+            notes += ["the reference holds bleed"] if stem in unit.track.bleed else []
             for metric in DEFAULT:
                 value, note = result["scores"][stem].get(metric, (math.nan, "not computed"))
                 status = "undefined" if math.isnan(value) else "ok"
@@ -34,7 +35,7 @@ def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterat
 
 
 def cost_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
-    """Yield the rows of costs.parquet: what each piece of work cost when it was done."""
+    """Yield the rows of costs.parquet: what each unit of work cost when it was done."""
     for unit in plan.units:
         result = None if unit.key in failures else store.get(unit.key)
         costs: Mapping[str, float] = result["costs"] if result else {}
@@ -43,9 +44,9 @@ def cost_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterato
 
 
 def leak_rows(plan: Plan) -> list[dict[str, str]]:
-    """Return the (separator, track) pairs that were, or may have been, seen in training.
+    """Return the (separator, track) pairs in which the track was, or may have been, trained on.
 
-    No separator in cascade is fed by one that saw the track, so its own training decides.
+    In cascade the separator's own training decides: `plan_cascades` skips leaked parents.
     """
     return [
         {
@@ -61,13 +62,7 @@ def leak_rows(plan: Plan) -> list[dict[str, str]]:
 
 
 def _head(unit: Unit, run: str) -> Row:
-    """Return the columns that tell which piece of work a row is of."""
+    """Return the columns that name the unit of work of a row."""
     track, entry = unit.track, unit.entry
     about = track.dataset, track.split, track.name, track.artist, track.genre
     return run, *about, entry.name, unit.fed
-
-
-def _track_notes(unit: Unit, stem: str) -> list[str]:
-    """Return what is known of the track's own faults."""
-    bleed = ["the reference holds bleed"] if stem in unit.track.bleed else []
-    return [*unit.track.notes, *bleed]

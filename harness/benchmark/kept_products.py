@@ -1,7 +1,8 @@
 """Inner products of all separators of a track, kept so that blends can be scored without audio.
 
 Estimates wait in a scratch folder until the last separator of the track is done; then the products
-are written and the estimates removed. Killed in between, the next run finishes what is there.
+are written and the estimates removed. If the run is killed in between, the next run finishes this.
+Waiting on disk also bounds memory: only one stem of each separator is read at a time.
 """
 
 from __future__ import annotations
@@ -9,33 +10,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from harness.audio import Audio
 from harness.benchmark.plan import Unit
+from harness.benchmark.signals import Signals
 from harness.cache import digest, write_stream
 from harness.errors import StorageError
-from harness.metrics import read_blends, write_blends
+from harness.metrics import BlendProducts, read_blends, write_blends
 
-if TYPE_CHECKING:
-    from harness.benchmark.work import Signals
-    from harness.metrics import BlendProducts
-
-WHOLE, BY_BAND = "blends", "bands"  # folders in that of the work
+WHOLE, BY_BAND = "blends", "bands"  # folders inside the work folder
 
 
 def scratch_path(work_folder: Path, unit: Unit) -> Path:
-    """Return where the estimates of a piece of work wait."""
+    """Return where the estimates of a unit wait."""
     return work_folder / "scratch" / f"{unit.key}.npz"
 
 
 def put_scratch(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio]) -> None:
-    """Let the scored estimates of a separator wait for the others of its track.
+    """Write the scored estimates of a separator, which wait for the others of its track.
 
-    Those in cascade are left out: blends are made of separators that were given the same.
+    Those in cascade are left out: blends are made of separators that have the same input.
     """
     if unit.entry.role == "separator" and unit.parent is None:
         with write_stream(scratch_path(work_folder, unit)) as file:
@@ -43,13 +40,13 @@ def put_scratch(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio]) -
 
 
 def waiting(work_folder: Path, units: Iterable[Unit]) -> list[Unit]:
-    """Return the pieces of work whose estimates still wait."""
+    """Return the units whose estimates still wait."""
     there = {path.stem for path in (work_folder / "scratch").glob("*.npz")}
     return [unit for unit in units if unit.key in there]
 
 
 def tidy(work_folder: Path, units: Iterable[Unit]) -> list[Unit]:
-    """Remove estimates that no piece of work here waits for; return the pieces that do."""
+    """Remove the waiting estimates of all other units; return the units whose estimates wait."""
     ready = waiting(work_folder, units)
     awaited = {scratch_path(work_folder, unit) for unit in ready}
     for path in (work_folder / "scratch").glob("*.npz"):
@@ -61,21 +58,17 @@ def tidy(work_folder: Path, units: Iterable[Unit]) -> list[Unit]:
 def keep(
     work_folder: Path, units: Sequence[Unit], signals: Signals, edges: Sequence[float] = ()
 ) -> None:
-    """Write the inner products of what waits of one track, and remove the estimates.
+    """Write the inner products of the waiting estimates of one track, and remove the estimates.
 
-    Parameters
-    ----------
-    edges
-        Write those by frequency band, too, cut at these; in Hz.
+    With edges, in Hz, also those of the frequency bands between them.
     """
     ready = waiting(work_folder, units)
     if not ready:
         return
     files = {unit.key: np.load(scratch_path(work_folder, unit)) for unit in ready}
-    stems = sorted({stem for unit in ready for stem in unit.scored})
     products: dict[str, BlendProducts] = {}
     by_band: dict[str, BlendProducts] = {}
-    for stem in stems:
+    for stem in sorted({stem for unit in ready for stem in unit.scored}):
         estimates = {key: file[stem] for key, file in sorted(files.items()) if stem in file}
         references = signals.references(stem)
         products[stem] = references.blend(stem, estimates)
@@ -93,20 +86,11 @@ def keep(
 def find_blends(
     work_folder: Path, track_key: str, keys: Collection[str], *, by_band: bool = False
 ) -> dict[str, BlendProducts]:
-    """Return the inner products of one track's pieces of work: stem → products.
+    """Return the inner products of one track's units of work: stem → products.
 
-    Parameters
-    ----------
-    track_key, keys
-        As in ``units`` of a run's record.
-    by_band
-        Those by frequency band.
-
-    Returns
-    -------
-    dict
-        Empty where these separators were never together. The separators of the products are named
-        by the keys of their pieces of work, and may be more than those asked for.
+    The keys are as in ``units`` of a run's record. The result is empty if these separators were
+    never run together. The separators of each `BlendProducts` have the keys of their units as names, and
+    may be more than those asked for.
     """
     folder = work_folder / (BY_BAND if by_band else WHOLE) / track_key
     for path in sorted(folder.glob("*.npz")):
@@ -125,20 +109,8 @@ def blends_of_run(
 ) -> dict[tuple[str, str, str, str], BlendProducts]:
     """Return all inner products of a run: (dataset, split, track, stem) → products.
 
-    Parameters
-    ----------
-    units
-        Of the run's record.
-    scores
-        Of the separators that are wanted; a track's products are found where all that have scores
-        of it were run together.
-    by_band
-        Those by frequency band.
-
-    Returns
-    -------
-    dict
-        The separators of each `BlendProducts` go by their names.
+    Units are those of the run's record, scores those of the wanted separators. A track has products
+    if all its separators with scores were run together. Each `BlendProducts` has separators by name.
     """
     place = ["dataset", "split", "track"]
     ok = scores[scores["status"] == "ok"]

@@ -1,4 +1,4 @@
-"""Do the pieces of work that are not done yet, in parallel, and survive workers that die."""
+"""Do all unfinished units of work in parallel, and survive workers that die."""
 
 from __future__ import annotations
 
@@ -6,57 +6,37 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from harness.benchmark import blends, clips
+from harness.benchmark import clips, kept_products
 from harness.benchmark.plan import Plan, Settings, Unit
 from harness.benchmark.work import do_batch
 from harness.cache import Store
 from harness.errors import HarnessError
 
-Failures = dict[str, str]
-Progress = Callable[[int, int], None]
+Failures = dict[str, str]  # key of a unit → reason
+Progress = Callable[[int, int], None]  # called with (units done, all units)
 
 KILLED = "the worker process was killed (out of memory?)"
 IDLE_SECONDS = 10  # after which a worker without work ends
 POLL = 0.3  # seconds between two looks at what is finished
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Pieces of work on one track, done in one go.
-
-    Attributes
-    ----------
-    partners
-        All pieces of work on the track, if no other batch has one of them.
-    """
+class TrackBatch(NamedTuple):
+    """Units of work on one track that one worker does together."""
 
     units: tuple[Unit, ...]
-    partners: tuple[Unit, ...] = ()
+    partners: tuple[Unit, ...] = ()  # all units on the track, if no other batch has one of them
 
 
 def execute(plan: Plan, settings: Settings, progress: Progress | None = None) -> Failures:
-    """Do what is not done; every finished piece is kept at once.
+    """Do all unfinished units; the result of each is written as soon as it is done.
 
-    Parameters
-    ----------
-    progress
-        Called with (pieces done, pieces in all) now and then, from another thread.
-
-    Returns
-    -------
-    dict
-        {key: reason} of what failed.
-
-    Raises
-    ------
-    StorageError
-        If results cannot be written any more.
+    `progress` is called now and then, from another thread. StorageError ends the run: results can
+    no longer be written.
     """
     store = Store(settings.work_folder)
     unique = list({unit.key: unit for unit in plan.units}.values())
@@ -67,88 +47,72 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
             _work(make_batches(todo, unique, settings.jobs), settings, settings.jobs, failures)
         except TerminatedWorkerError:
             _work_apart([u for u in todo if not store.has(u.key)], settings, failures)
-        left = blends.waiting(settings.work_folder, unique)
-        _work([Batch((), track) for track in _by_track(left)], settings, settings.jobs, failures)
+        left = kept_products.waiting(settings.work_folder, unique)
+        batches = [TrackBatch((), track) for track in _by_track(left)]
+        _work(batches, settings, settings.jobs, failures)
     return failures
 
 
 def is_done(unit: Unit, store: Store, settings: Settings) -> bool:
-    """Whether a piece of work is finished, and what is to be heard of it is kept."""
+    """Whether a unit is finished, and its clips are kept if the settings ask for them again."""
     return store.has(unit.key) and not (settings.again and clips.wanted(settings.work_folder, unit))
 
 
-def make_batches(todo: Sequence[Unit], units: Sequence[Unit], jobs: int) -> list[Batch]:
-    """Group by track, so that its audio is read once; split where tracks are fewer than jobs.
+def make_batches(todo: Sequence[Unit], units: Sequence[Unit], jobs: int) -> list[TrackBatch]:
+    """Group by track, so that its audio is read once; split tracks if they are fewer than jobs.
 
-    Parameters
-    ----------
-    todo
-        What is to be done, of `units`, the whole plan.
+    `todo` are the unfinished ones of `units`, the whole plan.
     """
     tracks = _by_track(todo)
     pieces = max(1, math.ceil(jobs / max(1, len(tracks))))
     if pieces > 1:
-        return [Batch(part) for t in tracks for i in range(pieces) if (part := t[i::pieces])]
+        return [TrackBatch(part) for t in tracks for i in range(pieces) if (part := t[i::pieces])]
     whole = {track[0].track_key: track for track in _by_track(units)}
-    return [Batch(track, whole[track[0].track_key]) for track in tracks]
+    return [TrackBatch(track, whole[track[0].track_key]) for track in tracks]
 
 
 def _by_track(units: Sequence[Unit]) -> list[tuple[Unit, ...]]:
-    """Group by track; within one the order stays."""
+    """Group by track; the order within a track stays."""
     groups: dict[str, list[Unit]] = {}
     for unit in units:
         groups.setdefault(unit.track_key, []).append(unit)
     return [tuple(group) for group in groups.values()]
 
 
-def _work(batches: Sequence[Batch], settings: Settings, jobs: int, failures: Failures) -> None:
-    """Do batches with that many workers; what failed is added to `failures`."""
+def _work(batches: Sequence[TrackBatch], settings: Settings, jobs: int, failures: Failures) -> None:
+    """Do batches with that many workers; failed units are added to `failures`."""
     if not batches:
         return
     call = delayed(do_batch)
     with _workers(settings.backend, jobs):
         results = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)(
-            call(
-                batch.units,
-                settings.excerpt,
-                settings.work_folder,
-                batch.partners,
-                device=settings.device,
-                edges=settings.edges,
-            )
-            for batch in batches
+            call(batch.units, settings, batch.partners) for batch in batches
         )
         for failed in results:
             failures.update(failed)
 
 
 def _work_apart(units: Sequence[Unit], settings: Settings, failures: Failures) -> None:
-    """After a worker died: do the rest one by one, each in a worker of its own, to find which."""
+    """After a worker died: do each unit in a worker of its own, to find the one that kills it."""
     for unit in units:
         try:
             # two jobs, so that joblib does not fall back to this very process
-            _work([Batch((unit,))], settings, 2, failures)
+            _work([TrackBatch((unit,))], settings, 2, failures)
         except TerminatedWorkerError:
             failures[unit.key] = KILLED
 
 
 def _workers(backend: str, jobs: int) -> AbstractContextManager[object]:
-    """Return joblib's setting for that many workers.
-
-    Raises
-    ------
-    HarnessError
-        If the backend is unknown or its cluster is not there.
-    """
+    """Return joblib's setting for that many workers."""
     if backend == "loky" and jobs == 1:
         backend = "sequential"
-    # workers whose run was killed must not hold memory for long
+    # the workers of a killed run must not hold memory for long
     options = {"idle_worker_timeout": IDLE_SECONDS} if backend == "loky" else {}
     try:
         return cast("AbstractContextManager[object]", parallel_config(backend=backend, **options))
     except (ValueError, ImportError, RuntimeError) as error:
         raise HarnessError(
-            f"--backend {backend}: cannot be used ({error}); start its cluster, or leave it out"
+            f"--backend {backend}: cannot be used ({error}); start its cluster, or omit --backend"
         ) from error
 
 
@@ -156,17 +120,21 @@ def _workers(backend: str, jobs: int) -> AbstractContextManager[object]:
 def _reporting(
     todo: Sequence[Unit], store: Store, failures: Failures, progress: Progress | None
 ) -> Iterator[None]:
-    """Count finished pieces from a thread of its own while the block runs."""
+    """Count finished units from another thread while the block runs.
+
+    joblib reports whole batches, which may take an hour; the files of finished units say more. A
+    file has its name only once it is complete, so that there is no need to read it.
+    """
     if progress is None or not todo:
         yield
         return
-    done = threading.Event()
+    ended = threading.Event()
 
     def watch() -> None:
         left = list(todo)
         while True:
-            last = done.wait(POLL)
-            left = [u for u in left if not (store.has(u.key) or u.key in failures)]
+            last = ended.wait(POLL)
+            left = [u for u in left if not (u.key in failures or store.path(u.key).is_file())]
             progress(len(todo) - len(left), len(todo))
             if last:
                 return
@@ -176,5 +144,5 @@ def _reporting(
     try:
         yield
     finally:
-        done.set()
+        ended.set()
         thread.join()

@@ -1,0 +1,57 @@
+"""The audio of one track, read once and shared by all of its units of work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness import audio, taxonomy
+from harness.audio import Audio
+from harness.benchmark.plan import Unit
+from harness.datasets.tracks import Excerpt, read_sources, track_length
+from harness.metrics import References, analyse
+
+
+@dataclass
+class Signals:
+    """The audio of one track; all signals have the same shape, (channels, samples)."""
+
+    mixture: Audio
+    stems: dict[str, Audio]  # only those that some unit of work needs
+    available: tuple[str, ...]  # all stems of the track; they decide how a stem is scored
+    sample_rate: int
+    separated: dict[tuple[str, str], Audio] = field(default_factory=dict)  # by (parent key, stem)
+    device: str = "cpu"  # on which scores are computed
+    _analysed: dict[tuple[str, ...], References] = field(default_factory=dict)
+
+    def references(self, stem: str) -> References:
+        """Return the analyzed references of the level on which `stem` is scored."""
+        level = taxonomy.level_of(stem, self.available)
+        if level not in self._analysed:
+            true = {name: self.stems[name] for name in level}
+            self._analysed[level] = analyse(true, self.sample_rate, threads=1, device=self.device)
+        return self._analysed[level]
+
+
+def read_signals(units: Sequence[Unit], excerpt: Excerpt, device: str = "cpu") -> Signals:
+    """Read the mixture of the units' track, and the stems that they need."""
+    track, rate = units[0].track, units[0].sample_rate
+    start, frames = excerpt.window(track_length(track), rate)
+    mixture = read_sources(track.mixture, rate, start, frames)
+    stems = {}
+    for stem in sorted(_needed(units)):
+        signal = read_sources(track.stems[stem], rate, start, frames)
+        where = f"{track.name!r}, {stem}"
+        stems[stem] = audio.to_channels(signal, mixture.shape[0], where)
+    return Signals(mixture, stems, tuple(track.stems), rate, device=device)
+
+
+def _needed(units: Sequence[Unit]) -> set[str]:
+    """Return the stems that any of the units is scored against or separates further."""
+    track = units[0].track
+    needed = {unit.entry.input for unit in units if unit.parent is None}
+    needed |= {stem for unit in units for stem in unit.given}
+    for unit in units:
+        for stem in unit.scored:
+            needed.update(taxonomy.level_of(stem, track.stems))
+    return needed & track.stems.keys()
