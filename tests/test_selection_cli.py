@@ -225,7 +225,7 @@ def test_what_is_made_consistent_has_no_held_out_score_and_says_why(call, tmp_pa
     scores = found.scores.replace({"stem": {"drums": "accompaniment"}})
     write_run(path, replace(found, scores=scores))
     said = call("select", "--save", "whole", "--choose-on", "other", "--consistent")
-    assert "what stems made to sum to the mixture are worth cannot be told without audio" in said
+    assert "is unknown until the ensemble itself is run" in said
     saved = registry.load()["whole"].blend
     assert saved.consistent
     assert not saved.held_out

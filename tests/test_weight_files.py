@@ -134,7 +134,7 @@ def test_fetch_gets_the_right_file_from_a_bad_server(harness, server, content, t
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
     assert out == f"{path}\n"
-    assert "licence of the code: MIT; of the weights: CC-BY-NC-4.0" in err
+    assert "license of the code: MIT; of the weights: CC-BY-NC-4.0" in err
     assert "trained on: songs:train" in err
     server.behave = None  # whoever asks now fails
     assert harness("fetch", "separator", "mine")[0] == out
@@ -278,9 +278,9 @@ def test_a_run_takes_no_more_than_its_limit(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"file": "../tiny.safetensors"}, "plain name"),
-        ({"file": "/tmp/tiny.safetensors"}, "plain name"),
-        ({"file": ".."}, "plain name"),
+        ({"file": "../tiny.safetensors"}, "plain file name"),
+        ({"file": "/tmp/tiny.safetensors"}, "plain file name"),
+        ({"file": ".."}, "plain file name"),
         ({"sha256": None}, "sha256 is not known"),
         ({"urls": ["file:///etc/passwd"]}, r"use an http\(s\) address"),
         ({"urls": []}, r"put tiny\.safetensors into"),
@@ -301,7 +301,7 @@ def test_a_file_that_hides_the_cache_is_named(harness, no_network, content):
     write_registry(content, URL)
     Path("tiny.safetensors").write_bytes(b"something else")
     _, err = harness("fetch", "separator", "mine", expected=cli.SOME_FAILED)
-    assert "it hides the one in" in err
+    assert "it hides the file in" in err
 
 
 def test_a_program_instead_of_weights_is_a_failed_row_and_runs_nothing(harness, songs, tmp_path):
@@ -347,7 +347,7 @@ def test_check_says_of_weights_whether_they_are_here_right_and_what_they_allow(
     def check() -> inventory.Finding:
         return inventory.check({"mine": mine()}, {})[0]
 
-    terms = "mine: 0 MB; licence of the code: MIT; of the weights: CC-BY-NC-4.0"
+    terms = "mine: 0 MB; license of the code: MIT; of the weights: CC-BY-NC-4.0"
     write_registry(content, URL)
     assert (check().state, check().detail.split("\n")[0]) == (
         "absent",
