@@ -115,21 +115,16 @@ def _members(params: EnsembleParams, entries: Mapping[str, Entry], where: str) -
 def _from_members(params: EnsembleParams, members: list[Entry]) -> dict[str, Any]:
     """Return the fields of an ensemble that follow from its members."""
     trained_on = [member.trained_on for member in members]
+    splits = [*(split for some in trained_on for split in some or ()), *params.chosen_on]
     terms = [member.license.weights for member in members]
-    splits = [split for some in trained_on for split in some or ()]
     return {
         "role": ENSEMBLE,
         "stems": tuple(taxonomy.in_order(params.stems)),
         "weights": tuple(dict.fromkeys(file for m in members for file in m.weights)),
-        "trained_on": None
-        if None in trained_on
-        else tuple(dict.fromkeys([*splits, *params.chosen_on])),
+        "trained_on": None if None in trained_on else tuple(dict.fromkeys(splits)),
         "license": License(
             code=", ".join(dict.fromkeys(m.license.code for m in members)),
-            weights=", ".join(
-                dict.fromkeys(m.license.weights for m in members if m.license.weights)
-            )
-            or None,
+            weights=", ".join(dict.fromkeys(filter(None, terms))) or None,
         ),
         "unavailable": next((f"{m.name}: {m.unavailable}" for m in members if m.unavailable), ""),
     }
