@@ -25,7 +25,7 @@ from harness.datasets.tracks import Dataset, Source, Track
 from harness.errors import HarnessError
 from harness.metrics.ratios import snr
 from harness.training import RECIPES, Augment, Recipe, Session, find_recipe, train
-from harness.training.batches import Batches, Form, draw_speed, vary
+from harness.training.batches import Batches, ExcerptForm, draw_speed, vary
 from harness.training.data import REST, Material, covers, split_by_artist, usable_songs
 from harness.training.losses import make_loss
 from harness.training.recipes import from_dict
@@ -89,7 +89,7 @@ def material(dataset, stems=FOUR, **options) -> Material:
 
 
 def batches(dataset, augment=PLAIN, seed=1, stems=FOUR, **options) -> Batches:
-    form = Form(2, 8000, 500)
+    form = ExcerptForm(2, 8000, 500)
     return Batches(material(dataset, stems, **options), form, augment, size=3, seed=seed)
 
 
@@ -554,9 +554,9 @@ def test_more_steps_may_be_asked_for(dataset, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "session", "message"),
     [
-        ({}, {}, "give --resume"),
-        ({"batch": 3}, {"resume": True}, "begun with another recipe"),
-        ({}, {"resume": True, "seed": 3}, r"begun with another seed \(0, now 3\)"),
+        ({}, {}, "use --resume"),
+        ({"batch": 3}, {"resume": True}, "started with another recipe"),
+        ({}, {"resume": True, "seed": 3}, r"started with another seed \(0, now 3\)"),
     ],
 )
 def test_a_run_is_never_mixed_with_another(dataset, tmp_path, changes, session, message):
@@ -568,7 +568,7 @@ def test_a_run_is_never_mixed_with_another(dataset, tmp_path, changes, session, 
 def test_other_tracks_are_another_run(dataset, tmp_path):
     train(recipe(steps=1), [dataset], Session(tmp_path))
     fewer = replace(dataset, tracks=dataset.tracks[1:])
-    with pytest.raises(HarnessError, match="begun with another tracks"):
+    with pytest.raises(HarnessError, match="started with another tracks"):
         train(recipe(steps=1), [fewer], Session(tmp_path, resume=True))
 
 
@@ -630,7 +630,7 @@ def test_a_recipe_may_be_a_file_or_a_card(dataset, tmp_path):
         ("{name: own}", "network: field required"),
         ("{name: own, network: unet, learning_rate: much}", "learning_rate: input should be"),
         ("[1]", "is not a mapping"),
-        ("{", "is not YAML"),
+        ("{", "correct the recipe"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):

@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,6 @@ class Request:
     entries: Mapping[str, Entry] = field(default_factory=dict)  # the registry, for training data
 
 
-@dataclass(frozen=True)
-class PublishedFile:
-    """A file that scores were read from, and who published them."""
-
-    by: str
-    file: str
-    sha256: str
-
-
 def read_published(paths: Sequence[Path], request: Request) -> Run:
     """Read files and folders of published scores as a run, without a selection.
 
@@ -71,11 +62,11 @@ def read_published(paths: Sequence[Path], request: Request) -> Run:
     files = find_files(paths)
     layout = find_format(request.layout, read_file(files[0]))
     left_out: LeftOut = Counter()
-    sources, scores = [], list[PublishedScore]()
+    sources, scores = list[dict[str, str]](), list[PublishedScore]()
     for path in files:
         file = read_file(path)
         scores += layout.read(file, left_out)
-        sources.append(PublishedFile(layout.title, str(path), file.sha256))
+        sources.append({"by": layout.title, "file": str(path), "sha256": file.sha256})
     if not scores:
         raise HarnessError(f"{files[0]}: has no score of a known stem; name another file")
     run = request.run or layout.run or _name_of(paths[0])
@@ -186,7 +177,7 @@ def _name_of(path: Path) -> str:
 def _record(
     scores: pd.DataFrame,
     layout: ScoreFormat,
-    sources: Sequence[PublishedFile],
+    sources: Sequence[Mapping[str, str]],
     left_out: LeftOut,
     request: Request,
 ) -> dict[str, Any]:
@@ -210,7 +201,7 @@ def _record(
         "leaks": list(_leaks(scores, separators)),
         "units": [],
         "skipped": [],
-        "published": [asdict(source) for source in sources],
+        "published": list(sources),
     }
 
 
@@ -276,7 +267,7 @@ def _dataset(
     name: str,
     rows: pd.DataFrame,
     layout: ScoreFormat,
-    sources: Sequence[PublishedFile],
+    sources: Sequence[Mapping[str, str]],
     left_out: LeftOut,
 ) -> dict[str, Any]:
     """Return what is known about a dataset of the scores."""
@@ -286,7 +277,7 @@ def _dataset(
         "sample_rate": None,
         "stems": taxonomy.in_order(rows["stem"].unique()),
         "n_tracks": len(rows[["split", "track"]].drop_duplicates()),
-        "fingerprint": digest(sorted(source.sha256 for source in sources)),
+        "fingerprint": digest(sorted(source["sha256"] for source in sources)),
         "license": known.licence if known else "not stated",
         "problems": [*_other_splits(name, rows), *_left_out(left_out)],
         "left_out": [],
