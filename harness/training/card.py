@@ -111,7 +111,7 @@ def as_markdown(card: Card) -> str:
             "|---|---|---|---|---|---|",
             *tracks,
             "",
-            "SNR in dB of whole tracks, mean over the validation tracks. Their artists are not among "
+            "SNR in dB of whole tracks, mean over the validation tracks. Their artists are not in "
             "the training tracks. The best step was chosen on the same tracks.",
             "",
             "| stem | this network | mixture as estimate |",

@@ -40,7 +40,7 @@ def validate(material: Material, separate: Separate, form: tuple[int, int]) -> S
 def whole_song(
     material: Material, number: int, form: tuple[int, int]
 ) -> tuple[Audio, Mapping[str, Audio]]:
-    """Return the mixture, which is the sum of the parts, and {part: signal}: (channels, samples)."""
+    """Return the mixture, which is the sum of the parts, and the parts: (channels, samples)."""
     channels, sample_rate = form
     song = material.songs[number]
     frames = int(song.n_samples * sample_rate / song.sample_rate)
