@@ -66,7 +66,8 @@ def save(
     row |= {"input": source} if source != "mixture" else {}
     row |= {"family": registry.ENSEMBLE, "role": registry.ENSEMBLE, "params": dict(params)}
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    _write(path.resolve(), _without(text, name), name, row)
+    block = rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*"  # an old row of that name
+    _append(path.resolve(), re.sub(block, "", text + "\n", flags=re.MULTILINE), name, row)
     return entry
 
 
@@ -213,12 +214,7 @@ def _reachable(
     }
 
 
-def _without(text: str, name: str) -> str:
-    """Return a registry's text without the row of that name, in block style."""
-    return re.sub(rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*", "", text + "\n", flags=re.MULTILINE)
-
-
-def _write(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
+def _append(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
     """Append a row; refuse if the file would not hold exactly its old rows and the new one."""
     block = yaml.safe_dump({name: dict(row)}, sort_keys=False, default_flow_style=None, width=100)
     whole = "\n\n".join(part for part in (text.rstrip(), block) if part)

@@ -37,7 +37,7 @@ PLAIN = Augment(remix=0, gain=0, polarity=0, swap=0, speed=0)
 
 
 class Tiny(nn.Module):
-    """One convolution a stem, with dropout so that random numbers matter."""
+    """One convolution per stem, with dropout so that random numbers matter."""
 
     def __init__(self, stems=FOUR, sample_rate=8000, channels=2, segment=2000):
         super().__init__()
@@ -62,7 +62,7 @@ def _tiny_network(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """Threads cost more than they give on signals this short, and their number changes bits."""
+    """Threads are slow on signals this short, and their number changes the last bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -112,7 +112,7 @@ def test_one_artist_cannot_be_split(dataset):
         split_by_artist(songs, 0.1, 12)
 
 
-def test_tracks_with_bleed_teach_nothing(dataset):
+def test_tracks_with_bleed_are_not_used(dataset):
     first, *rest = dataset.tracks
     spoilt = replace(dataset, tracks=(replace(first, bleed=frozenset({"drums"})), *rest))
     assert len(usable_songs([spoilt], FOUR)) == 5
@@ -124,7 +124,7 @@ def test_a_dataset_without_the_stem_is_refused(dataset):
         usable_songs([dataset], ("kick",))
 
 
-def test_a_stem_a_track_lacks_is_silence(dataset):
+def test_a_stem_that_a_track_lacks_is_silence(dataset):
     first = dataset.tracks[0]
     poor = replace(first, stems={k: v for k, v in first.stems.items() if k != "bass"})
     found = material(replace(dataset, tracks=(poor,)))
@@ -162,7 +162,7 @@ def test_the_children_of_a_stem_and_its_rest_sum_to_it_and_not_to_the_mixture(da
     np.testing.assert_allclose(total, whole[:, 100:400], atol=1e-6)
 
 
-def test_a_recipe_names_the_stem_that_is_taken_apart(dataset, tmp_path):
+def test_a_recipe_names_the_stem_that_is_separated(dataset, tmp_path):
     ours = recipe(input="drums", steps=2, options={"stems": ["kick", "snare"]})
     outcome = train(ours, [kit(dataset)], Session(tmp_path))
     assert set(outcome.scores) == {"kick", "snare"}
@@ -457,7 +457,7 @@ def test_patience_ends_the_run(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_paused_run_goes_on_as_if_nothing_had_happened(dataset, tmp_path, schedule):
+def test_a_paused_run_continues_with_the_same_result(dataset, tmp_path, schedule):
     wanted = recipe(schedule=schedule, patience=3, options={"stems": FOUR})
     train(wanted, [dataset], Session(tmp_path / "whole"))
     paused = train(wanted, [dataset], Session(tmp_path / "parts", seconds=0))
@@ -503,7 +503,7 @@ train(recipe(steps=40), [folder(Path(sys.argv[1]))], Session(Path(sys.argv[2]), 
 """
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(dataset, tmp_path):
+def test_a_killed_run_continues_with_the_same_result(dataset, tmp_path):
     root = dataset.tracks[0].mixture[0].path.parents[1]
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(root), str(tmp_path / "killed")],
@@ -538,7 +538,7 @@ def _curves(folder: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-def test_another_seed_learns_otherwise(dataset, tmp_path):
+def test_another_seed_leads_to_other_weights(dataset, tmp_path):
     train(recipe(), [dataset], Session(tmp_path / "a"))
     train(recipe(), [dataset], Session(tmp_path / "b", seed=1))
     a, b = (load_file(tmp_path / x / "tiny_demo.safetensors") for x in "ab")
@@ -572,7 +572,7 @@ def test_other_tracks_are_another_run(dataset, tmp_path):
         train(recipe(steps=1), [fewer], Session(tmp_path, resume=True))
 
 
-def test_a_damaged_state_is_an_error_to_mend(dataset, tmp_path):
+def test_a_damaged_state_is_refused(dataset, tmp_path):
     train(recipe(steps=1), [dataset], Session(tmp_path))
     (tmp_path / "state.safetensors").write_bytes(b"\x80\x04 not a state")
     with pytest.raises(HarnessError, match="cannot be read as a training state"):

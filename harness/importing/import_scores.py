@@ -69,7 +69,7 @@ def read_published(paths: Sequence[Path], request: Request) -> Run:
         sources.append({"by": layout.title, "file": str(path), "sha256": file.sha256})
     if not scores:
         raise HarnessError(f"{files[0]}: has no score of a known stem; name another file")
-    run = request.run or layout.run or _name_of(paths[0])
+    run = request.run or layout.run or _run_name(paths[0])
     found = _table(run, scores, _places(scores, layout, request))
     record = _record(found, layout, sources, left_out, request)
     empty = table([])
@@ -169,7 +169,7 @@ def _table(
     return table(rows[key] for key in sorted(rows))
 
 
-def _name_of(path: Path) -> str:
+def _run_name(path: Path) -> str:
     """Return the name of a run, made from that of a file or folder."""
     return re.sub(r"[^A-Za-z0-9_]+", "_", path.absolute().stem).strip("_") or "published"
 

@@ -190,11 +190,12 @@ class Material:
         """Read a stem, or the input minus the stems, from disk."""
         track, rate = self.songs[song].track, self.songs[song].sample_rate
         if part != REST:
-            return _read_if_any(track.stems.get(part, ()), rate, start, frames)
+            sources = track.stems.get(part)
+            return read_sources(sources, rate, start, frames) if sources else None
         rest = read_sources(_whole(track, self.input_stem), rate, start, frames)
         for stem in self.stems:
-            signal = _read_if_any(track.stems.get(stem, ()), rate, start, frames)
-            if signal is not None:
+            if sources := track.stems.get(stem):
+                signal = read_sources(sources, rate, start, frames)
                 rest = rest - audio.to_channels(signal, rest.shape[0], track.name)
         return rest
 
@@ -202,13 +203,6 @@ class Material:
 def source_frames(frames: int, ratio: float) -> int:
     """Return how many samples of a song become `frames` samples, `ratio` times fewer."""
     return frames if ratio == 1 else int(np.ceil(frames * ratio)) + 1
-
-
-def _read_if_any(
-    sources: tuple[Source, ...], sample_rate: int, start: int, frames: int
-) -> Audio | None:
-    """Read a stem; None if the track lacks it."""
-    return read_sources(sources, sample_rate, start, frames) if sources else None
 
 
 def _change_rate(signal: Audio, ratio: float) -> Audio:

@@ -61,12 +61,13 @@ def train(
 def _resume(run: TrainingRun) -> None:
     """Fill the state from disk if there is one."""
     path = run.session.out / STATE
-    if path.is_file() and not run.session.resume:
+    if not path.is_file():
+        return
+    if not run.session.resume:
         raise HarnessError(
             f"{run.session.out}: has a training run; use --resume to continue it, or another --out"
         )
-    if path.is_file():
-        states.load(path, run.state, run.identity)
+    states.load(path, run.state, run.identity)
 
 
 def _learn(run: TrainingRun, progress: Callable[[int, int], None]) -> None:

@@ -65,7 +65,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 
 def save(path: Path, state: State, identity: dict[str, Any]) -> None:
     """Write the state atomically; `load` refuses it for a run with another `identity`."""
-    tensors = {name: _plain(tensor) for name, tensor in _tensors(state)}
+    tensors = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in _tensors(state)}
     about = {"format": FORMAT, "identity": identity, "progress": asdict(state.progress)}
     write_atomic(path, pack(tensors, {"state": json.dumps(about)}))
 
@@ -95,19 +95,15 @@ def load(path: Path, state: State, identity: dict[str, Any]) -> None:
 
 def _check_identity(path: Path, have: dict[str, Any], want: dict[str, Any]) -> None:
     """Refuse to continue another run."""
-    want = json.loads(json.dumps(want))  # tuples are lists there
+    want = json.loads(json.dumps(want))  # turns tuples into lists
     for key in sorted(want):
         if have.get(key) != want[key]:
+            texts = [json.dumps(value) for value in (have.get(key), want[key])]
+            old, new = (text if len(text) <= 60 else f"{text[:57]}…" for text in texts)
             raise HarnessError(
-                f"{path}: was started with another {key} ({_short(have.get(key))}, now "
-                f"{_short(want[key])}); use the same, or another --out"
+                f"{path}: was started with another {key} ({old}, now {new}); use the same, or "
+                "another --out"
             )
-
-
-def _short(value: Any) -> str:
-    """Return a value as text for a message."""
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
@@ -119,11 +115,6 @@ def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
     for index, values in state.optimiser.state_dict()["state"].items():
         for name, tensor in values.items():
             yield f"optimiser/{index}/{name}", tensor
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """Return a separate copy on the CPU."""
-    return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def _fill(state: State, tensors: dict[str, Tensor]) -> None:
