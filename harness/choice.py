@@ -55,11 +55,6 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
     stems
         The stems wanted. By default all stems of a separator; of an ensemble those that are neither
         parts of drums or vocals nor sums of others.
-
-    Raises
-    ------
-    HarnessError
-        If the separator cannot run, or no separator here has a stem.
     """
     wanted = tuple(dict.fromkeys(taxonomy.canonical(stem) for stem in stems))
     ready = [e for e in entries.values() if not obstacle(e) and e.role in ("separator", ENSEMBLE)]

@@ -44,12 +44,6 @@ def save(
         By default ``model_registry.yaml`` of the working folder.
     force
         Replace an ensemble of that name.
-
-    Raises
-    ------
-    HarnessError
-        If the name is taken or invalid, the members do not fit together, or the file is written in
-        a way that does not allow adding a row.
     """
     path = path or Path(FILE_NAME)
     known = registry.load(path if path.is_file() else None)
@@ -97,11 +91,6 @@ def params_of(
     kept
         Inner products, as from `harness.pipeline.kept_products`, per band for ``bands``; a stem
         without them is chosen as with ``best``.
-
-    Raises
-    ------
-    HarnessError
-        If the run has several datasets and none is named, or nothing can be chosen.
     """
     if how not in selection.WAYS:
         raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
@@ -127,11 +116,6 @@ def params_within(
 
     The stems are those of the level below the mixture that has most of them. The held-out scores
     come from cross-fitting the choice within the budget over artists of the same dataset.
-
-    Raises
-    ------
-    HarnessError
-        As `params_of`; also if nothing is within the budget.
     """
     candidates = _candidates(run, entries, on)
     mixed = candidates["input"] == "mixture"

@@ -45,7 +45,8 @@ def is_here(file: Weights) -> bool:
 def complaint(file: Weights) -> str:
     """Read an existing file and return what is wrong with it; empty if nothing is."""
     path = find(file.file)
-    wrong = _expected(file).complaint(path)
+    expected = Expected(file.size, {"sha256": file.sha256} if file.sha256 else {})
+    wrong = expected.complaint(path)
     return wrong and f"{path}: {wrong}"
 
 
@@ -116,13 +117,7 @@ def terms(entry: Entry) -> str:
 
 
 def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
-    """Download a file into the cache, unless it is there and right.
-
-    Raises
-    ------
-    HarnessError
-        If the registry has no address or no sha256 of it, or no source has that very file.
-    """
+    """Download a file into the cache, unless it is there and right."""
     if Path(file.file).name != file.file or not Path(file.file).suffix:
         raise HarnessError(
             f"{file.file}: is a path, but a download needs a plain file name; correct the registry"
@@ -148,8 +143,3 @@ def _by_hand(file: Weights) -> str:
         return f"there is no file {file.file}; correct the path in the registry"
     how = f"{file.by_hand}; then " if file.by_hand else "fetch it by hand: "
     return f"{how}put {file.file} into {folder()}"
-
-
-def _expected(file: Weights) -> Expected:
-    """Return what the registry says of a file."""
-    return Expected(file.size, {"sha256": file.sha256} if file.sha256 else {})

@@ -259,25 +259,20 @@ def _stem(name: str, left_out: LeftOut, scores: int = 1) -> str:
     return ""
 
 
-def _by_museval() -> dict[str, Any]:
-    """Return the definitions of museval's metrics, which differ from ours in the frames."""
-    frames = (
-        "; by museval, which leaves out the frames in which a reference or an estimate of the "
-        "stems scored together is silent"
-    )
-    return {
-        name: {
-            **asdict(METRICS[name]),
-            "computed": False,
-            "version": "museval",
-            "definition": METRICS[name].definition + frames,
-        }
-        for name in OURS.values()
-    }
-
-
 OURS = {theirs: ours for ours, theirs in NAMES.items()}
-_MUSEVAL = _by_museval()
+_FRAMES = (
+    "; by museval, which leaves out the frames in which a reference or an estimate of the "
+    "stems scored together is silent"
+)
+_MUSEVAL = {
+    name: {
+        **asdict(METRICS[name]),
+        "computed": False,
+        "version": "museval",
+        "definition": METRICS[name].definition + _FRAMES,
+    }
+    for name in OURS.values()
+}
 FORMATS = {
     "museval": ScoreFormat("museval", "", museval, "musdb18", "", b'"targets"', _MUSEVAL),
     "audio-separator": ScoreFormat(

@@ -51,14 +51,7 @@ class Request:
 
 
 def read_published(paths: Sequence[Path], request: Request) -> Run:
-    """Read files and folders of published scores as a run, without a selection.
-
-    Raises
-    ------
-    HarnessError
-        If a file is broken or in no known format, two values contradict each other, or the dataset
-        or split of the scores is unknown.
-    """
+    """Read files and folders of published scores as a run, without a selection."""
     files = find_files(paths)
     layout = find_format(request.layout, read_file(files[0]))
     left_out: LeftOut = Counter()

@@ -37,11 +37,6 @@ def ensemble(
         See `EnsembleParams`.
     fields
         Further fields of `Entry`, such as `title` and `input`.
-
-    Raises
-    ------
-    HarnessError
-        If the weights of a stem do not sum to one, or a member is unknown or has no such stem.
     """
     row = {"family": ENSEMBLE, "role": ENSEMBLE, "params": dict(params), **fields}
     where = Path(FILE_NAME)

@@ -22,11 +22,6 @@ def load(path: Path | None = None) -> dict[str, Entry]:
     ----------
     path
         The user's file; by default ``model_registry.yaml`` of the working folder, if it exists.
-
-    Raises
-    ------
-    HarnessError
-        If a file is unreadable, a key unknown, a value of the wrong type, or a name taken twice.
     """
     built_in = built_in_path()
     rows = _read(built_in)

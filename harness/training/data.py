@@ -42,11 +42,6 @@ def usable_songs(
 
     Tracks without the input are left out, and tracks whose stems contain other stems (bleed) or
     cannot be scored, because they would teach errors. A stem that a track lacks is silence.
-
-    Raises
-    ------
-    HarnessError
-        If no track of a dataset has one of the stems, or no track is left.
     """
     for dataset in datasets:
         needed = stems if input_stem == "mixture" else (*stems, input_stem)

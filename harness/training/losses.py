@@ -33,16 +33,22 @@ def spectrum(signal: Tensor, n_fft: int, hop: int, window: int) -> Tensor:
     return magnitude
 
 
+def _magnitudes(
+    estimate: Tensor, target: Tensor, n_fft: int, hop: int, window: int
+) -> tuple[Tensor, Tensor]:
+    """Return both spectrograms, each of shape (stems, all other values)."""
+    stems = [x.transpose(0, 1) for x in (estimate, target)]
+    ours, theirs = (spectrum(x, n_fft, hop, window).reshape(len(x), -1) for x in stems)
+    return ours, theirs
+
+
 def stft_distance(estimate: Tensor, target: Tensor, resolution: tuple[int, int, int]) -> Tensor:
     """Return spectral convergence plus log-magnitude distance for each stem, shape (stems,).
 
     Yamamoto, Song and Kim, "Parallel WaveGAN", ICASSP 2020, equations 4 to 6. The norms are
     computed over the batch, so that a silent target does not lead to a huge ratio.
     """
-    n_stems = estimate.shape[1]
-    ours, theirs = (
-        spectrum(x.transpose(0, 1), *resolution).reshape(n_stems, -1) for x in (estimate, target)
-    )
+    ours, theirs = _magnitudes(estimate, target, *resolution)
     convergence: Tensor = (theirs - ours).norm(dim=1) / (theirs.norm(dim=1) + FLOOR)
     distance: Tensor = (theirs.log() - ours.log()).abs().mean(dim=1)
     return convergence + distance
@@ -82,11 +88,7 @@ def spectrogram(
     Jansson et al., "Singing voice separation with deep U-Net convolutional networks", ISMIR 2017;
     divided by √n_fft, so that it has the size of the waveform's difference.
     """
-    n_stems = estimate.shape[1]
-    ours, theirs = (
-        spectrum(x.transpose(0, 1), n_fft, hop, n_fft).reshape(n_stems, -1)
-        for x in (estimate, target)
-    )
+    ours, theirs = _magnitudes(estimate, target, n_fft, hop, n_fft)
     loss: Tensor = (weights * (theirs - ours).abs().mean(dim=1)).mean() / n_fft**0.5
     return loss
 

@@ -71,13 +71,7 @@ def save(path: Path, state: State, identity: dict[str, Any]) -> None:
 
 
 def load(path: Path, state: State, identity: dict[str, Any]) -> None:
-    """Fill the state from a file; no code in it is executed.
-
-    Raises
-    ------
-    HarnessError
-        If the file cannot be read, or belongs to another recipe, seed or set of tracks.
-    """
+    """Fill the state from a file; no code in it is executed."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("state", "null"))
