@@ -74,7 +74,7 @@ def four(sdr: float) -> dict[str, float]:
     return {"SDR": sdr, "SIR": 1.0, "SAR": 2.0, "ISR": 3.0}
 
 
-def test_museval_gives_the_median_over_the_frames_that_have_a_number(tmp_path):
+def test_museval_is_read_as_the_median_over_frames_with_a_number(tmp_path):
     estimated = {"vocals": frames([1, np.nan, 9, 2]), "accompaniment": frames([np.nan, np.nan])}
     write_museval(tmp_path / "TAU9" / "test" / f"{SONGS[0]}.json", estimated)
     run = read_published([tmp_path], Request(run="x"))
@@ -350,7 +350,7 @@ SISEC = {  # separators.md: medians over the 50 tracks, cSDR
 }  # fmt: skip
 
 
-def test_sisec_2018_gives_its_published_medians(tmp_path, shared_data):
+def test_sisec_2018_has_its_published_medians(tmp_path, shared_data):
     path = shared_data / "reference_scores" / "sisec18_track_medians.csv"
     run = read_run(pipeline.import_scores([path], Request(), tmp_path))
     csdr = run.scores[run.scores["metric"] == "csdr"]
@@ -364,7 +364,7 @@ def test_sisec_2018_gives_its_published_medians(tmp_path, shared_data):
     )
 
 
-def test_moisesdb_gives_its_published_means(shared_data):
+def test_moisesdb_has_its_published_means(shared_data):
     path = shared_data / "reference_scores" / "moisesdb" / "htdemucs4.csv"
     means = read_published([path], Request()).scores.groupby("stem")["value"].mean()
     printed = {"vocals": 10.05, "bass": 11.64, "drums": 10.94, "other": 7.00}

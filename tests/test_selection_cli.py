@@ -50,7 +50,7 @@ def call(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_compare_says_who_is_better_and_where_it_cannot(call):
+def test_compare_names_the_better_separator_or_no_difference(call):
     rows = json.loads(call("compare", "good", "fair", "--dataset", "set", "--json"))
     assert {row["stem"]: row["verdict"] for row in rows} == {
         "vocals": "good is better",

@@ -452,15 +452,15 @@ def test_a_broken_file_does_not_stop_the_others(entries, tmp_path, monkeypatch, 
 
 def test_progress_within_a_song_is_reported_per_member(entries, tmp_path, monkeypatch):
     monkeypatch.setitem(FAMILIES, "echo", Family("planted:Telling", 1))
-    heard: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
     def progress(*args: int) -> None:
-        heard.append(args)
+        reported.append(args)
 
     path = song(tmp_path / "s.wav", noise(8))
     choice = choose(entries, "blend", ["vocals"])
     separating.separate([path], "out", choice, progress=progress)
-    assert list(dict.fromkeys(heard)) == [(n, 8) for n in (0, 2, 4, 6, 8)]  # of two members
+    assert list(dict.fromkeys(reported)) == [(n, 8) for n in (0, 2, 4, 6, 8)]  # of two members
 
 
 def test_existing_files_are_replaced_only_with_force(entries, tmp_path):

@@ -629,6 +629,7 @@ def test_a_recipe_may_be_a_file_or_a_card(dataset, tmp_path):
         ("{name: own, network: unet, augment: {remx: 1}}", "augment.remx: unexpected"),
         ("{name: own}", "network: field required"),
         ("{name: own, network: unet, learning_rate: much}", "learning_rate: input should be"),
+        ("{name: own, network: unet, batch: 2, batch: 4}", "'batch' occurs twice"),
         ("[1]", "is not a mapping"),
         ("{", "correct the recipe"),
     ],
@@ -646,3 +647,10 @@ def test_every_recipe_fits_its_network(name):
     make_loss(chosen.loss, chosen.loss_options, network.stems)
     assert json.loads(json.dumps(network.config())) == network.config()
     assert from_dict(json.loads(json.dumps(chosen.as_dict()))) == chosen
+
+
+def test_built_in_recipes_are_read_like_a_user_s_own(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(RECIPES["drums_small"].as_dict()))
+    assert find_recipe(str(path)) == RECIPES["drums_small"]
+    assert RECIPES["unet"] == replace(RECIPES["asnet"], name="unet", network="unet")
