@@ -28,7 +28,7 @@ from harness.networks import count_parameters
 from harness.separators.chunked import separate_chunked
 from harness.separators.learned import load_network
 from harness.training import RECIPES, Session, train
-from harness.training.data import Material, Song
+from harness.training.data import Material, TrainingSong
 from harness.training.validation import mean_score, validate
 
 READINGS: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ PAPER = {  # mean SDR in dB on MUSDB18-HQ, tables of the ablation
 
 def score(network: Any, dataset: Dataset) -> dict[str, float]:
     """Return {stem: mean SNR in dB} over the tracks of a dataset."""
-    songs = [Song(t, dataset.sample_rate, track_length(t)) for t in dataset.tracks]
+    songs = [TrainingSong(t, dataset.sample_rate, track_length(t)) for t in dataset.tracks]
 
     def separate(mixture: Any) -> Any:
         return separate_chunked(network, mixture, segment=network.segment, batch=1)[0]

@@ -12,11 +12,10 @@ from typing import Any
 
 from harness import datasets as known
 from harness.cache import cache_folder
-from harness.choice import worth_in_words
 from harness.datasets.overlaps import in_split
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
-from harness.registry import Entry, find, suggestion
+from harness.registry import Entry, expected_score_text, find, suggestion
 from harness.weight_files import obstacle, terms
 
 DEMO_TRACKS = 8
@@ -244,7 +243,7 @@ def dataset_rows(data: Mapping[str, Path]) -> list[tuple[str, str, str]]:
 
 def state_of(entry: Entry) -> str:
     """Say whether a separator can run, and of an ensemble what is known of it."""
-    known = worth_in_words(entry) if entry.members else ""
+    known = expected_score_text(entry) if entry.members else ""
     return "; ".join(filter(None, [obstacle(entry) or "ready", known]))
 
 

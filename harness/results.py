@@ -186,7 +186,7 @@ def environment() -> dict[str, Any]:
         **_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "libraries": _versions(LIBRARIES),
     }
@@ -203,7 +203,7 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _cpu() -> str:
+def processor_name() -> str:
     """Return the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""What a run has chosen, kept as an ensemble in the user's own registry."""
+"""Saving the choice of a run as an ensemble in the user's own registry."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from harness.selection.blending import Kept
 from harness.selection.budget import Budget
 from harness.selection.grid import HARMONIC, Grid, grids
 
-UNHEARD = (
-    "what stems made to sum to the mixture are worth cannot be told without audio: "
-    "put it into a run to see"
+UNSCORED = (
+    "the score of stems that are made to sum to the mixture is unknown until the ensemble itself "
+    "is run: add it to a run"
 )
 
 
@@ -34,39 +34,34 @@ def save(
     path: Path | None = None,
     force: bool = False,
 ) -> Entry:
-    """Write an ensemble into a registry of the user's own; what stands there stays as it is.
+    """Add an ensemble to a registry of the user's own; the other text of the file does not change.
 
     Parameters
     ----------
-    name, params
-        Of the ensemble; see `harness.registry.Blend`.
+    params
+        See `harness.registry.rows.EnsembleParams`.
     path
         By default ``model_registry.yaml`` of the working folder.
     force
-        Replace an entry of that name.
-
-    Raises
-    ------
-    HarnessError
-        If the name is taken or no name, the members do not fit together, or the file cannot be
-        added to.
+        Replace an ensemble of that name.
     """
     path = path or Path(FILE_NAME)
     known = registry.load(path if path.is_file() else None)
     if not registry.Name.fullmatch(name):
-        raise HarnessError(f"--save {name}: is no name; use a-z, 0-9 and _")
+        raise HarnessError(f"--save {name}: is not a valid name; use a-z, 0-9 and _")
     if name in known and not force:
         raise HarnessError(f"--save {name}: is taken; choose another name, or replace with --force")
     if name in known and known[name].family != registry.ENSEMBLE:
-        raise HarnessError(f"--save {name}: is no ensemble; choose another name")
-    row: dict[str, Any] = {"title": title} if title else {}
+        raise HarnessError(f"--save {name}: is not an ensemble; choose another name")
     inputs = {known[n].input for by in params["stems"].values() for n in by if n in known}
     source = inputs.pop() if len(inputs) == 1 else "mixture"
+    entry = registry.ensemble(name, params, known, title=title, input=source)
+    row: dict[str, Any] = {"title": title} if title else {}
     row |= {"input": source} if source != "mixture" else {}
     row |= {"family": registry.ENSEMBLE, "role": registry.ENSEMBLE, "params": dict(params)}
-    entry = registry.ensemble(name, params, known, title=title, input=source)
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    _write(path.resolve(), _without(text, name), name, row)
+    block = rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*"  # an old row of that name
+    _append(path.resolve(), re.sub(block, "", text + "\n", flags=re.MULTILINE), name, row)
     return entry
 
 
@@ -78,29 +73,24 @@ def params_of(
     how: str = "best",
     kept: Kept | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return what to `save` of a run, and what to beware of.
+    """Return the parameters of an ensemble to `save`, and warnings.
 
-    What a stem is worth held out is what the same way to choose scores on other artists' tracks; of
-    one made on dataset `on`, what it scores on the others. Parts of drums and vocals are chosen by
-    what they score when fed with the true stem.
+    The held-out score of a stem comes from cross-fitting the same selection method over artists;
+    with `on`, from all other datasets. Parts of drums and vocals are chosen by their scores on the
+    true drums and vocals.
 
     Parameters
     ----------
     entries
-        The registry: what cannot be run again from there cannot be chosen.
+        The registry; separators that it lacks cannot be chosen.
     on
-        The dataset to choose on, needed where the run has several.
+        The dataset to choose on; required if the run has several.
     how
-        ``best`` takes for each stem the separator with the best mean score, ``blend`` and ``bands``
-        the weights of `harness.selection.choose_weights`; the others take all separators alike.
+        ``best``: per stem the separator with the best mean score; ``blend`` and ``bands``: the
+        weights of `harness.selection.choose_weights`; the others combine all separators equally.
     kept
-        Inner products, as from `harness.pipeline.kept_products`, by band for ``bands``; stems
-        without any are chosen as ``best``.
-
-    Raises
-    ------
-    HarnessError
-        If the run has several datasets and none is named, or nothing can be chosen.
+        Inner products, as from `harness.pipeline.kept_products`, per band for ``bands``; a stem
+        without them is chosen as with ``best``.
     """
     if how not in selection.WAYS:
         raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
@@ -110,7 +100,7 @@ def params_of(
     weights = {stem: selection.weights_of(g, how, kept or {}) for stem, g in chosen.items()}
     stems = _reachable(weights, entries)
     if not stems:
-        raise HarnessError(f"{run.name}: nothing can be chosen; see 'harness select {run.name}'")
+        raise HarnessError(f"{run.name}: no choice is possible; see 'harness select {run.name}'")
     wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
     held_out, warnings = selection.expected(candidates, kept or {}, how, on, wanted)
     params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
@@ -122,15 +112,10 @@ def params_of(
 def params_within(
     run: Run, entries: Mapping[str, Entry], budget: Budget, on: str | None = None
 ) -> dict[str, Any]:
-    """Return what to `save` of a run: the best of each stem, all together within a budget.
+    """Return the parameters of an ensemble to `save`: the best per stem, in total within a budget.
 
-    The stems are those of the mixture's level that has most. What they are worth held out is what
-    other artists' tracks of the same dataset choose within the budget.
-
-    Raises
-    ------
-    HarnessError
-        As `params_of`; or nothing fits.
+    The stems are those of the level below the mixture that has most of them. The held-out scores
+    come from cross-fitting the choice within the budget over artists of the same dataset.
     """
     candidates = _candidates(run, entries, on)
     mixed = candidates["input"] == "mixture"
@@ -150,19 +135,19 @@ def params_within(
 
 
 def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.DataFrame:
-    """Return the scores that choose what to save: of what the registry can run, on known music."""
+    """Return the scores to choose by: of separators that the registry can run."""
     scores, ranked, leaked = pipeline.may_choose(run)
     able = [name for name in ranked if name in entries and entries[name].role == "separator"]
     if ranked and not able:
         raise HarnessError(
-            f"{run.name}: none of its separators is in the registry, so what is saved could not be "
-            f"run; 'harness select {run.name}' shows what it chooses"
+            f"{run.name}: none of its separators is in the registry, so a saved ensemble could not "
+            f"run; 'harness select {run.name}' shows the choice"
         )
     candidates = selection.candidates_of(scores, able, leaked)
     known = sorted(candidates["dataset"].unique())
     if on is None and len(known) > 1:
         raise HarnessError(
-            f"{run.name}: has scores of {', '.join(known)}; say with --choose-on which chooses"
+            f"{run.name}: has scores on {', '.join(known)}; choose one with --choose-on"
         )
     return candidates
 
@@ -170,14 +155,14 @@ def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.Da
 def made_consistent(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return the `params` of an ensemble whose stems are made to sum to the mixture, and a warning.
 
-    What it scores held out is not known then: scores are those of the stems before.
+    Its held-out scores are unknown: they were those of the stems before that step.
     """
     kept = {k: v for k, v in params.items() if k != "held_out"}
-    return kept | {"consistent": True}, UNHEARD
+    return kept | {"consistent": True}, UNSCORED
 
 
 def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:
-    """Return how an ensemble is combined, and by what and on what it was chosen."""
+    """Return how an ensemble is combined, and by which metric and on which tracks it was chosen."""
     if how in selection.UNSCORED:
         return {"how": how}
     if how == "mean":
@@ -191,7 +176,7 @@ def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:
 
 
 def _choices(found: list[Grid]) -> dict[str, Grid]:
-    """Return the grid that chooses for each stem: of the mixture, where there is one."""
+    """Return the grid to choose by for each stem: that of the mixture if there is one."""
     chosen: dict[str, Grid] = {}
     for grid in sorted(found, key=lambda grid: grid.source != "mixture"):
         chosen.setdefault(grid.stem, grid)
@@ -201,24 +186,20 @@ def _choices(found: list[Grid]) -> dict[str, Grid]:
 def _reachable(
     stems: dict[str, dict[str, Weight]], entries: Mapping[str, Entry]
 ) -> dict[str, dict[str, Weight]]:
-    """Leave out parts of a stem that is itself not there, unless all are of the same."""
-    if len({entries[n].input for weights in stems.values() for n in weights}) == 1:
+    """Leave out parts of a stem that is itself not made, unless all members have the same input."""
+    inputs = {stem: {entries[name].input for name in by} for stem, by in stems.items()}
+    if len(set().union(*inputs.values())) == 1:
         return stems
-    first = {s: w for s, w in stems.items() if all(entries[n].input == "mixture" for n in w)}
+    first = {stem for stem in stems if inputs[stem] == {"mixture"}}
     return {
         stem: weights
         for stem, weights in stems.items()
-        if stem in first or all(taxonomy.parts(entries[n].input, first) for n in weights)
+        if stem in first or all(taxonomy.parts(source, first) for source in inputs[stem])
     }
 
 
-def _without(text: str, name: str) -> str:
-    """Return a registry's text without the row of that name, in block style."""
-    return re.sub(rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*", "", text + "\n", flags=re.MULTILINE)
-
-
-def _write(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
-    """Add a row at the end, if the file then holds all it held and the row."""
+def _append(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
+    """Append a row; refuse if the file would not hold exactly its old rows and the new one."""
     block = yaml.safe_dump({name: dict(row)}, sort_keys=False, default_flow_style=None, width=100)
     whole = "\n\n".join(part for part in (text.rstrip(), block) if part)
     try:
@@ -228,5 +209,5 @@ def _write(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
     except yaml.YAMLError:
         same = False
     if not same:
-        raise HarnessError(f"{path}: cannot be added to as it is written; add this:\n{block}")
+        raise HarnessError(f"{path}: no row can be appended to this YAML; add it by hand:\n{block}")
     write_atomic(path, whole.encode())

@@ -1,9 +1,9 @@
-"""A user's own music: taken apart block by block, and the files that come out.
+"""Separating a user's own music block by block, into one file per stem.
 
-Songs are read, separated and written in blocks, so that the memory needed does not grow with their
-length. A song of up to `LONGEST` seconds is one block. Longer ones are cut into equal blocks that
-fade into each other over `FADE` seconds; a separator that looks at the whole of what it is given
-(REPET's repetitions, a network's normalisation) then looks at a block.
+Songs are read, separated and written in blocks, so that memory does not grow with their length. A
+song of up to `LONGEST` seconds is one block. Longer songs are cut into equal blocks that fade into
+each other over `FADE` seconds. A separator that analyzes its whole input (REPET's repetitions, a
+network's normalization) then analyzes one block.
 """
 
 from __future__ import annotations
@@ -27,34 +27,31 @@ from harness.separators.running import made_of, run
 from harness.songs import decoded, find_songs, seconds_of
 from harness.stem_files import BITS, Target, check_writable, written
 
-LONGEST = 360.0  # seconds of a block, of two channels at 48 kHz; less of more
+LONGEST = 360.0  # seconds of a block of stereo at 48 kHz; shorter with more channels or samples
 FADE = 10.0  # seconds
-REFERENCE = 2 * 48000  # values a second up to which a block is that long
-RESIDUAL = "residual"  # what the stems leave of the song
+REFERENCE = 2 * 48000  # values per second up to which a block has that length
+RESIDUAL = "residual"  # the song minus its stems
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Outcome:
-    """What became of one song.
+class SeparatedSong:
+    """The result for one song."""
 
-    Attributes
-    ----------
-    song
-        The file that was read.
-    files
-        {stem: file}, of those written now or found there.
-    state
-        ``done``, ``there`` (all files were there, nothing was done) or ``failed``.
-    notes
-        Why it failed, and what was done otherwise than asked for.
-    """
+    song: Path  # that was read
+    files: dict[str, Path]  # {stem: file}, written now or found there
+    state: str = "done"  # or ``there`` (all files existed, nothing was done), or ``failed``
+    notes: list[str] = field(default_factory=list)  # why it failed, or deviations from the request
 
-    song: Path
-    files: dict[str, Path]
-    state: str = "done"
-    notes: list[str] = field(default_factory=list)
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all songs."""
+
+    choice: Choice
+    target: Target
+    loaded: Callable[[int], Separator]  # separator for a sample rate
 
 
 def separate(
@@ -68,35 +65,33 @@ def separate(
     force: bool = False,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> list[Outcome]:
-    """Take songs apart into files ``<out>/<song>/<stem>.wav``.
+) -> list[SeparatedSong]:
+    """Separate songs into files ``<out>/<song>/<stem>.wav``.
 
-    Every stem has the sample rate, channels and length of its song and is never rescaled. A file
-    appears under its name when all of its song are complete.
+    Each stem has the sample rate, channels and length of its song and is never rescaled. The files
+    of a song appear together when all are complete.
 
     Parameters
     ----------
     songs
-        Files, or folders to look for audio in.
+        Files, or folders to search for audio.
     choice
-        From `choose`; that of the default registry if not given.
+        From `choose`; by default its choice from the default registry.
     kind, bits, residual, force
-        See `Target`; without `bits` those of `BITS`. In 24 bits what exceeds full scale is limited,
-        and noted.
-    device
-        Where networks run.
+        See `Target`; the default of `bits` is in `BITS`. With 24 bits, values beyond full scale are
+        limited, and a note says so.
     progress
-        Called with the seconds of music done, and of all songs.
+        Called with (seconds of music done, seconds in all).
 
     Returns
     -------
-    list of Outcome
-        One a song; a song that cannot be separated does not stop the others.
+    list of SeparatedSong
+        One per song; a song that cannot be separated does not stop the others.
 
     Raises
     ------
     HarnessError
-        Before any work, if a song is not there or the folder cannot be written; also if the disk is
+        Before any work, if a song is absent or the folder cannot be written; also if the disk is
         full.
     """
     target = Target(Path(out), kind, bits or BITS.get(kind, ""), residual, force)
@@ -110,79 +105,65 @@ def separate(
     def loaded(rate: int) -> Separator:
         return cast(Separator, load(chosen.entry, stems=(), sample_rate=rate, device=device))
 
-    outcomes = []
+    def report(start: float, length: float, share: float) -> None:
+        if progress:
+            progress(int(start + share * length), total)
+
+    job, results = _Job(chosen, target, loaded), []
     for song, name in names.items():
-        tell = partial(_tell, progress, before, seconds[song], total)
-        outcomes.append(_one(song, target.folder / name, chosen, target, loaded, tell))
+        tell = partial(report, before, seconds[song])
+        results.append(_one(song, target.folder / name, job, tell))
         before += seconds[song]
-    _tell(progress, 0, total, total, 1)
-    return outcomes
+    report(0, total, 1)
+    return results
 
 
-def _tell(
-    progress: Progress | None, before: float, seconds: float, total: int, share: float
-) -> None:
-    """Report how much of all songs is done when so much of one is."""
-    if progress:
-        progress(int(before + share * seconds), total)
-
-
-def _one(
-    song: Path,
-    folder: Path,
-    choice: Choice,
-    target: Target,
-    loaded: Callable[[int], Separator],
-    tell: Callable[[float], None],
-) -> Outcome:
-    """Separate one song; what goes wrong is an outcome too, but for a disk that is full."""
-    stems = [*choice.stems, RESIDUAL] if target.residual else [*choice.stems]
-    outcome = Outcome(song, {stem: folder / f"{stem}.{target.kind}" for stem in stems})
-    there = [path for path in outcome.files.values() if path.exists()]
+def _one(song: Path, folder: Path, job: _Job, tell: Callable[[float], None]) -> SeparatedSong:
+    """Separate one song; every error but a full disk becomes a note."""
+    target, stems = job.target, [*job.choice.stems]
+    stems += [RESIDUAL] if target.residual else []
+    result = SeparatedSong(song, {stem: folder / f"{stem}.{target.kind}" for stem in stems})
+    there = [path for path in result.files.values() if path.exists()]
     if there and not target.force:
-        outcome.state = "there" if len(there) == len(stems) else "failed"
-        left = f"{len(there)} of {len(stems)} files are in {folder}"
-        outcome.notes = [f"{left}; left alone, --force replaces them"]
-        return outcome
+        result.state = "there" if len(there) == len(stems) else "failed"
+        found = f"{len(there)} of {len(stems)} files exist in {folder}"
+        result.notes = [f"{found}; nothing was changed, --force replaces them"]
+        return result
     tell(0)
     try:
         with decoded(song, target.folder) as readable:
-            outcome.notes = _blocks(readable, outcome.files, choice, target, loaded, tell)
+            result.notes = _blocks(readable, result.files, job, tell)
     except StorageError:
         raise
     except (Exception, SystemExit) as error:  # third-party code may call sys.exit
         text = " ".join(str(error).split())
-        outcome.state = "failed"
+        result.state = "failed"
         known = isinstance(error, HarnessError)
-        outcome.notes = [text if known else f"{song}: {type(error).__name__}: {text}"]
-    return outcome
+        result.notes = [text if known else f"{song}: {type(error).__name__}: {text}"]
+    return result
 
 
 def _blocks(
-    song: Path,
-    files: Mapping[str, Path],
-    choice: Choice,
-    target: Target,
-    loaded: Callable[[int], Separator],
-    tell: Callable[[float], None],
+    song: Path, files: Mapping[str, Path], job: _Job, tell: Callable[[float], None]
 ) -> list[str]:
     """Read, separate and write a song block by block, and return notes."""
     total, rate = audio.length(song)
-    size, fade = plan_blocks(total, rate, soundfile.info(song).channels)
+    channels = soundfile.info(song).channels
+    size, fade = plan_blocks(total, rate, channels)
     notes: dict[str, None] = {}
     if size < total:
         notes[f"long: separated in blocks of {size / rate:.0f} s that fade into each other"] = None
     tails: dict[str, Audio] = {}
     done = 0
-    with written(files, total, rate, soundfile.info(song).channels, target) as write:
+    with written(files, total, rate, channels, job.target) as write:
         for block in audio.blocks(song, size, fade):
             before, done = done, done + block.shape[1] - (fade if done else 0)
             with progress.told(partial(_tell_within, tell, before / total, done / total)):
-                estimates, said = run(loaded(rate), choice.entry, block, rate)
-            notes |= dict.fromkeys(said)
+                estimates, messages = run(job.loaded(rate), job.choice.entry, block, rate)
+            notes |= dict.fromkeys(messages)
             for stem in files:
                 estimate = (
-                    _left(block, estimates, choice.stems)
+                    _residual(block, estimates, job.choice.stems)
                     if stem == RESIDUAL
                     else made_of(estimates, stem)
                 )
@@ -194,12 +175,12 @@ def _blocks(
 
 
 def _tell_within(tell: Callable[[float], None], first: float, last: float, share: float) -> None:
-    """Report how much of a song is done when so much of one block is."""
+    """Report progress within one block, which covers `first` … `last` of the song."""
     tell(first + share * (last - first))
 
 
 def plan_blocks(samples: int, rate: int, channels: int) -> tuple[int, int]:
-    """Return the length of a song's blocks and how much each repeats, in samples.
+    """Return the length of a song's blocks and their overlap, in samples.
 
     Examples
     --------
@@ -217,7 +198,7 @@ def plan_blocks(samples: int, rate: int, channels: int) -> tuple[int, int]:
 
 
 def _joined(tail: Audio | None, block: Audio, fade: int, *, last: bool) -> tuple[Audio, Audio]:
-    """Fade the end of the block before into this one, and keep the end of this one back."""
+    """Fade the end of the last block into this one; return what is ready, and the end kept back."""
     if tail is not None and fade:
         rise = np.arange(1, fade + 1, dtype=np.float32) / np.float32(fade + 1)
         head = block[:, :fade] * rise + tail * (1 - rise)
@@ -227,10 +208,10 @@ def _joined(tail: Audio | None, block: Audio, fade: int, *, last: bool) -> tuple
     return block[:, :-fade], block[:, -fade:].copy()
 
 
-def _left(block: Audio, estimates: Mapping[str, Audio], stems: Sequence[str]) -> Audio:
-    """Return what stems leave of a signal; those that lie in another of them count once."""
-    left = block.copy()
+def _residual(block: Audio, estimates: Mapping[str, Audio], stems: Sequence[str]) -> Audio:
+    """Return a signal minus its stems; a stem that is part of another one counts once."""
+    residual = block.copy()
     for stem in stems:
         if not set(taxonomy.ancestors(stem)) & set(stems):
-            left -= made_of(estimates, stem)
-    return left
+            residual -= made_of(estimates, stem)
+    return residual

@@ -1,10 +1,11 @@
-"""Songs to separate: the audio files in folders, and what each can be read as."""
+"""Songs to separate: finding the audio files, and decoding those that libsndfile cannot read."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,50 +15,45 @@ from harness.errors import HarnessError
 from harness.separators.files import safe_name
 
 READ = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff")
-DECODED = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")  # by ffmpeg, and what libsndfile lacks
-CONTAINERS = "mov,mp4,m4a,aac,asf,matroska,webm,ogg,mp3,wav,flac,aiff"  # no playlists
+DECODED = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")  # by ffmpeg
+CONTAINERS = "mov,mp4,m4a,aac,asf,matroska,webm,ogg,mp3,wav,flac,aiff"  # playlists are not read
 
 
 def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
-    """Return the audio files, and what the folder of each is called in the target.
-
-    Raises
-    ------
-    HarnessError
-        If a path is not there, a folder holds no audio, or two songs would share a folder.
-    """
+    """Return {audio file: name of its folder in `out`}; two songs never share a folder."""
     found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
             inside = [p for p in sorted(path.rglob("*")) if _is_song(p, out)]
             if not inside:
-                raise HarnessError(f"{path}: holds no audio file; name a folder that does")
+                raise HarnessError(f"{path}: contains no audio file; name one that does")
             found |= {song: song.relative_to(path) for song in inside}
         elif path.exists():
             found[path] = Path(path.name)
         else:
             raise HarnessError(f"{path}: no such file or folder; check the path")
-    short = {song: _named(where.with_suffix("")) for song, where in found.items()}
-    taken = list(short.values())
+    short = {song: _safe(where.with_suffix("")) for song, where in found.items()}
+    taken = Counter(short.values())
     names = {
-        song: _named(where) if taken.count(short[song]) > 1 else short[song]
+        song: _safe(where) if taken[short[song]] > 1 else short[song]
         for song, where in found.items()
     }
+    taken = Counter(names.values())
     for song, name in names.items():
-        if list(names.values()).count(name) > 1:
+        if taken[name] > 1:
             raise HarnessError(
-                f"{song}: another song is called {name!r} too; separate it into another folder (-o)"
+                f"{song}: another song has the name {name!r} too; use another folder for it (-o)"
             )
     return names
 
 
-def _named(where: Path) -> str:
+def _safe(where: Path) -> str:
     """Return a relative path made of safe names."""
     return "/".join(map(safe_name, where.parts))
 
 
 def _is_song(path: Path, out: Path) -> bool:
-    """Whether a file in a folder is one to separate: audio, not hidden, not of our own making."""
+    """Whether a file found in a folder is a song: audio, not hidden, not an output of ours."""
     return (
         path.suffix.lower() in READ + DECODED
         and not path.name.startswith(".")
@@ -68,7 +64,7 @@ def _is_song(path: Path, out: Path) -> bool:
 
 @contextmanager
 def decoded(song: Path, folder: Path) -> Iterator[Path]:
-    """Give a file that libsndfile can read: the song, or what ffmpeg makes of it."""
+    """Yield a file that libsndfile can read: the song, or a WAV file that ffmpeg makes of it."""
     if seconds_of(song) or song.suffix.lower() in READ[:3]:
         yield song
         return
@@ -87,7 +83,7 @@ def decoded(song: Path, folder: Path) -> Iterator[Path]:
 
 
 def seconds_of(song: Path) -> float:
-    """Return how long a song is; 0 where it cannot be read."""
+    """Return the length of a song in seconds; 0 if it cannot be read."""
     try:
         samples, rate = audio.length(song)
     except HarnessError:

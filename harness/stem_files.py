@@ -1,4 +1,4 @@
-"""Files of stems: written block by block; those of a song appear together, when all are done."""
+"""Stem files: written block by block; all files of a song appear together when it is done."""
 
 from __future__ import annotations
 
@@ -17,32 +17,20 @@ from harness.audio import Audio
 from harness.errors import HarnessError, StorageError
 
 SUBTYPES = {("wav", "32f"): "FLOAT", ("wav", "24"): "PCM_24", ("flac", "24"): "PCM_24"}
-BITS = {"wav": "32f", "flac": "24"}  # where nobody says
+BITS = {"wav": "32f", "flac": "24"}  # the default
 HEADER_BYTES = 4096  # of a WAV file, at most
-TOP = 1 - 2.0**-23  # of 24 bits
+TOP = 1 - 2.0**-23  # largest value of 24 bits
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how files are written.
+    """Where and how files are written."""
 
-    Attributes
-    ----------
-    folder
-        Gets a folder a song.
-    kind, bits
-        ``wav`` with ``32f`` or ``24``, or ``flac`` with ``24``.
-    residual
-        Also write what the stems leave of the song.
-    force
-        Replace files that are there.
-    """
-
-    folder: Path
+    folder: Path  # with one folder per song
     kind: str = "wav"
-    bits: str = "32f"
-    residual: bool = False
-    force: bool = False
+    bits: str = "32f"  # 32f or 24 for wav, 24 for flac
+    residual: bool = False  # also write the song minus its stems
+    force: bool = False  # replace existing files
 
     def __post_init__(self) -> None:
         if (self.kind, self.bits) not in SUBTYPES:
@@ -55,9 +43,9 @@ class Target:
 def written(
     files: Mapping[str, Path], samples: int, rate: int, channels: int, target: Target
 ) -> Iterator[Callable[[str, Audio], int]]:
-    """Give a function that adds to a stem's file and counts limited values.
+    """Yield a function that appends to a stem's file and returns how many values it limited.
 
-    The files appear together, when the block ends well.
+    The files appear together when the block ends without an error.
     """
     folder = next(iter(files.values())).parent
     wide = target.bits == "32f"
@@ -94,12 +82,12 @@ def written(
         with suppress(OSError):
             for part in parts.values():
                 part.unlink(missing_ok=True)
-            folder.rmdir()  # if nothing came of it
+            folder.rmdir()  # if nothing was written
 
 
 @contextmanager
 def _storing(folder: Path) -> Iterator[None]:
-    """Say in one line why something cannot be written."""
+    """Turn errors of writing into one line."""
     try:
         yield
     except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts
@@ -109,16 +97,16 @@ def _storing(folder: Path) -> Iterator[None]:
 
 
 def _check_room(folder: Path, size: int) -> None:
-    """Refuse to begin what will not fit on the disk."""
+    """Refuse to start if the files do not fit on the disk."""
     if shutil.disk_usage(folder).free < size:
         raise StorageError(
-            f"{folder}: {size / 1e9:.1f} GB are needed and not free; free some space and run the "
+            f"{folder}: {size / 1e9:.1f} GB are needed but not free; free some space and run the "
             "same command again, finished songs are kept"
         )
 
 
 def _without_date(path: Path) -> None:
-    """Clear the time that libsndfile writes beside the peak of a WAV file of floats."""
+    """Clear the time that libsndfile writes into float WAV files, so that runs repeat exactly."""
     with path.open("r+b") as file:
         at = file.read(HEADER_BYTES).find(b"PEAK")
         if at >= 0:
@@ -127,7 +115,7 @@ def _without_date(path: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before any work."""
+    """Refuse a folder that cannot be written, before any work starts."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,7 +1,7 @@
-"""Files of weights: where they lie, whether they are right, and how to get them.
+"""Files of weights: where they are, whether they are right, and how to get them.
 
-Knows nothing of what is in them (`harness.weights` does), so that a plan can be made without
-importing anything heavy.
+This module does not read their content (`harness.weights` does), so that a plan can be made without
+heavy imports.
 """
 
 from __future__ import annotations
@@ -23,29 +23,18 @@ def folder() -> Path:
 
 
 def find(file: str) -> Path:
-    """Return where a checkpoint lies: in the package, at a path of the user's, or in the cache.
-
-    Parameters
-    ----------
-    file
-        As the registry names it.
-
-    Raises
-    ------
-    HarnessError
-        If it is in none of them.
-    """
+    """Return the path of a checkpoint: in the package, at a user's own path, or in the cache."""
     for place in (CHECKPOINTS / file, Path(file).expanduser(), folder() / file):
         if place.is_file():
             return place
     raise HarnessError(
         f"{file}: no such checkpoint in {CHECKPOINTS}, the working folder or {folder()}; "
-        "fetch it, or put it there by hand"
+        f"fetch it, or put it into {folder()} by hand"
     )
 
 
 def is_here(file: Weights) -> bool:
-    """Whether there is such a file; not whether it is the right one."""
+    """Whether the file exists; its content is not checked."""
     try:
         find(file.file)
     except HarnessError:
@@ -54,9 +43,10 @@ def is_here(file: Weights) -> bool:
 
 
 def complaint(file: Weights) -> str:
-    """Return what is wrong with a file that is here, after reading all of it; empty if nothing."""
+    """Read an existing file and return what is wrong with it; empty if nothing is."""
     path = find(file.file)
-    wrong = _expected(file).complaint(path)
+    expected = Expected(file.size, {"sha256": file.sha256} if file.sha256 else {})
+    wrong = expected.complaint(path)
     return wrong and f"{path}: {wrong}"
 
 
@@ -66,7 +56,7 @@ def obstacle(entry: Entry) -> str:
 
 
 def lacking(entry: Entry) -> str:
-    """Return what keeps an entry's weights from being used, and what to do; empty if nothing."""
+    """Return which weights are missing, and what to do; empty if none is."""
     missing = [file for file in entry.weights if not is_here(file)]
     if not missing:
         return ""
@@ -78,22 +68,19 @@ def lacking(entry: Entry) -> str:
 def to_fetch(entries: Iterable[Entry], *, wrong: bool = False) -> list[Weights]:
     """Return the files that are absent and can be downloaded, each once.
 
-    Parameters
-    ----------
-    wrong
-        Also those that are here but not as expected, for which all of each is read.
+    With `wrong`, also return damaged files; then all files that are here are read completely.
     """
     files = {file.file: file for entry in entries for file in entry.weights if file.urls}
     return [f for f in files.values() if not is_here(f) or (wrong and complaint(f))]
 
 
 def fits(files: Sequence[Weights], limit: int) -> bool:
-    """Whether files are known to have at most so many bytes together."""
+    """Whether files are known to have at most `limit` bytes in total."""
     return sum(float("inf") if file.size is None else file.size for file in files) <= limit
 
 
 def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
-    """Return those that lack files that can be downloaded, in turn, up to so many bytes."""
+    """Return entries with missing downloadable weights, in order, up to `limit` bytes in total."""
     chosen: list[Entry] = []
     for entry in entries:
         lacks = not entry.unavailable and to_fetch([entry])
@@ -103,7 +90,7 @@ def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
 
 
 def size_of(files: Sequence[Weights]) -> str:
-    """Return how long files are together, for people.
+    """Return the total size of files, for people.
 
     Examples
     --------
@@ -119,52 +106,40 @@ def size_of(files: Sequence[Weights]) -> str:
 
 
 def terms(entry: Entry) -> str:
-    """Return one line on what an entry's weights may be used for and what they have seen."""
-    seen = entry.trained_on
+    """Return the size, the licenses and the training data of an entry's weights in one line."""
+    splits = entry.trained_on
     return (
-        f"{entry.name}: {size_of(entry.weights)}; licence of the code: {entry.license.code}; "
+        f"{entry.name}: {size_of(entry.weights)}; license of the code: {entry.license.code}; "
         f"of the weights: {entry.license.weights or 'not stated'}; "
-        f"trained on: {'unknown' if seen is None else ', '.join(seen) or 'nothing'}"
+        f"trained on: {'unknown' if splits is None else ', '.join(splits) or 'nothing'}"
         + (f"; {entry.url}" if entry.url else "")
     )
 
 
 def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
-    """Download a file into the cache, unless it is there and right.
-
-    Raises
-    ------
-    HarnessError
-        If the registry does not say where it is and what its sha256 must be, or no source gives
-        that very file.
-    """
+    """Download a file into the cache, unless it is there and right."""
     if Path(file.file).name != file.file or not Path(file.file).suffix:
         raise HarnessError(
-            f"{file.file}: is a path, a file to download has a plain name; correct the registry"
+            f"{file.file}: is a path, but a download needs a plain file name; correct the registry"
         )
     if not file.urls:
-        raise HarnessError(f"{file.file}: is not downloaded; {_by_hand(file)}")
+        raise HarnessError(f"{file.file}: has no download address; {_by_hand(file)}")
     if file.sha256 is None:
         raise HarnessError(
-            f"{file.file}: its sha256 is not known, so it is not downloaded; add it to the registry"
+            f"{file.file}: is not downloaded: its sha256 is not known; add it to the registry"
         )
     goal = folder() / file.file
     found = find(file.file) if is_here(file) else goal
     if found != goal and (wrong := complaint(file)):
-        raise HarnessError(f"{wrong}; it hides the one in {folder()}, move it away")
+        raise HarnessError(f"{wrong}; it hides the file in {folder()}, move it away")
     if found != goal:
         return found
     return download(file.urls, goal, sha256=file.sha256, size=file.size, progress=progress)
 
 
 def _by_hand(file: Weights) -> str:
-    """Say what to do where nothing can be downloaded."""
+    """Return what to do if nothing can be downloaded."""
     if Path(file.file).name != file.file:
         return f"there is no file {file.file}; correct the path in the registry"
     how = f"{file.by_hand}; then " if file.by_hand else "fetch it by hand: "
     return f"{how}put {file.file} into {folder()}"
-
-
-def _expected(file: Weights) -> Expected:
-    """Return what the registry says of a file."""
-    return Expected(file.size, {"sha256": file.sha256} if file.sha256 else {})

@@ -12,7 +12,13 @@ from synthetic_run import demo_run
 from harness import cli, pipeline, registry
 from harness.datasets.tracks import Dataset, Track
 from harness.errors import HarnessError
-from harness.importing import Request, check_folder, files, read_published, reading
+from harness.importing import (
+    Request,
+    check_folder,
+    foreign_formats,
+    import_scores,
+    read_published,
+)
 from harness.metrics import METRICS, write_museval
 from harness.metrics.museval_format import NAMES
 from harness.results import join, read_run, write_run
@@ -45,7 +51,7 @@ def frames(csdr):
 
 
 def sisec_table(path: Path, methods: dict[str, float], n_tracks: int = 16) -> Path:
-    """Write a table of medians: each method its mean plus what the track is worth to all."""
+    """Write a table of medians: each method its mean plus an offset of the track that all share."""
     lines = [HEAD]
     for name, mean in methods.items():
         for i in range(n_tracks):
@@ -68,9 +74,9 @@ def four(sdr: float) -> dict[str, float]:
     return {"SDR": sdr, "SIR": 1.0, "SAR": 2.0, "ISR": 3.0}
 
 
-def test_museval_gives_the_median_over_the_frames_that_have_a_number(tmp_path):
-    heard = {"vocals": frames([1, np.nan, 9, 2]), "accompaniment": frames([np.nan, np.nan])}
-    write_museval(tmp_path / "TAU9" / "test" / f"{SONGS[0]}.json", heard)
+def test_museval_is_read_as_the_median_over_frames_with_a_number(tmp_path):
+    estimated = {"vocals": frames([1, np.nan, 9, 2]), "accompaniment": frames([np.nan, np.nan])}
+    write_museval(tmp_path / "TAU9" / "test" / f"{SONGS[0]}.json", estimated)
     run = read_published([tmp_path], Request(run="x"))
     rows = run.scores.set_index(["stem", "metric"])
     assert rows.loc[("vocals", "csdr"), "value"] == 2.0
@@ -94,7 +100,9 @@ def test_the_split_is_that_of_the_folder_or_of_the_song(tmp_path, split):
     run = read_published([tmp_path], Request())
     assert set(run.scores["split"]) == {split or "test"}
     problems = run.record["datasets"]["musdb18"]["problems"]
-    assert problems == ([f"1 tracks said to be train are not, first: {SONGS[0]}"] if split else [])
+    assert problems == (
+        [f"1 tracks are not in train as the files say, first: {SONGS[0]}"] if split else []
+    )
 
 
 def test_halves_of_dsd100_are_its_own(tmp_path):
@@ -124,7 +132,9 @@ def test_frames_of_another_length_are_another_definition(tmp_path):
         read_published([tmp_path], Request())
 
 
-def test_audio_separator_tells_leaked_from_unknown_and_leaves_out_what_no_model_gives(tmp_path):
+def test_audio_separator_tells_leaked_from_unknown_and_leaves_out_stems_that_the_model_lacks(
+    tmp_path,
+):
     path = tmp_path / "models-scores.json"
     content = {
         "htdemucs.yaml": models({s: four(5.0) for s in ("vocals", "drums", "bass", "other")}),
@@ -148,7 +158,7 @@ def test_audio_separator_tells_leaked_from_unknown_and_leaves_out_what_no_model_
     assert leaks["audio-separator:htdemucs.yaml"] == "leaked"
     assert leaks["audio-separator:secret.ckpt"] == "unknown"
     told = " ".join(run.record["datasets"]["musdb18"]["problems"])
-    assert "4 scores of 'instrumental, which the model does not give'" in told
+    assert "4 scores of 'instrumental, which is not a stem of the model'" in told
     known = read_published([path], Request(trained_on=("moisesdb",)))
     assert known.record["leaks"] == []
 
@@ -160,7 +170,9 @@ def test_moisesdb_is_snr_and_its_rest_of_six_stems_is_not_that_of_four(tmp_path,
     oracles = ["0,uuid-1,IRM,vocals,10.5", "1,uuid-1,IBM,vocals,"]
     (tmp_path / "oracle4.csv").write_text("\n".join([",track_id,model,stem,sdr", *oracles]))
     song = Track("moisesdb", "A - B", "A", "test", (), {}, genre="jazz", id="uuid-1")
-    monkeypatch.setattr(reading, "load", lambda *_: Dataset("moisesdb", "", 44100, (), (song,)))
+    monkeypatch.setattr(
+        import_scores, "load", lambda *_: Dataset("moisesdb", "", 44100, (), (song,))
+    )
     run = read_published([tmp_path], Request(folders={"moisesdb": tmp_path}))
     values = run.scores.set_index(["separator", "stem"])["value"]
     assert values["moisesdb:net6", "other_rest"] == 0.5
@@ -222,19 +234,19 @@ def test_hostile_files_are_refused_and_nothing_is_written(harness, tmp_path, nam
     assert not (tmp_path / "reports").exists()
 
 
-def test_what_is_no_file_with_scores_is_refused(harness, tmp_path, monkeypatch):
+def test_paths_without_scores_are_refused(harness, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     table = sisec_table(tmp_path / "t.csv", {"A": 1.0})
     for arguments, reason in (
         (["absent"], "no such file"),
-        (["empty"], "holds no .json"),
+        (["empty"], "has no .json"),
         ([table, "--format", "musval"], "museval"),
         ([table, "--format", "moisesdb"], "no column 'track_id'"),
         ([table, "--name", "../up"], "cannot be a folder"),
         ([table, "--data-split", "../up:test"], "write DATASET:SPLIT"),
     ):
         assert reason in harness("import", *arguments, expected=cli.USER_ERROR)
-    monkeypatch.setattr(files, "LARGEST", 10)
+    monkeypatch.setattr(foreign_formats, "LARGEST", 10)
     assert "larger than 10 bytes" in harness("import", table, expected=cli.USER_ERROR)
 
 
@@ -290,12 +302,12 @@ def test_a_measured_run_never_replaces_an_imported_one(harness, songs, tmp_path)
     song = ("--data", f"songs={songs}", "--jobs", "1")
     for command in (("run", "--separator", "mixture", "--name", "mine"), ("score", estimates)):
         said = harness(*command, *song, expected=cli.USER_ERROR)
-        assert "results/mine: holds imported scores" in said
+        assert "results/mine: has imported scores" in said
         assert "choose another --name" in said
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_what_cannot_be_read_is_no_import(tmp_path):
+def test_an_unreadable_record_is_not_an_import(tmp_path):
     for text in ("{", "7", "[]", '{"published": []}'):
         (tmp_path / "run.json").write_text(text)
         check_folder(tmp_path, {})
@@ -318,13 +330,13 @@ def test_runs_are_joined_only_where_they_define_a_metric_alike(tmp_path):
     assert {*join([theirs, moises]).record["metrics"]} == {"csdr", "sir", "snr"}
 
 
-def test_what_chooses_is_decided_by_dataset(tmp_path):
+def test_the_metric_to_choose_by_is_decided_per_dataset(tmp_path):
     run = read_published([sisec_table(tmp_path / "t.csv", {"A": 1.0})], Request())
     assert chosen_by(run.scores) == {"musdb18": "csdr"}
     measured = demo_run(4).scores
     assert set(chosen_by(measured).values()) == {HARMONIC}
     apart = measured[(measured["metric"] == "snr") == (measured["separator"] == "scnet")]
-    assert set(chosen_by(apart).values()) == {"snr"}  # nobody has both
+    assert set(chosen_by(apart).values()) == {"snr"}  # no separator has both
 
 
 SISEC = {  # separators.md: medians over the 50 tracks, cSDR
@@ -340,7 +352,7 @@ SISEC = {  # separators.md: medians over the 50 tracks, cSDR
 }  # fmt: skip
 
 
-def test_sisec_2018_gives_its_published_medians(tmp_path, shared_data):
+def test_sisec_2018_has_its_published_medians(tmp_path, shared_data):
     path = shared_data / "reference_scores" / "sisec18_track_medians.csv"
     run = read_run(pipeline.import_scores([path], Request(), tmp_path))
     csdr = run.scores[run.scores["metric"] == "csdr"]
@@ -354,7 +366,7 @@ def test_sisec_2018_gives_its_published_medians(tmp_path, shared_data):
     )
 
 
-def test_moisesdb_gives_its_published_means(shared_data):
+def test_moisesdb_has_its_published_means(shared_data):
     path = shared_data / "reference_scores" / "moisesdb" / "htdemucs4.csv"
     means = read_published([path], Request()).scores.groupby("stem")["value"].mean()
     printed = {"vocals": 10.05, "bass": 11.64, "drums": 10.94, "other": 7.00}

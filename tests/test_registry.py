@@ -91,7 +91,7 @@ child: {extends: base, title: Child, params: {b: 3}}
         ("a: {extends: b}\nb: {extends: a}", "extends itself"),
         ("a: {extends: nmff}", "did you mean 'nmf'"),
         ("a: [1, 2", "line 1"),
-        ("a: {family: nmf}\na: {family: nmf}", "stands twice"),
+        ("a: {family: nmf}\na: {family: nmf}", "occurs twice"),
         ("a: &x {family: nmf}\nb: *x", "aliases are not read"),
         ("- a\n- b", "expected a mapping"),
         ("../a: {family: nmf}", "bad name"),
@@ -139,3 +139,18 @@ def test_families_name_code_that_exists():
     for family in FAMILIES.values():
         module, _, name = family.target.partition(":")
         assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_expected_scores_of_an_ensemble_are_one_line_of_text():
+    params = {
+        "stems": {"vocals": {"hpss": 0.25, "repet": 0.75}},
+        "chosen_on": ["demo:test"],
+        "tracks": 1,
+        "artists": 2,
+        "held_out": {"vocals": {"score": -1.5, "low": -2, "high": 0.25}},
+    }
+    entry = registry.ensemble("mine", params, registry.load())
+    known = "chosen on demo:test (1 track, 2 artists); held out vocals −1.50 dB (−2.00 to 0.25)"
+    assert registry.expected_score_text(entry) == known
+    text = f"saved: mine, vocals: 0.25 hpss + 0.75 repet\n{known}"
+    assert registry.describe_saved(entry) == text

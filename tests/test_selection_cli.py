@@ -50,7 +50,7 @@ def call(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_compare_says_who_is_better_and_where_it_cannot(call):
+def test_compare_names_the_better_separator_or_no_difference(call):
     rows = json.loads(call("compare", "good", "fair", "--dataset", "set", "--json"))
     assert {row["stem"]: row["verdict"] for row in rows} == {
         "vocals": "good is better",
@@ -225,7 +225,7 @@ def test_what_is_made_consistent_has_no_held_out_score_and_says_why(call, tmp_pa
     scores = found.scores.replace({"stem": {"drums": "accompaniment"}})
     write_run(path, replace(found, scores=scores))
     said = call("select", "--save", "whole", "--choose-on", "other", "--consistent")
-    assert "what stems made to sum to the mixture are worth cannot be told without audio" in said
+    assert "is unknown until the ensemble itself is run" in said
     saved = registry.load()["whole"].blend
     assert saved.consistent
     assert not saved.held_out

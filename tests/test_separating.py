@@ -1,4 +1,4 @@
-"""Ensembles as registry rows, saved from a run, and a user's own music taken apart."""
+"""Ensembles as registry rows, saved from a run, and a user's own music separated."""
 
 import json
 import os
@@ -122,7 +122,7 @@ def test_weights_may_differ_from_band_to_band(entries):
     assert chosen.entry.blend.edges == (400, 2000)
 
 
-def test_stems_are_made_to_sum_to_the_mixture_where_the_row_says_so(entries, tmp_path):
+def test_stems_of_a_consistent_ensemble_sum_to_the_mixture(entries, tmp_path):
     stems = {"vocals": {"half": 1.0}, "accompaniment": {"quarter": 1.0}}
     other = {"name": "quarter", "params": {"gain": 0.25}, "stems": (*FOUR, "accompaniment")}
     every = {**entries, "quarter": entries["half"].model_copy(update=other)}
@@ -143,11 +143,11 @@ def test_stems_are_made_to_sum_to_the_mixture_where_the_row_says_so(entries, tmp
     np.testing.assert_allclose(found["vocals"], 0.4375 * mixture, atol=1e-6)
     np.testing.assert_allclose(found["bass"], 0.1875 * mixture, atol=1e-6)
     np.testing.assert_allclose(found["accompaniment"], 0.5625 * mixture, atol=1e-6)
-    with pytest.raises(HarnessError, match="do not make up the mixture"):
+    with pytest.raises(HarnessError, match="do not sum to the mixture"):
         registry.ensemble("e", {"stems": {"vocals": {"half": 1.0}}, "consistent": True}, every)
 
 
-def test_an_ensemble_has_seen_what_its_members_have_and_what_chose_it(entries, tmp_path):
+def test_an_ensemble_is_trained_on_what_its_members_are_and_on_what_chose_it(entries, tmp_path):
     assert entries["blend"].trained_on == ("a:train", "b:train", "songs:test")
     row = "{params: {stems: {vocals: {pair2: 1}}}, family: ensemble}"
     text = ROWS + f"pair2: {{extends: half, trained_on: null}}\nunknown: {row}\n"
@@ -186,23 +186,23 @@ def test_identity_follows_members_and_weights_only(entries, tmp_path, monkeypatc
         ("{vocals: {haff: 1}}", "did you mean 'half'"),
         ("{vocals: {ibm: 1}}", "no separator 'ibm'"),
         ("{vocals: {blend: 1}}", "no separator 'blend'"),
-        ("{bass: {half: 1}}", "half gives no bass"),
-        ("{lead: {pair: 1}}", "which nobody gives; add vocals"),
+        ("{bass: {half: 1}}", "half has no bass"),
+        ("{lead: {pair: 1}}", "which no member makes; add vocals"),
         ("{lead: {pair: 1}, background: {pair: 1}}", "add vocals"),
         ("{}", "has no stems"),
         ("[vocals]", "params.stems"),
         ("{vocals: {half: .nan}}", "params.stems.vocals.half"),
-        ("{vocals: {half: 0.75, tenth: 0.25}}, how: median", "differ, but median knows none"),
+        ("{vocals: {half: 0.75, tenth: 0.25}}, how: median", "differ, but median has no weights"),
         ("{vocals: {half: 1}}, how: sum", "params.how"),
         ("{vocals: {half: [0.5, 1], tenth: [0.5, 1]}}, edges: [300]", "weights of vocals sum to 2"),
-        ("{vocals: {half: [0.5, 1], tenth: [0.5, 0]}}", "are of 2 bands, the edges make 1"),
-        ("{vocals: {half: 1}}, edges: [300, 200]", "edges [300.0, 200.0] do not rise"),
+        ("{vocals: {half: [0.5, 1], tenth: [0.5, 0]}}", "are for 2 bands, but the edges make 1"),
+        ("{vocals: {half: 1}}, edges: [300, 200]", "edges [300.0, 200.0] are not in rising order"),
         ("{vocals: {half: 1}}, edges: [0]", "params.edges"),
         ("{vocals: {half: [1, -1]}}, edges: [9]", "half.band.1: input should be greater than or"),
         ("{vocals: {half: x}}", "half.weight: input should be a valid number"),
         (
             "{vocals: {half: [0, 1], tenth: [1, 0]}}, edges: [300], how: median",
-            "differ, but median knows none",
+            "differ, but median has no weights",
         ),
     ],
 )
@@ -215,10 +215,10 @@ def test_ensembles_that_cannot_work_are_refused(tmp_path, stems, message):
     assert "\n" not in str(caught.value)
 
 
-def test_an_ensemble_does_not_say_what_its_members_say(tmp_path):
+def test_an_ensemble_has_no_fields_that_its_members_determine(tmp_path):
     row = "bad: {family: ensemble, trained_on: [], params: {stems: {vocals: {half: 1}}}}\n"
     (tmp_path / "model_registry.yaml").write_text(ROWS + row)
-    with pytest.raises(HarnessError, match="trained_on from its members"):
+    with pytest.raises(HarnessError, match="trained_on of an ensemble comes from its members"):
         registry.load()
 
 
@@ -256,9 +256,9 @@ def test_saving_adds_and_replaces_one_row_only(entries, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("../x", "", "is no name"),
+        ("../x", "", "is not a valid name"),
         ("nmf", "", "is taken"),
-        ("best", "{mine: {extends: nmf}}", "add this"),
+        ("best", "{mine: {extends: nmf}}", "add it by hand"),
     ],
 )
 def test_saving_never_spoils_a_registry(tmp_path, name, text, message):
@@ -293,7 +293,7 @@ def test_a_run_is_chosen_saved_and_used(songs, entries, monkeypatch, capsys, tmp
 # --- choosing -----------------------------------------------------------------------------------
 
 
-def test_the_best_is_a_saved_ensemble_then_what_scores_are_known_of(entries, monkeypatch):
+def test_the_best_is_a_saved_ensemble_then_a_separator_with_known_scores(entries, monkeypatch):
     assert choose(entries).entry.name == "blend"
     assert choose(entries).stems == ("vocals", "accompaniment")  # lead only if asked for
     built_in = registry.load(Path(registry.built_in_path()))
@@ -335,7 +335,7 @@ def test_of_saved_ensembles_the_held_out_score_decides(entries, tmp_path, scores
     assert ("held out vocals" in said) == any(score is not None for score in scores)
 
 
-def test_parts_are_taken_as_a_saved_ensemble_does(entries, tmp_path):
+def test_parts_are_separated_in_the_way_of_a_saved_ensemble(entries, tmp_path):
     kit = "{family: echo, input: drums, stems: [kick, snare, toms, hihat_cymbals]}"
     saved = "{family: ensemble, input: drums, params: {stems: {kick: {kit: 0.5, drum_nmf: 0.5}}}}"
     text = f"{ROWS}kit: {kit}\nparts: {saved}\n"
@@ -346,7 +346,7 @@ def test_parts_are_taken_as_a_saved_ensemble_does(entries, tmp_path):
     assert list(found["snare"].values()) == [1.0]
 
 
-def test_parts_of_a_stem_are_taken_from_it(entries):
+def test_parts_of_a_stem_are_separated_from_it(entries):
     choice = choose(entries, "repet_sim", ["Kick", "hihat_cymbals", "accompaniment"])
     assert choice.stems == ("accompaniment", "kick", "hihat_cymbals")
     members = [member.name for member in choice.entry.members]
@@ -354,7 +354,7 @@ def test_parts_of_a_stem_are_taken_from_it(entries):
     assert choose(entries, "unet_demo", ["snare"]).entry.name == "unet_demo"
 
 
-def test_who_makes_none_of_the_stems_wanted_does_not_run(entries):
+def test_members_that_make_no_wanted_stem_do_not_run(entries):
     choice = choose(entries, "blend", ["accompaniment"])
     assert [member.name for member in choice.entry.members] == ["half"]
     lead = choose(entries, "blend", ["lead"])  # of the vocals, which half and tenth make
@@ -367,11 +367,11 @@ def test_who_makes_none_of_the_stems_wanted_does_not_run(entries):
         ("ibm", [], "is an oracle"),
         ("htdemucs", [], "harness fetch separator htdemucs"),
         ("nothing", [], "no separator"),
-        ("half", ["kick"], "--stems kick: nothing here gives it"),
+        ("half", ["kick"], "--stems kick: no separator here makes it"),
         ("", ["theremin"], "theremin"),
     ],
 )
-def test_what_cannot_be_separated_is_said_at_once(entries, name, stems, message):
+def test_what_cannot_be_separated_is_an_error_at_once(entries, name, stems, message):
     with pytest.raises(HarnessError, match=message):
         choose(entries, name, stems)
 
@@ -422,7 +422,7 @@ def test_a_mono_mp3_keeps_its_rate_and_length(entries, tmp_path):
     np.testing.assert_allclose(vocals[:, middle], 0.1 * decoded[:, middle], atol=1e-4)
 
 
-def test_what_libsndfile_lacks_is_decoded_by_ffmpeg(entries, tmp_path):
+def test_formats_that_libsndfile_lacks_are_decoded_by_ffmpeg(entries, tmp_path):
     if shutil.which("ffmpeg") is None:
         pytest.skip("no ffmpeg")
     source = song(tmp_path / "in/s.wav", noise(rate=44100, channels=2), 44100)
@@ -450,20 +450,20 @@ def test_a_broken_file_does_not_stop_the_others(entries, tmp_path, monkeypatch, 
     assert len(planted.Echo.seen) == 2  # what is there was left alone
 
 
-def test_progress_within_a_song_is_told_member_by_member(entries, tmp_path, monkeypatch):
+def test_progress_within_a_song_is_reported_per_member(entries, tmp_path, monkeypatch):
     monkeypatch.setitem(FAMILIES, "echo", Family("planted:Telling", 1))
-    heard: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
     def progress(*args: int) -> None:
-        heard.append(args)
+        reported.append(args)
 
     path = song(tmp_path / "s.wav", noise(8))
     choice = choose(entries, "blend", ["vocals"])
     separating.separate([path], "out", choice, progress=progress)
-    assert list(dict.fromkeys(heard)) == [(n, 8) for n in (0, 2, 4, 6, 8)]  # of two members
+    assert list(dict.fromkeys(reported)) == [(n, 8) for n in (0, 2, 4, 6, 8)]  # of two members
 
 
-def test_files_that_are_there_are_replaced_by_force_only(entries, tmp_path):
+def test_existing_files_are_replaced_only_with_force(entries, tmp_path):
     path = song(tmp_path / "s.wav")
     choice = choose(entries, "half")
     mine = tmp_path / "out/s/vocals.wav"
@@ -471,7 +471,7 @@ def test_files_that_are_there_are_replaced_by_force_only(entries, tmp_path):
     mine.write_text("mine")
     (found,) = separating.separate([path], "out", choice)
     assert (found.state, mine.read_text()) == ("failed", "mine")
-    assert "1 of 2 files are in out/s; left alone" in found.notes[0]
+    assert "1 of 2 files exist in out/s; nothing was changed" in found.notes[0]
     assert separating.separate([path], "out", choice, force=True)[0].state == "done"
     assert separating.separate([path], "out", choice)[0].state == "there"
 
@@ -487,7 +487,7 @@ def test_a_separator_that_fails_leaves_nothing_behind(entries, tmp_path, monkeyp
     assert list(Path("out").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_any_work(entries, tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(entries, tmp_path, monkeypatch):
     path, choice = song(tmp_path / "s.wav"), choose(entries, "half")
     (tmp_path / "taken").write_text("")
     with pytest.raises(HarnessError, match="cannot be written"):
@@ -497,7 +497,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_work(entries, tmp_pa
         with pytest.raises(HarnessError, match="cannot be written"):
             separating.separate([path], "locked", choice)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
-    with pytest.raises(HarnessError, match="are needed and not free"):
+    with pytest.raises(HarnessError, match="are needed but not free"):
         separating.separate([path], "full", choice)
     assert planted.Echo.seen == []
 
@@ -515,7 +515,7 @@ def test_songs_get_folders_of_their_own(tmp_path):
     }
     with pytest.raises(HarnessError, match="no such file"):
         find_songs([Path("absent")], Path("out"))
-    with pytest.raises(HarnessError, match="holds no audio"):
+    with pytest.raises(HarnessError, match="contains no audio"):
         find_songs([Path("in/b")], Path("in/b"))
 
 

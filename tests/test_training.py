@@ -25,7 +25,7 @@ from harness.datasets.tracks import Dataset, Source, Track
 from harness.errors import HarnessError
 from harness.metrics.ratios import snr
 from harness.training import RECIPES, Augment, Recipe, Session, find_recipe, train
-from harness.training.batches import Batches, Form, draw_speed, vary
+from harness.training.batches import Batches, ExcerptForm, draw_speed, vary
 from harness.training.data import REST, Material, covers, split_by_artist, usable_songs
 from harness.training.losses import make_loss
 from harness.training.recipes import from_dict
@@ -37,7 +37,7 @@ PLAIN = Augment(remix=0, gain=0, polarity=0, swap=0, speed=0)
 
 
 class Tiny(nn.Module):
-    """One convolution a stem, with dropout so that random numbers matter."""
+    """One convolution per stem, with dropout so that random numbers matter."""
 
     def __init__(self, stems=FOUR, sample_rate=8000, channels=2, segment=2000):
         super().__init__()
@@ -62,7 +62,7 @@ def _tiny_network(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """Threads cost more than they give on signals this short, and their number changes bits."""
+    """Threads are slow on signals this short, and their number changes the last bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -89,7 +89,7 @@ def material(dataset, stems=FOUR, **options) -> Material:
 
 
 def batches(dataset, augment=PLAIN, seed=1, stems=FOUR, **options) -> Batches:
-    form = Form(2, 8000, 500)
+    form = ExcerptForm(2, 8000, 500)
     return Batches(material(dataset, stems, **options), form, augment, size=3, seed=seed)
 
 
@@ -112,7 +112,7 @@ def test_one_artist_cannot_be_split(dataset):
         split_by_artist(songs, 0.1, 12)
 
 
-def test_tracks_with_bleed_teach_nothing(dataset):
+def test_tracks_with_bleed_are_not_used(dataset):
     first, *rest = dataset.tracks
     spoilt = replace(dataset, tracks=(replace(first, bleed=frozenset({"drums"})), *rest))
     assert len(usable_songs([spoilt], FOUR)) == 5
@@ -124,7 +124,7 @@ def test_a_dataset_without_the_stem_is_refused(dataset):
         usable_songs([dataset], ("kick",))
 
 
-def test_a_stem_a_track_lacks_is_silence(dataset):
+def test_a_stem_that_a_track_lacks_is_silence(dataset):
     first = dataset.tracks[0]
     poor = replace(first, stems={k: v for k, v in first.stems.items() if k != "bass"})
     found = material(replace(dataset, tracks=(poor,)))
@@ -162,7 +162,7 @@ def test_the_children_of_a_stem_and_its_rest_sum_to_it_and_not_to_the_mixture(da
     np.testing.assert_allclose(total, whole[:, 100:400], atol=1e-6)
 
 
-def test_a_recipe_names_the_stem_that_is_taken_apart(dataset, tmp_path):
+def test_a_recipe_names_the_stem_that_is_separated(dataset, tmp_path):
     ours = recipe(input="drums", steps=2, options={"stems": ["kick", "snare"]})
     outcome = train(ours, [kit(dataset)], Session(tmp_path))
     assert set(outcome.scores) == {"kick", "snare"}
@@ -457,7 +457,7 @@ def test_patience_ends_the_run(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_paused_run_goes_on_as_if_nothing_had_happened(dataset, tmp_path, schedule):
+def test_a_paused_run_continues_with_the_same_result(dataset, tmp_path, schedule):
     wanted = recipe(schedule=schedule, patience=3, options={"stems": FOUR})
     train(wanted, [dataset], Session(tmp_path / "whole"))
     paused = train(wanted, [dataset], Session(tmp_path / "parts", seconds=0))
@@ -503,7 +503,7 @@ train(recipe(steps=40), [folder(Path(sys.argv[1]))], Session(Path(sys.argv[2]), 
 """
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(dataset, tmp_path):
+def test_a_killed_run_continues_with_the_same_result(dataset, tmp_path):
     root = dataset.tracks[0].mixture[0].path.parents[1]
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(root), str(tmp_path / "killed")],
@@ -538,7 +538,7 @@ def _curves(folder: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
-def test_another_seed_learns_otherwise(dataset, tmp_path):
+def test_another_seed_leads_to_other_weights(dataset, tmp_path):
     train(recipe(), [dataset], Session(tmp_path / "a"))
     train(recipe(), [dataset], Session(tmp_path / "b", seed=1))
     a, b = (load_file(tmp_path / x / "tiny_demo.safetensors") for x in "ab")
@@ -554,9 +554,9 @@ def test_more_steps_may_be_asked_for(dataset, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "session", "message"),
     [
-        ({}, {}, "give --resume"),
-        ({"batch": 3}, {"resume": True}, "begun with another recipe"),
-        ({}, {"resume": True, "seed": 3}, r"begun with another seed \(0, now 3\)"),
+        ({}, {}, "use --resume"),
+        ({"batch": 3}, {"resume": True}, "started with another recipe"),
+        ({}, {"resume": True, "seed": 3}, r"started with another seed \(0, now 3\)"),
     ],
 )
 def test_a_run_is_never_mixed_with_another(dataset, tmp_path, changes, session, message):
@@ -568,11 +568,11 @@ def test_a_run_is_never_mixed_with_another(dataset, tmp_path, changes, session, 
 def test_other_tracks_are_another_run(dataset, tmp_path):
     train(recipe(steps=1), [dataset], Session(tmp_path))
     fewer = replace(dataset, tracks=dataset.tracks[1:])
-    with pytest.raises(HarnessError, match="begun with another tracks"):
+    with pytest.raises(HarnessError, match="started with another tracks"):
         train(recipe(steps=1), [fewer], Session(tmp_path, resume=True))
 
 
-def test_a_damaged_state_is_an_error_to_mend(dataset, tmp_path):
+def test_a_damaged_state_is_refused(dataset, tmp_path):
     train(recipe(steps=1), [dataset], Session(tmp_path))
     (tmp_path / "state.safetensors").write_bytes(b"\x80\x04 not a state")
     with pytest.raises(HarnessError, match="cannot be read as a training state"):
@@ -629,8 +629,9 @@ def test_a_recipe_may_be_a_file_or_a_card(dataset, tmp_path):
         ("{name: own, network: unet, augment: {remx: 1}}", "augment.remx: unexpected"),
         ("{name: own}", "network: field required"),
         ("{name: own, network: unet, learning_rate: much}", "learning_rate: input should be"),
+        ("{name: own, network: unet, batch: 2, batch: 4}", "'batch' occurs twice"),
         ("[1]", "is not a mapping"),
-        ("{", "is not YAML"),
+        ("{", "correct the recipe"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
@@ -646,3 +647,10 @@ def test_every_recipe_fits_its_network(name):
     make_loss(chosen.loss, chosen.loss_options, network.stems)
     assert json.loads(json.dumps(network.config())) == network.config()
     assert from_dict(json.loads(json.dumps(chosen.as_dict()))) == chosen
+
+
+def test_built_in_recipes_are_read_like_a_user_s_own(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(RECIPES["drums_small"].as_dict()))
+    assert find_recipe(str(path)) == RECIPES["drums_small"]
+    assert RECIPES["unet"] == replace(RECIPES["asnet"], name="unet", network="unet")

@@ -56,7 +56,7 @@ def content(tmp_path_factory) -> bytes:
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Fail whoever opens a connection."""
+    """Fail if a connection is opened."""
 
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("the network was touched")
@@ -108,7 +108,7 @@ def test_checkpoints_are_found_in_package_user_path_and_cache(tmp_path, monkeypa
 
 
 def behaviours(content: bytes, n: int) -> dict[str, list]:
-    """What a server does with the first requests; after them it gives what is asked for."""
+    """The behavior of a server for its first requests; after them it serves the file."""
     wrong = bytes(reversed(content))
     return {
         "right at once": [],
@@ -134,13 +134,13 @@ def test_fetch_gets_the_right_file_from_a_bad_server(harness, server, content, t
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
     assert out == f"{path}\n"
-    assert "licence of the code: MIT; of the weights: CC-BY-NC-4.0" in err
+    assert "license of the code: MIT; of the weights: CC-BY-NC-4.0" in err
     assert "trained on: songs:train" in err
-    server.behave = None  # whoever asks now fails
+    server.behave = None  # a request now fails
     assert harness("fetch", "separator", "mine")[0] == out
 
 
-def test_fetch_goes_on_where_a_killed_process_stopped(harness, server, content, tmp_path):
+def test_fetch_resumes_where_a_killed_process_stopped(harness, server, content, tmp_path):
     server.behave = lambda http, _: send(http, content)
     write_registry(content, server.url)
     part = tmp_path / "cache/weights/tiny.safetensors.part"
@@ -183,7 +183,7 @@ def test_fetch_all_goes_on_after_a_failure(harness, server, content, monkeypatch
     assert out == f"{tmp_path / 'cache/weights/other.safetensors'}\n"
 
 
-def test_much_is_downloaded_only_when_agreed(harness, server, content, monkeypatch):
+def test_large_downloads_need_consent(harness, server, content, monkeypatch):
     server.behave = lambda http, _: send(http, content)
     monkeypatch.setattr(fetching, "UNASKED", len(content) - 1)
     write_registry(content, server.url)
@@ -278,9 +278,9 @@ def test_a_run_takes_no_more_than_its_limit(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"file": "../tiny.safetensors"}, "plain name"),
-        ({"file": "/tmp/tiny.safetensors"}, "plain name"),
-        ({"file": ".."}, "plain name"),
+        ({"file": "../tiny.safetensors"}, "plain file name"),
+        ({"file": "/tmp/tiny.safetensors"}, "plain file name"),
+        ({"file": ".."}, "plain file name"),
         ({"sha256": None}, "sha256 is not known"),
         ({"urls": ["file:///etc/passwd"]}, r"use an http\(s\) address"),
         ({"urls": []}, r"put tiny\.safetensors into"),
@@ -301,7 +301,7 @@ def test_a_file_that_hides_the_cache_is_named(harness, no_network, content):
     write_registry(content, URL)
     Path("tiny.safetensors").write_bytes(b"something else")
     _, err = harness("fetch", "separator", "mine", expected=cli.SOME_FAILED)
-    assert "it hides the one in" in err
+    assert "it hides the file in" in err
 
 
 def test_a_program_instead_of_weights_is_a_failed_row_and_runs_nothing(harness, songs, tmp_path):
@@ -341,13 +341,13 @@ def test_own_checkpoints_in_every_format_are_registry_rows(harness, content, suf
         load(mine(), stems=(), sample_rate=8000)
 
 
-def test_check_says_of_weights_whether_they_are_here_right_and_what_they_allow(
+def test_check_reports_whether_weights_are_here_and_right_and_their_licenses(
     harness, content, tmp_path
 ):
     def check() -> inventory.Finding:
         return inventory.check({"mine": mine()}, {})[0]
 
-    terms = "mine: 0 MB; licence of the code: MIT; of the weights: CC-BY-NC-4.0"
+    terms = "mine: 0 MB; license of the code: MIT; of the weights: CC-BY-NC-4.0"
     write_registry(content, URL)
     assert (check().state, check().detail.split("\n")[0]) == (
         "absent",

@@ -60,7 +60,7 @@ def select(
         kind = "blend by band" if how == "bands" else how.replace("_", " ")
         title = f"{kind.capitalize()} of {chosen.name} per stem{f', {budget}' if budget else ''}"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
-        for line in (choice.said_when_saved(saved), *warnings):
+        for line in (registry.describe_saved(saved), *warnings):
             errors.print(line, markup=False)
     candidates = selection.candidates_of(*pipeline.may_choose(chosen))
     keys = ["dataset", "input", "stem", "kind", "separator"]
@@ -197,7 +197,7 @@ def compare(
         typer.echo(line)
 
 
-def _show_separated(outcomes: Sequence[separating.Outcome]) -> None:
+def _show_separated(outcomes: Sequence[separating.SeparatedSong]) -> None:
     """Print the folder of each song, and what there is to say of it."""
     for outcome in outcomes:
         style = "yellow" if outcome.state == "failed" else None

@@ -1,12 +1,11 @@
-"""Scores that others published, as a run of their own: looked at, compared, chosen from.
+"""Scores that others published, imported as a run that can be viewed, compared and selected from.
 
-An imported run says of every metric how its publishers define it; one that differs from ours
-cannot be joined with a run that measured it (`harness.results.join`). Separators are called
+An imported run records how its publishers define each metric. A run with other definitions cannot
+be joined with one that measured the metric (`harness.results.join`). Separators are named
 ``<run>:<name>``, which no registry entry can be.
 """
 
-from harness.importing.formats import FORMATS
-from harness.importing.reading import Request, check_folder, read_published
-from harness.importing.record import is_imported, role_of
+from harness.importing.foreign_formats import FORMATS
+from harness.importing.import_scores import Request, check_folder, is_imported, read_published
 
-__all__ = ["FORMATS", "Request", "check_folder", "is_imported", "read_published", "role_of"]
+__all__ = ["FORMATS", "Request", "check_folder", "is_imported", "read_published"]

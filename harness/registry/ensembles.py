@@ -1,4 +1,4 @@
-"""Rows made of other rows: what an ensemble has from its members, and which ones fit together."""
+"""Ensembles: rows made of other rows, what follows from their members, and how to describe them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from harness import taxonomy
-from harness.bands import Weight
+from harness.bands import Weight, in_words
 from harness.errors import HarnessError
 from harness.registry.rows import (
     ENSEMBLE,
     FILE_NAME,
-    Blend,
+    EnsembleParams,
     Entry,
     License,
     checked,
@@ -34,14 +34,9 @@ def ensemble(
     Parameters
     ----------
     params
-        See `Blend`.
+        See `EnsembleParams`.
     fields
-        Of `Entry`, such as `title` and `input`.
-
-    Raises
-    ------
-    HarnessError
-        If the weights of a stem do not sum to one, or a member is unknown or gives no such stem.
+        Further fields of `Entry`, such as `title` and `input`.
     """
     row = {"family": ENSEMBLE, "role": ENSEMBLE, "params": dict(params), **fields}
     where = Path(FILE_NAME)
@@ -49,93 +44,138 @@ def ensemble(
 
 
 def with_members(entry: Entry, entries: Mapping[str, Entry], path: Path) -> Entry:
-    """Give an ensemble its members, and from them its weights and what they were trained on.
+    """Return an ensemble with its members and with the fields that follow from them.
 
-    What it was chosen on counts as seen: its score there says nothing of other music.
+    The music that it was chosen on counts as training data: its score there says nothing about
+    other music.
     """
     if entry.family != ENSEMBLE:
         return entry
     where = f"{path}: {entry.name}"
     if given := sorted(FROM_MEMBERS & entry.model_fields_set):
-        raise HarnessError(f"{where}: an ensemble has its {given[0]} from its members; drop it")
+        raise HarnessError(f"{where}: {given[0]} of an ensemble comes from its members; remove it")
     try:
-        blend = entry.blend
+        params = entry.blend
     except ValidationError as error:
-        raise complaint(error, f"{where}: params.", [*Blend.model_fields]) from error
-    names = dict.fromkeys(n for weights in blend.stems.values() for n in weights if weights[n])
-    for name in names:
-        known = [n for n, e in entries.items() if e.role == "separator" and e.family != ENSEMBLE]
-        if name not in known:
-            raise HarnessError(f"{where}: no separator {name!r}; {suggestion(name, known)}")
-    members = tuple(entries[name] for name in names)
-    if problem := _misfit(blend, entry.input, {m.name: m for m in members}):
+        raise complaint(error, f"{where}: params.", [*EnsembleParams.model_fields]) from error
+    members = _members(params, entries, where)
+    if problem := _misfit(params, entry.input, members):
         raise HarnessError(f"{where}: {problem}")
-    seen = [m.trained_on for m in members]
-    unknown = None in seen
-    trained_on = [*(half for halves in seen for half in halves or ()), *blend.chosen_on]
-    ours = License(
-        code=", ".join(dict.fromkeys(m.license.code for m in members)),
-        weights=", ".join(dict.fromkeys(filter(None, (m.license.weights for m in members))))
-        or None,
-    )
-    found = entry.model_copy(
-        update={
-            "role": ENSEMBLE,
-            "stems": tuple(taxonomy.in_order(blend.stems)),
-            "weights": tuple(dict.fromkeys(file for m in members for file in m.weights)),
-            "trained_on": None if unknown else tuple(dict.fromkeys(trained_on)),
-            "license": ours,
-            "unavailable": next(
-                (f"{m.name}: {m.unavailable}" for m in members if m.unavailable), ""
-            ),
-        }
-    )
-    found._members = members
+    found = entry.model_copy(update=_from_members(params, [*members.values()]))
+    found._members = tuple(members.values())
     return found
 
 
-def _misfit(blend: Blend, source: str, members: Mapping[str, Entry]) -> str:
-    """Say why stems cannot be made of members; empty if they can.
+def describe_saved(entry: Entry) -> str:
+    """Return the members of each stem of a saved ensemble, and its expected score."""
+    stems = entry.blend.stems.items()
+    members = "; ".join(f"{stem}: {_formula(entry.blend.how, by)}" for stem, by in stems)
+    return "\n".join(filter(None, [f"saved: {entry.name}, {members}", expected_score_text(entry)]))
 
-    A member takes apart what the ensemble does, or one of the ensemble's own stems that is made
-    before: by members whose input lies higher in the tree.
+
+def expected_score_text(entry: Entry) -> str:
+    """Return what an ensemble was chosen on, and its held-out scores; empty if neither is known."""
+    params, texts = entry.blend, []
+    if params.chosen_on:
+        numbers = (params.tracks, "track"), (params.artists, "artist")
+        count = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in numbers if n)
+        texts.append(f"chosen on {', '.join(params.chosen_on)}" + (f" ({count})" if count else ""))
+    scores = []
+    for stem in taxonomy.in_order(params.held_out):
+        held = params.held_out[stem]
+        interval = "" if held.low is None else f" ({held.low:.2f} to {held.high:.2f})"
+        scores.append(f"{stem} {held.score:.2f} dB{interval}".replace("-", "−"))
+    texts += [f"held out {', '.join(scores)}"] if scores else []
+    return "; ".join(texts)
+
+
+def _formula(how: str, weights: Mapping[str, Weight]) -> str:
+    """Return how a stem is computed from members, such as ``0.7 scnet + 0.3 htdemucs``."""
+    used = {name: weight for name, weight in weights.items() if weight}
+    if how != "mean" and len(used) > 1:
+        return f"{how} of {', '.join(used)}"
+    return " + ".join(n if w == 1 else f"{in_words(w)} {n}" for n, w in used.items())
+
+
+def _members(params: EnsembleParams, entries: Mapping[str, Entry], where: str) -> dict[str, Entry]:
+    """Return the entries that have a weight in some stem."""
+    known = [n for n, e in entries.items() if e.role == "separator" and e.family != ENSEMBLE]
+    names = dict.fromkeys(n for by in params.stems.values() for n, weight in by.items() if weight)
+    for name in names:
+        if name not in known:
+            raise HarnessError(f"{where}: no separator {name!r}; {suggestion(name, known)}")
+    return {name: entries[name] for name in names}
+
+
+def _from_members(params: EnsembleParams, members: list[Entry]) -> dict[str, Any]:
+    """Return the fields of an ensemble that follow from its members."""
+    trained_on = [member.trained_on for member in members]
+    splits = [*(split for some in trained_on for split in some or ()), *params.chosen_on]
+    terms = [member.license.weights for member in members]
+    return {
+        "role": ENSEMBLE,
+        "stems": tuple(taxonomy.in_order(params.stems)),
+        "weights": tuple(dict.fromkeys(file for m in members for file in m.weights)),
+        "trained_on": None if None in trained_on else tuple(dict.fromkeys(splits)),
+        "license": License(
+            code=", ".join(dict.fromkeys(m.license.code for m in members)),
+            weights=", ".join(dict.fromkeys(filter(None, terms))) or None,
+        ),
+        "unavailable": next((f"{m.name}: {m.unavailable}" for m in members if m.unavailable), ""),
+    }
+
+
+def _misfit(params: EnsembleParams, source: str, members: Mapping[str, Entry]) -> str:
+    """Return why stems cannot be made of members; empty if they can.
+
+    A member separates the input of the ensemble, or a stem of the ensemble that is made earlier:
+    by members whose input is higher in the tree.
     """
-    stems = blend.stems
+    stems = params.stems
     if not stems:
         return "has no stems; give {stem: {separator: weight}}"
     if "cymbals" in stems and "hihat" not in stems:
-        return "has cymbals without hihat; give hihat_cymbals, which holds both, or both"
-    if blend.consistent and not taxonomy.parts(source, set(stems) - {source}):
-        return f"is consistent, but {', '.join(stems)} do not make up the {source}; add stems"
-    if sorted(set(blend.edges)) != list(blend.edges):
-        return f"edges {list(blend.edges)} do not rise; order them"
-    depth = {name: len(taxonomy.ancestors(member.input)) for name, member in members.items()}
+        return "has cymbals without hihat; use hihat_cymbals, which holds both, or give both"
+    if params.consistent and not taxonomy.parts(source, set(stems) - {source}):
+        return f"is consistent, but {', '.join(stems)} do not sum to the {source}; add stems"
+    if sorted(set(params.edges)) != list(params.edges):
+        return f"edges {list(params.edges)} are not in rising order; sort them"
     for stem, weights in stems.items():
-        if problem := _unfit(weights, blend):
+        if problem := _bad_weights(weights, params):
             return f"weights of {stem} {problem}"
-        for name in (n for n in weights if weights[n]):
-            member = members[name]
-            given = taxonomy.as_meant(member.stems).values()
-            if not taxonomy.parts(stem, given):
-                return f"{name} gives no {stem}, only {', '.join(given)}; correct the stem"
-            earlier = [
-                s for s, by in stems.items() if all(depth[n] < depth[name] for n in by if by[n])
-            ]
-            if member.input != source and not taxonomy.parts(member.input, earlier):
-                return f"{name} takes {member.input} apart, which nobody gives; add {member.input}"
+        for name in (n for n, weight in weights.items() if weight):
+            if problem := _bad_member(stem, name, params, source, members):
+                return problem
     return ""
 
 
-def _unfit(weights: Mapping[str, Weight], blend: Blend) -> str:
-    """Say why these cannot be the weights of a stem; empty if they can."""
+def _bad_member(
+    stem: str, name: str, params: EnsembleParams, source: str, members: Mapping[str, Entry]
+) -> str:
+    """Return why a member cannot make a stem; empty if it can."""
+    member = members[name]
+    own = taxonomy.as_meant(member.stems).values()
+    if not taxonomy.parts(stem, own):
+        return f"{name} has no {stem}, only {', '.join(own)}; correct the stem"
+    depth = {n: len(taxonomy.ancestors(m.input)) for n, m in members.items()}
+    earlier = [
+        s for s, by in params.stems.items() if all(depth[n] < depth[name] for n in by if by[n])
+    ]
+    if member.input != source and not taxonomy.parts(member.input, earlier):
+        return f"{name} separates {member.input}, which no member makes; add {member.input}"
+    return ""
+
+
+def _bad_weights(weights: Mapping[str, Weight], params: EnsembleParams) -> str:
+    """Return why these cannot be the weights of a stem; empty if they can."""
     by_band = [weight for weight in weights.values() if isinstance(weight, tuple)]
-    n_bands = len(blend.edges) + 1
+    n_bands = len(params.edges) + 1
     if wrong := [len(weight) for weight in by_band if len(weight) != n_bands]:
-        return f"are of {wrong[0]} bands, the edges make {n_bands}; give one for each"
+        return f"are for {wrong[0]} bands, but the edges make {n_bands}; give one per band"
     each = [np.broadcast_to(weight, n_bands) for weight in weights.values()]
     for total in np.sum(each, axis=0) if each else [0.0]:
         if abs(total - 1) > 1e-6:
-            return f"sum to {total:g}; make that 1"
-    if blend.how != "mean" and (by_band or np.ptp(each) > 1e-6):
-        return f"differ, but {blend.how} knows none; make them equal"
+            return f"sum to {total:g}; they must sum to 1"
+    if params.how != "mean" and (by_band or np.ptp(each) > 1e-6):
+        return f"differ, but {params.how} has no weights; make them equal"
     return ""

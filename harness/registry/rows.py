@@ -1,10 +1,8 @@
-"""What a registry row holds, and what is wrong with one."""
+"""One registry row, fully checked; mistakes are reported with their key."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +20,7 @@ from pydantic import (
 )
 
 from harness.bands import Weight
+from harness.cache import digest
 from harness.errors import HarnessError
 
 FILE_NAME = "model_registry.yaml"
@@ -44,75 +43,42 @@ class License(_Strict):
 
 
 class Weights(_Strict):
-    """One checkpoint file.
+    """One checkpoint file."""
 
-    Attributes
-    ----------
-    file
-        Name in the cache folder, or a path to a user's own file.
-    sha256
-        Of the whole file; None only where nobody published it.
-    size
-        In bytes.
-    urls
-        Tried in turn; empty where it must be fetched by hand.
-    by_hand
-        What to do then.
-    """
-
-    file: FileName
-    sha256: Sha256 | None = None
-    size: int | None = None
-    urls: tuple[str, ...] = ()
-    by_hand: str = ""
+    file: FileName  # name in the cache folder, or path of a user's own file
+    sha256: Sha256 | None = None  # of the whole file; None only where nobody published it
+    size: int | None = None  # bytes
+    urls: tuple[str, ...] = ()  # tried in order; empty if it must be fetched by hand
+    by_hand: str = ""  # what to do in that case
 
 
 class Published(_Strict):
-    """Scores someone printed, with what they mean.
+    """Published scores, with their definition.
 
-    Attributes
-    ----------
-    metric
-        How they are defined: a key of `harness.reproduce.DEFINITIONS`.
-    dataset
-        And its half, such as ``musdb18hq:test``.
-    scores
-        {stem: dB}.
-    tracks
-        How many they are an average of; None: all that the half has.
-    tolerance
-        By how many dB a measured score may differ. 0.1 where the very file was scored by the very
-        definition; more where the file is only said to be like the one scored.
+    The tolerance is 0.1 dB where this very file was scored by this very definition, and more where
+    the file is only said to be like the one that was scored.
     """
 
-    metric: str
-    dataset: str
+    metric: str  # the definition: a key of `harness.reproduce.DEFINITIONS`
+    dataset: str  # with its split, such as ``musdb18hq:test``
     source: str
-    scores: Mapping[str, float]
-    tracks: Annotated[int, Field(gt=0)] | None = None
-    tolerance: Annotated[float, Field(gt=0)] = 0.1
+    scores: Mapping[str, float]  # {stem: dB}
+    tracks: Annotated[int, Field(gt=0)] | None = None  # averaged over; None: all of the split
+    tolerance: Annotated[float, Field(gt=0)] = 0.1  # dB by which a measured score may differ
 
 
 class HeldOut(_Strict):
-    """What is to be expected of a stem on other music.
-
-    Attributes
-    ----------
-    score
-        Mean over tracks that did not choose, in dB.
-    low, high
-        Its 95 % interval; None where too few artists tell.
-    """
+    """The score of a stem that is expected on other music, in dB."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    score: float
-    low: float | None = None
+    score: float  # mean over tracks on which nothing was chosen
+    low: float | None = None  # 95 % interval; None if there are too few artists
     high: float | None = None
 
 
 def _plain(weight: Weight) -> Weight:
-    """Return weights that are the same in all bands as one."""
+    """Replace weights that are the same in all bands by one number."""
     return weight[0] if isinstance(weight, tuple) and len(set(weight)) == 1 else weight
 
 
@@ -124,97 +90,55 @@ Weighting = Annotated[
 ]
 
 
-class Blend(_Strict):
-    """The `params` of an ensemble: what it is made of, and what is known of it.
+class EnsembleParams(_Strict):
+    """The `params` of an ensemble: how its stems are made, and how well they are expected to score.
 
-    Attributes
-    ----------
-    stems
-        {stem: {separator: weight, or one for each band}}; the weights of a stem sum to one.
-    edges
-        Between the frequency bands that have weights of their own, in Hz, rising.
-    how
-        ``mean`` by these weights; or ``median``, ``min_mag``, ``max_mag`` of equal ones, see
-        `harness.separators.ensembling`.
-    consistent
-        Whether the stems are then made to sum to what is taken apart.
-    metric
-        What it was chosen by, and is judged by in `held_out`.
-    chosen_on
-        Datasets and halves it was chosen on, such as ``musdb18hq:test``.
-    tracks, artists
-        How many of these chose; of the stem that has most.
-    held_out
-        {stem: what it scores on tracks that did not choose}.
+    The weights of a stem sum to one. See `harness.separators.ensembling` for the ways to combine.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    stems: Mapping[str, Mapping[str, Weighting]]
-    edges: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"
-    consistent: bool = False
-    metric: str = ""
-    chosen_on: tuple[str, ...] = ()
-    tracks: Annotated[int, Field(ge=0)] = 0
+    stems: Mapping[str, Mapping[str, Weighting]]  # {stem: {separator: weight, or one per band}}
+    edges: tuple[Annotated[float, Field(gt=0)], ...] = ()  # Hz between the bands, rising
+    how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"  # only the mean has weights
+    consistent: bool = False  # whether the stems are then made to sum to the input
+    metric: str = ""  # by which it was chosen; also that of `held_out`
+    chosen_on: tuple[str, ...] = ()  # datasets and splits, such as ``musdb18hq:test``
+    tracks: Annotated[int, Field(ge=0)] = 0  # number of them, for the stem with most
     artists: Annotated[int, Field(ge=0)] = 0
-    held_out: Mapping[str, HeldOut] = {}
+    held_out: Mapping[str, HeldOut] = {}  # {stem: score on tracks that did not choose}
 
 
 class Entry(_Strict):
-    """One registry row; CONTRIBUTING.md explains each field.
-
-    Attributes
-    ----------
-    family
-        Which code runs it: a key of `harness.separators.FAMILIES`.
-    role
-        ``separator`` is ranked; ``anchor`` and ``oracle`` are shown beside; ``ensemble`` is made of
-        others.
-    input
-        The stem it takes apart.
-    stems
-        What it gives; empty means whatever stems the track has (anchors and oracles).
-    sample_rate, channels
-        What it was made for; None means any.
-    params
-        Keyword arguments of the family's class.
-    trained_on
-        Collections and halves such as ``musdb18:train``; empty for methods without training, None
-        where nobody knows.
-    unavailable
-        Why it cannot run in this version; empty if it can.
-    members
-        The separators of an ensemble, found by name when the registry is read.
-    """
+    """One registry row; CONTRIBUTING.md explains each field."""
 
     name: str
     title: str = ""
-    family: str
-    role: Role = "separator"
-    input: str = "mixture"
-    stems: tuple[str, ...] = ()
-    sample_rate: Annotated[int, Field(gt=0)] | None = None
-    channels: Annotated[int, Field(gt=0)] | None = None
-    params: Mapping[str, Any] = {}
+    family: str  # which code runs it: a key of `harness.separators.FAMILIES`
+    role: Role = "separator"  # only separators and ensembles are ranked
+    input: str = "mixture"  # the stem that it separates
+    stems: tuple[str, ...] = ()  # empty: those of the track (anchors and oracles)
+    sample_rate: Annotated[int, Field(gt=0)] | None = None  # Hz; None: any
+    channels: Annotated[int, Field(gt=0)] | None = None  # None: any
+    params: Mapping[str, Any] = {}  # keyword arguments of the family's class
     weights: tuple[Weights, ...] = ()
-    trained_on: tuple[str, ...] | None = ()
+    trained_on: tuple[str, ...] | None = ()  # such as ``musdb18:train``; None: unknown
     license: License = License()
     reference: str = ""
     url: str = ""
     published: tuple[Published, ...] = ()
-    unavailable: str = ""
+    unavailable: str = ""  # why this version cannot run it
     _members: tuple[Entry, ...] = PrivateAttr(())
 
     @property
     def members(self) -> tuple[Entry, ...]:
-        """The separators of an ensemble; nobody else has any."""
+        """The separators of an ensemble, found by name when the registry is read."""
         return self._members
 
     @property
-    def blend(self) -> Blend:
-        """What an ensemble is made of."""
-        return Blend.model_validate(dict(self.params))
+    def blend(self) -> EnsembleParams:
+        """The `params` of an ensemble."""
+        return EnsembleParams.model_validate(dict(self.params))
 
     def identity(self) -> str:
         """Return a hash of every field that can change an estimate; titles and links do not."""
@@ -228,7 +152,7 @@ class Entry(_Strict):
                 mode="json", include={"stems", "edges", "how", "consistent"}, exclude_defaults=True
             )
             parts["members"] = {member.name: member.identity() for member in self.members}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return digest(parts)
 
 
 def checked(name: str, row: dict[str, Any], path: Path) -> Entry:
@@ -241,7 +165,7 @@ def checked(name: str, row: dict[str, Any], path: Path) -> Entry:
 
 
 def complaint(error: ValidationError, where: str, known: list[str]) -> HarnessError:
-    """Say the first mistake in one line; `known` are the keys of the first level."""
+    """Return the first mistake as an error of one line; `known` are the keys of the first level."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":

@@ -1,7 +1,7 @@
-"""Training of this project's own networks: data, losses, the loop, and what it leaves behind."""
+"""Training of this project's own networks: data, losses, the loop, and its results."""
 
 from harness.training.loop import train
 from harness.training.recipes import RECIPES, Augment, Recipe, find_recipe
-from harness.training.run import Outcome, Session
+from harness.training.session import Session
 
-__all__ = ["RECIPES", "Augment", "Outcome", "Recipe", "Session", "find_recipe", "train"]
+__all__ = ["RECIPES", "Augment", "Recipe", "Session", "find_recipe", "train"]

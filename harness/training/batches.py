@@ -1,4 +1,4 @@
-"""Batches: a pure function of (seed, step), whoever makes them and in what order."""
+"""Batches: a pure function of (seed, step), independent of threads and order."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.audio import Audio
 from harness.training.data import Material, source_frames
 from harness.training.recipes import Augment
 
-AHEAD = 4  # batches made while the network works, or twice as many as there are workers
-TRIES = 3  # excerpts drawn until one is not silent throughout
+AHEAD = 4  # batches made in advance, or twice the number of workers if that is more
+TRIES = 3  # draws until an example is not completely silent
 
 
 @dataclass(frozen=True)
-class Form:
-    """What the network takes."""
+class ExcerptForm:
+    """The input of the network."""
 
     channels: int
     sample_rate: int
@@ -26,46 +26,36 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Mixtures of shape (batch, channels, samples), targets (batch, stems, channels, samples)."""
+class TrainingBatch:
+    """Mixtures and targets of one step."""
 
-    mixture: Audio
-    target: Audio
+    mixture: Audio  # (batch, channels, samples)
+    target: Audio  # (batch, stems, channels, samples)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a part of an example comes from, and how fast it is played."""
-
-    song: int
-    start: int
-    speed: float
-
-
 class Batches:
     """Makes the batch of any step."""
 
-    def __init__(
-        self, material: Material, form: Form, augment: Augment, *, size: int, seed: int
-    ) -> None:
-        self._material = material
-        self._form = form
-        self._augment = augment
-        self._size = size
-        self._seed = seed
+    material: Material
+    form: ExcerptForm
+    augment: Augment
+    size: int  # examples per batch
+    seed: int
 
-    def at(self, step: int) -> Batch:
+    def at(self, step: int) -> TrainingBatch:
         """Return the batch of a step."""
-        examples = [self._example([self._seed, step, index]) for index in range(self._size)]
-        targets = len(self._material.stems)
-        parts = np.stack(examples)
-        return Batch(parts.sum(axis=1, dtype=np.float32), parts[:, :targets])
+        parts = np.stack([self._example([self.seed, step, index]) for index in range(self.size)])
+        targets = len(self.material.stems)
+        return TrainingBatch(parts.sum(axis=1, dtype=np.float32), parts[:, :targets])
 
-    def stream(self, first: int, last: int, *, workers: int = 1) -> Generator[Batch, None, None]:
-        """Give the batches of the steps first … last − 1 in order, made ahead by threads."""
+    def stream(
+        self, first: int, last: int, *, workers: int = 1
+    ) -> Generator[TrainingBatch, None, None]:
+        """Yield the batches of steps first … last − 1 in order; threads make them in advance."""
         distance = max(AHEAD, 2 * workers)
         with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
-            waiting: dict[int, Future[Batch]] = {}
+            waiting: dict[int, Future[TrainingBatch]] = {}
             try:
                 for step in range(first, last):
                     for ahead in range(step, min(step + distance, last)):
@@ -77,7 +67,7 @@ class Batches:
                     future.cancel()
 
     def _example(self, seed: list[int]) -> Audio:
-        """Draw one example: all its parts, shape (parts, channels, samples)."""
+        """Draw all parts of one example, shape (parts, channels, samples)."""
         rng = np.random.default_rng(seed)
         for _ in range(TRIES):
             parts = self._draw(rng)
@@ -87,32 +77,28 @@ class Batches:
 
     def _draw(self, rng: np.random.Generator) -> Audio:
         """Choose places, cut, vary."""
-        names = self._material.parts
-        if rng.random() < self._augment.remix:
+        names, form = self.material.parts, self.form
+        if rng.random() < self.augment.remix:
             places = [self._place(rng) for _ in names]
         else:
             places = [self._place(rng)] * len(names)
-        parts = [self._part(name, place) for name, place in zip(names, places, strict=True)]
-        return np.stack([vary(part, self._augment, rng) for part in parts])
+        parts = []
+        for name, (song, start, speed) in zip(names, places, strict=True):
+            shape = (form.channels, form.sample_rate, speed)
+            parts.append(self.material.excerpt(song, name, start, form.samples, shape))
+        return np.stack([vary(part, self.augment, rng) for part in parts])
 
-    def _place(self, rng: np.random.Generator) -> Place:
-        """Choose a song, a speed and a start, evenly."""
-        number = int(rng.integers(len(self._material.songs)))
-        song = self._material.songs[number]
-        speed = draw_speed(self._augment, rng)
-        wanted = source_frames(
-            self._form.samples, song.sample_rate * speed / self._form.sample_rate
-        )
-        return Place(number, int(rng.integers(max(1, song.n_samples - wanted + 1))), speed)
-
-    def _part(self, name: str, place: Place) -> Audio:
-        """Cut one part."""
-        form = (self._form.channels, self._form.sample_rate, place.speed)
-        return self._material.excerpt(place.song, name, place.start, self._form.samples, form)
+    def _place(self, rng: np.random.Generator) -> tuple[int, int, float]:
+        """Choose a song, a start in samples and a speed, all uniformly."""
+        number = int(rng.integers(len(self.material.songs)))
+        song = self.material.songs[number]
+        speed = draw_speed(self.augment, rng)
+        wanted = source_frames(self.form.samples, song.sample_rate * speed / self.form.sample_rate)
+        return number, int(rng.integers(max(1, song.n_samples - wanted + 1))), speed
 
 
 def draw_speed(augment: Augment, rng: np.random.Generator) -> float:
-    """Draw a speed: 1, or 2^(semitones/12) to a hundredth of a semitone."""
+    """Draw a speed: 1, or 2^(semitones/12) in steps of a hundredth of a semitone."""
     semitones = rng.uniform(-augment.semitones, augment.semitones)
     if rng.random() >= augment.speed:
         return 1.0
@@ -122,11 +108,11 @@ def draw_speed(augment: Augment, rng: np.random.Generator) -> float:
 def vary(part: Audio, augment: Augment, rng: np.random.Generator) -> Audio:
     """Change gain, polarity and channels of a part, shape (channels, samples).
 
-    The same number of draws is made whatever the probabilities are.
+    The number of random draws does not depend on the probabilities.
     """
     chances = rng.random(3)
     gain_db = rng.uniform(-augment.gain_db, augment.gain_db)
     gain = 10 ** (gain_db / 20) if chances[0] < augment.gain else 1.0
     sign = -1.0 if chances[1] < augment.polarity else 1.0
-    turned = part[::-1] if chances[2] < augment.swap else part
-    return turned * np.float32(gain * sign)
+    swapped = part[::-1] if chances[2] < augment.swap else part
+    return swapped * np.float32(gain * sign)

@@ -1,4 +1,4 @@
-"""What a run leaves beside its weights: curves as CSV and PNG, and a model card."""
+"""The files beside trained weights: curves as CSV and PNG, and a model card."""
 
 from __future__ import annotations
 
@@ -6,96 +6,73 @@ import csv
 import io
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.cache import write_atomic
-from harness.training.data import Song
+from harness.networks import count_parameters
+from harness.results import processor_name
+from harness.training.data import TrainingSong
+from harness.training.session import TrainingRun
 from harness.training.state import Row
-from harness.training.validation import mean_score
+from harness.training.validation import mean_score, mixture_scores
 
 HEAD = ("step", "seconds", "learning_rate", "loss", "gradient_norm", "snr")
+Card = Mapping[str, Any]  # as in the JSON file
 
 
-@dataclass(frozen=True)
-class Tracks:
-    """Tracks of one split of a dataset, in numbers and by name."""
+def model_card(run: TrainingRun, ended: str) -> Card:
+    """Return the facts about a run and its weights; recipe and seed train the same weights again.
 
-    dataset: str
-    split: str
-    tracks: int
-    artists: int
-    seconds: float
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Card:
-    """A model card.
-
-    Attributes
-    ----------
-    name, network, config, parameters
-        What was trained, and the number of trained values.
-    trained_on
-        ``dataset:split``, as the registry has it.
-    training, validation
-        The tracks; no artist is in both.
-    steps, best_step, ended
-        Steps done, the step whose averaged weights were kept, and why there are no more.
-    seconds, hardware
-        Time spent in training and validation, over all sittings, and on what.
-    scores, mixture_scores
-        {stem: SNR in dB} on the validation tracks: of these weights, and of the mixture taken for
-        every stem.
-    recipe, seed
-        What to give to train the same again.
+    Scores are {stem: SNR in dB} on the validation tracks: of these weights, and of the mixture as
+    estimate of every stem.
     """
+    network: Any = run.state.average
+    progress, training = run.state.progress, describe_tracks(run.training.songs)
+    return {
+        "name": run.recipe.name,
+        "network": run.recipe.network,
+        "config": network.config(),
+        "parameters": count_parameters(network),
+        "trained_on": [f"{group['dataset']}:{group['split']}" for group in training],
+        "training": training,
+        "validation": describe_tracks(run.validation.songs),
+        "steps": progress.step,
+        "best_step": progress.best_step,  # the weights are those after this step
+        "ended": ended,
+        "seconds": round(progress.seconds, 1),  # training and validation, over all sessions
+        "hardware": hardware(run.session.device),
+        "scores": progress.scores,
+        "mixture_scores": mixture_scores(run.validation, (network.channels, network.sample_rate)),
+        "recipe": run.recipe.as_dict(),
+        "seed": run.session.seed,
+    }
 
-    name: str
-    network: str
-    config: Mapping[str, Any]
-    parameters: int
-    trained_on: tuple[str, ...]
-    training: tuple[Tracks, ...]
-    validation: tuple[Tracks, ...]
-    steps: int
-    best_step: int
-    ended: str
-    seconds: float
-    hardware: Mapping[str, str | int]
-    scores: Mapping[str, float]
-    mixture_scores: Mapping[str, float]
-    recipe: Mapping[str, Any]
-    seed: int
 
-
-def describe_tracks(songs: Sequence[Song]) -> tuple[Tracks, ...]:
-    """Group songs by dataset and split."""
-    groups: dict[tuple[str, str], list[Song]] = {}
+def describe_tracks(songs: Sequence[TrainingSong]) -> list[dict[str, Any]]:
+    """Return numbers and names of tracks, grouped by dataset and split."""
+    groups: dict[tuple[str, str], list[TrainingSong]] = {}
     for song in songs:
         groups.setdefault((song.track.dataset, song.track.split), []).append(song)
-    return tuple(
-        Tracks(
-            dataset,
-            split,
-            len(group),
-            len({song.track.artist or song.track.name for song in group}),
-            round(sum(song.seconds for song in group), 1),
-            tuple(song.track.name for song in group),
-        )
+    return [
+        {
+            "dataset": dataset,
+            "split": split,
+            "tracks": len(group),
+            "artists": len({song.track.artist or song.track.name for song in group}),
+            "seconds": round(sum(song.seconds for song in group), 1),
+            "names": [song.track.name for song in group],
+        }
         for (dataset, split), group in sorted(groups.items())
-    )
+    ]
 
 
 def hardware(device: str) -> dict[str, str | int]:
-    """Return what the run used."""
-    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    """Return the device, its name, and the number of processors and threads."""
+    name = torch.cuda.get_device_name() if device == "cuda" else processor_name()
     return {
         "device": device,
         "name": name,
@@ -107,45 +84,44 @@ def hardware(device: str) -> dict[str, str | int]:
 
 def write_card(stem: Path, card: Card) -> None:
     """Write ``<stem>.card.json`` and ``<stem>.card.md``."""
-    text = json.dumps(asdict(card), indent=1)
+    text = json.dumps(card, indent=1)
     write_atomic(stem.with_name(f"{stem.name}.card.json"), f"{text}\n".encode())
     write_atomic(stem.with_name(f"{stem.name}.card.md"), as_markdown(card).encode())
 
 
 def as_markdown(card: Card) -> str:
     """Return the card as a page."""
-    tracks = [
-        f"| {use} | {t.dataset} | {t.split} | {t.tracks} | {t.artists} | {t.seconds:.0f} |"
-        for use, group in (("training", card.training), ("validation", card.validation))
-        for t in group
-    ]
+    row = "| {use} | {dataset} | {split} | {tracks} | {artists} | {seconds:.0f} |"
+    uses = ("training", "validation")
+    tracks = [row.format(use=use, **group) for use in uses for group in card[use]]
+    scores, floor, used = card["scores"], card["mixture_scores"], card["hardware"]
     stems = [
-        f"| {stem} | {value:.2f} | {card.mixture_scores.get(stem, float('nan')):.2f} |"
-        for stem, value in card.scores.items()
+        f"| {stem} | {value:.2f} | {floor.get(stem, float('nan')):.2f} |"
+        for stem, value in scores.items()
     ]
-    mean = f"| mean | {mean_score(card.scores):.2f} | {mean_score(card.mixture_scores):.2f} |"
+    mean = f"| mean | {mean_score(scores):.2f} | {mean_score(floor):.2f} |"
     return "\n".join(
         [
-            f"# {card.name}",
+            f"# {card['name']}",
             "",
-            f"Network `{card.network}`, {card.parameters:,} parameters. "
-            f"Trained on {', '.join(card.trained_on)} and on nothing else.",
+            f"Network `{card['network']}`, {card['parameters']:,} parameters. "
+            f"Trained on {', '.join(card['trained_on'])} and on nothing else.",
             "",
             "| use | dataset | split | tracks | artists | seconds |",
             "|---|---|---|---|---|---|",
             *tracks,
             "",
-            "SNR in dB on the validation tracks, whole tracks, mean over tracks; no artist of them "
-            "was trained on. The best step was chosen on the same tracks.",
+            "SNR in dB of whole tracks, mean over the validation tracks. Their artists are not in "
+            "the training tracks. The best step was chosen on the same tracks.",
             "",
             "| stem | this network | mixture as estimate |",
             "|---|---|---|",
             *stems,
             mean,
             "",
-            f"{card.steps:,} steps ({card.ended}; weights of step {card.best_step:,}) in "
-            f"{card.seconds:,.0f} s on {card.hardware['name']}, {card.hardware['threads']} "
-            f"threads, torch {card.hardware['torch']}. Seed {card.seed}.",
+            f"{card['steps']:,} steps ({card['ended']}; weights of step {card['best_step']:,}) in "
+            f"{card['seconds']:,.0f} s on {used['name']}, {used['threads']} threads, torch "
+            f"{used['torch']}. Seed {card['seed']}.",
             "",
             "Recipe, configuration and names of all tracks are in the JSON file beside this one.",
             "",
@@ -154,7 +130,7 @@ def as_markdown(card: Card) -> str:
 
 
 def write_curves(path: Path, rows: Sequence[Row]) -> None:
-    """Write the curves as CSV; a cell is empty where there was no validation."""
+    """Write the curves as CSV; score cells are empty in rows without a validation."""
     stems = sorted({key for row in rows for key in row} - set(HEAD))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [*HEAD, *stems], lineterminator="\n")
@@ -164,11 +140,11 @@ def write_curves(path: Path, rows: Sequence[Row]) -> None:
 
 
 def draw_curves(path: Path, rows: Sequence[Row]) -> str:
-    """Draw loss and validation SNR over steps as PNG; return why not where it cannot be done."""
+    """Draw loss and validation SNR over steps as PNG; return a note if that is not possible."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return f"{path.name}: not drawn, matplotlib is absent; pip install 'harness[train]'"
+        return f"{path.name}: not drawn, matplotlib is absent; run pip install 'harness[train]'"
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw(left, rows, ["loss"])
@@ -190,11 +166,3 @@ def _draw(axes: Any, rows: Sequence[Row], keys: Sequence[str]) -> None:
         label = "mean" if key == "snr" else key.removeprefix("snr_")
         axes.plot(*zip(*points, strict=True), label=label, linewidth=2 if key == "snr" else 1)
     axes.grid(alpha=0.3)
-
-
-def _processor() -> str:
-    """Return the name of the processor."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(errors="replace").splitlines() if listing.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -1,7 +1,7 @@
 """The training loop: from a recipe and datasets to weights, curves and a model card.
 
-Every number depends on the recipe, the seed and the tracks alone: batches and dropout are seeded by
-(seed, step), so a run that was killed goes on from its last state as if nothing had happened.
+All numbers depend only on the recipe, the seed and the tracks: batches and dropout are seeded by
+(seed, step), so that a killed run, resumed from its last state, has the same result.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from harness.audio import Audio
 from harness.cache import only_one
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
-from harness.networks import count_parameters
 from harness.separators.chunked import kept_memory, separate_chunked
-from harness.training import card
 from harness.training import state as states
+from harness.training.card import draw_curves, model_card, write_card, write_curves
 from harness.training.recipes import Recipe
-from harness.training.run import Outcome, Run, Session, prepare
+from harness.training.session import Session, TrainingResult, TrainingRun, prepare
 from harness.training.step import learning_rate, repeatable, take_step
-from harness.training.validation import mean_score, mixture_scores, validate
+from harness.training.validation import mean_score, validate
 
 ROW_EVERY = 50  # steps between two rows of the curves
 STATE = "state.safetensors"
@@ -39,47 +38,40 @@ def train(
     *,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
-) -> Outcome:
-    """Train a network, or go on with training it.
+) -> TrainingResult:
+    """Train a network, or resume its training.
 
     Parameters
     ----------
-    recipe
-        See `harness.training.recipes`.
     datasets
-        Tracks to learn from; validation takes some artists away. Never give test tracks.
+        Tracks for training, without test tracks; those of some artists become the validation set.
     progress
         Called with (steps done, steps in all) after each step.
     say
         Called with one line after each validation.
-
-    Raises
-    ------
-    HarnessError
-        If the recipe, the tracks or the folder do not fit, or the loss is no longer a number.
     """
     device = torch.device(session.device)
     with only_one(session.out, "--out"), repeatable(device), kept_memory():
         run = prepare(recipe, datasets, session, say or (lambda line: None))
-        _begin(run)
+        _resume(run)
         _learn(run, progress or (lambda done, total: None))
-        return _leave(run)
+        return _finish(run)
 
 
-def _begin(run: Run) -> None:
-    """Fill the state from disk if the run is to go on."""
+def _resume(run: TrainingRun) -> None:
+    """Fill the state from disk if there is one."""
     path = run.session.out / STATE
-    if path.is_file() and not run.session.resume:
+    if not path.is_file():
+        return
+    if not run.session.resume:
         raise HarnessError(
-            f"{run.session.out}: holds a training run; give --resume to go on with it, "
-            "or another --out"
+            f"{run.session.out}: has a training run; use --resume to continue it, or another --out"
         )
-    if path.is_file():
-        states.load(path, run.state, run.identity)
+    states.load(path, run.state, run.identity)
 
 
-def _learn(run: Run, progress: Callable[[int, int], None]) -> None:
-    """Take steps until the schedule, patience or time is at its end."""
+def _learn(run: TrainingRun, progress: Callable[[int, int], None]) -> None:
+    """Take steps until the schedule, the patience or the time ends."""
     state, recipe, session = run.state, run.recipe, run.session
     before, saved = state.progress.seconds, time.monotonic()
     made = run.batches.stream(state.progress.step, recipe.steps, workers=session.workers)
@@ -95,8 +87,8 @@ def _learn(run: Run, progress: Callable[[int, int], None]) -> None:
     states.save(session.out / STATE, state, run.identity)
 
 
-def _ended(run: Run) -> str | None:
-    """Say why there is no further step, or None."""
+def _ended(run: TrainingRun) -> str | None:
+    """Return why there is no further step; None if there is one."""
     progress, limit = run.state.progress, run.session.seconds
     if progress.step >= run.recipe.steps:
         return "finished"
@@ -107,8 +99,8 @@ def _ended(run: Run) -> str | None:
     return None
 
 
-def _record(run: Run, loss: float, norm: float) -> None:
-    """Add a row to the curves now and then, with a validation where one is due."""
+def _record(run: TrainingRun, loss: float, norm: float) -> None:
+    """Add a row to the curves every `ROW_EVERY` steps and at each validation, if one is due."""
     progress, recipe = run.state.progress, run.recipe
     progress.loss_sum += loss
     progress.loss_count += 1
@@ -131,8 +123,8 @@ def _record(run: Run, loss: float, norm: float) -> None:
     progress.loss_sum, progress.loss_count = 0.0, 0
 
 
-def _validate(run: Run) -> dict[str, float]:
-    """Score the averaged weights; keep them if they are the best so far."""
+def _validate(run: TrainingRun) -> dict[str, float]:
+    """Score the averaged weights, and write them if they are the best so far."""
     progress = run.state.progress
     scores = _scores(run)
     value = mean_score(scores)
@@ -147,7 +139,7 @@ def _validate(run: Run) -> dict[str, float]:
     return scores
 
 
-def _scores(run: Run) -> dict[str, float]:
+def _scores(run: TrainingRun) -> dict[str, float]:
     """Score the averaged weights on whole validation tracks."""
     network: Any = run.state.average
 
@@ -158,8 +150,8 @@ def _scores(run: Run) -> dict[str, float]:
     return validate(run.validation, separate, (network.channels, network.sample_rate))
 
 
-def _write_best(run: Run) -> None:
-    """Write the averaged weights, with what is needed to build the network again."""
+def _write_best(run: TrainingRun) -> None:
+    """Write the averaged weights, with all that is needed to build the network again."""
     network: Any = run.state.average
     about = {
         "network": run.recipe.network,
@@ -169,43 +161,19 @@ def _write_best(run: Run) -> None:
     weights.save(_weights(run), network, about)
 
 
-def _weights(run: Run) -> Path:
-    """Return where the weights lie."""
+def _weights(run: TrainingRun) -> Path:
+    """Return the path of the weights."""
     return run.session.out / f"{run.recipe.name}.safetensors"
 
 
-def _leave(run: Run) -> Outcome:
-    """Write curves and card, and say what was reached."""
+def _finish(run: TrainingRun) -> TrainingResult:
+    """Write curves and card, and return the result."""
     progress, ended = run.state.progress, _ended(run) or "paused"
     if progress.best is None:  # paused before the first validation
         _validate(run)
     out = run.session.out / run.recipe.name
-    card.write_curves(out.with_name(f"{out.name}.curves.csv"), progress.rows)
-    note = card.draw_curves(out.with_name(f"{out.name}.curves.png"), progress.rows)
-    card.write_card(out, _card(run, ended))
+    write_curves(out.with_name(f"{out.name}.curves.csv"), progress.rows)
+    note = draw_curves(out.with_name(f"{out.name}.curves.png"), progress.rows)
+    write_card(out, model_card(run, ended))
     notes = (note,) if note else ()
-    return Outcome(_weights(run), progress.scores, progress.step, ended, notes)
-
-
-def _card(run: Run, ended: str) -> card.Card:
-    """Fill in the model card."""
-    network: Any = run.state.average
-    progress, training = run.state.progress, card.describe_tracks(run.training.songs)
-    return card.Card(
-        name=run.recipe.name,
-        network=run.recipe.network,
-        config=network.config(),
-        parameters=count_parameters(network),
-        trained_on=tuple(f"{t.dataset}:{t.split}" for t in training),
-        training=training,
-        validation=card.describe_tracks(run.validation.songs),
-        steps=progress.step,
-        best_step=progress.best_step,
-        ended=ended,
-        seconds=round(progress.seconds, 1),
-        hardware=card.hardware(run.session.device),
-        scores=progress.scores,
-        mixture_scores=mixture_scores(run.validation, (network.channels, network.sample_rate)),
-        recipe=run.recipe.as_dict(),
-        seed=run.session.seed,
-    )
+    return TrainingResult(_weights(run), progress.scores, progress.step, ended, notes)

@@ -1,4 +1,4 @@
-"""What training makes small. All take (estimate, target, mixture) and give one number.
+"""Losses, functions of (estimate, target, mixture) that return one number.
 
 Estimate and target have shape (batch, stems, channels, samples), the mixture (batch, channels,
 samples); weights are per stem, shape (stems,), with mean one.
@@ -33,16 +33,22 @@ def spectrum(signal: Tensor, n_fft: int, hop: int, window: int) -> Tensor:
     return magnitude
 
 
+def _magnitudes(
+    estimate: Tensor, target: Tensor, n_fft: int, hop: int, window: int
+) -> tuple[Tensor, Tensor]:
+    """Return both spectrograms, each of shape (stems, all other values)."""
+    stems = [x.transpose(0, 1) for x in (estimate, target)]
+    ours, theirs = (spectrum(x, n_fft, hop, window).reshape(len(x), -1) for x in stems)
+    return ours, theirs
+
+
 def stft_distance(estimate: Tensor, target: Tensor, resolution: tuple[int, int, int]) -> Tensor:
     """Return spectral convergence plus log-magnitude distance for each stem, shape (stems,).
 
-    Yamamoto, Song and Kim, "Parallel WaveGAN", ICASSP 2020, equations 4 to 6. The norms are taken
-    over the batch, so that a silent target does not blow up the ratio.
+    Yamamoto, Song and Kim, "Parallel WaveGAN", ICASSP 2020, equations 4 to 6. The norms are
+    computed over the batch, so that a silent target does not lead to a huge ratio.
     """
-    n_stems = estimate.shape[1]
-    ours, theirs = (
-        spectrum(x.transpose(0, 1), *resolution).reshape(n_stems, -1) for x in (estimate, target)
-    )
+    ours, theirs = _magnitudes(estimate, target, *resolution)
     convergence: Tensor = (theirs - ours).norm(dim=1) / (theirs.norm(dim=1) + FLOOR)
     distance: Tensor = (theirs.log() - ours.log()).abs().mean(dim=1)
     return convergence + distance
@@ -53,7 +59,7 @@ def waveform_stft(
 ) -> Tensor:
     """Return (1 − share) · L1 of the waveform + share · multi-scale STFT distance.
 
-    The Polimi report, section 7.1, which gives share = 0.15, FFTs of 512, 1024 and 2048, and a
+    The Polimi report, section 7.1, with share = 0.15, FFTs of 512, 1024 and 2048, and a
     weight of 1.2 for drums and bass.
     """
     wave = (estimate - target).abs().mean(dim=(0, 2, 3))
@@ -80,13 +86,9 @@ def spectrogram(
     """Return the mean absolute difference of magnitude spectrograms, for networks that mask.
 
     Jansson et al., "Singing voice separation with deep U-Net convolutional networks", ISMIR 2017;
-    divided by √n_fft, so that its size is that of the waveform's difference.
+    divided by √n_fft, so that it has the size of the waveform's difference.
     """
-    n_stems = estimate.shape[1]
-    ours, theirs = (
-        spectrum(x.transpose(0, 1), n_fft, hop, n_fft).reshape(n_stems, -1)
-        for x in (estimate, target)
-    )
+    ours, theirs = _magnitudes(estimate, target, n_fft, hop, n_fft)
     loss: Tensor = (weights * (theirs - ours).abs().mean(dim=1)).mean() / n_fft**0.5
     return loss
 
@@ -102,11 +104,11 @@ def negative_snr(
 ) -> Tensor:
     """Return the negative signal-to-noise ratio in dB, a mean over excerpts and stems.
 
-    10·log10((Σ(s−ŝ)² + τ) / (Σs² + τ)) with τ = soft · Σx² of the mixture x: what is 30 dB below
-    the mixture no longer counts, and a silent target has a bounded loss. After Wisdom et al.,
-    "Unsupervised sound separation using mixture invariant training", NeurIPS 2020. `pooled` sums
-    over the excerpts of a batch first, so that the many in which a rare stem is silent do not teach
-    it to be silent always.
+    10·log10((Σ(s−ŝ)² + τ) / (Σs² + τ)) with τ = soft · Σx² of the mixture x: errors 30 dB below the
+    mixture no longer count, and a silent target has a bounded loss. After Wisdom et al.,
+    "Unsupervised sound separation using mixture invariant training", NeurIPS 2020. With `pooled`
+    the sums run over all excerpts of a batch. Otherwise a rare stem, which is silent in most
+    excerpts, would be trained to be always silent.
     """
     over = (0, 2, 3) if pooled else (2, 3)
     threshold = soft * mixture.square().sum(dim=(1, 2)).unsqueeze(1) + FLOOR
@@ -126,18 +128,10 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 
 def make_loss(name: str, options: Mapping[str, Any], stems: Sequence[str]) -> Callable[..., Tensor]:
-    """Return the loss (estimate, target, mixture) → number of a recipe.
+    """Return the loss of a recipe: (estimate, target, mixture) → number.
 
-    Parameters
-    ----------
-    options
-        Keyword arguments of the loss, and ``stem_weights``, {stem: weight}; a stem not named
-        weighs 1.
-
-    Raises
-    ------
-    HarnessError
-        If the loss is not known or a weighted stem is not given by the network.
+    The options are keyword arguments of the loss, and ``stem_weights``, {stem: weight}, where the
+    default weight is 1.
     """
     if name not in LOSSES:
         raise HarnessError(f"loss {name}: not known; {suggestion(name, LOSSES)}")

@@ -1,4 +1,4 @@
-"""One step of training, and what makes it repeatable."""
+"""One repeatable step of training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.training.batches import Batch
+from harness.training.batches import TrainingBatch
 from harness.training.recipes import Recipe
 from harness.training.state import State, update_average
 
@@ -36,19 +36,11 @@ def learning_rate(recipe: Recipe, step: int, drops: int = 0) -> float:
 
 
 def take_step(
-    state: State, batch: Batch, loss_of: Loss, recipe: Recipe, seed: int
+    state: State, batch: TrainingBatch, loss_of: Loss, recipe: Recipe, seed: int
 ) -> tuple[float, float]:
-    """Learn from one batch; on CUDA the network computes in bfloat16, the loss never does.
+    """Train on one batch; return the loss and the norm of its gradient before clipping.
 
-    Returns
-    -------
-    loss, norm
-        The loss, and the norm of its gradient before clipping.
-
-    Raises
-    ------
-    HarnessError
-        If the loss is no longer a number.
+    On CUDA the network computes in bfloat16, the loss in float32.
     """
     step = state.progress.step
     seed_step(seed, step)
@@ -75,15 +67,16 @@ def take_step(
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Seed torch (dropout) for one step; step −1 is the making of the network."""
+    """Seed torch (dropout) for one step; step −1 seeds the initial weights."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step + 1]).generate_state(1)[0]))
 
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Choose deterministic algorithms, and leave torch as it was found.
+    """Use deterministic algorithms, and restore the settings of torch afterwards.
 
-    On CUDA an operation that has none goes on with a warning: runs there repeat to rounding.
+    On CUDA an operation without a deterministic algorithm only warns: runs there repeat up to
+    rounding.
     """
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,4 +1,4 @@
-"""The score that training is steered by: SNR of whole tracks, per stem."""
+"""The validation score: SNR of whole tracks, per stem."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from harness.audio import Audio, is_silent
 from harness.metrics.ratios import snr
 from harness.training.data import Material
 
-DIGITS = 6  # decimals of a score; the last bits of a sum depend on where it lies in memory
+DIGITS = 6  # decimals of a score; the last bits of a sum depend on memory alignment
 Separate = Callable[[Audio], Audio]
 Scores = dict[str, float]
 
 
 def validate(material: Material, separate: Separate, form: tuple[int, int]) -> Scores:
-    """Return the mean SNR over tracks of each stem, in dB, as `harness.metrics.ratios.snr`.
+    """Return {stem: mean SNR over tracks in dB}, as `harness.metrics.ratios.snr`.
+
+    Silent references are left out, and so is a stem that is silent everywhere.
 
     Parameters
     ----------
@@ -24,11 +26,6 @@ def validate(material: Material, separate: Separate, form: tuple[int, int]) -> S
         Mixture (channels, samples) → estimates (stems, channels, samples).
     form
         Channels and sample rate in Hz of the network.
-
-    Returns
-    -------
-    dict
-        {stem: dB}; silent references are left out, and so is a stem that is silent everywhere.
     """
     found: dict[str, list[float]] = {stem: [] for stem in material.stems}
     for number in range(len(material.songs)):
@@ -43,7 +40,7 @@ def validate(material: Material, separate: Separate, form: tuple[int, int]) -> S
 def whole_song(
     material: Material, number: int, form: tuple[int, int]
 ) -> tuple[Audio, Mapping[str, Audio]]:
-    """Return the mixture, a sum of its parts, and the parts, each (channels, samples)."""
+    """Return the mixture, which is the sum of the parts, and the parts: (channels, samples)."""
     channels, sample_rate = form
     song = material.songs[number]
     frames = int(song.n_samples * sample_rate / song.sample_rate)
@@ -55,10 +52,10 @@ def whole_song(
 
 
 def mean_score(scores: Mapping[str, float]) -> float:
-    """Return the mean over stems, in dB; −inf if nothing could be scored."""
+    """Return the mean over stems, in dB; −inf without scores."""
     return round(float(np.mean(list(scores.values()))), DIGITS) if scores else float("-inf")
 
 
 def mixture_scores(material: Material, form: tuple[int, int]) -> Scores:
-    """Return the scores of the mixture as estimate of every stem: what doing nothing reaches."""
+    """Return the scores of the mixture as estimate of every stem."""
     return validate(material, lambda mixture: np.stack([mixture] * len(material.stems)), form)

@@ -1,0 +1,87 @@
+"""Registry files → entries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import strict_yaml
+from harness.errors import HarnessError
+from harness.registry.ensembles import with_members
+from harness.registry.rows import FILE_NAME, Entry, checked, suggestion
+
+Name = re.compile(r"[a-z0-9][a-z0-9_]*")
+
+
+def load(path: Path | None = None) -> dict[str, Entry]:
+    """Read the built-in registry, and the user's own if there is one.
+
+    Parameters
+    ----------
+    path
+        The user's file; by default ``model_registry.yaml`` of the working folder, if it exists.
+    """
+    built_in = built_in_path()
+    rows = _read(built_in)
+    own = path or Path(FILE_NAME)
+    if path is not None or (own.is_file() and own.read_bytes() != built_in.read_bytes()):
+        mine = _read(own)
+        if taken := [name for name in mine if name in rows and mine[name] != rows[name]]:
+            raise HarnessError(f"{own}: {taken[0]!r} is a built-in entry; choose another name")
+        return _entries({**rows, **mine}, own)
+    return _entries(rows, built_in)
+
+
+def built_in_path() -> Path:
+    """Return the registry that comes with the package, or the checkout's in an editable install."""
+    packaged = Path(__file__).parents[1] / FILE_NAME
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / FILE_NAME
+
+
+def find(entries: Mapping[str, Entry], name: str) -> Entry:
+    """Return the entry of that name; an error suggests the nearest name."""
+    if name in entries:
+        return entries[name]
+    raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {suggestion(name, entries)}")
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return {name: raw row} of one file."""
+    rows = strict_yaml.read(path, "registry")
+    if rows is None:
+        return {}
+    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
+        raise HarnessError(f"{path}: expected a mapping of names to fields; see CONTRIBUTING.md")
+    for name in rows:
+        if not (isinstance(name, str) and Name.fullmatch(name)):
+            raise HarnessError(f"{path}: bad name {name!r}; use a-z, 0-9 and _")
+    return rows
+
+
+def _entries(rows: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Entry]:
+    """Check all rows; ensembles last, because they need their members."""
+    found = {name: checked(name, _extend(name, rows, path, ()), path) for name in rows}
+    return {name: with_members(entry, found, path) for name, entry in found.items()}
+
+
+def _extend(
+    name: str, rows: Mapping[str, dict[str, Any]], path: Path, children: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return a row merged into the row that it extends; ``params`` are merged key by key."""
+    if name in children:
+        raise HarnessError(
+            f"{path}: {' → '.join((*children, name))} extends itself; break the circle"
+        )
+    row = dict(rows[name])
+    parent = row.pop("extends", None)
+    if parent is None:
+        return row
+    if parent not in rows:
+        raise HarnessError(f"{path}: {name} extends {parent!r}; {suggestion(str(parent), rows)}")
+    base = _extend(parent, rows, path, (*children, name))
+    merged = {**base, **row}
+    if isinstance(base.get("params"), dict) and isinstance(row.get("params"), dict):
+        merged["params"] = {**base["params"], **row["params"]}
+    return merged
