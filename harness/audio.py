@@ -6,7 +6,6 @@ inside. Nothing is ever transposed, rescaled or clipped silently.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from harness.errors import HarnessError
+from harness.cache import complete_file
+from harness.errors import HarnessError, StorageError
 
 Audio = npt.NDArray[np.float32]
 
@@ -134,16 +134,12 @@ def write(path: Path, audio: Audio, sample_rate: int, *, subtype: str = "FLOAT")
     check(audio, str(path))
     if subtype.startswith("PCM") and float(np.max(np.abs(audio))) > 1.0:
         raise HarnessError(f"{path}: samples exceed full scale; write as FLOAT or lower the gain")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + f".{os.getpid()}.part")
     kind = path.suffix.lstrip(".").upper()
     try:
-        soundfile.write(part, audio.T, sample_rate, subtype=subtype, format=kind)
-        part.replace(path)
+        with complete_file(path) as part:
+            soundfile.write(part, audio.T, sample_rate, subtype=subtype, format=kind)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise HarnessError(f"{path}: cannot be written ({error}); is the disk full?") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 
 def resample(audio: Audio, sample_rate: int, new_rate: int) -> Audio:

@@ -7,7 +7,6 @@ process continues there.
 from __future__ import annotations
 
 import errno
-import hashlib
 import shutil
 import time
 import urllib.error
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from harness.cache import mismatch
 from harness.errors import HarnessError
 
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
@@ -49,14 +49,8 @@ class Expected:
 
     def complaint(self, path: Path) -> str:
         """Return what is wrong with a file; empty if nothing is."""
-        size = path.stat().st_size
-        if self.size is not None and size != self.size:
-            return f"has {size} bytes, {self.size} were expected"
-        for algorithm, wanted in self.hashes.items():
-            found = hash_file(path, algorithm)
-            if found != wanted.lower():
-                return f"{algorithm} is {found}, {wanted.lower()} was expected"
-        return ""
+        with path.open("rb") as file:
+            return mismatch(file, self.size, self.hashes)
 
 
 class _DroppedError(Exception):
@@ -126,12 +120,6 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         yield
     with suppress(OSError):  # Windows: another process waits for it
         lock.unlink(missing_ok=True)
-
-
-def hash_file(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal digest of a whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ kind of processor are the same. On disk::
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from harness import audio, taxonomy
 from harness.audio import Audio
+from harness.cache import write_atomic
 from harness.datasets.demo_catalog import SPLITS, entry
 from harness.datasets.demo_mix import LEAVES, perform
 from harness.datasets.demo_synth import RATE
@@ -190,9 +190,7 @@ def _claim(root: Path, about: dict[str, Any]) -> None:
     """Write what the folder holds, or check that it is what is wanted."""
     path = root / "demo.json"
     if not path.is_file():
-        part = path.with_name(f"demo.json.{os.getpid()}.part")
-        part.write_text(json.dumps(about, indent=1), encoding="utf-8")
-        part.replace(path)
+        write_atomic(path, json.dumps(about, indent=1).encode())
     elif (have := _read_json(path)) != about:
         raise HarnessError(
             f"{root}: holds a demo dataset rendered with {have}, wanted is {about}; "

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from harness.cache import write_stream
 from harness.datasets import DATASETS, advice
 from harness.download import Progress, download, one_at_a_time
 from harness.errors import HarnessError
@@ -121,6 +122,8 @@ def unpack(zipped: Path, folder: Path) -> None:
             goals = {partial / _safe_name(member, zipped): member for member in members}
             todo = {path: member for path, member in goals.items() if not _done(path, member)}
             _check_space(partial, todo.values())
+            for leftover in partial.rglob("*.part"):  # of a killed call
+                leftover.unlink()
             for path, member in todo.items():
                 _extract(archive, member, path)
         if folder.is_dir():
@@ -201,8 +204,5 @@ def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
     """Write one member; reading it to the end checks its CRC."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with archive.open(member) as source, part.open("wb") as goal:
-        shutil.copyfileobj(source, goal, 1 << 20)
-    part.replace(path)
+    with archive.open(member) as source, write_stream(path) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
