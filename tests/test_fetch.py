@@ -88,6 +88,7 @@ def test_unpacking_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         unpack(zipped, tmp_path / "a")
     assert not (tmp_path / "a").exists()
+    (tmp_path / "a.partial" / "train" / "cut.wav.123.part").write_bytes(b"killed while it wrote")
     again: list[str] = []
     monkeypatch.setattr(
         fetch,
