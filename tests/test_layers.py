@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ORDER = (
-    "errors", "audio", "bands", "taxonomy", "cache", "download", "registry", "weight_files",
+    "errors", "cache", "audio", "bands", "taxonomy", "download", "registry", "weight_files",
     "weights", "datasets", "networks", "separators", "metrics", "costs", "results", "importing",
     "benchmark", "selection", "report", "training", "pipeline", "exporting", "viewing", "reproduce",
     "saving", "choice", "songs", "stem_files", "separating", "inventory", "cli", "__main__",

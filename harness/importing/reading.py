@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from harness.datasets import load
+from harness.datasets.musdb_songs import MusdbSong, find_song, split_name
 from harness.datasets.overlaps import normal
-from harness.datasets.songs import Song, find_song, split_name
 from harness.datasets.tracks import Track
 from harness.errors import HarnessError
 from harness.importing.files import find_files, read_file
@@ -151,7 +151,7 @@ def _places(
 def _track(dataset: str, split: str, name: str) -> Track:
     """Return a track by what its name says."""
     collection = normal(dataset)
-    song: Song | None = find_song(name) if collection in SONGS else None
+    song: MusdbSong | None = find_song(name) if collection in SONGS else None
     if song and not split:
         split = song.split if collection == "musdb18" else song.dsd100_split
     if not split:
