@@ -1,4 +1,4 @@
-"""What a piece of work costs: wall time, CPU time, peak memory."""
+"""Measure the cost of a block of code: wall time, CPU time, peak memory."""
 
 from __future__ import annotations
 
@@ -16,17 +16,10 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass
 class Meter:
-    """Measure a block of code.
+    """The cost of the block of code under ``with``.
 
-    Attributes
-    ----------
-    seconds
-        Wall time.
-    cpu_seconds
-        CPU time of this process, all threads.
-    peak_memory
-        Bytes: the highest resident memory during the block, above that at its start. Exact on
-        Linux; elsewhere only growth beyond the process's earlier peak is seen.
+    `peak_memory` is the highest resident memory during the block minus that at its start. It is
+    exact on Linux; elsewhere only growth beyond the process's earlier peak is counted.
 
     Examples
     --------
@@ -36,9 +29,9 @@ class Meter:
     True
     """
 
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    peak_memory: int = 0
+    seconds: float = 0.0  # wall time
+    cpu_seconds: float = 0.0  # of this process, all threads
+    peak_memory: int = 0  # bytes
     _start: tuple[float, float, int] = field(default=(0.0, 0.0, 0), repr=False)
 
     def __enter__(self) -> Meter:
@@ -47,7 +40,7 @@ class Meter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop; figures stand also after an error."""
+        """Stop; the figures are set after an error too."""
         wall, cpu, memory = self._start
         self.seconds = time.perf_counter() - wall
         self.cpu_seconds = time.process_time() - cpu
@@ -55,9 +48,9 @@ class Meter:
 
 
 def _reset_peak() -> int:
-    """Forget the earlier peak where the system can; return the memory held now, in bytes.
+    """Reset the peak if the system can; return the resident memory now, in bytes.
 
-    Freed memory is given back first: what an earlier piece of work left over would hide growth.
+    Freed memory is returned to the system first, as leftovers of earlier work would hide growth.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
