@@ -47,7 +47,7 @@ _SHAPE = _words(
 
 
 @dataclass(frozen=True)
-class Entry:
+class DemoEntry:
     """A track before it is rendered; `case` is empty for an ordinary song."""
 
     split: str
@@ -65,7 +65,7 @@ class Entry:
         return f"{self.artist} - {self.title}"
 
 
-def entry(split: str, index: int) -> Entry:
+def entry(split: str, index: int) -> DemoEntry:
     """Look up a track.
 
     Raises
@@ -88,7 +88,7 @@ def entry(split: str, index: int) -> Entry:
     song = ARTISTS_OF[:place].count(ARTISTS_OF[place])
     style = own * 2 if split == "train" else own * 4  # strides without a common divisor with 9
     abroad = song == 2 and own % 2 == 1
-    return Entry(
+    return DemoEntry(
         split=split,
         index=index,
         number=number,

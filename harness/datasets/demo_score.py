@@ -74,22 +74,14 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Song:
-    """What all players share.
-
-    Attributes
-    ----------
-    tempo
-        Beats a minute.
-    key, scale
-        Pitch class of the tonic, pitch classes of the scale.
-    """
+class Composition:
+    """The plan of a song that all players follow."""
 
     genre: Genre
-    tempo: float
+    tempo: float  # beats per minute
     swing: float
-    key: int
-    scale: tuple[int, ...]
+    key: int  # pitch class of the tonic
+    scale: tuple[int, ...]  # pitch classes
     sections: tuple[Section, ...]
     chords: tuple[Chord, ...]
 
@@ -114,7 +106,7 @@ class Song:
         return next(inside, self.sections[-1])
 
 
-def compose(rng: np.random.Generator, genre: Genre, seconds: float, spread: float) -> Song:
+def compose(rng: np.random.Generator, genre: Genre, seconds: float, spread: float) -> Composition:
     """Choose tempo, key, form and chords of a song."""
     genre = _varied(genre, rng, 0.25 * spread)
     low, high = genre.tempo
@@ -128,7 +120,7 @@ def compose(rng: np.random.Generator, genre: Genre, seconds: float, spread: floa
     scale = tuple((key + i) % 12 for i in (MINOR if minor else MAJOR))
     chords = _chords(sections, {"chorus": chorus}, verse, key)
     swing = genre.swing * float(rng.uniform(0.85, 1.15))
-    return Song(genre, float(tempo), swing, key, scale, sections, chords)
+    return Composition(genre, float(tempo), swing, key, scale, sections, chords)
 
 
 def _varied(genre: Genre, rng: np.random.Generator, chance: float) -> Genre:
@@ -214,7 +206,7 @@ def _chords(
     return tuple(chords)
 
 
-def drums(song: Song, rng: np.random.Generator) -> list[Hit]:
+def drums(song: Composition, rng: np.random.Generator) -> list[Hit]:
     """Play the genre's patterns, with fills at the ends of sections and human timing."""
     hits: list[Hit] = []
     for bar in range(song.n_bars):
@@ -232,7 +224,7 @@ def drums(song: Song, rng: np.random.Generator) -> list[Hit]:
 
 
 def _bar_of_drums(
-    song: Song, bar: int, pattern: dict[str, str], steps: int, rng: np.random.Generator
+    song: Composition, bar: int, pattern: dict[str, str], steps: int, rng: np.random.Generator
 ) -> list[Hit]:
     """Play one bar up to a step."""
     hits = []
@@ -244,14 +236,14 @@ def _bar_of_drums(
     return hits
 
 
-def _hit(song: Song, step: int, sound: str, velocity: float, rng: np.random.Generator) -> Hit:
+def _hit(song: Composition, step: int, sound: str, velocity: float, rng: np.random.Generator) -> Hit:
     """Time a stroke: machines are exact, drummers nearly so."""
     sway = 0.0005 if song.genre.electronic else 0.005
     start = max(0.0, song.time(step) + float(rng.normal(0.0, sway)))
     return Hit(start, sound, float(velocity))
 
 
-def _fill(song: Song, bar: int, rng: np.random.Generator) -> list[Hit]:
+def _fill(song: Composition, bar: int, rng: np.random.Generator) -> list[Hit]:
     """Roll over snare and toms in the last six sixteenths of a bar."""
     order = ["snare", "snare", "tom_high", "tom_high", "tom_mid", "tom_floor"]
     if rng.random() < 0.4:
@@ -264,7 +256,7 @@ def _fill(song: Song, bar: int, rng: np.random.Generator) -> list[Hit]:
     return hits
 
 
-def bass(song: Song, part: Part, rng: np.random.Generator) -> list[Note]:
+def bass(song: Composition, part: Part, rng: np.random.Generator) -> list[Note]:
     """Play the bass pattern over the chords, in the octave from E1 up."""
     notes: list[Note] = []
     for bar in range(song.n_bars):
@@ -286,7 +278,7 @@ def bass(song: Song, part: Part, rng: np.random.Generator) -> list[Note]:
     return notes
 
 
-def _bass_pitch(song: Song, step: int, letter: str) -> int:
+def _bass_pitch(song: Composition, step: int, letter: str) -> int:
     """Return the pitch a letter of a bass pattern means at a step."""
     chord = song.chord_at(step)
     root = 28 + (chord.root - 28) % 12
@@ -309,7 +301,7 @@ def voicing(chord: Chord, low: int, count: int) -> list[int]:
     return octaves[:count]
 
 
-def accompany(song: Song, part: Part, low: int, count: int, rng: np.random.Generator) -> list[Note]:
+def accompany(song: Composition, part: Part, low: int, count: int, rng: np.random.Generator) -> list[Note]:
     """Play chords in the part's style: block, strum, power, skank, hold or arpeggio."""
     notes: list[Note] = []
     for bar in range(song.n_bars):
@@ -363,7 +355,7 @@ class Phrase:
     syllables: tuple[Syllable, ...]
 
 
-def melody(song: Song, centre: int, rng: np.random.Generator) -> list[Phrase]:
+def melody(song: Composition, centre: int, rng: np.random.Generator) -> list[Phrase]:
     """Write the lead line around a MIDI pitch; equal sections share rhythm, contour and words."""
     motifs: dict[tuple[str, int], list[tuple[int, int, int, str, str]]] = {}
     phrases: list[Phrase] = []
@@ -402,7 +394,7 @@ def _motif(rap: bool, rng: np.random.Generator) -> list[tuple[int, int, int, str
 
 
 def _realise(
-    song: Song,
+    song: Composition,
     motif: Sequence[tuple[int, int, int, str, str]],
     span: tuple[int, int],
     centre: int,
@@ -442,7 +434,7 @@ def nearest(pitch: int, classes: Sequence[int]) -> int:
     )
 
 
-def harmony(song: Song, phrase: Phrase, above: int, late: float) -> list[Syllable]:
+def harmony(song: Composition, phrase: Phrase, above: int, late: float) -> list[Syllable]:
     """Follow a phrase `late` seconds behind, on the chord tones nearest to `above` semitones."""
     out = []
     for s in phrase.syllables:
@@ -452,7 +444,7 @@ def harmony(song: Song, phrase: Phrase, above: int, late: float) -> list[Syllabl
     return out
 
 
-def oohs(song: Song, around: int, vowel: str) -> list[Phrase]:
+def oohs(song: Composition, around: int, vowel: str) -> list[Phrase]:
     """Hold a chord tone near a pitch through every chord of the choruses."""
     held = []
     for chord in song.chords:
