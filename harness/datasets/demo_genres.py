@@ -1,4 +1,4 @@
-"""What the genres sound like; the tables and their language are in ``metadata/demo_genres.yaml``."""
+"""The sound of the genres; the tables are in ``metadata/demo_genres.yaml``."""
 
 from __future__ import annotations
 

@@ -135,9 +135,7 @@ class _Session:
         out["background"] = self._choir(choir, lead, other)
         return out
 
-    def _choir(
-        self, phrases: list[score.Phrase], lead: voice.Voice, other: voice.Voice
-    ) -> Audio:
+    def _choir(self, phrases: list[score.Phrase], lead: voice.Voice, other: voice.Voice) -> Audio:
         """Record two harmony voices, left and right: they sing the lead's words or hold vowels."""
         vowel = str(self.track.choice(["u", "o", "a"]))
         holds = bool(self.track.random() < 0.4)
@@ -159,7 +157,7 @@ class _Session:
         """Sing phrases; syllables that start within the last 50 ms are left out."""
         last = self.n_samples / RATE - 0.05
         written = [s for phrase in line for s in phrase.syllables if s.start < last]
-        return voice.sing([written], singer, self.n_samples, self.track)
+        return voice.sing(written, singer, self.n_samples, self.track)
 
 
 def _gains(position: float) -> Audio:
