@@ -1,12 +1,11 @@
 """The array contract: every signal in this package is float32, shape (channels, samples).
 
-Full scale is ±1, sample rates are in Hz. Files are checked here once, at the border, and trusted
-inside. Nothing is ever transposed, rescaled or clipped silently.
+Full scale is ±1, sample rates are in Hz. Files are checked once, when they are read here, and
+trusted afterwards. Nothing is ever transposed, rescaled or clipped silently.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,35 +16,31 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from harness.errors import HarnessError
+from harness.cache import complete_file
+from harness.errors import HarnessError, StorageError
 
 Audio = npt.NDArray[np.float32]
 
-MAX_LENGTH_ERROR = 0.1  # seconds an estimate may be short or long before it is an error
-MAX_CHANNELS = 32  # more than this and the axes were swapped
+MAX_LENGTH_ERROR = 0.1  # seconds; a larger difference in length is an error
+MAX_CHANNELS = 32  # with more, the axes are probably swapped
 
 
 def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
-    """Read an audio file, or a part of it.
+    """Read an audio file, or `frames` samples from `start` on; -1 reads to the end.
 
-    Parameters
-    ----------
-    path
-        WAV, FLAC, OGG, MP3: whatever libsndfile knows.
-    start, frames
-        First sample and number of samples; ``-1`` reads to the end.
+    Any format of libsndfile is read: WAV, FLAC, OGG, MP3 and others.
 
     Returns
     -------
     audio
-        Shape (channels, samples), float32.
+        Shape (channels, samples), float32, C-contiguous.
     sample_rate
         In Hz.
 
     Raises
     ------
     HarnessError
-        If the file is absent, unreadable, truncated, empty, or holds NaN or infinity.
+        If the file is absent, unreadable, truncated, empty, or contains NaN or infinity.
     """
     with _opened(path) as file:
         total, sample_rate = file.frames, int(file.samplerate)
@@ -53,7 +48,7 @@ def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
         samples = file.read(frames, dtype="float32", always_2d=True)
     wanted = max(total - start, 0) if frames < 0 else min(frames, max(total - start, 0))
     if len(samples) == 0:
-        raise HarnessError(f"{path}: holds no samples; replace the file")
+        raise HarnessError(f"{path}: contains no samples; replace the file")
     if len(samples) < wanted:
         raise _truncated(path, len(samples), wanted)
     audio = np.ascontiguousarray(samples.T)
@@ -62,17 +57,9 @@ def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
 
 
 def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
-    """Read an audio file piece by piece; each begins with the last `overlap` samples before it.
+    """Read an audio file in blocks of `size` samples, with the same errors as `read`.
 
-    Parameters
-    ----------
-    size, overlap
-        In samples; the last piece may be shorter.
-
-    Raises
-    ------
-    HarnessError
-        As `read`, at the piece that is wrong.
+    Each begins with the last `overlap` samples of the one before; the last may be shorter.
     """
     with _opened(path) as file:
         total, end = file.frames, 0
@@ -87,7 +74,7 @@ def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open an audio file; what cannot be read is said in one line."""
+    """Open an audio file, with errors of one line."""
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
     _check_not_truncated(path)
@@ -102,7 +89,7 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
 
 
 def _truncated(path: Path, have: int, wanted: int) -> HarnessError:
-    """Say that a file ends early."""
+    """Return the error for a file that ends early."""
     return HarnessError(
         f"{path}: truncated, {have} of {wanted} samples can be read; replace the file"
     )
@@ -115,35 +102,24 @@ def length(path: Path) -> tuple[int, int]:
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise HarnessError(f"{path}: cannot be read as audio; replace the file") from error
     if info.frames == 0:
-        raise HarnessError(f"{path}: holds no samples; replace the file")
+        raise HarnessError(f"{path}: contains no samples; replace the file")
     return int(info.frames), int(info.samplerate)
 
 
 def write(path: Path, audio: Audio, sample_rate: int, *, subtype: str = "FLOAT") -> None:
-    """Write a WAV or FLAC file; it appears under its name only when it is complete.
+    """Write a ``.wav`` or ``.flac`` file, which appears under its name only when it is complete.
 
-    Parameters
-    ----------
-    path
-        Ends in ``.wav`` or ``.flac``; its folder is made.
-    audio
-        Shape (channels, samples).
-    subtype
-        ``FLOAT``, ``PCM_24`` or ``PCM_16``; a PCM format refuses samples outside ±1.
+    `subtype` is ``FLOAT``, ``PCM_24`` or ``PCM_16``; a PCM format refuses samples outside ±1.
     """
     check(audio, str(path))
     if subtype.startswith("PCM") and float(np.max(np.abs(audio))) > 1.0:
         raise HarnessError(f"{path}: samples exceed full scale; write as FLOAT or lower the gain")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + f".{os.getpid()}.part")
     kind = path.suffix.lstrip(".").upper()
     try:
-        soundfile.write(part, audio.T, sample_rate, subtype=subtype, format=kind)
-        part.replace(path)
+        with complete_file(path) as part:
+            soundfile.write(part, audio.T, sample_rate, subtype=subtype, format=kind)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise HarnessError(f"{path}: cannot be written ({error}); is the disk full?") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written ({error}); is the disk full?") from error
 
 
 def resample(audio: Audio, sample_rate: int, new_rate: int) -> Audio:
@@ -161,7 +137,7 @@ def resample(audio: Audio, sample_rate: int, new_rate: int) -> Audio:
 
 
 def to_channels(audio: Audio, channels: int, where: str) -> Audio:
-    """Give the signal the number of channels wanted: repeat mono, average down to mono.
+    """Convert a signal to `channels` channels: mono is repeated, several are averaged to mono.
 
     Examples
     --------
@@ -176,32 +152,25 @@ def to_channels(audio: Audio, channels: int, where: str) -> Audio:
     if channels == 1:
         mono: Audio = audio.mean(axis=0, keepdims=True, dtype=np.float32)
         return mono
-    raise HarnessError(
-        f"{where}: has {have} channels where {channels} are needed; mix it down first"
-    )
+    raise HarnessError(f"{where}: has {have} channels, {channels} are needed; mix it down first")
 
 
 def fit_length(audio: Audio, n_samples: int, sample_rate: int, where: str) -> tuple[Audio, str]:
-    """Pad with zeros or trim to `n_samples`; refuse more than 100 ms.
+    """Pad with zeros or trim to `n_samples`; refuse a difference of more than 100 ms.
 
-    Returns
-    -------
-    audio
-        Shape (channels, n_samples).
-    note
-        What was done, empty if nothing.
+    Returns the signal, and a note on what was done, empty if nothing.
     """
     difference = audio.shape[1] - n_samples
     if difference == 0:
         return audio, ""
-    word = "longer" if difference > 0 else "shorter"
+    word, change = ("longer", "trimmed") if difference > 0 else ("shorter", "padded")
     seconds = abs(difference) / sample_rate
     if seconds > MAX_LENGTH_ERROR:
         raise HarnessError(
             f"{where}: {seconds:.2f} s {word} than the mixture; "
-            f"at most {MAX_LENGTH_ERROR} s is mended"
+            f"at most {MAX_LENGTH_ERROR} s is fixed; check the file"
         )
-    note = f"{abs(difference)} samples {word} than the mixture, mended"
+    note = f"{abs(difference)} samples {word} than the mixture, {change}"
     if difference > 0:
         return np.ascontiguousarray(audio[:, :n_samples]), note
     return np.pad(audio, ((0, 0), (0, -difference))), note
@@ -219,17 +188,19 @@ def is_silent(audio: Audio) -> bool:
 
 
 def check(audio: Audio, where: str) -> None:
-    """Refuse what is not a signal: wrong shape, no samples, NaN or infinity."""
+    """Refuse an array that is not a signal: other shape or type, no samples, NaN or infinity."""
+    if audio.dtype.kind != "f":
+        raise HarnessError(f"{where}: has type {audio.dtype}; convert it to float32, full scale ±1")
     if audio.ndim != 2 or not 1 <= audio.shape[0] <= MAX_CHANNELS:
-        raise HarnessError(f"{where}: has shape {audio.shape}; expected (channels, samples)")
+        raise HarnessError(f"{where}: has shape {audio.shape}; give it as (channels, samples)")
     if audio.shape[1] == 0:
-        raise HarnessError(f"{where}: holds no samples; replace it")
+        raise HarnessError(f"{where}: contains no samples; replace it")
     if not np.isfinite(audio).all():
         raise HarnessError(f"{where}: contains NaN or infinity; replace it")
 
 
 def check_pair(reference: Audio, estimate: Audio, where: str) -> None:
-    """Check both signals and that their shapes are equal; say both when they are not."""
+    """Check both signals, and that their shapes are equal."""
     check(reference, f"{where}, reference")
     check(estimate, f"{where}, estimate")
     if reference.shape != estimate.shape:
@@ -240,7 +211,7 @@ def check_pair(reference: Audio, estimate: Audio, where: str) -> None:
 
 
 def _check_not_truncated(path: Path) -> None:
-    """Compare the data size a WAV header declares with the bytes there; libsndfile does not."""
+    """Compare the data size in a WAV header with the bytes there; libsndfile does not."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)

@@ -1,7 +1,6 @@
 """Frequency bands that sum to the signal, and weights that differ from band to band.
 
-Bands are cut by low-passes without phase (a sinc under a Hann window): each is what one lets
-through and the next lower one does not.
+Bands are differences of neighboring zero-phase low-passes (a sinc under a Hann window).
 """
 
 from __future__ import annotations
@@ -14,22 +13,17 @@ import numpy.typing as npt
 from harness.audio import Audio
 
 Float32 = npt.NDArray[np.float32]
-Weight = float | tuple[float, ...]  # the same in all bands, or one for each
+Weight = float | tuple[float, ...]  # the same in all bands, or one per band
 
 EDGES = (400.0, 1600.0, 6400.0)  # Hz; octaves gain at most 0.1 dB more, at twice the work
-HALF = 0.025  # seconds of a filter to each side: bands overlap by some 60 Hz
-PIECE, LEAST = 1 << 18, 1 << 15  # samples filtered at once: of all signals, and of each at least
+HALF = 0.025  # seconds, half of a filter: bands overlap by some 60 Hz
+PIECE, LEAST = 1 << 18, 1 << 15  # samples per block: of all signals; of each at least
 
 
 def low_passes(sample_rate: int, edges: Sequence[float]) -> Float32:
-    """Return a low-pass for each edge, shape (edges, taps); above half the rate it changes nothing.
+    """Return one low-pass per edge, shape (edges, taps); edges are in Hz, in increasing order.
 
-    Parameters
-    ----------
-    sample_rate
-        Hz.
-    edges
-        Between the bands, in Hz, rising.
+    A low-pass above half the sample rate changes nothing.
     """
     half = round(HALF * sample_rate)
     times, window = np.arange(-half, half + 1), np.hanning(2 * half + 3)[1:-1]
@@ -38,21 +32,11 @@ def low_passes(sample_rate: int, edges: Sequence[float]) -> Float32:
 
 
 def split(signals: Sequence[Audio], taps: Float32) -> Iterator[Float32]:
-    """Cut signals into bands that sum to them, one piece of time after the other.
+    """Split signals of equal length into bands that sum to them, block by block in time.
 
-    Parameters
-    ----------
-    signals
-        Shape (channels, samples), equal lengths.
-    taps
-        As from `low_passes`.
-
-    Yields
-    ------
-    ndarray
-        Shape (bands, signals, channels, samples of the piece).
+    `taps` are from `low_passes`. Yields shape (bands, signals, channels, samples of the block).
     """
-    from scipy.signal import oaconvolve  # takes a while to import, and few need it
+    from scipy.signal import oaconvolve  # slow to import, and rarely needed
 
     half, n_samples = taps.shape[1] // 2, signals[0].shape[1]
     step = max(LEAST, PIECE // len(signals))
@@ -75,7 +59,7 @@ def weighted(signal: Audio, sample_rate: int, edges: Sequence[float], weights: W
 
 
 def in_words(weight: Weight, form: str = ".3g") -> str:
-    """Write a weight, or those of all bands, the lowest first.
+    """Write a weight, or the weights of all bands, the lowest first.
 
     Examples
     --------

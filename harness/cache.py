@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,14 +29,25 @@ def cache_folder() -> Path:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when it is complete; see `write_stream`."""
+    """Write a file that appears under its name only when it is complete; see `complete_file`."""
     with write_stream(path) as file:
         file.write(content)
 
 
 @contextmanager
 def write_stream(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write to, that appears under its name only when the block ends well.
+    """Yield an open file to write to; see `complete_file`."""
+    with complete_file(path) as part, part.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file, which is renamed to `path` when the block ends well.
+
+    If the block fails, the temporary file is deleted and an earlier file at `path` is kept. The
+    folder is made. The temporary name ends in ``.part``, so a library that guesses the format from
+    the name must be told the format.
 
     Raises
     ------
@@ -45,8 +57,7 @@ def write_stream(path: Path) -> Iterator[BinaryIO]:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            yield file
+        yield part
         part.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -55,11 +66,48 @@ def write_stream(path: Path) -> Iterator[BinaryIO]:
                 "finished work is kept"
             ) from error
         raise StorageError(
-            f"{path}: cannot be written ({error.strerror}); check the folder's permissions"
+            f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions"
         ) from error
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def mismatch(file: BufferedReader, size: int | None, hashes: Mapping[str, str]) -> str:
+    """Return how an open file differs from the expected one; empty if it does not.
+
+    `hashes` maps an algorithm of `hashlib` to a hexadecimal digest. A size of None is not checked.
+    Afterwards the file is at its start.
+    """
+    found_size = file.seek(0, os.SEEK_END)
+    if size is not None and found_size != size:
+        return f"has {found_size} bytes, {size} were expected"
+    for algorithm, wanted in hashes.items():
+        file.seek(0)
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != wanted.lower():
+            return f"{algorithm} is {found}, {wanted.lower()} was expected"
+    file.seek(0)
+    return ""
+
+
+def check_file(
+    path: Path, *, size: int | None, sha256: str | None, file: BufferedReader | None = None
+) -> None:
+    """Refuse a file of another size or content than expected; None is not checked.
+
+    `file` is the same file, already open, if it must be the one that is read afterwards.
+    """
+    with nullcontext(file) if file is not None else path.open("rb") as opened:
+        wrong = mismatch(opened, size, {"sha256": sha256} if sha256 else {})
+    if wrong:
+        raise HarnessError(f"{path}: {wrong}; fetch it again")
 
 
 def digest(value: object) -> str:
@@ -115,8 +163,7 @@ class Fingerprints:
             stat = path.stat()
             key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
             if key not in self._known:
-                with path.open("rb") as file:
-                    self._known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+                self._known[key] = file_digest(path)
                 self._remember(key)
         except OSError:
             return "absent"

@@ -1,13 +1,12 @@
-"""Download one file: resumed, checked, and under its name only when it is complete.
+"""Download one file: resumable, verified, and under its name only when it is complete.
 
-Knows nothing of what the file is. Bytes gather in ``NAME.part``; a dropped connection or a killed
-process continues there.
+Bytes are collected in ``NAME.part``; after a dropped connection or a kill the next call continues
+there.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import shutil
 import time
 import urllib.error
@@ -22,49 +21,36 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from harness.cache import mismatch
 from harness.errors import HarnessError
 
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
+Progress = Callable[[int, int | None], None]  # (bytes so far, total bytes or None)
 
 CHUNK = 1 << 20  # bytes
-TRIES = 4  # requests in a row that bring nothing new before a source is given up
+TRIES = 4  # requests in a row without new bytes after which a source is abandoned
 BACKOFF = 1.0  # seconds before the second try; doubled each time
-BUSY = {408, 425, 429, 500, 502, 503, 504}  # answers that may be better next time
+BUSY = {408, 425, 429, 500, 502, 503, 504}  # status codes worth another try
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a file beforehand; None is unknown.
+    """Known facts of a file, before it is downloaded."""
 
-    Attributes
-    ----------
-    size
-        In bytes.
-    hashes
-        {algorithm of `hashlib`: hexadecimal digest}.
-    """
-
-    size: int | None
-    hashes: dict[str, str]
+    size: int | None  # bytes; None if unknown
+    hashes: dict[str, str]  # {algorithm of `hashlib`: hexadecimal digest}
 
     def complaint(self, path: Path) -> str:
-        """Return what is wrong with a file; empty if nothing is."""
-        size = path.stat().st_size
-        if self.size is not None and size != self.size:
-            return f"has {size} bytes, {self.size} were expected"
-        for algorithm, wanted in self.hashes.items():
-            found = hash_file(path, algorithm)
-            if found != wanted.lower():
-                return f"{algorithm} is {found}, {wanted.lower()} was expected"
-        return ""
+        """Return how a file differs; empty if it does not."""
+        with path.open("rb") as file:
+            return mismatch(file, self.size, self.hashes)
 
 
 class _DroppedError(Exception):
-    """The request failed in a way that another try may mend."""
+    """The request failed; another try may succeed."""
 
 
 class _RefusedError(Exception):
-    """A source cannot give the file."""
+    """A source cannot provide the file."""
 
 
 def download(
@@ -77,31 +63,24 @@ def download(
     progress: Progress | None = None,
     timeout: float = 30.0,
 ) -> Path:
-    """Download a file, unless it is there and right.
+    """Download a file, unless it is there and correct; return `path`.
 
     Parameters
     ----------
     urls
-        http or https; the next is tried where one fails.
-    path
-        Where the file goes; its folder is made.
+        http or https; if one fails, the next is tried.
     sha256, md5, size
-        What the file must be; what is None is not checked. What an earlier process left is only
-        continued if there is a hash that will tell whether it was the same file.
+        Of the correct file; None is not checked. The rest of an earlier download is continued only
+        if a hash can confirm that it was the same file.
     progress
         Called after each megabyte.
     timeout
         Seconds without an answer or a byte after which a connection counts as dropped.
 
-    Returns
-    -------
-    Path
-        `path`.
-
     Raises
     ------
     HarnessError
-        If no source gives the right file, or the disk is full; each source's reason is named.
+        If no source provides the correct file, with each one's reason, or if the disk is full.
     """
     hashes = {"sha256": sha256, "md5": md5}
     expected = Expected(size, {name: value for name, value in hashes.items() if value})
@@ -120,7 +99,7 @@ def download(
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait until no other process works on `path`; what marks it goes away with the work done."""
+    """Wait until no other process works on `path`; the lock file is deleted afterwards."""
     lock = path.with_name(path.name + ".lock")
     with FileLock(lock):
         yield
@@ -128,15 +107,9 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
-def hash_file(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal digest of a whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
 @dataclass(frozen=True)
 class _Transfer:
-    """One file on its way into `part`."""
+    """The download of one file into `part`."""
 
     part: Path
     expected: Expected
@@ -144,7 +117,7 @@ class _Transfer:
     timeout: float
 
     def fetch(self, urls: Sequence[str]) -> Path:
-        """Return the complete and checked part; try the sources in turn."""
+        """Try the sources in turn; return the complete and verified part."""
         if not self.expected.hashes:
             self.part.unlink(missing_ok=True)
         reasons = []
@@ -163,11 +136,11 @@ class _Transfer:
         )
 
     def _from_one(self, url: str) -> None:
-        """Download from one source until the part is right."""
+        """Download from one source and verify the part."""
         resumed = self._have() > 0
         self._until_complete(url)
         complaint = self.expected.complaint(self.part)
-        if complaint and resumed:  # what was there before may have been something else
+        if complaint and resumed:  # the earlier part may be of another file
             self.part.unlink()
             self._until_complete(url)
             complaint = self.expected.complaint(self.part)
@@ -176,7 +149,7 @@ class _Transfer:
             raise _RefusedError(complaint)
 
     def _until_complete(self, url: str) -> None:
-        """Ask again from where it stopped, until all is there or nothing more comes."""
+        """Request the rest again, until the file is complete or no more bytes come."""
         best, tries = self._have(), 0
         while True:
             try:
@@ -190,7 +163,7 @@ class _Transfer:
                 time.sleep(BACKOFF * 2 ** max(tries - 1, 0))
 
     def _request(self, url: str) -> None:
-        """Do one request for what is missing."""
+        """Send one request for the missing bytes."""
         start = self._have()
         if self.expected.size is not None and start >= self.expected.size:
             if start == self.expected.size:
@@ -204,13 +177,14 @@ class _Transfer:
             if answer is not None:
                 with answer:
                     self._receive(answer, start)
-        except ValueError as error:  # such as a length that is no number
+        except ValueError as error:  # such as a length that is not a number
             raise _RefusedError(f"makes no sense ({error})") from error
 
     def _open(self, request: urllib.request.Request, start: int) -> Any:
         """Send a request; return the answer, or None if nothing is missing."""
         try:
-            return _opener().open(request, timeout=self.timeout)
+            opener = urllib.request.build_opener(_SafeRedirects)
+            return opener.open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             with error:
                 return self._refusal(error, start)
@@ -218,11 +192,11 @@ class _Transfer:
             raise _DroppedError(_reason(error)) from error
 
     def _receive(self, answer: Any, start: int) -> None:
-        """Append the body to the part, or write it anew where the server sends all."""
+        """Append the body to the part, or start again if the server sends the whole file."""
         if start and not _continues(answer, start, self.expected.size):
             self._restart()
             if answer.status == 206:
-                raise _DroppedError("the server sent another part of the file than was asked for")
+                raise _DroppedError("the server sent another part of the file than requested")
             start = 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
@@ -236,7 +210,7 @@ class _Transfer:
             raise _DroppedError(f"the connection was dropped after {have} of {total} bytes")
 
     def _copy(self, answer: Any, file: IO[bytes], limit: int | None) -> int:
-        """Write the body to the file; return how long the file is then."""
+        """Write the body to the file; return its new length."""
         have = file.tell()
         while block := _read(answer):
             file.write(block)
@@ -248,8 +222,8 @@ class _Transfer:
         return have
 
     def _refusal(self, error: urllib.error.HTTPError, start: int) -> None:
-        """Turn an error answer into what can be done about it."""
-        if error.code == 416 and start:  # nothing from here on: complete, or another file
+        """Raise the error for an error answer; return if it says that the part is complete."""
+        if error.code == 416 and start:  # no bytes from here on: complete, or another file
             if error.headers.get("Content-Range", "") == f"bytes */{start}":
                 return
             self._restart()
@@ -258,7 +232,7 @@ class _Transfer:
         raise kind(f"{error.code} {error.reason}") from error
 
     def _check_space(self, total: int | None, start: int) -> None:
-        """Refuse early what the disk cannot hold."""
+        """Refuse early if the disk is too small."""
         free = shutil.disk_usage(self.part.parent).free
         if total is not None and total - start > free:
             raise OSError(errno.ENOSPC, f"{total - start} bytes are needed, {free} are free")
@@ -268,7 +242,7 @@ class _Transfer:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _restart(self) -> int:
-        """Throw the part away."""
+        """Delete the part."""
         self.part.unlink(missing_ok=True)
         return 0
 
@@ -285,20 +259,15 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """Refuse what is less safe than the address asked for."""
+        """Refuse an address that is less safe than the requested one."""
         scheme = urlsplit(newurl).scheme
         if scheme != "https" and scheme != req.type:
             raise _RefusedError(f"redirects to {newurl}, which is not safe")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Make an opener with safe redirects and the proxies of the environment."""
-    return urllib.request.build_opener(_SafeRedirects)
-
-
 def _read(answer: Any) -> bytes:
-    """Read on; what fails here is the network, not the disk."""
+    """Read on; an error here is of the network, not of the disk."""
     try:
         block: bytes = answer.read(CHUNK)
     except (OSError, HTTPException) as error:
@@ -307,7 +276,7 @@ def _read(answer: Any) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """Return what a network error says, which may be nothing."""
+    """Return the text of a network error, or its type."""
     return str(getattr(error, "reason", "") or error) or type(error).__name__
 
 
@@ -328,7 +297,7 @@ def _check_scheme(url: str, where: str) -> None:
 
 
 def _disk_error(path: Path, error: OSError) -> HarnessError:
-    """Say what the disk says; what is there is kept."""
+    """Return an error with the disk's reason."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = error.strerror or "no space left"
         return HarnessError(

@@ -1,4 +1,4 @@
-"""Exceptions that a user can mend."""
+"""Exceptions that a user can fix."""
 
 
 class HarnessError(Exception):
@@ -10,4 +10,4 @@ class HarnessError(Exception):
 
 
 class StorageError(HarnessError):
-    """Nothing can be kept any more (disk full, folder read-only): going on would lose work."""
+    """Nothing more can be written (disk full, folder read-only): continuing would lose work."""

@@ -116,23 +116,6 @@ def _demo(
     )
 
 
-def write_demo(folder: Path, layout: str, tracks: int, progress: Progress | None) -> None:
-    """Write demo music to a folder in the layout of another dataset.
-
-    Raises
-    ------
-    HarnessError
-        If the layout is unknown, or the folder holds something already.
-    """
-    from harness.datasets.layouts import LAYOUTS
-
-    if layout not in LAYOUTS:
-        raise HarnessError(f"--layout {layout}: not known; {suggestion(layout, LAYOUTS)}")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise HarnessError(f"{folder}: is not empty; choose another folder with --to")
-    LAYOUTS[layout](_demo({}, "all", tracks, cores(), progress), folder)
-
-
 def parse_data(pairs: Sequence[str]) -> dict[str, Path]:
     """Turn ``NAME=PATH`` arguments into {name: folder}.
 
@@ -253,7 +236,7 @@ def as_dict(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> dict[str,
     return {
         "separators": {name: entry.model_dump(mode="json") for name, entry in entries.items()},
         "datasets": {
-            name: {"title": info.title, "license": info.licence, "url": info.url}
+            name: {"title": info.title, "license": info.license, "url": info.url}
             | {"folder": str(where[name]) if name in where else None}
             for name, info in known.DATASETS.items()
         },

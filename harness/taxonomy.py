@@ -1,10 +1,9 @@
-"""The stem tree, and how stems of different depth are brought together.
+"""The stem tree, and conversion between stems of different depth.
 
-A node's audio is the sum of its children's. ``other`` has two meanings in the field: what is left
-of four stems, and what is left of six. Here `other` is always the former; the latter is
-`other_rest` = `other` − `guitar` − `piano`. ``cymbals`` has two meanings too: with the hi-hat,
-where a separator gives four pieces of the kit, and without it, where it gives five. Here `cymbals`
-is always the latter; the former is `hihat_cymbals`.
+A node's audio is the sum of its children's. In the field ``other`` means the rest of four stems or
+the rest of six. Here `other` is always the former; the latter is `other_rest` = `other` − `guitar`
+− `piano`. ``cymbals`` includes the hi-hat if a separator returns four pieces of the drum kit, and
+not if it returns five. Here `cymbals` is always without; with the hi-hat it is `hihat_cymbals`.
 """
 
 from __future__ import annotations
@@ -25,34 +24,14 @@ TREE: dict[str, tuple[str, ...]] = {
 
 # Order for display: parents before children, the four classical stems first.
 STEMS: tuple[str, ...] = (
-    "vocals",
-    "drums",
-    "bass",
-    "other",
-    "accompaniment",
-    "guitar",
-    "piano",
-    "other_rest",
-    "keys",
-    "plucked",
-    "percussion",
-    "strings",
-    "wind",
-    "misc",
-    "lead",
-    "lead_male",
-    "lead_female",
-    "background",
-    "kick",
-    "snare",
-    "toms",
-    "hihat_cymbals",
-    "hihat",
-    "cymbals",
+    *("vocals", "drums", "bass", "other", "accompaniment"),
+    *("guitar", "piano", "other_rest", "keys", "plucked", "percussion", "strings", "wind", "misc"),
+    *("lead", "lead_male", "lead_female", "background"),
+    *("kick", "snare", "toms", "hihat_cymbals", "hihat", "cymbals"),
 )
 
 # Stems that are scored together: each level's stems sum to its parent. A stem belongs to the first
-# level that has it; interference (SIR) is counted against the other stems of that level.
+# level that has it; interference (SIR) is from the other stems of that level.
 LEVELS: dict[str, tuple[str, ...]] = {
     "four stems": ("vocals", "drums", "bass", "other"),
     "two stems": ("vocals", "accompaniment"),
@@ -64,56 +43,37 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "drum kit, four pieces": ("kick", "snare", "toms", "hihat_cymbals"),
 }
 
-# What others call our stems: tools, layouts and other languages. Kit pieces that no dataset here
-# tells apart go to the stem that holds them, so ride and crash together are `cymbals`.
-ALIASES: dict[str, str] = {
-    "mix": "mixture",
-    "vocal": "vocals",
-    "voice": "vocals",
-    "vox": "vocals",
-    "singing": "vocals",
-    "drum": "drums",
-    "bateria": "drums",
-    "others": "other",
-    "instrumental": "accompaniment",
-    "instrum": "accompaniment",
-    "inst": "accompaniment",
-    "no_vocals": "accompaniment",
-    "backing_track": "accompaniment",
-    "guitars": "guitar",
-    "keyboard": "keys",
-    "keyboards": "keys",
-    "other_keys": "keys",
-    "other_plucked": "plucked",
-    "perc": "percussion",
-    "bowed_strings": "strings",
-    "lead_vocals": "lead",
-    "lead_male_singer": "lead_male",
-    "lead_female_singer": "lead_female",
-    "background_vocals": "background",
-    "backing_vocals": "background",
-    "back_vocals": "background",
-    "kick_drum": "kick",
-    "bass_drum": "kick",
-    "bombo": "kick",
-    "snare_drum": "snare",
-    "redoblante": "snare",
-    "tom": "toms",
-    "hh": "hihat",
-    "hi_hat": "hihat",
-    "hats": "hihat",
-    "platillos": "cymbals",
-    "cymbal": "cymbals",
-    "ride": "cymbals",
-    "crash": "cymbals",
-    "hh_cymbals": "hihat_cymbals",
+# Other names of our stems, from tools, layouts and other languages. Drum kit pieces that no dataset
+# here separates go to the stem that includes them, so ride and crash together are `cymbals`.
+_OTHER_NAMES = {
+    "mixture": "mix",
+    "vocals": "vocal voice vox singing",
+    "drums": "drum bateria",
+    "other": "others",
+    "accompaniment": "instrumental instrum inst no_vocals backing_track",
+    "guitar": "guitars",
+    "keys": "keyboard keyboards other_keys",
+    "plucked": "other_plucked",
+    "percussion": "perc",
+    "strings": "bowed_strings",
+    "lead": "lead_vocals",
+    "lead_male": "lead_male_singer",
+    "lead_female": "lead_female_singer",
+    "background": "background_vocals backing_vocals back_vocals",
+    "kick": "kick_drum bass_drum bombo",
+    "snare": "snare_drum redoblante",
+    "toms": "tom",
+    "hihat": "hh hi_hat hats",
+    "cymbals": "platillos cymbal ride crash",
+    "hihat_cymbals": "hh_cymbals",
 }
+ALIASES = {name: stem for stem, names in _OTHER_NAMES.items() for name in names.split()}
 
 PARENTS: dict[str, str] = {child: node for node, children in TREE.items() for child in children}
 
 
 def ancestors(stem: str) -> tuple[str, ...]:
-    """Return the nodes that hold a stem, nearest first.
+    """Return the nodes that include a stem, nearest first.
 
     Examples
     --------
@@ -125,7 +85,7 @@ def ancestors(stem: str) -> tuple[str, ...]:
 
 
 def parent_level(stem: str) -> str:
-    """Return which stem a separator takes apart to get this one: mixture, vocals or drums.
+    """Return the stem that is separated to get this one: mixture, vocals or drums.
 
     Examples
     --------
@@ -138,7 +98,7 @@ def parent_level(stem: str) -> str:
 def parts(stem: str, available: Collection[str]) -> tuple[str, ...] | None:
     """Return which of the available stems sum to `stem`, or None if they cannot.
 
-    The stem itself is preferred; children that nobody has are not allowed to be missing.
+    The stem itself is preferred. No child may be missing.
 
     Examples
     --------
@@ -159,7 +119,7 @@ def parts(stem: str, available: Collection[str]) -> tuple[str, ...] | None:
 
 
 def canonical(name: str) -> str:
-    """Return our name of a stem that a file or a tool calls otherwise; unknown ones in lower case.
+    """Return our name of a stem under any name of files and tools; unknown ones in lower case.
 
     Examples
     --------
@@ -171,7 +131,7 @@ def canonical(name: str) -> str:
 
 
 def as_meant(stems: Collection[str]) -> dict[str, str]:
-    """Return our names of the stems that a separator gives together: {its name: ours}.
+    """Return our names of the stems that one separator returns: {its name: ours}.
 
     Examples
     --------
@@ -199,7 +159,7 @@ def in_order(stems: Iterable[str]) -> list[str]:
 def levels(available: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the levels a track can be scored on, each with the stems the track has.
 
-    Where only the sum of the instruments is known, as in MIR-1K, there is no level of four stems.
+    If only the sum of the instruments is known, as in MIR-1K, there is no level of four stems.
 
     Examples
     --------
@@ -220,7 +180,7 @@ def levels(available: Collection[str]) -> dict[str, tuple[str, ...]]:
 
 
 def level_of(stem: str, available: Collection[str]) -> tuple[str, ...]:
-    """Return the stems that `stem` is scored with: its first level, or itself alone.
+    """Return the stems that are scored together with `stem`: its first level, or itself alone.
 
     Examples
     --------

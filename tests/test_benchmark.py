@@ -137,7 +137,7 @@ FAULTS = {
     "exit": "SystemExit: 1",
     "nan": "contains NaN",
     "missing": "no estimate was given",
-    "transposed": "expected (channels, samples)",
+    "transposed": "give it as (channels, samples)",
     "cut": "1.00 s shorter than the mixture",
 }
 

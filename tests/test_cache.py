@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Fingerprints, Store, only_one, write_atomic
+from harness.cache import (
+    Fingerprints,
+    Store,
+    check_file,
+    complete_file,
+    file_digest,
+    only_one,
+    write_atomic,
+)
 from harness.errors import HarnessError, StorageError
 
 
@@ -38,6 +46,48 @@ def test_full_disk_is_a_storage_error_and_leaves_nothing_half(tmp_path, monkeypa
         write_atomic(target, b"new")
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_failing_writer_keeps_the_old_file_and_leaves_no_part(tmp_path):
+    target = tmp_path / "new folder" / "file"
+    with complete_file(target) as part:
+        part.write_bytes(b"old")
+
+    def fail() -> None:
+        with complete_file(target) as part:
+            part.write_bytes(b"new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+
+
+def test_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/x: cannot be written"):
+        write_atomic(tmp_path / "file" / "x", b"")
+
+
+def test_file_of_another_size_or_content_is_refused(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    check_file(path, size=7, sha256=file_digest(path).upper())
+    check_file(path, size=None, sha256=None)
+    with pytest.raises(HarnessError, match="file: has 7 bytes, 8 were expected; fetch it again"):
+        check_file(path, size=8, sha256=None)
+    with pytest.raises(HarnessError, match=r"file: sha256 is [0-9a-f]{64}, 00 was expected"):
+        check_file(path, size=7, sha256="00")
+
+
+def test_open_file_is_checked_from_its_start_and_left_there(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with path.open("rb") as file:
+        file.read(3)
+        check_file(path, size=7, sha256=file_digest(path), file=file)
+        assert file.read() == b"content"
 
 
 def test_fingerprint_is_remembered_until_the_file_changes(tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ from conftest import song_stems, write_song
 from harness import audio, cli, pipeline
 from harness.bands import EDGES
 from harness.cli import terminal
-from harness.datasets import load
 from harness.results import read_run
 
 
@@ -216,15 +215,13 @@ def test_a_registry_of_ones_own_adds_separators(harness, songs, tmp_path):
     assert set(read_run(Path("results/main")).scores["separator"]) == {"mine"}
 
 
-def test_demo_music_runs_and_can_be_written_as_other_datasets(harness, monkeypatch):
+def test_demo_music_is_rendered_on_first_use(harness, monkeypatch):
     monkeypatch.setattr("harness.inventory.DEMO_SECONDS", 5.0)
     names = ("--separator", "mixture", "--separator", "repet")
     harness("run", *names, "--tracks", "2", "--jobs", "1")
     first = read_run(Path("results/main"))
     assert set(first.scores["dataset"]) == {"demo"}
     assert first.scores["track"].nunique() == 2
-    harness("fetch", "dataset", "demo", "--layout", "dsd100", "--to", "dsd", "--tracks", "2")
-    assert len(load("dsd100", Path("dsd")).tracks) == 4
 
 
 def test_export_for_museval_gives_its_frames(harness, songs):

@@ -9,10 +9,11 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import LAYOUTS
 
 from harness import audio
-from harness.datasets import DATASETS, configured, demo, find, layouts, load
-from harness.datasets.songs import find_song, songs
+from harness.datasets import DATASETS, configured, demo, find, load
+from harness.datasets.musdb_songs import find_song, songs
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 from harness.errors import HarnessError
 
@@ -169,7 +170,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.mark.parametrize("layout", ["musdb18hq", "dsd100", "moisesdb", "folder"])
 def test_layout_read_back_is_the_same_music(tmp_path: Path, rendered: Dataset, layout: str) -> None:
-    layouts.LAYOUTS[layout](rendered, tmp_path)
+    LAYOUTS[layout](rendered, tmp_path)
     dataset = load(layout, tmp_path)
     assert dataset.problems == ()
     assert dataset.sample_rate == rendered.sample_rate
@@ -188,7 +189,7 @@ def test_layout_read_back_is_the_same_music(tmp_path: Path, rendered: Dataset, l
 
 
 def test_mir1k_layout_read_back(tmp_path: Path, rendered: Dataset) -> None:
-    layouts.LAYOUTS["mir1k"](rendered, tmp_path)
+    LAYOUTS["mir1k"](rendered, tmp_path)
     for clip in load("mir1k", tmp_path).tracks:
         parts = [read_sources(clip.stems[s], 16000) for s in ("vocals", "accompaniment")]
         assert not audio.is_silent(parts[1])
@@ -231,7 +232,7 @@ def test_song_without_any_stem_is_left_out(tmp_path: Path) -> None:
     put(tmp_path / "test" / "C - D" / "mixture.wav")
     dataset = load("musdb18hq", tmp_path)
     assert only(dataset).name == "A - B"
-    assert "C - D: holds no stem; left out" in dataset.problems
+    assert "C - D: has no stem; left out" in dataset.problems
 
 
 @pytest.mark.parametrize(
@@ -575,8 +576,8 @@ def test_folder_of_two_files_for_one_stem_takes_one(tmp_path: Path) -> None:
     assert level(only(dataset), "vocals") == pytest.approx(0.1)
     assert level(only(dataset), "bass") == pytest.approx(0.3)
     assert dataset.problems == (
-        "t/bass.flac: left out, bass.wav is the bass",
-        "t/vocal.wav: left out, vocals.wav is the vocals",
+        "t/bass.flac: left out, bass.wav is used for bass",
+        "t/vocal.wav: left out, vocals.wav is used for vocals",
     )
 
 

@@ -263,7 +263,7 @@ def singer() -> Voice:
 
 def _sung(singer: Voice, vowel: str, pitch: float) -> np.ndarray:
     note = Syllable(0.2, 1.5, pitch, 0.9, vowel, "", True)
-    return sing([[note]], singer, 2 * RATE, np.random.default_rng(2))
+    return sing([note], singer, 2 * RATE, np.random.default_rng(2))
 
 
 def _energy(x: np.ndarray, low: float, high: float) -> float:
@@ -387,16 +387,16 @@ def test_two_processes_render_what_one_does(tmp_path: Path, rendered: Dataset, r
 def test_another_version_is_refused(tmp_path: Path) -> None:
     about = {"version": "0", "seed": 0, "seconds": 6.0}
     (tmp_path / "demo.json").write_text(json.dumps(about))
-    with pytest.raises(HarnessError, match=r"holds demo version '0'.*; delete"):
+    with pytest.raises(HarnessError, match=r"contains demo version '0'.*; delete"):
         demo.demo(tmp_path)
     with pytest.raises(HarnessError, match="choose another folder"):
         demo.render(tmp_path, train=0, test=1, seconds=6.0)
 
 
 def test_another_length_or_seed_is_refused(root: Path, rendered: Dataset) -> None:
-    with pytest.raises(HarnessError, match="wanted is"):
+    with pytest.raises(HarnessError, match="contains a demo dataset rendered with"):
         demo.render(root, train=0, test=1, seconds=SECONDS + 1)
-    with pytest.raises(HarnessError, match="wanted is"):
+    with pytest.raises(HarnessError, match="contains a demo dataset rendered with"):
         demo.render(root, train=0, test=1, seconds=SECONDS, seed=1)
 
 
@@ -424,7 +424,7 @@ def test_a_track_that_lacks_a_file_is_left_out_and_noted(
     (tmp_path / "test" / entry("test", 0).name / "snare.wav").unlink()
     found = demo.demo(tmp_path)
     assert [t.name for t in found.tracks] == [entry("test", 1).name]
-    assert "lacks snare.wav" in found.problems[0]
+    assert "has no snare.wav" in found.problems[0]
 
 
 @pytest.mark.parametrize(

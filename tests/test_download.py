@@ -9,7 +9,8 @@ import pytest
 from web import Server, redirect, refuse, send
 
 from harness import download as module
-from harness.download import download, hash_file
+from harness.cache import file_digest
+from harness.download import download
 from harness.errors import HarnessError
 
 BODY = np.random.default_rng(7).bytes(300_000)
@@ -33,7 +34,7 @@ def test_whole_file_and_progress(server: Server, tmp_path: Path) -> None:
         progress=lambda have, total: seen.append((have, total)),
     )
     assert path.read_bytes() == BODY
-    assert hash_file(path) == SHA256
+    assert file_digest(path) == SHA256
     assert seen[-1] == (len(BODY), len(BODY))
     assert list(path.parent.iterdir()) == [path]
 

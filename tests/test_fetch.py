@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.datasets import DATASETS, fetch
-from harness.datasets.fetch import ARCHIVES, Archive, fetch_dataset, unpack
+from harness.datasets import DATASETS, dataset_downloads
+from harness.datasets.dataset_downloads import ARCHIVES, Archive, fetch_dataset, unpack
 from harness.errors import HarnessError
 
 MEMBERS = {
@@ -40,7 +40,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         assert (urls, size, md5) == (("https://x/y.zip",), *facts)
         shutil.copy(zipped, path)
 
-    monkeypatch.setattr(fetch, "download", copy)
+    monkeypatch.setattr(dataset_downloads, "download", copy)
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_fetch_of_what_is_there_does_nothing(
     offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch_dataset("musdb18hq", offline / "musdb18hq")
-    monkeypatch.setattr(fetch, "download", None)
+    monkeypatch.setattr(dataset_downloads, "download", None)
     assert fetch_dataset("musdb18hq", offline / "musdb18hq") == offline / "musdb18hq"
 
 
@@ -76,7 +76,7 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_unpacking_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zipped = pack(tmp_path / "a.zip", MEMBERS)
     written: list[str] = []
-    whole = fetch._extract
+    whole = dataset_downloads._extract
 
     def killed_at_third(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
         if len(written) == 2:
@@ -84,13 +84,14 @@ def test_unpacking_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         written.append(member.filename)
         whole(archive, member, path)
 
-    monkeypatch.setattr(fetch, "_extract", killed_at_third)
+    monkeypatch.setattr(dataset_downloads, "_extract", killed_at_third)
     with pytest.raises(KeyboardInterrupt):
         unpack(zipped, tmp_path / "a")
     assert not (tmp_path / "a").exists()
+    (tmp_path / "a.partial" / "train" / "cut.wav.123.part").write_bytes(b"killed while it wrote")
     again: list[str] = []
     monkeypatch.setattr(
-        fetch,
+        dataset_downloads,
         "_extract",
         lambda a, member, path: (again.append(member.filename), whole(a, member, path)),
     )
@@ -137,7 +138,9 @@ def test_damaged_archive(tmp_path: Path, damage: str) -> None:
 
 def test_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zipped = pack(tmp_path / "a.zip", MEMBERS)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    monkeypatch.setattr(
+        dataset_downloads.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})
+    )
     with pytest.raises(HarnessError, match="free some space"):
         unpack(zipped, tmp_path / "a")
 
@@ -147,7 +150,7 @@ def test_what_cannot_be_fetched_says_where_to_get_it(tmp_path: Path, name: str) 
     with pytest.raises(HarnessError) as caught:
         fetch_dataset(name, tmp_path / "x")
     assert DATASETS[name].url in str(caught.value)
-    assert DATASETS[name].licence in str(caught.value)
+    assert DATASETS[name].license in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import LAYOUTS
 
 from harness import audio, datasets
 from harness.datasets import demo
 from harness.datasets.demo_catalog import entry
-from harness.datasets.layouts import LAYOUTS
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 from harness.errors import HarnessError
 

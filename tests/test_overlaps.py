@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from harness.datasets import load
+from harness.datasets.musdb_songs import songs
 from harness.datasets.overlaps import collections, in_split, leak
-from harness.datasets.songs import songs
 from harness.datasets.tracks import Track
 
 

@@ -142,28 +142,22 @@ def fetch_separator(
 
 def fetch_dataset(
     name: Annotated[
-        str, typer.Argument(help="musdb18hq, musdb18, musdb18_7s, demo; others explain.")
+        str,
+        typer.Argument(help="musdb18hq, musdb18 or musdb18_7s; others: how to get them."),
     ],
     folder: Annotated[
         Path | None, typer.Option("--to", help="Its own folder; data/NAME if not given.")
     ] = None,
-    layout: Annotated[
-        str, typer.Option(help="Of demo: musdb18hq, dsd100, moisesdb, mir1k or folder.")
-    ] = "musdb18hq",
-    tracks: Annotated[int, typer.Option(min=1, help="Of demo: tracks in each split.")] = 8,
     offline: OfflineOption = False,
 ) -> None:
-    """Download a dataset that may be downloaded, or write demo music in another's layout."""
-    from harness.datasets import fetch
+    """Download a dataset, if its license allows it."""
+    from harness.datasets import dataset_downloads
 
+    if offline:
+        raise HarnessError("fetch: --offline forbids the network; leave it out to download")
     where = folder or Path("data") / name
     with progress(f"fetching {name}", quiet=False) as advance:
-        if name == "demo":
-            inventory.write_demo(where, layout, tracks, advance)
-        elif offline:
-            raise HarnessError("fetch: --offline forbids the network; leave it out to download")
-        else:
-            where = fetch.fetch_dataset(name, where, progress=advance)
+        dataset_downloads.fetch_dataset(name, where, progress=advance)
     typer.echo(where)
 
 

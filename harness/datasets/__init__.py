@@ -1,6 +1,7 @@
-"""Datasets as values: which there are, where they are found, and reading one.
+"""Datasets: which ones exist, where they are, and reading one.
 
-A reader is a function ``(root) -> Dataset`` in a module of its own, imported when it is used.
+A reader is a function ``(root) -> Dataset``; its module is imported when it is used. It raises
+`HarnessError` if the folder holds no usable track.
 """
 
 from __future__ import annotations
@@ -17,73 +18,54 @@ from harness.errors import HarnessError
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What can be said of a dataset without having it.
-
-    Attributes
-    ----------
-    title
-        For people.
-    reader
-        ``module:function`` below ``harness.datasets``.
-    holds
-        What its folder holds.
-    env
-        Environment variables that name its folder, the first that is set counts.
-    licence, url
-        The terms, and where they are written.
-    how_to
-        How to get it.
-    may_share_audio
-        Whether its licence lets a report that others see contain its audio, with attribution.
-    """
+    """Facts on a dataset that are known without having it."""
 
     title: str
-    reader: str
-    holds: str
-    env: tuple[str, ...]
-    licence: str
-    url: str
-    how_to: str
-    may_share_audio: bool
+    reader: str  # "module:function" below harness.datasets
+    holds: str  # the layout of its folder
+    license: str  # its terms
+    how_to: str  # get it
+    url: str = ""  # of the terms
+    env: tuple[str, ...] = ()  # variables that name its folder; the first one that is set counts
+    may_share_audio: bool = False  # whether the license allows its audio in a published report
 
+
+_MUSDB_TERMS = "educational use only; 46 songs CC BY-NC-SA 4.0, 2 CC BY-NC-SA 3.0, 102 restricted"
 
 DATASETS: dict[str, DatasetInfo] = {
     "musdb18hq": DatasetInfo(
         title="MUSDB18-HQ, 150 songs, four stems",
-        reader="musdb18hq:musdb18hq",
+        reader="musdb:musdb18hq",
         holds="{train,test}/<Artist - Title>/{mixture,drums,bass,other,vocals}.wav",
         env=("MUSDB18HQ_PATH", "MUSDB_PATH"),
-        licence="educational use only; 46 songs CC BY-NC-SA 4.0, 2 CC BY-NC-SA 3.0, 102 restricted",
+        license=_MUSDB_TERMS,
         url="https://zenodo.org/records/3338373",
         how_to="harness fetch dataset musdb18hq (22.7 GB)",
-        may_share_audio=False,
     ),
     "musdb18": DatasetInfo(
         title="MUSDB18, 150 songs, four stems, AAC at 256 kbit/s",
-        reader="musdb18:musdb18",
+        reader="musdb:musdb18",
         holds="{train,test}/<Artist - Title>.stem.mp4",
         env=("MUSDB18_PATH", "MUSDB_PATH"),
-        licence="educational use only; 46 songs CC BY-NC-SA 4.0, 2 CC BY-NC-SA 3.0, 102 restricted",
+        license=_MUSDB_TERMS,
         url="https://zenodo.org/records/1117372",
         how_to="harness fetch dataset musdb18 (4.7 GB), or musdb18_7s for excerpts of 7 s (147 MB)",
-        may_share_audio=False,
     ),
     "dsd100": DatasetInfo(
         title="DSD100, 100 songs, four stems; all of them are in MUSDB18 too",
-        reader="dsd100:dsd100",
+        reader="musdb:dsd100",
         holds="{Mixtures,Sources}/{Dev,Test}/<NNN - Artist - Title>/*.wav",
         env=("DSD_PATH", "DSD100_PATH"),
-        licence="educational use only",
+        license="educational use only",
         url="https://sigsep.github.io/datasets/dsd100.html",
         how_to="download DSD100.zip from the page (MD5 e8964d97d6f320962647e24ebc6773e3), unzip it",
-        may_share_audio=False,
     ),
     "moisesdb": DatasetInfo(
         title="MoisesDB, 240 songs, two levels of stems",
         reader="moisesdb:moisesdb",
         holds="[moisesdb_v0.1/]<uuid>/data.json and <uuid>/<stem>/<uuid>.wav",
         env=("MOISESDB_PATH",),
-        licence="CC BY-NC-SA 4.0",
+        license="CC BY-NC-SA 4.0",
         url="https://music.ai/research/",
         how_to=(
             "ask for the download on the page, check the zip (SHA-256 "
@@ -96,46 +78,32 @@ DATASETS: dict[str, DatasetInfo] = {
         reader="mir1k:mir1k",
         holds="[Wavfile/]<singer>_<song>_<clip>.wav, accompaniment left, voice right",
         env=("MIR1K_PATH",),
-        licence="for research; none stated",
+        license="for research; none stated",
         url="http://mirlab.org/dataset/public/",
         how_to="download MIR-1K from the page and unpack it",
-        may_share_audio=False,
     ),
     "demo": DatasetInfo(
         title="music rendered by this project, two levels of stems",
         reader="demo:demo",
-        holds="nothing; it is rendered",
-        env=(),
-        licence="as this project",
-        url="",
-        how_to="nothing to get; it is rendered on first use",
+        holds="what the program renders",
+        license="as this project",
+        how_to="it is rendered on first use",
         may_share_audio=True,
     ),
     "folder": DatasetInfo(
-        title="songs of your own",
+        title="your own songs",
         reader="folder:folder",
         holds="<track>/{mixture,<stem>,…}.{wav,flac,mp3}",
-        env=(),
-        licence="yours",
-        url="",
-        how_to="make one folder a song; --data NAME=PATH with any other name reads it so",
-        may_share_audio=False,
+        license="yours",
+        how_to="make one folder per song; --data NAME=PATH with any other name reads it this way",
     ),
 }
 
 
 def find(name: str, data: Mapping[str, Path]) -> Path:
-    """Return the folder of a dataset: what ``--data`` says, else an environment variable.
+    """Return the folder of a dataset from ``--data`` ({dataset: folder}) or the environment.
 
-    Parameters
-    ----------
-    data
-        {dataset: folder} from ``--data``.
-
-    Raises
-    ------
-    HarnessError
-        If neither says anything; the message says how to get the dataset.
+    If neither names it, the error says how to get the dataset.
     """
     if name in data:
         return data[name]
@@ -154,7 +122,7 @@ def find(name: str, data: Mapping[str, Path]) -> Path:
 
 
 def configured(data: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the folder of every dataset that ``--data`` or the environment names."""
+    """Return the folders of all datasets that ``--data`` or the environment names."""
     found = dict(data)
     for name, info in DATASETS.items():
         if any(os.environ.get(variable) for variable in info.env):
@@ -166,13 +134,7 @@ def configured(data: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def load(name: str, path: Path) -> Dataset:
-    """Read a dataset; a name that is not in `DATASETS` is a folder of the user's own.
-
-    Raises
-    ------
-    HarnessError
-        If the folder is absent, or holds not one usable track.
-    """
+    """Read a dataset; a name that is not in `DATASETS` is a folder of the user's own songs."""
     from harness.datasets import folder
 
     if name not in DATASETS:
@@ -184,7 +146,7 @@ def load(name: str, path: Path) -> Dataset:
 
 
 def advice(name: str) -> str:
-    """Say how to get a dataset and how to name its folder.
+    """Say how to get a dataset and how to give its folder.
 
     Examples
     --------
@@ -201,7 +163,7 @@ def advice(name: str) -> str:
 
 
 def _layout_fits(name: str, path: Path) -> bool:
-    """Whether MUSDB_PATH means this MUSDB: one variable serves the wav and the stem.mp4 layout."""
+    """Whether MUSDB_PATH means this MUSDB: the variable serves the wav and the stem.mp4 layout."""
     if not name.startswith("musdb18"):
         return True
     has_streams = any(path.glob("*/*.stem.mp4"))

@@ -1,7 +1,7 @@
 """The demo dataset: music rendered by this package, with the full two-level stem tree.
 
-A track is a function of (seed, split, index, seconds): the same bytes wherever library versions and
-kind of processor are the same. On disk::
+A track is a function of (seed, split, index, seconds). Its bytes are the same with the same library
+versions and type of processor. On disk::
 
     <root>/demo.json                         version, seed, seconds
     <root>/<split>/<artist - title>/track.json   artist, genre, bleed
@@ -11,7 +11,6 @@ kind of processor are the same. On disk::
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -25,13 +24,14 @@ from threadpoolctl import threadpool_limits
 
 from harness import audio, taxonomy
 from harness.audio import Audio
+from harness.cache import write_atomic
 from harness.datasets.demo_catalog import SPLITS, entry
 from harness.datasets.demo_mix import LEAVES, perform
 from harness.datasets.demo_synth import RATE
 from harness.datasets.tracks import Dataset, Source, Track
 from harness.errors import HarnessError
 
-VERSION = "1"  # to be raised whenever the rendered audio changes
+VERSION = "1"  # raise it whenever the rendered audio changes
 MIN_SECONDS = 5.0
 NODES: dict[str, tuple[str, ...]] = {
     "vocals": ("lead_male", "lead_female", "background"),
@@ -47,33 +47,22 @@ NODES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class RenderedTrack:
-    """A track in memory; `stems` holds every leaf, shape (2, samples), on the 16-bit grid."""
+    """A track in memory."""
 
     split: str
     name: str
     artist: str
     genre: str
-    stems: Mapping[str, Audio]
+    stems: Mapping[str, Audio]  # every leaf, shape (2, samples), on the 16-bit grid
     bleed: frozenset[str]
     sample_rate: int = RATE
 
 
 def render_track(split: str, index: int, *, seconds: float = 30.0, seed: int = 0) -> RenderedTrack:
-    """Compose and render one track.
+    """Compose and render one track of at least 5 s.
 
-    Parameters
-    ----------
-    split
-        ``train`` or ``test``; no artist is in both.
-    index
-        From 0; any number of tracks exists.
-    seconds
-        Length, at least 5.
-
-    Raises
-    ------
-    HarnessError
-        If the split does not exist, or index or length are too small.
+    The splits are ``train`` and ``test``; no artist is in both. The index counts from 0, without
+    limit.
     """
     if seconds < MIN_SECONDS:
         raise HarnessError(f"demo: {seconds} s is too short; ask for {MIN_SECONDS} s or more")
@@ -86,17 +75,14 @@ def render_track(split: str, index: int, *, seconds: float = 30.0, seed: int = 0
 
 
 def demo(root: Path) -> Dataset:
-    """Find the tracks of a rendered folder; those that lack a file are left out and noted.
+    """Find the tracks of a rendered folder; those without all files are left out and noted.
 
-    Raises
-    ------
-    HarnessError
-        If the folder holds no demo dataset, or one of another version.
+    A folder without a demo dataset, or with one of another version, is refused.
     """
     about = _read_json(root / "demo.json")
     if about.get("version") != VERSION:
         raise HarnessError(
-            f"{root}: holds demo version {about.get('version')!r}, this is version {VERSION!r}; "
+            f"{root}: contains demo version {about.get('version')!r}, this is version {VERSION!r}; "
             "delete the folder and render it again"
         )
     folders = [
@@ -106,7 +92,7 @@ def demo(root: Path) -> Dataset:
         if (folder / "track.json").is_file() and not folder.name.startswith(".")
     ]
     problems = {
-        folder: f"{folder}: lacks {leaf}.wav, left out; delete the folder and render again"
+        folder: f"{folder}: has no {leaf}.wav, left out; delete the folder and render again"
         for folder, _ in folders
         for leaf in LEAVES
         if not (folder / f"{leaf}.wav").is_file()
@@ -132,27 +118,23 @@ def render(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Render the tracks that are missing, then return those asked for.
+    """Render the tracks that are missing, then return the `train` + `test` requested ones.
 
-    A track's folder appears when it is complete, so a killed call is continued by the next one.
-    What the folder holds beyond the tracks asked for is left alone, and left out.
+    A track's folder appears when it is complete, so the next call continues a killed one. Other
+    tracks in the folder are kept, but not returned. A folder with another version, seed or length
+    is refused.
 
     Parameters
     ----------
     train, test
         Number of tracks in each split.
     jobs
-        Processes at work; the audio does not depend on it.
+        Number of processes; the audio does not depend on it.
     progress
-        Called with (tracks done, tracks in all) after each track.
-
-    Raises
-    ------
-    HarnessError
-        If the folder holds another version, seed or length.
+        Called with (tracks done, all tracks) after each track.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".lock"):  # a second renderer of this folder waits and finds it all done
+    with FileLock(root / ".lock"):  # a second process waits, and finds all tracks done
         _claim(root, {"version": VERSION, "seed": seed, "seconds": float(seconds)})
         for leftover in root.glob("*/.*.part"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -169,12 +151,11 @@ def render(
 
 
 def _folder(root: Path, split: str, index: int) -> Path:
-    """Return where a track is written."""
     return root / split / entry(split, index).name
 
 
 def _write_track(root: Path, split: str, index: int, seconds: float, seed: int) -> None:
-    """Render a track into a hidden folder and give that its name."""
+    """Render a track into a hidden folder, then rename it."""
     track = render_track(split, index, seconds=seconds, seed=seed)
     folder = _folder(root, split, index)
     part = folder.with_name(f".{index}.part")
@@ -187,15 +168,13 @@ def _write_track(root: Path, split: str, index: int, seconds: float, seed: int) 
 
 
 def _claim(root: Path, about: dict[str, Any]) -> None:
-    """Write what the folder holds, or check that it is what is wanted."""
+    """Write what the folder contains, or check that it is the same."""
     path = root / "demo.json"
     if not path.is_file():
-        part = path.with_name(f"demo.json.{os.getpid()}.part")
-        part.write_text(json.dumps(about, indent=1), encoding="utf-8")
-        part.replace(path)
+        write_atomic(path, json.dumps(about, indent=1).encode())
     elif (have := _read_json(path)) != about:
         raise HarnessError(
-            f"{root}: holds a demo dataset rendered with {have}, wanted is {about}; "
+            f"{root}: contains a demo dataset rendered with {have}, not {about}; "
             "choose another folder or delete this one"
         )
 

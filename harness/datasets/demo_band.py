@@ -1,4 +1,4 @@
-"""The instruments: how a note sounds on bass, guitar, piano, keys, and playing lists of notes."""
+"""The instruments: how a note sounds on bass, guitar, piano and keys, and playing notes."""
 
 from __future__ import annotations
 
@@ -29,28 +29,16 @@ Sound = Callable[[int], Signal]
 
 @dataclass(frozen=True)
 class Tone:
-    """What tells one instrument from another of its kind.
+    """The character of one instrument among others of its kind."""
 
-    Attributes
-    ----------
-    brightness
-        0 … 1: how strong the upper partials are.
-    ring
-        Factor on decay times.
-    position
-        Where the string is struck or plucked, as a part of its length.
-    detune
-        In cents: between unison strings or oscillators.
-    """
-
-    brightness: float
-    ring: float
-    position: float
-    detune: float
+    brightness: float  # 0 … 1: the level of upper partials
+    ring: float  # factor on decay times
+    position: float  # where the string is struck or plucked, as a fraction of its length
+    detune: float  # cents between unison strings or oscillators
 
 
 def draw_instrument(rng: np.random.Generator, spread: float) -> Tone:
-    """Draw an instrument; `spread` 1 uses the whole range, less keeps nearer the middle."""
+    """Draw an instrument; `spread` 1 uses the whole range, less stays nearer to the middle."""
     wide = rng.uniform(-spread, spread, 4)
     return Tone(
         brightness=float(0.5 + 0.4 * wide[0]),
@@ -87,7 +75,7 @@ DRIVE = {"crunch": 5.0, "high gain": 16.0, "twang": 1.3}
 
 
 def sound_of(name: str, tone: Tone, rng: np.random.Generator) -> Sound:
-    """Return the function from MIDI pitch to a ringing note, which remembers what it rendered."""
+    """Return the function from MIDI pitch to a ringing note; it caches the notes."""
     thump = noise(rng, round(0.03 * RATE), 700.0, 6000.0)
 
     def make(pitch: int) -> Signal:
@@ -99,7 +87,7 @@ def sound_of(name: str, tone: Tone, rng: np.random.Generator) -> Sound:
 
 
 def _pluck(kind: _String, tone: Tone, pitch: int, thump: Signal) -> Signal:
-    """Return a plucked string, heard in two polarisations that beat."""
+    """Return a plucked string in two polarisations that beat."""
     f0 = hertz(pitch)
     k = np.arange(1, min(kind.partials, int(12000.0 / f0)) + 1)
     tilt = kind.tilt + 0.8 * (0.5 - tone.brightness)
@@ -122,7 +110,7 @@ def _pluck(kind: _String, tone: Tone, pitch: int, thump: Signal) -> Signal:
 
 
 def _piano(tone: Tone, pitch: int, thump: Signal) -> Signal:
-    """Return a piano note: stiff strings in pairs, fast then slow decay, a hammer's knock."""
+    """Return a piano note: pairs of stiff strings, fast then slow decay, a hammer's knock."""
     f0 = hertz(pitch)
     k = np.arange(1, min(26, int(11000.0 / f0)) + 1)
     hammer = np.exp(-k * f0 / (1100.0 + 2200.0 * tone.brightness))
@@ -168,7 +156,7 @@ def _epiano(tone: Tone, pitch: int, thump: Signal) -> Signal:
 
 
 def _saws(tone: Tone, pitch: int, tilt: float, tau: float, n: int) -> Signal:
-    """Return three detuned sawtooths whose highs decay first, as through a closing filter."""
+    """Return three detuned sawtooths; highs decay first, as through a closing filter."""
     f0 = hertz(pitch)
     k = np.arange(1, min(36, int(11000.0 / f0)) + 1)
     spreads = 2.0 ** (np.array([-1.0, 0.0, 1.0]) * 2.2 * tone.detune / 1200.0)
@@ -221,12 +209,8 @@ def play(
 ) -> Audio:
     """Play notes into a stereo signal, shape (2, n_samples).
 
-    Parameters
-    ----------
-    fade
-        Seconds a note takes to stop after its end.
-    width
-        0 keeps all notes in the middle; 1 spreads low to high from left to right.
+    A note fades out over `fade` seconds after its end. With `width` 0 all notes are in the middle;
+    1 spreads low to high from left to right.
     """
     out = np.zeros((2, n_samples), np.float32)
     for note in notes:
@@ -249,7 +233,7 @@ def drive(x: Audio, name: str) -> Audio:
 def play_drums(hits: list[Hit], kit: dict[str, list[Signal]], n_samples: int) -> dict[str, Audio]:
     """Play a drum score: {leaf: (2, n_samples)} for the leaves that have strokes.
 
-    A stroke on the hi-hat stops the one that rings.
+    Each stroke on the hi-hat stops the one before.
     """
     out: dict[str, Audio] = {}
     for i, hit in enumerate(hits):

@@ -1,13 +1,15 @@
-"""Who plays what: artists, genres, names, and which tracks are special cases.
+"""The catalog: artists, genres, names and special cases of the tracks.
 
-All of it is a fixed function of (split, index), so that a song has its name before it is rendered.
+Everything is a fixed function of (split, index), so a song has its name before it is rendered.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 
 import numpy as np
+import yaml
 
 from harness.datasets.demo_genres import GENRES, Genre
 from harness.errors import HarnessError
@@ -15,39 +17,17 @@ from harness.errors import HarnessError
 SPLITS = ("train", "test")
 ARTISTS_OF = (0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1)  # in a block of twelve tracks
 
-# Special cases by index modulo the length of the cycle; training material has them more rarely.
+# Special cases by index modulo the length of the cycle; they are rarer in training material.
 CASES = {2: "drum bleed", 3: "instrumental", 5: "vocal bleed", 6: "no drums", 7: "duet"}
 CYCLE = {"test": 8, "train": 20}
 
 
-def _words(text: str) -> list[str]:
-    """Take a list apart."""
-    return text.split("|")
-
-
-_FIRST = _words(
-    "Amber|Broken|Silver|Northern|Velvet|Paper|Hollow|Electric|Golden|Crooked|Midnight|Gentle|"
-    "Rusty|Distant|Scarlet|Quiet|Burning|Marble|Lucky|Wooden|Frozen|Little|Neon|Copper|Hidden|"
-    "Salty|Morning|Thirsty|Painted|Lonely|Thunder|Sleeping"
-)
-_SECOND = _words(
-    "Harbour|Foxes|Lanterns|Radio|Orchard|Pilots|Canyon|Sparrows|Avenue|Tides|Machine|Gardens|"
-    "Wolves|Signal|Meadow|Carousel|Engines|Ravens|Parade|Lighthouse|Giants|Kites|Station|"
-    "Brothers|Mirrors|Comets|Valley|Dancers|Horizon|Anchors|Pepper|Satellites|Theatre|Owls|"
-    "Bridges|Cartographers|Gravel"
-)
-_TITLE = _words(
-    "Rain|Home|Tomorrow|Fire|Gravity|Glass|Summer|Shadows|Water|Letters|Ghosts|Paradise|"
-    "Silence|Diamonds|Winter|Strangers"
-)
-_SHAPE = _words(
-    "{}|Under the {}|No More {}|{} Again|Waiting for {}|All the {}|Running from {}|{} Tonight|"
-    "Into the {}|Dear {}|{} and I|Half of {}|Back to {}"
-)
+_NAMES = resources.files("harness.datasets") / "metadata" / "demo_names.yaml"
+WORDS: dict[str, list[str]] = yaml.safe_load(_NAMES.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
-class Entry:
+class DemoEntry:
     """A track before it is rendered; `case` is empty for an ordinary song."""
 
     split: str
@@ -61,17 +41,12 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Return ``Artist - Title``."""
+        """``Artist - Title``."""
         return f"{self.artist} - {self.title}"
 
 
-def entry(split: str, index: int) -> Entry:
+def entry(split: str, index: int) -> DemoEntry:
     """Look up a track.
-
-    Raises
-    ------
-    HarnessError
-        If the split does not exist or the index is negative.
 
     Examples
     --------
@@ -88,7 +63,7 @@ def entry(split: str, index: int) -> Entry:
     song = ARTISTS_OF[:place].count(ARTISTS_OF[place])
     style = own * 2 if split == "train" else own * 4  # strides without a common divisor with 9
     abroad = song == 2 and own % 2 == 1
-    return Entry(
+    return DemoEntry(
         split=split,
         index=index,
         number=number,
@@ -102,16 +77,18 @@ def entry(split: str, index: int) -> Entry:
 
 def _artist(number: int) -> str:
     """Name an artist; no two numbers share a name."""
-    again, number = divmod(number, len(_FIRST) * len(_SECOND))
-    first = number % len(_FIRST)
-    second = (number // len(_FIRST) + 11 * number) % len(_SECOND)
+    first, second = WORDS["first"], WORDS["second"]
+    again, number = divmod(number, len(first) * len(second))
+    turn = (number // len(first) + 11 * number) % len(second)
     suffix = f" {again + 1}" if again else ""
-    return f"{_FIRST[first]} {_SECOND[second]}{suffix}"
+    return f"{first[number % len(first)]} {second[turn]}{suffix}"
 
 
 def _title(number: int, song: int) -> str:
     """Name the artist's song; the songs of an artist differ in both words."""
     rng = np.random.default_rng([number, 977])
-    word = _TITLE[int(rng.permutation(len(_TITLE))[song])]
-    shape = _SHAPE[int(rng.permutation(len(_SHAPE))[song])]
+    word, shape = (
+        str(words[int(rng.permutation(len(words))[song])])
+        for words in (WORDS["word"], WORDS["shape"])
+    )
     return shape.format(word)

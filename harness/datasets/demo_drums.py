@@ -1,4 +1,4 @@
-"""Drum kits: every sound of a kit, rendered a few times so that no two hits need be alike."""
+"""Drum kits: every sound of a kit, rendered a few times so that hits differ."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAN |= {"ride": 0.45, "crash": -0.4}
 
 @dataclass(frozen=True)
 class KitTone:
-    """What tells one kit from another; frequencies in Hz, times in seconds."""
+    """The character of one drum kit; frequencies in Hz, times in seconds."""
 
     kick: float
     kick_sweep: float
@@ -46,7 +46,7 @@ class KitTone:
 
 
 def draw_tone(rng: np.random.Generator, electronic: bool, spread: float) -> KitTone:
-    """Draw a kit; `spread` 1 uses the whole range, less keeps nearer the middle."""
+    """Draw a kit; `spread` 1 uses the whole range, less stays nearer to the middle."""
 
     def between(low: float, high: float) -> float:
         return float((low + high) / 2 + rng.uniform(-0.5, 0.5) * (high - low) * spread)
@@ -168,7 +168,7 @@ def _ride(tone: KitTone, rng: np.random.Generator) -> Signal:
 
 
 def _crash(tone: KitTone, rng: np.random.Generator) -> Signal:
-    """Return a crash cymbal: dense noise that opens at once and decays for seconds."""
+    """Return a crash cymbal: dense noise that starts at once and decays for seconds."""
     n = round(3.2 * RATE)
     high = noise(rng, n, 4000.0, 15000.0) * decay(n, 0.3 * tone.cymbal)
     low = noise(rng, n, 700.0, 4500.0) * decay(n, 0.5 * tone.cymbal)

@@ -22,6 +22,7 @@ QUALITIES: dict[str, tuple[int, ...]] = {
 VELOCITY = {"x": 1.0, "o": 0.72, ".": 0.38}
 MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 STEPS = 16  # of a bar
+Rng = np.random.Generator
 HATS = (
     "x-o-x-o-x-o-x-o-",
     "xoxoxoxoxoxoxoxo",
@@ -74,47 +75,39 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Song:
-    """What all players share.
-
-    Attributes
-    ----------
-    tempo
-        Beats a minute.
-    key, scale
-        Pitch class of the tonic, pitch classes of the scale.
-    """
+class Composition:
+    """The plan of a song that all players follow."""
 
     genre: Genre
-    tempo: float
+    tempo: float  # beats per minute
     swing: float
-    key: int
-    scale: tuple[int, ...]
+    key: int  # pitch class of the tonic
+    scale: tuple[int, ...]  # pitch classes
     sections: tuple[Section, ...]
     chords: tuple[Chord, ...]
 
     @property
     def n_bars(self) -> int:
-        """Bars from the start to the end, the last perhaps cut."""
+        """Number of bars; the last may be cut."""
         return sum(section.bars for section in self.sections)
 
     def time(self, step: int) -> float:
-        """Return when a step (a sixteenth) comes, in seconds, swing included."""
+        """Return the time of a step (a sixteenth) in seconds, with swing."""
         eighth = 30.0 / self.tempo
         late = self.swing * eighth if step % 4 in (2, 3) else 0.0
         return step * eighth / 2.0 + late
 
     def chord_at(self, step: int) -> Chord:
-        """Return the chord that sounds at a step; the last one after the end."""
+        """Return the chord at a step; after the end, the last one."""
         return next((c for c in self.chords if c.first <= step < c.last), self.chords[-1])
 
     def section_at(self, bar: int) -> Section:
-        """Return the section a bar belongs to; the last one after the end."""
+        """Return the section of a bar; after the end, the last one."""
         inside = (s for s in self.sections if s.first <= bar < s.first + s.bars)
         return next(inside, self.sections[-1])
 
 
-def compose(rng: np.random.Generator, genre: Genre, seconds: float, spread: float) -> Song:
+def compose(rng: Rng, genre: Genre, seconds: float, spread: float) -> Composition:
     """Choose tempo, key, form and chords of a song."""
     genre = _varied(genre, rng, 0.25 * spread)
     low, high = genre.tempo
@@ -128,11 +121,11 @@ def compose(rng: np.random.Generator, genre: Genre, seconds: float, spread: floa
     scale = tuple((key + i) % 12 for i in (MINOR if minor else MAJOR))
     chords = _chords(sections, {"chorus": chorus}, verse, key)
     swing = genre.swing * float(rng.uniform(0.85, 1.15))
-    return Song(genre, float(tempo), swing, key, scale, sections, chords)
+    return Composition(genre, float(tempo), swing, key, scale, sections, chords)
 
 
-def _varied(genre: Genre, rng: np.random.Generator, chance: float) -> Genre:
-    """Return the genre with patterns of this song's own; loud strokes stay as they are."""
+def _varied(genre: Genre, rng: Rng, chance: float) -> Genre:
+    """Return the genre with this song's variations of its patterns; loud strokes are kept."""
     verse, chorus = (
         {k: v if k == "crash" else _varied_line(v, rng, chance) for k, v in pattern.items()}
         for pattern in (genre.verse, genre.chorus)
@@ -144,15 +137,15 @@ def _varied(genre: Genre, rng: np.random.Generator, chance: float) -> Genre:
     return replace(genre, verse=verse, chorus=chorus, guitar=guitar, piano=piano, keys=keys)
 
 
-def _varied_part(part: Part | None, rng: np.random.Generator, chance: float) -> Part | None:
-    """Return an instrument's part with patterns of its own; held chords stay as they are."""
+def _varied_part(part: Part | None, rng: Rng, chance: float) -> Part | None:
+    """Return an instrument's part with variations of its patterns; held chords are kept."""
     if part is None or part.style == "hold":
         return part
     verse, chorus = (_varied_line(line, rng, chance) for line in (part.verse, part.chorus))
     return replace(part, verse=verse, chorus=chorus)
 
 
-def _varied_line(line: str, rng: np.random.Generator, chance: float) -> str:
+def _varied_line(line: str, rng: Rng, chance: float) -> str:
     """Change or drop some of the weaker strokes, and add soft ones on eighths."""
     out = ""
     for step, letter in enumerate(line):
@@ -165,8 +158,8 @@ def _varied_line(line: str, rng: np.random.Generator, chance: float) -> str:
     return out
 
 
-def _form(n_bars: int, rng: np.random.Generator) -> tuple[Section, ...]:
-    """Lay out sections: short songs go straight to verse and chorus."""
+def _form(n_bars: int, rng: Rng) -> tuple[Section, ...]:
+    """Plan the sections; short songs have only verse and chorus."""
     if n_bars <= 4:
         plan = [("chorus", n_bars)]
     elif n_bars <= 8:
@@ -214,7 +207,7 @@ def _chords(
     return tuple(chords)
 
 
-def drums(song: Song, rng: np.random.Generator) -> list[Hit]:
+def drums(song: Composition, rng: Rng) -> list[Hit]:
     """Play the genre's patterns, with fills at the ends of sections and human timing."""
     hits: list[Hit] = []
     for bar in range(song.n_bars):
@@ -232,7 +225,7 @@ def drums(song: Song, rng: np.random.Generator) -> list[Hit]:
 
 
 def _bar_of_drums(
-    song: Song, bar: int, pattern: dict[str, str], steps: int, rng: np.random.Generator
+    song: Composition, bar: int, pattern: dict[str, str], steps: int, rng: Rng
 ) -> list[Hit]:
     """Play one bar up to a step."""
     hits = []
@@ -244,14 +237,14 @@ def _bar_of_drums(
     return hits
 
 
-def _hit(song: Song, step: int, sound: str, velocity: float, rng: np.random.Generator) -> Hit:
-    """Time a stroke: machines are exact, drummers nearly so."""
+def _hit(song: Composition, step: int, sound: str, velocity: float, rng: Rng) -> Hit:
+    """Time a stroke; drum machines are more exact than drummers."""
     sway = 0.0005 if song.genre.electronic else 0.005
     start = max(0.0, song.time(step) + float(rng.normal(0.0, sway)))
     return Hit(start, sound, float(velocity))
 
 
-def _fill(song: Song, bar: int, rng: np.random.Generator) -> list[Hit]:
+def _fill(song: Composition, bar: int, rng: Rng) -> list[Hit]:
     """Roll over snare and toms in the last six sixteenths of a bar."""
     order = ["snare", "snare", "tom_high", "tom_high", "tom_mid", "tom_floor"]
     if rng.random() < 0.4:
@@ -264,7 +257,7 @@ def _fill(song: Song, bar: int, rng: np.random.Generator) -> list[Hit]:
     return hits
 
 
-def bass(song: Song, part: Part, rng: np.random.Generator) -> list[Note]:
+def bass(song: Composition, part: Part, rng: Rng) -> list[Note]:
     """Play the bass pattern over the chords, in the octave from E1 up."""
     notes: list[Note] = []
     for bar in range(song.n_bars):
@@ -286,8 +279,8 @@ def bass(song: Song, part: Part, rng: np.random.Generator) -> list[Note]:
     return notes
 
 
-def _bass_pitch(song: Song, step: int, letter: str) -> int:
-    """Return the pitch a letter of a bass pattern means at a step."""
+def _bass_pitch(song: Composition, step: int, letter: str) -> int:
+    """Return the pitch of a letter of a bass pattern at a step."""
     chord = song.chord_at(step)
     root = 28 + (chord.root - 28) % 12
     if letter == "a":
@@ -309,7 +302,7 @@ def voicing(chord: Chord, low: int, count: int) -> list[int]:
     return octaves[:count]
 
 
-def accompany(song: Song, part: Part, low: int, count: int, rng: np.random.Generator) -> list[Note]:
+def accompany(song: Composition, part: Part, low: int, count: int, rng: Rng) -> list[Note]:
     """Play chords in the part's style: block, strum, power, skank, hold or arpeggio."""
     notes: list[Note] = []
     for bar in range(song.n_bars):
@@ -347,7 +340,7 @@ def _pitches(chord: Chord, style: str, low: int, count: int, index: int) -> list
 def _spread(
     pitches: Sequence[int], style: str, start: float, length: float, velocity: float
 ) -> list[Note]:
-    """Play the pitches of a stroke one after the other as the hand does."""
+    """Play the pitches of a stroke one after the other, as a hand does."""
     gap = {"strum": 0.011, "skank": 0.004, "power": 0.003, "block": 0.002}.get(style, 0.0)
     weight = float(velocity) / len(pitches) ** 0.5
     ring = length * 2.2 if style == "arpeggio" else length
@@ -363,7 +356,7 @@ class Phrase:
     syllables: tuple[Syllable, ...]
 
 
-def melody(song: Song, centre: int, rng: np.random.Generator) -> list[Phrase]:
+def melody(song: Composition, centre: int, rng: Rng) -> list[Phrase]:
     """Write the lead line around a MIDI pitch; equal sections share rhythm, contour and words."""
     motifs: dict[tuple[str, int], list[tuple[int, int, int, str, str]]] = {}
     phrases: list[Phrase] = []
@@ -383,7 +376,7 @@ def melody(song: Song, centre: int, rng: np.random.Generator) -> list[Phrase]:
     return phrases
 
 
-def _motif(rap: bool, rng: np.random.Generator) -> list[tuple[int, int, int, str, str]]:
+def _motif(rap: bool, rng: Rng) -> list[tuple[int, int, int, str, str]]:
     """Invent a phrase of two bars: (step, length, move, vowel, consonant) of each note."""
     lengths, odds = ((1, 2), (0.55, 0.45)) if rap else ((2, 3, 4, 6), (0.5, 0.2, 0.22, 0.08))
     step = int(rng.choice([0, 2, 4])) if not rap else int(rng.integers(0, 3))
@@ -402,7 +395,7 @@ def _motif(rap: bool, rng: np.random.Generator) -> list[tuple[int, int, int, str
 
 
 def _realise(
-    song: Song,
+    song: Composition,
     motif: Sequence[tuple[int, int, int, str, str]],
     span: tuple[int, int],
     centre: int,
@@ -442,7 +435,7 @@ def nearest(pitch: int, classes: Sequence[int]) -> int:
     )
 
 
-def harmony(song: Song, phrase: Phrase, above: int, late: float) -> list[Syllable]:
+def harmony(song: Composition, phrase: Phrase, above: int, late: float) -> list[Syllable]:
     """Follow a phrase `late` seconds behind, on the chord tones nearest to `above` semitones."""
     out = []
     for s in phrase.syllables:
@@ -452,7 +445,7 @@ def harmony(song: Song, phrase: Phrase, above: int, late: float) -> list[Syllabl
     return out
 
 
-def oohs(song: Song, around: int, vowel: str) -> list[Phrase]:
+def oohs(song: Composition, around: int, vowel: str) -> list[Phrase]:
     """Hold a chord tone near a pitch through every chord of the choruses."""
     held = []
     for chord in song.chords:

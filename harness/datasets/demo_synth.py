@@ -1,4 +1,4 @@
-"""The sounds' raw material: damped sinusoids, shaped noise, rooms, and adding them up.
+"""Building blocks of the sounds: damped sinusoids, shaped noise, rooms, placing and panning.
 
 Everything is float32 at 44.1 kHz; a mono signal has shape (samples,), a stereo one (2, samples).
 """
@@ -13,7 +13,7 @@ from harness.audio import Audio
 
 RATE = 44100
 Signal = npt.NDArray[np.float32]
-_BLOCK = 256  # samples a column of the oscillator bank holds
+_BLOCK = 256  # samples per column of the oscillator bank
 _FFT = 1 << 17  # block of the reverb's convolution
 
 
@@ -35,18 +35,11 @@ def modes(
     n_samples: int,
     phases: npt.ArrayLike = 0.0,
 ) -> Signal:
-    """Add up exponentially damped sinusoids, the modes of strings, bars and membranes.
+    """Sum exponentially damped sinusoids, the modes of strings, bars and membranes.
 
-    A sample index is split in row and column, so that the bank is one matrix product.
-
-    Parameters
-    ----------
-    frequencies
-        In Hz; those above 20 kHz are left out.
-    amplitudes, phases
-        Linear, and in radians.
-    taus
-        Time in seconds to fall to 1/e.
+    Frequencies are in Hz (those above 20 kHz are left out), amplitudes linear, `taus` the seconds
+    to fall to 1/e, phases in radians. A sample index is split into row and column, so that the bank
+    is one matrix product.
     """
     f, a, tau, phase = (
         np.atleast_1d(x).astype(float)
@@ -113,7 +106,7 @@ def pan(position: float) -> tuple[float, float]:
 
 
 def place(out: Audio, sound: Signal, start: float, gains: tuple[float, float]) -> None:
-    """Add a sound into `out`, shape (2, samples), from `start` seconds; what sticks out is cut."""
+    """Add a sound to `out`, shape (2, samples), at `start` seconds; it is cut at the edges."""
     first = round(start * RATE)
     if first < 0:
         sound, first = sound[-first:], 0
@@ -137,12 +130,8 @@ def release(sound: Signal, seconds: float, fade: float) -> Signal:
 def room(rng: np.random.Generator, seconds: float, damping: float) -> Audio:
     """Return a room's stereo response: early reflections, then noise that darkens as it decays.
 
-    Parameters
-    ----------
-    seconds
-        Time to fall by 60 dB in the middle of the spectrum.
-    damping
-        0 … 1: how much faster the highs decay.
+    It falls by 60 dB in `seconds` in the middle of the spectrum; highs decay faster by `damping`,
+    0 … 1.
     """
     n = round(min(seconds, 1.4) * RATE)
     tail = rng.standard_normal((2, n), dtype=np.float32)

@@ -41,28 +41,14 @@ _TABLE = 8192
 
 @dataclass(frozen=True)
 class Voice:
-    """What tells one singer from another.
+    """The character of one singer."""
 
-    Attributes
-    ----------
-    female
-        Chooses the range; the tract comes with it.
-    tract
-        Factor on all formants.
-    tilt
-        Fall of the source's harmonics, as a power of their number.
-    vibrato_hz, vibrato
-        Rate, and depth in semitones.
-    breath
-        Level of aspiration noise.
-    """
-
-    female: bool
-    tract: float
-    tilt: float
-    vibrato_hz: float
-    vibrato: float
-    breath: float
+    female: bool  # sets the range
+    tract: float  # factor on all formants
+    tilt: float  # fall of the source's harmonics, as a power of their number
+    vibrato_hz: float  # rate
+    vibrato: float  # depth in semitones
+    breath: float  # level of aspiration noise
 
     @property
     def centre(self) -> int:
@@ -80,11 +66,11 @@ class Syllable:
     velocity: float
     vowel: str
     consonant: str
-    first: bool  # of a phrase: a breath goes before it
+    first: bool  # of a phrase: a breath precedes it
 
 
 def draw_voice(rng: np.random.Generator, female: bool, spread: float) -> Voice:
-    """Draw a singer; `spread` 1 uses the whole range, less keeps nearer the middle."""
+    """Draw a singer; `spread` 1 uses the whole range, less stays nearer to the middle."""
     wide = rng.uniform(-spread, spread, 5)
     tract = (FEMALE_TRACT if female else 1.0) * (1.0 + 0.06 * wide[0])
     return Voice(
@@ -100,8 +86,8 @@ def draw_voice(rng: np.random.Generator, female: bool, spread: float) -> Voice:
 def vowel_envelope(vowel: str, tract: float) -> Signal:
     """Return a vowel's magnitude response on the 513 bins of a 1024-point FFT at 44.1 kHz.
 
-    Five second-order resonances in cascade, a little flattened as a singer's microphone and a
-    compressor do; the peak is about 1.
+    Five second-order resonances in cascade, slightly flattened as by a microphone and a compressor;
+    the peak is about 1.
     """
     f = fft.rfftfreq(_WINDOW, 1.0 / RATE)
     centres = np.array([*VOWELS[vowel], 3400.0, 4500.0]) * tract
@@ -115,26 +101,18 @@ def vowel_envelope(vowel: str, tract: float) -> Signal:
 
 
 def sing(
-    lines: Sequence[Sequence[Syllable]],
-    voice: Voice,
-    n_samples: int,
-    rng: np.random.Generator,
+    line: Sequence[Syllable], voice: Voice, n_samples: int, rng: np.random.Generator
 ) -> Signal:
-    """Sing one or several lines together, mono; all lines use the vowels of the first.
-
-    Nothing but zeros where nobody sings: the result is cut there.
-    """
+    """Sing one line, mono; between phrases there are exact zeros."""
     n_frames = n_samples // _HOP + 2
-    buzz = np.zeros(n_samples, np.float32)
-    for line in lines:
-        buzz += _source(line, voice, n_frames, rng)[:n_samples]
-    loudness = _loudness(lines[0], n_frames)
+    buzz = _source(line, voice, n_frames, rng)[:n_samples]
+    loudness = _loudness(line, n_frames)
     air = rng.standard_normal(n_samples, dtype=np.float32)
-    tract = _tract(lines[0], voice, n_frames)
+    tract = _tract(line, voice, n_frames)
     spectra = _analyse(buzz, n_frames) * tract
-    spectra += _analyse(air, n_frames) * _airflow(lines[0], voice, loudness, tract)
+    spectra += _analyse(air, n_frames) * _airflow(line, voice, loudness, tract)
     out = _synthesise(spectra, n_samples)
-    sounding = ndimage.maximum_filter1d(_airgate(lines[0], loudness), 5)
+    sounding = ndimage.maximum_filter1d(_airgate(line, loudness), 5)
     return out * _to_samples(np.minimum(sounding, 1.0), n_samples)
 
 
@@ -144,7 +122,7 @@ def _frames(seconds: float) -> int:
 
 
 def _to_samples(values: npt.NDArray[np.floating], n_samples: int) -> Signal:
-    """Go from one value a frame to one a sample, linearly."""
+    """Interpolate linearly from one value per frame to one per sample."""
     steps = np.linspace(0.0, 1.0, _HOP, endpoint=False, dtype=np.float32)
     low = values.astype(np.float32)[:, None]
     rise = np.diff(values, append=values[-1:]).astype(np.float32)[:, None]
@@ -219,7 +197,7 @@ def _tract(line: Sequence[Syllable], voice: Voice, n_frames: int) -> Signal:
 def _airgate(
     line: Sequence[Syllable], loudness: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return 1 where anything of the voice may sound, consonants and breaths included."""
+    """Return 1 per frame in which the voice may sound, with consonants and breaths, 0 elsewhere."""
     gate = (loudness > 1e-3).astype(float)
     for s in line:
         lead = 0.4 if s.first else 0.14
@@ -253,12 +231,12 @@ def _airflow(
 
 
 def _window() -> Signal:
-    """Return the square root of a periodic Hann window: analysis times synthesis adds up to 1."""
+    """Return the square root of a periodic Hann window: analysis times synthesis sums to 1."""
     return np.sin(np.pi * (np.arange(_WINDOW) + 0.5) / _WINDOW).astype(np.float32)
 
 
 def _analyse(x: Signal, n_frames: int) -> npt.NDArray[np.complex64]:
-    """Return the short-time spectrum, shape (frames, bins); frame i is centred on sample i·hop."""
+    """Return the short-time spectrum, shape (frames, bins); frame i is centered on sample i·hop."""
     padded = np.zeros((n_frames + 1) * _HOP, np.float32)
     padded[_HOP : _HOP + len(x)] = x
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]

@@ -1,9 +1,9 @@
-"""Songs of the user's own, in the layout of the MSS-Training tool: a folder a song, a file a stem.
+"""The user's own songs: one folder per song, one file per stem, as the MSS-Training tool has it.
 
-Stem names are taken in the words of other tools too (`taxonomy.canonical`). Parents that are not
-there are the sums of their children. ``other`` beside ``guitar`` or ``piano`` is what is left of
-six stems, `other_rest`; our `other` is then the sum of these. ``cymbals`` without ``hihat`` hold
-the hi-hat too: they are `hihat_cymbals`.
+Stem names of other tools are understood too (`taxonomy.canonical`). A missing parent is the sum of
+its children. ``other`` beside ``guitar`` or ``piano`` is the rest of six stems, `other_rest`; our
+`other` is then the sum of the three. ``cymbals`` without ``hihat`` include the hi-hat: they are
+`hihat_cymbals`.
 """
 
 from __future__ import annotations
@@ -13,33 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import audio, taxonomy
+from harness.datasets.musdb_songs import song_facts
 from harness.datasets.scan import Scan, collect, unions
-from harness.datasets.songs import find_song, split_name
-from harness.datasets.tracks import Dataset, Source, Track
+from harness.datasets.tracks import Dataset, Source, Sources, Track
 from harness.errors import HarnessError
 
-SUFFIXES = (".wav", ".flac", ".mp3")  # the first is taken where there are several
+SUFFIXES = (".wav", ".flac", ".mp3")  # if there are several, the first counts
 # children first
 PARENTS = ("lead", "vocals", "hihat_cymbals", "drums", "other_rest", "other", "accompaniment")
-Stems = dict[str, tuple[Source, ...]]
+Stems = dict[str, Sources]
 
 
 def folder(root: Path, *, name: str = "folder") -> Dataset:
     """Read ``<root>/<track>/{mixture,<stem>,…}.{wav,flac,mp3}``.
 
     Without a mixture file the mixture is the sum of the stems. The first track's sample rate is the
-    dataset's; tracks with another one are left out. All tracks are in the split ``test``; the
-    artist is what stands before " - ".
-
-    Parameters
-    ----------
-    name
-        The dataset's name, so that there can be several.
-
-    Raises
-    ------
-    HarnessError
-        If there is no usable track.
+    dataset's; tracks with another one are left out. All tracks are in the split ``test``. The
+    artist is the part of the folder's name before " - ".
     """
     scan = Scan(root)
     tracks: list[Track] = []
@@ -56,14 +46,14 @@ def folder(root: Path, *, name: str = "folder") -> Dataset:
 
 
 def _read(scan: Scan, path: Path) -> Stems:
-    """Return the stems of one folder, `mixture` among them if it is there."""
+    """Return the stems of one folder, with `mixture` if it is there."""
     groups: dict[str, list[Path]] = {}
     for file in scan.files(path, SUFFIXES):
         stem = taxonomy.canonical(file.stem)
         if re.fullmatch(r"[a-z0-9_]+", stem):
             groups.setdefault(stem, []).append(file)
         else:
-            scan.note(file, "its name cannot be that of a stem; left out")
+            scan.note(file, "its name is not usable as a stem name; left out")
     stems = {stem: _one_of(scan, stem, files) for stem, files in groups.items()}
     if "other" in stems and stems.keys() & {"guitar", "piano"}:
         stems.setdefault("other_rest", stems.pop("other"))
@@ -72,8 +62,8 @@ def _read(scan: Scan, path: Path) -> Stems:
     return stems
 
 
-def _one_of(scan: Scan, stem: str, files: list[Path]) -> tuple[Source, ...]:
-    """Choose among files that mean one stem; parts of the cymbals are all taken."""
+def _one_of(scan: Scan, stem: str, files: list[Path]) -> Sources:
+    """Choose among files for one stem; of parts of the cymbals, all are taken."""
     by_name: dict[str, Path] = {}
     for file in sorted(files, key=lambda file: SUFFIXES.index(file.suffix.lower())):
         by_name.setdefault(file.stem.lower(), file)
@@ -82,14 +72,14 @@ def _one_of(scan: Scan, stem: str, files: list[Path]) -> tuple[Source, ...]:
     else:
         chosen = [by_name.get(stem, by_name[min(by_name)])]
     for file in sorted(set(files) - set(chosen)):
-        scan.note(file, f"left out, {chosen[0].name} is the {stem}")
+        scan.note(file, f"left out, {chosen[0].name} is used for {stem}")
     return tuple(Source(file) for file in chosen)
 
 
 def _rate(scan: Scan, path: Path, stems: Stems) -> int:
-    """Return the sample rate of all files in Hz; 0, with a note, where the track cannot be used."""
+    """Return the sample rate of all files in Hz; 0, with a note, if the track cannot be used."""
     if not stems.keys() - {"mixture"}:
-        scan.note(path, f"holds no stem as {' or '.join(SUFFIXES)}; left out")
+        scan.note(path, f"has no {' or '.join(SUFFIXES)} file of a stem; left out")
         return 0
     try:
         rates = {audio.length(source.path)[1] for files in stems.values() for source in files}
@@ -97,25 +87,26 @@ def _rate(scan: Scan, path: Path, stems: Stems) -> int:
         scan.note(path, f"left out, {error}")
         return 0
     if len(rates) > 1:
-        scan.note(path, f"its files have several sample rates {sorted(rates)} Hz; left out")
+        scan.note(path, f"its files have different sample rates {sorted(rates)} Hz; left out")
         return 0
     return rates.pop()
 
 
 def _track(path: Path, files: Stems, dataset: str) -> Track:
-    """One song."""
-    name = path.name
-    song = find_song(name)
+    """Describe one song."""
+    artist, genre, _ = song_facts(path.name)
     stems = {stem: sources for stem, sources in files.items() if stem != "mixture"}
-    mixture = files.get("mixture") or _sum(stems, _outermost(stems))
+    # stems that are not a part of another one here sum to the mixture
+    outermost = [s for s in sorted(stems) if not stems.keys() & set(taxonomy.ancestors(s))]
+    mixture = files.get("mixture") or _sum(stems, outermost)
     return Track(
         dataset=dataset,
-        name=name,
-        artist=split_name(song.track if song else name)[0],
+        name=path.name,
+        artist=artist,
         split="test",
         mixture=mixture,
         stems=_with_parents(stems),
-        genre=song.genre if song else "unknown",
+        genre=genre,
     )
 
 
@@ -130,11 +121,6 @@ def _with_parents(stems: Stems) -> Stems:
     return stems
 
 
-def _outermost(stems: Stems) -> list[str]:
-    """Return the stems that are no part of another one here; they sum to the mixture."""
-    return [stem for stem in sorted(stems) if not stems.keys() & set(taxonomy.ancestors(stem))]
-
-
-def _sum(stems: Stems, names: Sequence[str]) -> tuple[Source, ...]:
+def _sum(stems: Stems, names: Sequence[str]) -> Sources:
     """Join the sources of several stems."""
     return tuple(source for name in names for source in stems[name])

@@ -13,13 +13,7 @@ from harness.datasets.tracks import Dataset, Source, Track
 
 
 def mir1k(root: Path) -> Dataset:
-    """Read ``<root>/Wavfile/<singer>_<song>_<clip>.wav``, or the same without ``Wavfile``.
-
-    Raises
-    ------
-    HarnessError
-        If there is no clip.
-    """
+    """Read ``<root>/Wavfile/<singer>_<song>_<clip>.wav``, or the same without ``Wavfile``."""
     scan = Scan(root)
     folder = root / "Wavfile" if (root / "Wavfile").is_dir() else root
     found = [_track(path) for path in scan.files(folder, (".wav",))]
@@ -27,7 +21,7 @@ def mir1k(root: Path) -> Dataset:
 
 
 def _track(path: Path) -> Track:
-    """One clip."""
+    """Describe one clip."""
     name = path.stem
     accompaniment, voice = Source(path, channel=0), Source(path, channel=1)
     return Track(

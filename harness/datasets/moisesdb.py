@@ -1,12 +1,12 @@
 """MoisesDB: 240 songs with two levels of stems (Pereira et al., ISMIR 2023).
 
-Four stems are taken as the data set's own library does: everything but vocals, bass and drums is
-`other`, percussion too. A stem nobody plays is not there. The mixture is the sum of all files. A
-choir counts as background vocals.
+The four stems are those of the dataset's own library: everything but vocals, bass and drums is
+`other`, including percussion. Stems without a recording are absent. The mixture is the sum of all
+files. A choir counts as background vocals.
 
-What cannot be told apart is excluded: all parts of the kit where a file holds several of them
-(overheads, whole kit, drum machine), and all parts of the vocals where a file may be lead or
-background (vocoder and the like). A file marked `has_bleed` marks every stem it is a part of.
+If a file holds several parts of the drum kit (overheads, whole kit, drum machine), all parts of the
+kit are excluded; if a file may be lead or background (such as a vocoder), all parts of the vocals.
+A file marked `has_bleed` marks every stem it is a part of.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.datasets.scan import BACKING, Scan, collect, printable, storable, unions
-from harness.datasets.tracks import Dataset, Source, Track
+from harness.datasets.tracks import Dataset, Source, Sources, Track
 
 TAXONOMY = "moises-official-4"
 
-# stemName → our stem; `drums` and `vocals` have parts of their own.
+# stemName → our stem; `drums` and `vocals` also have parts.
 STEMS = {
     "vocals": "vocals",
     "drums": "drums",
@@ -38,7 +38,7 @@ STEMS = {
     "other": "misc",
 }
 
-# trackType → our stem, inside vocals and inside drums; any other type cannot be told apart.
+# trackType → our stem, inside vocals and inside drums; any other type may be several of them.
 PARTS = {
     "vocals": {
         "leadmalesinger": "lead_male",
@@ -71,12 +71,12 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class _File:
-    """One recording: the stem it is in, its part of that stem ("" if untold), and its type."""
+    """One recording."""
 
     path: Path
     stem: str
-    part: str
-    kind: str
+    part: str  # of that stem; "" if unknown
+    kind: str  # its trackType
     has_bleed: bool
 
 
@@ -87,13 +87,8 @@ class _BadRecordError(Exception):
 def moisesdb(root: Path) -> Dataset:
     """Read ``<root>/<provider>/<uuid>/data.json``, or the same without a provider.
 
-    Tracks are called ``Artist - Song``, their `id` is the uuid that published scores use. There is
-    no official split; all are ``test``.
-
-    Raises
-    ------
-    HarnessError
-        If there is no usable song.
+    Tracks are called ``Artist - Song``, and their `id` is the uuid that published scores use. There
+    is no official split; all are ``test``.
     """
     scan = Scan(root)
     found: list[Track] = []
@@ -107,7 +102,7 @@ def moisesdb(root: Path) -> Dataset:
 
 
 def _song_folders(scan: Scan) -> Iterator[Path]:
-    """Folders with a data.json, one or two levels down."""
+    """Yield the folders with a data.json, one or two levels down."""
     for folder in scan.folders(scan.root):
         if (folder / "data.json").is_file():
             yield folder
@@ -117,12 +112,12 @@ def _song_folders(scan: Scan) -> Iterator[Path]:
 
 
 def _track(scan: Scan, folder: Path) -> Track:
-    """One song."""
+    """Describe one song."""
     record = _record(scan, folder / "data.json")
     files = list(_files(scan, folder, record))
     if not files:
         raise _BadRecordError("data.json names no recording")
-    excluded = dict(_untold(files))
+    excluded = dict(_ambiguous(files))
     stems = unions(_leaves(files, excluded), GROUPS)
     artist, song = (storable(_text(record, key)).strip() for key in ("artist", "song"))
     bleeding = {Source(file.path) for file in files if file.has_bleed}
@@ -141,7 +136,7 @@ def _track(scan: Scan, folder: Path) -> Track:
 
 
 def _genre(word: str) -> str:
-    """Return a genre in the words of the other datasets."""
+    """Spell a genre as the other datasets do."""
     genre = storable(word).strip().lower().replace("_", " ")
     return genre.replace("singer songwriter", "singer/songwriter") or "unknown"
 
@@ -155,12 +150,12 @@ def _record(scan: Scan, path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise _BadRecordError(f"data.json cannot be read ({type(error).__name__})") from error
     if not isinstance(record, dict):
-        raise _BadRecordError("data.json is no JSON object")
+        raise _BadRecordError("data.json is not a JSON object")
     return record
 
 
 def _files(scan: Scan, folder: Path, record: Mapping[str, Any]) -> Iterator[_File]:
-    """Every recording that a song names; the same stem may be named more than once."""
+    """Yield every recording of a song; the same stem may occur more than once."""
     for stem in _objects(record, "stems"):
         name = _safe(stem, "stemName")
         ours = STEMS.get(_plain(name))
@@ -175,8 +170,8 @@ def _files(scan: Scan, folder: Path, record: Mapping[str, Any]) -> Iterator[_Fil
             yield _File(path, ours, part, kind, entry.get("has_bleed") is True)
 
 
-def _untold(files: list[_File]) -> Iterator[tuple[str, str]]:
-    """Yield (stem, reason) for the parts of a level that one file mixes up."""
+def _ambiguous(files: list[_File]) -> Iterator[tuple[str, str]]:
+    """Yield (stem, reason) for the parts of a level that one file may mix."""
     for level, parts in LEVEL.items():
         kinds = sorted({f.kind for f in files if f.stem == level and not f.part})
         if kinds:
@@ -184,9 +179,9 @@ def _untold(files: list[_File]) -> Iterator[tuple[str, str]]:
             yield from ((part, f"{reason}, which may hold it") for part in parts)
 
 
-def _leaves(files: list[_File], excluded: Mapping[str, str]) -> dict[str, tuple[Source, ...]]:
-    """Return the sources of each stem and part that files name, but for excluded ones."""
-    leaves: dict[str, tuple[Source, ...]] = {}
+def _leaves(files: list[_File], excluded: Mapping[str, str]) -> dict[str, Sources]:
+    """Return the sources of each stem and part that is not excluded."""
+    leaves: dict[str, Sources] = {}
     for file in files:
         for stem in (file.stem, file.part):
             if stem and stem not in excluded:
@@ -195,7 +190,7 @@ def _leaves(files: list[_File], excluded: Mapping[str, str]) -> dict[str, tuple[
 
 
 def _unique(tracks: list[Track]) -> list[Track]:
-    """Tell songs of one name apart by the start of their uuid."""
+    """Add the start of the uuid to the names of songs with the same name."""
     count = Counter(track.name for track in tracks)
     return [
         replace(track, name=f"{track.name} ({track.id[:8]})") if count[track.name] > 1 else track
@@ -207,25 +202,25 @@ def _objects(record: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """Return a list of JSON objects."""
     value = record.get(key)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise _BadRecordError(f"{key!r} in data.json is no list of objects")
+        raise _BadRecordError(f"{key!r} in data.json is not a list of objects")
     return value
 
 
 def _text(record: Mapping[str, Any], key: str) -> str:
-    """Return a text, or "" where there is none."""
+    """Return a text, or "" if there is none."""
     value = record.get(key, "")
     return value if isinstance(value, str) else ""
 
 
 def _safe(record: Mapping[str, Any], key: str) -> str:
-    """Return a text that becomes a part of a path; refuse one that would lead elsewhere."""
+    """Return a text for use in a path; refuse one that would lead elsewhere."""
     value = _text(record, key)
     leads_out = any(bad in value for bad in ("/", "\\", "..", "\0"))
     if not value or leads_out or storable(value) != value:
-        raise _BadRecordError(f"{key!r} in data.json is {value!r}, which is no file name")
+        raise _BadRecordError(f"{key!r} in data.json is {value!r}, which is not a file name")
     return value
 
 
 def _plain(name: str) -> str:
-    """Compare names without case, spaces, underscores and hyphens."""
+    """Drop case, spaces, underscores and hyphens of a name, to compare it."""
     return "".join(char for char in name.lower() if char not in " _-")

@@ -1,7 +1,7 @@
-"""Which songs lie in which public collections, and so which separators have seen them.
+"""Which songs are in which public collections, and so which separators were trained on them.
 
-A half of a collection is written ``musdb18:train``. MUSDB18 and MUSDB18-HQ are one collection; all
-of DSD100 lies in it, with other halves: 27 of DSD100's 50 test songs are training songs of MUSDB18.
+A half of a collection is written ``musdb18:train``. MUSDB18 and MUSDB18-HQ are one collection. All
+of DSD100 is in it, in other halves: 27 of DSD100's 50 test songs are training songs of MUSDB18.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from harness.datasets.songs import find_song
+from harness.datasets.musdb_songs import find_song
 from harness.datasets.tracks import Track
 
 Leak = Literal["clean", "leaked", "unknown"]
 
-# One collection under several names.
+# Other names of a collection.
 _SAME = {
     "musdb": "musdb18",
     "musdb18hq": "musdb18",
@@ -28,24 +28,15 @@ _SAME = {
 }
 
 # Collections whose songs are known, so that a song is either in there or not.
-_KNOWN = {
-    "demo",
-    "musdb18",
-    "dsd100",
-    "medleydb",
-    "moisesdb",
-    "mir1k",
-    "slakh2100",
-    "stemgmd",
-    "egmd",
-}
+_KNOWN = {"demo", "musdb18", "dsd100", "medleydb", "moisesdb", "mir1k"}
+_KNOWN |= {"slakh2100", "stemgmd", "egmd"}
 
 
 def collections(track: Track) -> frozenset[str]:
-    """Return the halves of collections that hold this song.
+    """Return the halves of collections that contain this song.
 
-    The folder it lies in is one; the table of MUSDB18 and DSD100 tells the others by the song's
-    name. Where folder and table differ, both are listed.
+    Its own dataset and split are one; the table of MUSDB18 and DSD100 names the others. Where they
+    disagree, both are listed.
 
     Examples
     --------
@@ -68,22 +59,21 @@ def collections(track: Track) -> frozenset[str]:
 
 
 def leak(trained_on: Sequence[str] | None, track: Track) -> Leak:
-    """Say whether a separator has seen a song in training.
+    """Say whether a separator was trained on a song.
 
     Parameters
     ----------
     trained_on
-        Halves (``musdb18:train``) or whole collections (``moisesdb``); None if nobody knows, empty
-        if nothing was trained. Any name that is no public collection, such as ``private``, is music
-        nobody can look into.
+        Halves (``musdb18:train``) or whole collections (``moisesdb``); None if not known, empty if
+        nothing was trained. Any other name, such as ``private``, is music that cannot be checked.
 
     Returns
     -------
     str
-        ``leaked`` if a half or collection named holds the song, by whatever name; ``unknown`` if
-        nobody knows, or if unknown music was trained on and nothing speaks against the song being
-        among it. What speaks against it: another half of a collection of this song is named, which
-        says that this half was held out; or the song is rendered by this project.
+        ``leaked`` if one of the halves or collections contains the song, under any name.
+        ``unknown`` if the training data is not known, or some of it cannot be checked and may
+        contain the song. It may not if another half of one of the song's collections is named, as
+        then this half was held out, or if the song is rendered by this project.
     """
     if trained_on is None:
         return "unknown"
@@ -113,7 +103,7 @@ def in_split(track: Track, split: str) -> bool:
 
 
 def normal(entry: str) -> str:
-    """Return the one spelling of a half or a collection.
+    """Return the standard spelling of a half or a collection.
 
     Examples
     --------

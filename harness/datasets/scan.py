@@ -1,4 +1,4 @@
-"""What the readers share: looking into folders with care, and putting a `Dataset` together."""
+"""Shared by the readers: looking into folders with care, and building a `Dataset`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import taxonomy
 from harness.datasets import advice
-from harness.datasets.tracks import Dataset, Source, Track
+from harness.datasets.tracks import Dataset, Source, Sources, Track
 from harness.errors import HarnessError
 
 FOUR_STEMS = ("vocals", "drums", "bass", "other")
@@ -19,25 +19,17 @@ BACKING = ("drums", "bass", "other")  # what `accompaniment` sums
 
 @dataclass(frozen=True)
 class Scan:
-    """A look into one folder; it gathers problems instead of raising.
+    """A look into one dataset's folder; it gathers problems instead of raising."""
 
-    Attributes
-    ----------
-    root
-        The dataset's folder; links that lead out of it are refused.
-    problems
-        What was found wrong, one line each.
-    """
-
-    root: Path
-    problems: list[str] = field(default_factory=list)
+    root: Path  # links that lead out of it are refused
+    problems: list[str] = field(default_factory=list)  # one line each
 
     def folders(self, parent: Path) -> list[Path]:
-        """Return the folders in `parent`, by name; hidden ones and links to outside are left."""
+        """Return the folders in `parent`, by name, without hidden ones and links to outside."""
         return [path for path in self._visible(parent) if path.is_dir() and self._inside(path)]
 
     def files(self, parent: Path, suffixes: tuple[str, ...]) -> list[Path]:
-        """Return the files in `parent` that end so and hold something, by name."""
+        """Return the non-empty files in `parent` with one of the suffixes, by name."""
         named = [path for path in self._visible(parent) if path.name.lower().endswith(suffixes)]
         return [path for path in named if self.usable(path)]
 
@@ -52,13 +44,13 @@ class Scan:
         return found
 
     def usable(self, path: Path) -> bool:
-        """Whether this is a file with something in it, inside the root; if not, note why."""
+        """Whether this is a non-empty file inside the root; if not, note why."""
         if not self._inside(path):
             return False
         try:
             size = path.stat().st_size if path.is_file() else None
         except OSError as error:
-            self.note(path, f"cannot be looked at ({error.strerror})")
+            self.note(path, f"cannot be examined ({error.strerror})")
             return False
         if not size:
             self.note(path, "missing" if size is None else "empty")
@@ -71,11 +63,11 @@ class Scan:
 
     @cached_property
     def _real_root(self) -> Path:
-        """Where the root is, which may itself be named by a link."""
+        """The root, which may itself be a link, resolved."""
         return self.root.resolve()
 
     def _visible(self, parent: Path) -> list[Path]:
-        """Return what `parent` holds, without what desktops and archivers leave behind."""
+        """List `parent`, without what desktops and archivers leave behind."""
         try:
             paths = sorted(path for path in parent.iterdir() if not _is_litter(path.name))
             return [path for path in paths if self._has_text_name(path)]
@@ -86,7 +78,7 @@ class Scan:
             return []
 
     def _has_text_name(self, path: Path) -> bool:
-        """Whether the name is text; names of other bytes fit into no table, and are noted."""
+        """Whether the name is text; a name of other bytes fits into no table, and is noted."""
         if storable(path.name) == path.name:
             return True
         self.note(path, "its name is not UTF-8; left out, rename it")
@@ -101,12 +93,12 @@ class Scan:
         return False
 
 
-def four_stems(scan: Scan, folder: Path) -> tuple[dict[str, tuple[Source, ...]], dict[str, str]]:
-    """Return the stems of a folder with ``vocals.wav`` and the like, and why others are absent.
+def four_stems(scan: Scan, folder: Path) -> tuple[dict[str, Sources], dict[str, str]]:
+    """Return the stems of a folder with ``vocals.wav`` and so on, and why others are absent.
 
     `accompaniment` is added as drums + bass + other.
     """
-    stems: dict[str, tuple[Source, ...]] = {}
+    stems: dict[str, Sources] = {}
     excluded: dict[str, str] = {}
     for stem in FOUR_STEMS:
         path = folder / f"{stem}.wav"
@@ -125,19 +117,16 @@ def four_stems(scan: Scan, folder: Path) -> tuple[dict[str, tuple[Source, ...]],
 def collect(
     scan: Scan, name: str, tracks: Iterable[Track], *, version: str, sample_rate: int
 ) -> Dataset:
-    """Sort the tracks into a `Dataset`; of two with one name the second is left out.
+    """Sort the tracks into a `Dataset`; of two with the same name the second is left out.
 
-    Raises
-    ------
-    HarnessError
-        If there is no track, with what was looked for and how to get it.
+    If there is no track, the error says how to get the dataset.
     """
     unique: dict[tuple[str, str], Track] = {}
     for track in tracks:
         if not track.stems:
-            scan.problems.append(f"{printable(track.name)}: holds no stem; left out")
+            scan.problems.append(f"{printable(track.name)}: has no stem; left out")
         elif unique.setdefault((track.split, track.name), track) is not track:
-            scan.problems.append(f"{printable(track.name)}: a second one of this name; left out")
+            scan.problems.append(f"{printable(track.name)}: a second track of this name; left out")
     if not unique:
         raise HarnessError(f"{scan.root}: {_why_empty(scan, name)}; {advice(name)}")
     stems = {stem for track in unique.values() for stem in track.stems}
@@ -152,9 +141,9 @@ def collect(
 
 
 def unions(
-    leaves: Mapping[str, tuple[Source, ...]], groups: Mapping[str, tuple[str, ...]]
-) -> dict[str, tuple[Source, ...]]:
-    """Return `leaves` and, for each group, the sources of those members that there are."""
+    leaves: Mapping[str, Sources], groups: Mapping[str, tuple[str, ...]]
+) -> dict[str, Sources]:
+    """Return `leaves` and, for each group, the sources of those members that exist."""
     stems = dict(leaves)
     for parent, members in groups.items():
         sources = tuple(source for stem in members for source in stems.get(stem, ()))
@@ -164,12 +153,12 @@ def unions(
 
 
 def storable(name: str) -> str:
-    """Return a name with what cannot be written as UTF-8 replaced."""
+    """Replace the characters of a name that cannot be written as UTF-8."""
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def printable(name: str) -> str:
-    """Return a name on one line that a terminal can take.
+    """Return a name on one line that a terminal can show.
 
     Examples
     --------
@@ -180,16 +169,16 @@ def printable(name: str) -> str:
 
 
 def _is_litter(name: str) -> bool:
-    """Whether a name is hidden or left by an archiver; a band may be called ``...And You``."""
+    """Whether a name is hidden or from an archiver; a band may be called ``...And You``."""
     return name == "__MACOSX" or (name.startswith(".") and not name.startswith(".."))
 
 
 def _why_empty(scan: Scan, name: str) -> str:
     """Say why there is no track."""
     if not scan.root.exists():
-        return f"no such folder, where {name} was looked for"
+        return f"no such folder; {name} was expected here"
     if not scan.root.is_dir():
-        return f"is not a folder, {name} was looked for there"
+        return f"is not a folder; {name} was expected here"
     if scan.problems:
         return f"holds no usable track of {name} (first problem: {scan.problems[0]})"
     return f"holds no track of {name}"

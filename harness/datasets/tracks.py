@@ -6,99 +6,55 @@ files, some mono) and a MIR-1K stem (one channel of a file) are one type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import audio
 from harness.audio import Audio
+from harness.datasets.stem_mp4 import read_stream, stream_length
 from harness.errors import HarnessError
 
 
 @dataclass(frozen=True, order=True)
 class Source:
-    """One signal on disk.
-
-    Attributes
-    ----------
-    path
-        The file.
-    channel
-        Take only this channel, as mono; None takes all.
-    stream
-        Number of the stream in a ``.stem.mp4``; None for other files.
-    """
+    """One signal on disk."""
 
     path: Path
-    channel: int | None = None
-    stream: int | None = None
+    channel: int | None = None  # only this channel, as mono; None is all
+    stream: int | None = None  # number of the stream in a .stem.mp4; None for other files
+
+
+Sources = tuple[Source, ...]
 
 
 @dataclass(frozen=True)
 class Track:
-    """A song with its true stems.
-
-    Attributes
-    ----------
-    dataset, name, artist, genre, split
-        As the dataset says; genre is "unknown" where it says nothing. (dataset, split, name) is
-        unique.
-    mixture
-        Sources that sum to the mixture.
-    stems
-        Sources that sum to each stem, parents and children alike.
-    bleed
-        Stems whose recording holds other stems too.
-    excluded
-        Stems that exist in the song but cannot be scored, with the reason.
-    notes
-        Known errata, for the rows of this track.
-    id
-        The key of published per-track figures where it is not the name: the uuid in MoisesDB, the
-        number in DSD100.
-    """
+    """A song with its true stems; (dataset, split, name) is unique."""
 
     dataset: str
     name: str
     artist: str
     split: str
-    mixture: tuple[Source, ...]
-    stems: Mapping[str, tuple[Source, ...]]
+    mixture: Sources  # they sum to the mixture
+    stems: Mapping[str, Sources]  # they sum to each stem, parents and children alike
     genre: str = "unknown"
-    bleed: frozenset[str] = frozenset()
-    excluded: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    id: str = ""
+    bleed: frozenset[str] = frozenset()  # stems with other stems audible in the recording
+    excluded: Mapping[str, str] = field(default_factory=dict)  # stem that cannot be scored → reason
+    notes: tuple[str, ...] = ()  # known errata, for the rows of this track
+    id: str = ""  # key of published scores if not the name: uuid in MoisesDB, number in DSD100
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A collection of tracks, as found on disk.
+    """A collection of tracks, as found on disk."""
 
-    Attributes
-    ----------
-    name, version
-        ``musdb18hq``; the version tells two releases or renderings apart.
-    sample_rate
-        In Hz, of every file.
-    stems
-        Stems that tracks of this dataset may have and that are scored, in display order.
-    tracks
-        Sorted by (split, name).
-    problems
-        What was found wrong with the folder, one line each; such tracks are left out or repaired
-        as the line says.
-    """
-
-    name: str
-    version: str
-    sample_rate: int
-    stems: tuple[str, ...]
-    tracks: tuple[Track, ...]
-    problems: tuple[str, ...] = ()
-
-
-Loader = Callable[[Path], Dataset]
+    name: str  # such as "musdb18hq"
+    version: str  # distinguishes two releases or renderings
+    sample_rate: int  # in Hz, of every file
+    stems: tuple[str, ...]  # all scored stems of its tracks, in display order
+    tracks: tuple[Track, ...]  # sorted by (split, name)
+    problems: tuple[str, ...] = ()  # faults of the folder, one line each; it says what was done
 
 
 @dataclass(frozen=True)
@@ -118,10 +74,8 @@ class Excerpt:
 WHOLE = Excerpt()
 
 
-def read_sources(
-    sources: tuple[Source, ...], sample_rate: int, start: int = 0, frames: int = -1
-) -> Audio:
-    """Read and add up sources: mono ones go to every channel, all are trimmed to the shortest.
+def read_sources(sources: Sources, sample_rate: int, start: int = 0, frames: int = -1) -> Audio:
+    """Read and sum sources: mono ones go to every channel, all are trimmed to the shortest.
 
     Raises
     ------
@@ -141,35 +95,22 @@ def read_sources(
 
 
 def track_length(track: Track) -> int:
-    """Return the samples that all files of a track have, from their headers.
+    """Return the number of samples that all files of a track have, from their headers.
 
-    Mixture and stems are read separately; given this as `frames`, they are equally long even where
-    files are not.
-
-    Raises
-    ------
-    HarnessError
-        If a header is unreadable.
+    Mixture and stems are read separately. With this number as `frames`, they are equally long even
+    if the files are not.
     """
     sources = {*track.mixture, *(source for stem in track.stems.values() for source in stem)}
     files = sorted({(source.path, source.stream) for source in sources}, key=str)
-    return min(_source_length(path, stream) for path, stream in files)
-
-
-def _source_length(path: Path, stream: int | None) -> int:
-    """Return the samples per channel of a file or a stream."""
-    if stream is None:
-        return audio.length(path)[0]
-    from harness.datasets.musdb18 import stream_length
-
-    return stream_length(path, stream)
+    return min(
+        audio.length(path)[0] if stream is None else stream_length(path, stream)
+        for path, stream in files
+    )
 
 
 def _read_source(source: Source, sample_rate: int, start: int, frames: int) -> Audio:
     """Read one source at the dataset's sample rate."""
     if source.stream is not None:
-        from harness.datasets.musdb18 import read_stream
-
         signal, rate = read_stream(source.path, source.stream, start=start, frames=frames)
     else:
         signal, rate = audio.read(source.path, start=start, frames=frames)

@@ -17,7 +17,7 @@ from harness import taxonomy
 from harness.cache import digest
 from harness.datasets import DATASETS, load
 from harness.datasets.overlaps import leak, normal
-from harness.datasets.songs import find_song, split_name
+from harness.datasets.musdb_songs import find_song, split_name
 from harness.datasets.tracks import Track
 from harness.errors import HarnessError
 from harness.importing.foreign_formats import (
@@ -271,7 +271,7 @@ def _dataset(
         "stems": taxonomy.in_order(rows["stem"].unique()),
         "n_tracks": len(rows[["split", "track"]].drop_duplicates()),
         "fingerprint": digest(sorted(source["sha256"] for source in sources)),
-        "license": known.licence if known else "not stated",
+        "license": known.license if known else "not stated",
         "problems": [*_other_splits(name, rows), *_left_out(left_out)],
         "left_out": [],
     }

@@ -99,7 +99,7 @@ def _describe_dataset(dataset: Dataset, plan: Plan) -> Mapping[str, Any]:
         "stems": list(dataset.stems),
         "n_tracks": len(dataset.tracks),
         "fingerprint": digest(keys),
-        "license": info.licence if info else "not stated",
+        "license": info.license if info else "not stated",
         "problems": list(dataset.problems),
         "left_out": left_out(dataset),
     }

@@ -40,7 +40,7 @@ def why_silent(dataset: str, audio: str) -> str:
     if audio == "private" or info.may_share_audio:
         return ""
     return (
-        f"its licence ({info.licence}) does not let {dataset}'s audio be passed on; "
+        f"its licence ({info.license}) does not let {dataset}'s audio be passed on; "
         "--audio private makes a page for yourself"
     )
 

@@ -1,7 +1,7 @@
-"""Get the datasets that may be downloaded; for the others, say where they are.
+"""Download the datasets that may be downloaded; for the others, say where to get them.
 
-An archive is checked as a whole, unpacked beside its goal, and appears under its name only when all
-of it is there. Killed half-way, the same call continues.
+An archive is verified, then unpacked beside the target folder, which appears only when it is
+complete. If the process is killed, the same call continues.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from harness.cache import write_stream
 from harness.datasets import DATASETS, advice
 from harness.download import Progress, download, one_at_a_time
 from harness.errors import HarnessError
@@ -20,24 +21,12 @@ from harness.errors import HarnessError
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip that may be downloaded.
+    """A zip that may be downloaded."""
 
-    Attributes
-    ----------
-    dataset
-        Which dataset it holds, a name in `DATASETS`.
-    urls
-        The same file at several places.
-    size
-        In bytes.
-    md5
-        As its publisher gives it.
-    """
-
-    dataset: str
-    urls: tuple[str, ...]
-    size: int
-    md5: str
+    dataset: str  # a name in `DATASETS`
+    urls: tuple[str, ...]  # the same file in several places
+    size: int  # bytes
+    md5: str  # as published
 
 
 # Sizes and MD5 sums: records 3338373, 1117372 and 3270814 of Zenodo.
@@ -67,28 +56,10 @@ ARCHIVES: dict[str, Archive] = {
 
 
 def fetch_dataset(name: str, folder: Path, *, progress: Progress | None = None) -> Path:
-    """Download and unpack a dataset, unless it is there.
+    """Download and unpack a dataset to `folder`, unless it is there; return `folder`.
 
-    Parameters
-    ----------
-    name
-        A name in `ARCHIVES`; ``musdb18_7s`` is MUSDB18 in excerpts of seven seconds.
-    folder
-        Becomes the dataset's folder. While it works, a ``.zip`` and a ``.partial`` of the same name
-        lie beside it.
-    progress
-        Told of the download, as in `harness.download.download`.
-
-    Returns
-    -------
-    Path
-        `folder`, to be given with ``--data``.
-
-    Raises
-    ------
-    HarnessError
-        If the dataset may not be downloaded (the message says where to get it), the folder holds
-        something else, or the download fails.
+    `name` is in `ARCHIVES`; for other datasets the error says where to get them. Until it is done,
+    a ``.zip`` and a ``.partial`` with the folder's name are beside it.
     """
     archive = ARCHIVES.get(name)
     if archive is None:
@@ -97,10 +68,15 @@ def fetch_dataset(name: str, folder: Path, *, progress: Progress | None = None) 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(folder):
             if not _is_there(folder):
-                _get(archive, folder, progress)
+                zipped = folder.with_name(folder.name + ".zip")
+                download(
+                    archive.urls, zipped, md5=archive.md5, size=archive.size, progress=progress
+                )
+                unpack(zipped, folder)
+                zipped.unlink()
     except OSError as error:
         raise HarnessError(
-            f"{folder}: cannot be made ({error.strerror or error}); choose another folder"
+            f"{folder}: cannot be created ({error.strerror or error}); choose another folder"
         ) from error
     return folder
 
@@ -108,11 +84,8 @@ def fetch_dataset(name: str, folder: Path, *, progress: Progress | None = None) 
 def unpack(zipped: Path, folder: Path) -> None:
     """Unpack a zip into a new folder, which appears when it is complete.
 
-    Raises
-    ------
-    HarnessError
-        If the archive is damaged, holds a name that leads out of the folder, a link, or more than
-        the disk can take.
+    An archive is refused if it is damaged, has a link or a name that leads out of the folder, or is
+    too large for the disk.
     """
     partial = folder.with_name(folder.name + ".partial")
     try:
@@ -121,6 +94,8 @@ def unpack(zipped: Path, folder: Path) -> None:
             goals = {partial / _safe_name(member, zipped): member for member in members}
             todo = {path: member for path, member in goals.items() if not _done(path, member)}
             _check_space(partial, todo.values())
+            for leftover in partial.rglob("*.part"):  # of a killed call
+                leftover.unlink()
             for path, member in todo.items():
                 _extract(archive, member, path)
         if folder.is_dir():
@@ -130,33 +105,23 @@ def unpack(zipped: Path, folder: Path) -> None:
         raise HarnessError(f"{zipped}: damaged ({error}); delete it and fetch again") from error
     except OSError as error:
         raise HarnessError(
-            f"{partial}: cannot be written ({error.strerror or error}); mend that and fetch again, "
+            f"{partial}: cannot be written ({error.strerror or error}); fix this and fetch again, "
             "it continues"
         ) from error
 
 
-def _get(archive: Archive, folder: Path, progress: Progress | None) -> None:
-    """Download and unpack an archive, and throw the zip away."""
-    zipped = folder.with_name(folder.name + ".zip")
-    download(archive.urls, zipped, md5=archive.md5, size=archive.size, progress=progress)
-    unpack(zipped, folder)
-    zipped.unlink()
-
-
 def _why_not(name: str) -> str:
-    """Say why there is nothing to download, and what to do instead."""
+    """Say why a dataset cannot be downloaded, and what to do instead."""
     can = ", ".join(ARCHIVES)
     if name not in DATASETS:
         return f"dataset {name}: not known; harness can fetch {can}"
     info = DATASETS[name]
     where = f" ({info.url})" if info.url else ""
-    return (
-        f"dataset {name}: cannot be fetched{where}, its terms are: {info.licence}; {advice(name)}"
-    )
+    return f"dataset {name}: cannot be fetched{where}, license: {info.license}; {advice(name)}"
 
 
 def _is_there(folder: Path) -> bool:
-    """Whether the dataset is complete; refuse a folder that holds something else."""
+    """Whether the dataset is there; refuse a folder that holds something else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if (folder / "train").is_dir() and (folder / "test").is_dir():
@@ -165,7 +130,7 @@ def _is_there(folder: Path) -> bool:
 
 
 def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:
-    """Return the path of a member below the folder; refuse what leads elsewhere."""
+    """Return a member's path below the folder; refuse one that leads elsewhere."""
     path = PurePosixPath(member.filename)
     odd = path.is_absolute() or ".." in path.parts or any(c in member.filename for c in "\\\0")
     drive = bool(path.parts) and path.parts[0].endswith(":")
@@ -178,18 +143,18 @@ def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:
 
 
 def _is_litter(member: zipfile.ZipInfo) -> bool:
-    """Whether a member is what macOS adds."""
+    """Whether macOS added the member."""
     path = PurePosixPath(member.filename)
     return "__MACOSX" in path.parts or path.name == ".DS_Store"
 
 
 def _done(path: Path, member: zipfile.ZipInfo) -> bool:
-    """Whether an earlier call has unpacked this member; it was renamed when it was complete."""
+    """Whether an earlier call unpacked this member; it got its name when it was complete."""
     return path.is_file() and path.stat().st_size == member.file_size
 
 
 def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
-    """Refuse early what the disk cannot hold."""
+    """Refuse early if the disk is too small."""
     needed = sum(member.file_size for member in members)
     free = shutil.disk_usage(partial.parent).free
     if needed > free:
@@ -201,8 +166,5 @@ def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
     """Write one member; reading it to the end checks its CRC."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with archive.open(member) as source, part.open("wb") as goal:
-        shutil.copyfileobj(source, goal, 1 << 20)
-    part.replace(path)
+    with archive.open(member) as source, write_stream(path) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
