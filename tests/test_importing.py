@@ -228,7 +228,7 @@ def test_what_is_no_file_with_scores_is_refused(harness, tmp_path, monkeypatch):
         (["empty"], "holds no .json"),
         ([table, "--format", "musval"], "museval"),
         ([table, "--format", "moisesdb"], "no column 'track_id'"),
-        ([table, "--name", "../up"], "cannot be a folder"),
+        ([table, "--name", "../up"], "not a valid name"),
         ([table, "--data-split", "../up:test"], "write DATASET:SPLIT"),
     ):
         assert reason in harness("import", *arguments, expected=cli.USER_ERROR)

@@ -16,8 +16,8 @@ from harness.datasets.overlaps import leak, normal
 from harness.datasets.songs import find_song
 from harness.datasets.tracks import Track
 from harness.importing.formats import Format, LeftOut
+from harness.machine import environment
 from harness.registry import Entry
-from harness.results import environment
 
 FAMILY = "published"
 ORACLES = ("IBM", "IRM", "cIRM", "MWF")

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from harness.cache import write_atomic
+from harness.machine import processor_name
 from harness.training.data import Song
 from harness.training.state import Row
 from harness.training.validation import mean_score
@@ -95,7 +95,7 @@ def describe_tracks(songs: Sequence[Song]) -> tuple[Tracks, ...]:
 
 def hardware(device: str) -> dict[str, str | int]:
     """Return what the run used."""
-    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    name = torch.cuda.get_device_name() if device == "cuda" else processor_name()
     return {
         "device": device,
         "name": name,
@@ -190,11 +190,3 @@ def _draw(axes: Any, rows: Sequence[Row], keys: Sequence[str]) -> None:
         label = "mean" if key == "snr" else key.removeprefix("snr_")
         axes.plot(*zip(*points, strict=True), label=label, linewidth=2 if key == "snr" else 1)
     axes.grid(alpha=0.3)
-
-
-def _processor() -> str:
-    """Return the name of the processor."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(errors="replace").splitlines() if listing.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
