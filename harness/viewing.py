@@ -101,12 +101,15 @@ class ReportHandler(SimpleHTTPRequestHandler):
         root, path = Path(self.directory), urlsplit(self.path).path
         name = (self.headers.get("Host") or "").rpartition(":")[0]
         if name not in (HOST, "localhost"):  # a foreign name that points here (DNS rebinding)
-            return self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            return None
         file = find(root, path)
         if file is None and path != "/":
-            return self.send_error(HTTPStatus.NOT_FOUND)
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
         if file and file.name == "index.html" and not path.endswith(("/", "index.html")):
-            return self._send_headers(HTTPStatus.FOUND, {"Location": f"{path}/"}, 0)
+            self._send_headers(HTTPStatus.FOUND, {"Location": f"{path}/"}, 0)
+            return None
         content = file.open("rb") if file else io.BytesIO(listing(root))
         suffix = file.suffix.lower() if file else ".html"
         length = content.seek(0, io.SEEK_END)

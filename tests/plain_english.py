@@ -6,7 +6,7 @@ import re
 
 FORBIDDEN = {
     r"\belse\b": "otherwise, if not, other",
-    r"\bwhose?\b(?! (songs|audio|code|paper|work))": "which, of which",
+    r"\bwhose\b": "which, of which",
     r"\btold\b": "given, printed",
     r"\b(is|are|be|can) said\b": "printed, reported",
     r"\btell\w* apart\b": "significantly different",

@@ -31,7 +31,8 @@ Reproduce = Annotated[
     str | None,
     option(
         "--reproduce NAME",
-        "Score separator NAME on the tracks of its published scores, and compare the two.",
+        "Score separator NAME on the tracks of its published scores, and compare the two. Only "
+        "then do --device, --jobs and --results apply.",
     ),
 ]
 
@@ -54,10 +55,9 @@ def check(
     results_folder: options.Results = Path("results"),
     as_json: options.Json = False,
 ) -> None:
-    """Check what is ready, missing or broken, and how to fix it.
+    """Check that separators and datasets can be loaded, and say what to do if not.
 
-    With --reproduce, check the scores of a separator against published ones. The options --device,
-    --jobs and --results only apply then.
+    With --reproduce, check the scores of one separator instead.
     """
     entries, folders = registry.load(registry_file), parse_data(data)
     if reproduce:

@@ -24,6 +24,9 @@ Metric = Annotated[
         "the one used for selection",
     ),
 ]
+Dataset = Annotated[
+    list[str], option("--dataset NAME", "Compare only on this dataset. Repeat for several.", "all")
+]
 Run = Annotated[str, option("--run RUN", "Name of the run.")]
 Leaked = Annotated[bool, flag("--leaked", "Include tracks that either separator was trained on.")]
 
@@ -32,7 +35,7 @@ def compare(
     a: A,
     b: B,
     metric: Metric = "",
-    dataset: options.Dataset = [],  # noqa: B006
+    dataset: Dataset = [],  # noqa: B006
     run_name: Run = "main",
     leaked: Leaked = False,
     results_folder: options.Results = Path("results"),

@@ -15,7 +15,7 @@ from harness.cli.options import option
 Format = Annotated[
     str, option("--format FORMAT", f"Format to write: {', '.join(exporting.FORMATS)}.")
 ]
-To = Annotated[Path, option("--to FOLDER", "Output folder.")]
+To = Annotated[Path, option("--to FOLDER", "Folder to write to.")]
 SourceUrl = Annotated[
     str, option("--source-url URL", "Web address of the report, shown in model cards.")
 ]

@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 
 UNASKED = 200_000_000  # bytes of weights that are downloaded without a question
 
-Names = Annotated[list[str] | None, argument("NAME", "Names of separators, see 'harness list'.")]
+Names = Annotated[list[str] | None, argument("NAME", "Names of separators; see 'harness list'.")]
 All = Annotated[bool, flag("--all", "Fetch every separator that can run.")]
 Yes = Annotated[bool, flag("--yes", "Download without asking, whatever the size.")]
 Dataset = Annotated[

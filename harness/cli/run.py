@@ -39,7 +39,7 @@ Cascade = Annotated[
     str,
     option(
         "--cascade NAME",
-        "Separator whose drums and vocals are the input of drum and vocal separators.",
+        "Separator that supplies the input of drum and vocal separators.",
         "the top-ranked one",
     ),
 ]
@@ -52,7 +52,7 @@ Listen = Annotated[
     int | None,
     option(
         "--listen N",
-        "Tracks per dataset whose estimates are kept for listening. If given, finished tracks "
+        "Tracks per dataset to keep estimates of, for listening. If given, finished tracks "
         "without kept estimates are separated again.",
         str(clips.TRACKS),
         min=0,
@@ -90,9 +90,9 @@ def run(
     yes: Yes = False,
     as_json: options.Json = False,
 ) -> None:
-    """Benchmark separators: separate datasets, score, select the best and write a report.
+    """Separate and score datasets, select the best separators and write a report.
 
-    To continue an interrupted run, repeat the command. Finished work is not done again.
+    Repeat the command to continue an interrupted run; finished work is kept.
     """
     pipeline.check_audio(audio)
     entries = choose_entries(registry.load(registry_file), separator, everything)

@@ -18,6 +18,7 @@ from harness.cli.terminal import errors, print_json, print_table, records
 from harness.errors import HarnessError
 from harness.results import Run
 from harness.selection.summary import OVERALL
+from harness.selection.words import in_decibels
 
 IN_USE = "best mean"  # the policy that selects
 
@@ -169,5 +170,5 @@ def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
         typer.echo(note)
     for row in summary[summary["policy"] == IN_USE].to_dict("records"):
         if not row["stem"].startswith(OVERALL):
-            score = f"{row['score']:.2f} dB on held-out tracks".replace("-", "−")
+            score = f"{in_decibels(row['score'])} dB on held-out tracks"
             typer.echo(f"{row['dataset']}, {row['stem']}: use {row['chosen']} ({score})")

@@ -55,7 +55,7 @@ def separate(
     registry_file: options.Registry = None,
     as_json: options.Json = False,
 ) -> None:
-    """Separate songs into stems: FOLDER/SONG/vocals.wav and so on.
+    """Separate songs into stems, such as separated/SONG/vocals.wav.
 
     Stems keep the sample rate, channels, length and loudness of the song.
     """

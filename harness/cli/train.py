@@ -30,7 +30,7 @@ SecondsBudget = Annotated[
         min=1.0,
     ),
 ]
-Seed = Annotated[int, option("--seed N", "Random seed.")]
+Seed = Annotated[int, option("--seed N", "Seed of the random numbers.")]
 Out = Annotated[
     Path | None,
     option("--out FOLDER", "Folder for weights, curves and model card.", "training/RECIPE"),
@@ -55,8 +55,7 @@ def train(
 ) -> None:
     """Train a network of this project.
 
-    If it was interrupted, add --resume to continue. The result is the same as without the
-    interruption.
+    Add --resume to continue an interrupted training; the result is the same.
     """
     from harness import training
 
