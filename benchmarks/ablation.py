@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import inventory
+from harness.datasets.available import DEMO_TRACKS, DatasetChoice, choose_datasets
 from harness.datasets.tracks import Dataset, track_length
+from harness.machine import cores
 from harness.networks import count_parameters
 from harness.separators.chunked import separate_chunked
 from harness.separators.learned import load_network
@@ -66,10 +67,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = {"demo": options.data or Path(scratch) / "demo"}
         learn, test = (
-            inventory.choose_datasets(
-                root, ["demo"], split, None, inventory.cores(), None, demo_tracks=tracks
-            )[0]
-            for split, tracks in (("train", options.tracks), ("test", inventory.DEMO_TRACKS))
+            choose_datasets(DatasetChoice(root, ["demo"], split, demo_tracks=tracks), cores())[0]
+            for split, tracks in (("train", options.tracks), ("test", DEMO_TRACKS))
         )
         print(
             f"{options.steps} steps of {RECIPES['asnet'].batch} excerpts, {options.seeds} seeds, "

@@ -19,9 +19,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness import inventory, registry, selection, taxonomy
+from harness import registry, selection, taxonomy
 from harness.audio import Audio
 from harness.bands import EDGES, weighted
+from harness.cli.arguments import parse_data
+from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.datasets.tracks import Track, read_sources, track_length
 from harness.metrics import BlendProducts, analyse, harmonic_mean, scorer, snr
 from harness.results import table
@@ -61,9 +63,8 @@ def made_up(rng: np.random.Generator, n: int, n_frames: int = 240) -> BlendProdu
 
 def print_exact(data: str, separators: Sequence[str], jobs: int) -> None:
     """Print the largest difference between both ways to score, and means of ways to combine."""
-    (found,) = inventory.choose_datasets(
-        inventory.parse_data([data]), [data.partition("=")[0]], "all", None, jobs, None
-    )
+    folders = parse_data([data])
+    (found,) = choose_datasets(DatasetChoice(folders, list(folders), "all"), jobs)
     entries = [registry.load()[name] for name in separators]
     worst, ways = defaultdict[str, float](float), defaultdict[tuple[str, str], list[float]](list)
     kept: dict[tuple[str, str, str, str], BlendProducts] = {}

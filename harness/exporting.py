@@ -1,4 +1,4 @@
-"""A run's tables for other tools: files to calculate with, to print, and for model hubs."""
+"""The tables of a run as files for other tools, for papers and for model hubs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,12 @@ FORMATS = (*formats.FORMATS, "museval", "model-card")
 
 
 def export(folder: Path, file_format: str, to: Path, *, source_url: str = "") -> list[Path]:
-    """Write a run's tables in one format, and return the files.
+    """Write the tables of the run in `folder` in one of `FORMATS`, and return the files.
 
-    Parameters
-    ----------
-    folder
-        Of the run.
-    file_format
-        One of `FORMATS`.
-    source_url
-        Where the report can be read; model cards name it.
-
-    Raises
-    ------
-    HarnessError
-        If the format is not known, or there is nothing to write.
+    `source_url`, the address of the report, is shown in model cards.
     """
     if file_format not in FORMATS:
-        raise HarnessError(f"--format {file_format}: not known; known: {', '.join(FORMATS)}")
+        raise HarnessError(f"--format {file_format}: unknown format; known: {', '.join(FORMATS)}")
     if file_format == "museval":
         return pipeline.export_museval(folder, to)
     run = read_run(folder)
@@ -46,13 +34,13 @@ def export(folder: Path, file_format: str, to: Path, *, source_url: str = "") ->
         written = formats.write_sheets(sheets.all_sheets(run), run, to, [file_format])
         found = [to / Path(address).name for table in written for address in table.files.values()]
     if not found:
-        raise HarnessError(f"{folder}: holds no scores; run it again, then export")
+        raise HarnessError(f"{folder}: has no scores to export; repeat the run first")
     return found
 
 
 def compare_runs(a: Path, b: Path, reports: Path) -> tuple[comparison.Comparison, Path]:
-    """Compare two runs, write the page of it, and return both."""
+    """Compare two runs and write a page of it; return both."""
     if a == b:
-        raise HarnessError(f"{a.name}: is one run; name two to compare")
+        raise HarnessError(f"{a.name}: the same run twice; name two different runs")
     found = report.compare_runs(read_run(a), read_run(b))
     return found, comparison.write(found, reports / f"{a.name} vs {b.name}")

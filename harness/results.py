@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import platform
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-import harness
 from harness import taxonomy
 from harness.cache import write_atomic
 from harness.errors import HarnessError
@@ -61,7 +56,6 @@ TABLES: dict[str, tuple[str, ...]] = {
     "ensembles": COLUMNS,
     "selection": SELECTION_COLUMNS,
 }
-LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "pandas", "pyarrow", "joblib", "torch")
 
 
 @dataclass(frozen=True)
@@ -177,54 +171,3 @@ def _other(what: str, run: Run, first: Run) -> HarnessError:
         f"{run.name}: defines {what} otherwise than {first.name}; only equal definitions can stand "
         "in one table, look at each run by itself"
     )
-
-
-def environment() -> dict[str, Any]:
-    """Return what a number may depend on beside the code: versions, machine, commit."""
-    return {
-        "harness_version": harness.__version__,
-        **_commit(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": processor_name(),
-        "cores": os.cpu_count(),
-        "libraries": _versions(LIBRARIES),
-    }
-
-
-def _versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the installed version of each package that is there."""
-    found: dict[str, str] = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def processor_name() -> str:
-    """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _commit() -> Mapping[str, Any]:
-    """Return the commit of the checkout the package lies in, and whether it was changed."""
-    here = Path(__file__).resolve().parents[1]
-    if not (here / ".git").exists():
-        return {"commit": None, "dirty": None}
-    try:
-        commit, status = (
-            subprocess.run(
-                ["git", "-C", str(here), *command], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(status)}

@@ -1,19 +1,20 @@
-"""Show a folder of reports in the browser: a server that only this machine reaches, and reads only.
+"""A read-only web server of the reports that only this machine can reach.
 
-Pages work from the file system too; the server is for browsers and machines where that is closed,
-such as a container whose port is forwarded.
+Pages also work as files. The server is for browsers and machines where that is blocked, such as a
+container with a forwarded port.
 """
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from html import escape
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from shutil import copyfileobj
+from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from harness.errors import HarnessError
@@ -30,35 +31,23 @@ TYPES = {
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
-_HEADERS = {
-    "Cache-Control": "no-store",  # a report that was written again is shown again
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 @contextmanager
 def serving(folder: Path, port: int = 0) -> Iterator[ThreadingHTTPServer]:
-    """Give a server of a folder, bound to this machine alone; it serves when it is told to.
+    """Yield a server of a folder of reports; `port` 0 takes a free one.
 
-    Parameters
-    ----------
-    folder
-        With one folder a report in it.
-    port
-        0 takes a free one.
-
-    Raises
-    ------
-    HarnessError
-        If there is no such folder, or the port is taken.
+    Call its `serve_forever` to start it.
     """
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no such folder; write a report first: harness report")
     try:
-        server = ThreadingHTTPServer((HOST, port), _handler(folder.resolve()))
+        handler = partial(ReportHandler, directory=str(folder.resolve()))
+        server = ThreadingHTTPServer((HOST, port), handler)
     except OSError as error:
-        raise HarnessError(f"port {port}: cannot be had ({error}); leave --port out") from error
+        raise HarnessError(
+            f"port {port}: not available ({error}); omit --port to use a free one"
+        ) from error
     server.daemon_threads = True
     try:
         yield server
@@ -67,14 +56,15 @@ def serving(folder: Path, port: int = 0) -> Iterator[ThreadingHTTPServer]:
 
 
 def address(server: ThreadingHTTPServer, path: str = "") -> str:
-    """Return the address of a page of the folder that is served."""
+    """Return the address of a page in the folder."""
     return f"http://{HOST}:{server.server_port}/{quote(path)}"
 
 
 def find(root: Path, path: str) -> Path | None:
-    """Return the file of an address, None if it is none inside the folder.
+    """Return the file at an address, or None if there is none inside the folder.
 
-    A folder is its ``index.html``. Nothing hidden is given, and nothing that a link leads out to.
+    The address of a folder means its ``index.html``. Hidden files are not found, and neither are
+    files outside that a link points to.
     """
     parts = [part for part in unquote(path).split("/") if part]
     if any(part.startswith(".") or "\\" in part or "\0" in part for part in parts):
@@ -90,7 +80,7 @@ def find(root: Path, path: str) -> Path | None:
 
 
 def listing(root: Path) -> bytes:
-    """Return a page with a link to each report of the folder."""
+    """Return a page with a link to each report in the folder."""
     found = sorted(path.parent.name for path in root.glob("*/index.html"))
     links = "".join(f'<li><a href="{quote(name)}/">{escape(name)}</a></li>' for name in found)
     return (
@@ -100,62 +90,47 @@ def listing(root: Path) -> bytes:
     ).encode()
 
 
-def _handler(root: Path) -> type[BaseHTTPRequestHandler]:
-    """Return what answers requests for the files of one folder."""
+class ReportHandler(SimpleHTTPRequestHandler):
+    """Answers GET and HEAD with what `find` finds; the first page lists the reports."""
 
-    class Handler(BaseHTTPRequestHandler):
-        server_version, sys_version = "harness", ""
-        protocol_version = "HTTP/1.1"
+    server_version, sys_version = "harness", ""
+    protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            self._answer(body=True)
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        """Send status and headers, and return the content if there is any."""
+        root, path = Path(self.directory), urlsplit(self.path).path
+        name = (self.headers.get("Host") or "").rpartition(":")[0]
+        if name not in (HOST, "localhost"):  # a foreign name that points here (DNS rebinding)
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            return None
+        file = find(root, path)
+        if file is None and path != "/":
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        if file and file.name == "index.html" and not path.endswith(("/", "index.html")):
+            self._send_headers(HTTPStatus.FOUND, {"Location": f"{path}/"}, 0)
+            return None
+        content = file.open("rb") if file else io.BytesIO(listing(root))
+        suffix = file.suffix.lower() if file else ".html"
+        length = content.seek(0, io.SEEK_END)
+        content.seek(0)
+        kind = TYPES.get(suffix, "application/octet-stream")
+        self._send_headers(HTTPStatus.OK, {"Content-Type": kind}, length)
+        return content
 
-        def do_HEAD(self) -> None:
-            self._answer(body=False)
+    def _send_headers(self, status: HTTPStatus, headers: dict[str, str], length: int) -> None:
+        """Send the status and the headers of an answer."""
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(length)}.items():
+            self.send_header(name, value)
+        self.end_headers()
 
-        def _answer(self, *, body: bool) -> None:
-            """Send a file, a folder's index, the list of reports, or what is wrong."""
-            path = urlsplit(self.path).path
-            if not self._asks_this_machine():
-                return self._send(HTTPStatus.MISDIRECTED_REQUEST, b"", "text/plain", body=body)
-            if (file := find(root, path)) is None:
-                if path == "/":
-                    return self._send(HTTPStatus.OK, listing(root), TYPES[".html"], body=body)
-                return self._send(HTTPStatus.NOT_FOUND, b"not found\n", "text/plain", body=body)
-            if file.name == "index.html" and not path.endswith(("/", "index.html")):
-                return self._send(HTTPStatus.FOUND, b"", "text/plain", body=body, to=f"{path}/")
-            return self._send_file(file, body=body)
+    def end_headers(self) -> None:
+        """Add what is true of every answer."""
+        self.send_header("Cache-Control", "no-store")  # a rewritten report is shown at once
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        super().end_headers()
 
-        def _asks_this_machine(self) -> bool:
-            """Whether no foreign name was made to point here (DNS rebinding)."""
-            name = (self.headers.get("Host") or "").rpartition(":")[0]
-            return name in (HOST, "localhost")
-
-        def _send_file(self, file: Path, *, body: bool) -> None:
-            """Send a file in pieces, as long as it was when it was opened."""
-            kind = TYPES.get(file.suffix.lower(), "application/octet-stream")
-            with file.open("rb") as stream:
-                self._head(HTTPStatus.OK, os.fstat(stream.fileno()).st_size, kind)
-                if body:
-                    copyfileobj(stream, self.wfile)
-
-        def _send(
-            self, status: HTTPStatus, content: bytes, kind: str, *, body: bool, to: str = ""
-        ) -> None:
-            """Send what is in memory."""
-            self._head(status, len(content), kind, to)
-            if body:
-                self.wfile.write(content)
-
-        def _head(self, status: HTTPStatus, length: int, kind: str, to: str = "") -> None:
-            """Send the head of an answer."""
-            self.send_response(status)
-            fields = {"Content-Type": kind, "Content-Length": str(length), **_HEADERS}
-            for name, value in (fields | ({"Location": to} if to else {})).items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing: the terminal belongs to the user."""
-
-    return Handler
+    def log_message(self, *_: object) -> None:
+        """Keep the terminal quiet."""

@@ -232,21 +232,21 @@ def _made(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run",), "name some, or give --all"),
+        (("run",), "name one or more, or use --all"),
         (("run", "--separator", "repet_sin"), "did you mean 'repet_sim'?"),
         (("run", "--all", "--data", "mir1k"), "write NAME=PATH"),
         (("run", "--all", "--data", "mir1k=/nowhere"), "/nowhere"),
         (("run", "--all", "--data", "a=x", "--data", "a=y"), "given twice"),
         (("run", "--all", "--dataset", "musdb18hqq"), "musdb18hqq"),
-        (("run", "--all", "--split", "tset"), "no such split"),
-        (("run", "--all", "--device", "cdua"), "did you mean 'cuda'?"),
-        (("run", "--all", "--name", "../up"), "cannot be a folder"),
+        (("run", "--all", "--split", "tset"), "unknown split"),
+        (("run", "--all", "--device", "cdua"), "use auto, cpu, cuda or mps"),
+        (("run", "--all", "--name", "../up"), "not a valid name"),
         (("run", "--all", "--registry", "none.yaml"), "none.yaml"),
         (("run", "--all", "--tracks", "0"), "--tracks"),
         (("run", "--al"), "--al"),
         (("score", "nowhere", "--dataset", "demo"), "nowhere"),
-        (("report", "nothing"), "holds no run"),
-        (("select", "nothing"), "holds no run"),
+        (("report", "nothing"), "no run named 'nothing'; start one with"),
+        (("select", "nothing"), "no run named 'nothing'; start one with"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(harness, arguments, message):

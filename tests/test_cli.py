@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.main
 from conftest import song_stems, write_song
+from plain_english import faults
 
 from harness import audio, cli, pipeline
 from harness.bands import EDGES
@@ -143,8 +145,10 @@ def test_run_prints_json_for_scripts(harness, songs):
 def test_a_run_says_why_it_ranks_nobody(harness, songs):
     Path("model_registry.yaml").write_text("known: {extends: repet, trained_on: ['songs:test']}\n")
     arguments = ("--data", f"songs={songs}", "--tracks", "1", "--jobs", "1")
-    assert "nothing to rank: seen in training" in harness("run", "--separator", "known", *arguments)
-    assert "nothing to rank" not in harness("run", "--separator", "repet", *arguments)
+    assert "no ranking: every separator failed" in harness(
+        "run", "--separator", "known", *arguments
+    )
+    assert "no ranking" not in harness("run", "--separator", "repet", *arguments)
 
 
 def test_bands_are_kept_of_what_is_separated_now(harness, songs, monkeypatch):
@@ -155,7 +159,7 @@ def test_bands_are_kept_of_what_is_separated_now(harness, songs, monkeypatch):
     harness(*arguments)
     assert not any("--bands" in line for line in said)
     harness(*arguments, "--bands")
-    assert any("run into a new folder" in line for line in said)
+    assert any("use a new folder" in line for line in said)
     said.clear()
     harness(*arguments, "--bands", "--results", "fresh")
     assert not any("--bands" in line for line in said)
@@ -171,7 +175,11 @@ def test_select_counts_who_won(harness, songs):
     oracle = [row for row in found["counts"] if row["kind"] == "oracle"]
     assert {row["stem"] for row in oracle} == {"vocals", "accompaniment"}
     assert sum(row["tracks"] for row in oracle) == 8
-    assert "chosen" in harness("select")
+    shown = harness("select")
+    assert "selected by the harmonic mean" in shown
+    lines = [line for line in shown.splitlines() if ": use " in line]
+    assert [line.split(":")[0] for line in lines] == ["songs, vocals", "songs, accompaniment"]
+    assert [line.split(" dB ")[1] for line in lines] == ["on held-out tracks)"] * 2
 
 
 def test_tracks_and_split_narrow_the_run(harness, tmp_path):
@@ -216,7 +224,7 @@ def test_a_registry_of_ones_own_adds_separators(harness, songs, tmp_path):
 
 
 def test_demo_music_is_rendered_on_first_use(harness, monkeypatch):
-    monkeypatch.setattr("harness.inventory.DEMO_SECONDS", 5.0)
+    monkeypatch.setattr("harness.datasets.available.DEMO_SECONDS", 5.0)
     names = ("--separator", "mixture", "--separator", "repet")
     harness("run", *names, "--tracks", "2", "--jobs", "1")
     first = read_run(Path("results/main"))
@@ -307,3 +315,46 @@ def test_columns_share_what_room_there_is():
     assert terminal.widened([3, 9], [3, 12], 20) == [3, 12]
     assert terminal.widened([2, 5, 5], [2, 20, 10], 24) == [2, 15, 7]  # as many lines in either
     assert terminal.widened([5, 9], [5, 9], 13) == [None, None]
+
+
+def commands(group, name: str = "harness"):
+    """Every command of the program: (name, command)."""
+    for verb, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{name} {verb}")
+    yield name, group
+
+
+COMMANDS = dict(commands(typer.main.get_command(cli.app)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_plain(name):
+    command = COMMANDS[name]
+    texts = {"": command.help, **{p.name: p.help for p in command.params}}
+    for parameter, text in texts.items():
+        what = f"{name} {parameter}: {text!r}"
+        assert text, what
+        assert len(text.split()) >= 3, what
+        assert text[0].isupper() or text.startswith(("joblib", "musdb")), what
+        assert text.endswith("."), what
+        assert faults(text) == [], what
+
+
+def test_every_verb_has_its_help(harness, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    for name in COMMANDS:
+        assert "Usage:" in harness(*name.split()[1:], "--help")
+
+
+def test_every_verb_is_a_file():
+    verbs = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
+    for name in cli.VERBS:
+        assert verbs & {name, f"{name}_"}, name
+
+
+def test_an_unknown_run_is_named_with_the_known_ones(harness, songs, monkeypatch):
+    harness("run", "--separator", "mixture", "--data", f"songs={songs}", "--tracks", "1", "--json")
+    said: list[str] = []
+    monkeypatch.setattr(cli.errors, "print", lambda text="", **_: said.append(str(text)))
+    harness("select", "mian", expected=cli.USER_ERROR)
+    assert said == ["error: results: no run named 'mian'; runs here: main"]

@@ -242,7 +242,7 @@ def test_paths_without_scores_are_refused(harness, tmp_path, monkeypatch):
         (["empty"], "has no .json"),
         ([table, "--format", "musval"], "museval"),
         ([table, "--format", "moisesdb"], "no column 'track_id'"),
-        ([table, "--name", "../up"], "cannot be a folder"),
+        ([table, "--name", "../up"], "not a valid name"),
         ([table, "--data-split", "../up:test"], "write DATASET:SPLIT"),
     ):
         assert reason in harness("import", *arguments, expected=cli.USER_ERROR)

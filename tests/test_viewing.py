@@ -106,7 +106,7 @@ def test_mistakes_are_said(tmp_path, server):
     with pytest.raises(HarnessError, match="no such folder"), viewing.serving(tmp_path / "none"):
         pass
     with (
-        pytest.raises(HarnessError, match="leave --port out"),
+        pytest.raises(HarnessError, match="omit --port"),
         viewing.serving(tmp_path, server.server_port),
     ):
         pass

@@ -13,8 +13,9 @@ import pytest
 import torch
 from web import redirect, refuse, send
 
-from harness import cli, inventory, pipeline, registry, weight_files, weights
-from harness.cli import fetching
+from harness import cli, pipeline, registry, weight_files, weights
+from harness.cli import check as check_verb
+from harness.cli import fetch
 from harness.errors import HarnessError
 from harness.networks import NETWORKS
 from harness.registry import Entry, Weights
@@ -185,7 +186,7 @@ def test_fetch_all_goes_on_after_a_failure(harness, server, content, monkeypatch
 
 def test_large_downloads_need_consent(harness, server, content, monkeypatch):
     server.behave = lambda http, _: send(http, content)
-    monkeypatch.setattr(fetching, "UNASKED", len(content) - 1)
+    monkeypatch.setattr(fetch, "UNASKED", len(content) - 1)
     write_registry(content, server.url)
     _, err = harness("fetch", "separator", "mine", expected=cli.USER_ERROR)
     assert "give --yes" in err
@@ -344,8 +345,8 @@ def test_own_checkpoints_in_every_format_are_registry_rows(harness, content, suf
 def test_check_reports_whether_weights_are_here_and_right_and_their_licenses(
     harness, content, tmp_path
 ):
-    def check() -> inventory.Finding:
-        return inventory.check({"mine": mine()}, {})[0]
+    def check() -> check_verb.Finding:
+        return check_verb.examine({"mine": mine()}, {})[0]
 
     terms = "mine: 0 MB; license of the code: MIT; of the weights: CC-BY-NC-4.0"
     write_registry(content, URL)
@@ -365,7 +366,7 @@ def test_check_reports_whether_weights_are_here_and_right_and_their_licenses(
     assert "sha256 is" in check().detail
     (tmp_path / "cache/weights/tiny.safetensors").write_bytes(content)
     assert check().state == "ready"
-    assert "weights here and right" in check().detail
+    assert "weights downloaded and verified" in check().detail
     assert terms in check().detail
 
 

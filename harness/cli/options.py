@@ -1,9 +1,9 @@
-"""Options that verbs share, and what a verb ends with."""
+"""Options that verbs share, and the exit statuses."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,30 +11,77 @@ SOME_FAILED = 3
 USER_ERROR = 2
 INTERRUPTED = 130
 
-DataOption = Annotated[
+
+def flag(name: str, text: str) -> Any:
+    """Return a yes/no option; its help shows no type."""
+    return typer.Option(name, metavar="", help=text)
+
+
+def option(usage: str, text: str, default: str | bool = True, **limits: Any) -> Any:
+    """Return an option with a value; its help shows `default` if the real one says too little."""
+    name, metavar = usage.split()
+    return typer.Option(name, metavar=metavar, help=text, show_default=default, **limits)
+
+
+def argument(metavar: str, text: str, default: str | bool = True) -> Any:
+    """Return a positional argument; `default` as for `option`."""
+    return typer.Argument(metavar=metavar, help=text, show_default=default)
+
+
+Data = Annotated[
     list[str],
-    typer.Option("--data", metavar="NAME=PATH", help="Folder of a dataset; may be repeated."),
+    option(
+        "--data NAME=PATH",
+        "Folder of a dataset: NAME is one from 'harness list', or any name for a folder of your "
+        "own songs. Repeat for several.",
+    ),
 ]
-DatasetOption = Annotated[
-    list[str], typer.Option("--dataset", metavar="NAME", help="Only these datasets.")
+Dataset = Annotated[
+    list[str],
+    option(
+        "--dataset NAME",
+        "Use only this dataset. Repeat for several.",
+        "all with a folder; if none, demo",
+    ),
 ]
-SplitOption = Annotated[str, typer.Option(help="train, valid, test, or all.")]
-TracksOption = Annotated[
-    int | None, typer.Option(min=1, help="Only the first N tracks of each dataset.")
+Split = Annotated[str, option("--split SPLIT", "Split of the datasets: train, valid, test or all.")]
+Tracks = Annotated[
+    int | None,
+    option("--tracks N", "Use only the first N tracks of each dataset.", "all tracks", min=1),
 ]
-RegistryOption = Annotated[
-    Path | None, typer.Option("--registry", help="Registry of your own entries.")
+TrainedOn = Annotated[
+    list[str],
+    option(
+        "--trained-on DATASET:SPLIT",
+        "Data that the separators were trained on. Repeat for several.",
+        "unknown",
+    ),
 ]
-ResultsOption = Annotated[
-    Path, typer.Option("--results", help="Folder for the tables of all runs.")
+Device = Annotated[
+    str, option("--device DEVICE", "Device for neural networks: auto, cpu, cuda or mps.")
 ]
-ReportsOption = Annotated[Path, typer.Option(help="Folder for the pages of all runs.")]
-JobsOption = Annotated[
-    int, typer.Option(min=0, help="Pieces of work done at once; 0: one a processor, 4 on a GPU.")
+Jobs = Annotated[
+    int, option("--jobs N", "Parallel jobs. 0: one per CPU core, but at most 4 on a GPU.", min=0)
 ]
-AudioOption = Annotated[
+Registry = Annotated[
+    Path | None,
+    option(
+        "--registry FILE",
+        "YAML file with your own separators.",
+        "model_registry.yaml of this folder, if present",
+    ),
+]
+RunName = Annotated[str, argument("RUN", "Name of the run.")]
+Results = Annotated[Path, option("--results FOLDER", "Folder that holds the tables of all runs.")]
+Reports = Annotated[Path, option("--reports FOLDER", "Folder that holds the reports of all runs.")]
+Audio = Annotated[
     str | None,
-    typer.Option(help="In track pages: none, private, or allowed: what licences let be passed on."),
+    option(
+        "--audio WHICH",
+        "Audio in track pages: none, allowed (only what the dataset's license lets you share) or "
+        "private (all of it; do not publish).",
+        "allowed",
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script to read.")]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+Json = Annotated[bool, flag("--json", "Print the result as JSON.")]
+Offline = Annotated[bool, flag("--offline", "Do not use the network.")]

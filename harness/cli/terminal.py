@@ -1,4 +1,4 @@
-"""What is told: tables, bars, questions and JSON."""
+"""Terminal output: tables, progress bars, questions and JSON."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-LONGEST = 24  # characters of a word in a table that are never torn apart where there is room
+LONGEST = 24  # characters; shorter words in tables are not broken if there is room
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 @contextmanager
 def progress(what: str, quiet: bool) -> Iterator[Any]:
-    """Give a callback (done, total) that draws a bar with the time left."""
+    """Yield a callback (done, total) that draws a bar with the time left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -45,7 +45,7 @@ def progress(what: str, quiet: bool) -> Iterator[Any]:
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; names from files are text, never markup, and words stay whole if they fit."""
+    """Print a table; cells are plain text, never markup, and words are not broken if they fit."""
     console = Console(emoji=False)
     columns = [[str(cell) for cell in column] for column in zip(head, *rows, strict=True)]
     longest = [min(max(map(len, " ".join(c).split()), default=0), LONGEST) for c in columns]
@@ -66,7 +66,7 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) 
 
 
 def widened(least: Sequence[int], most: Sequence[int], room: int) -> Sequence[int | None]:
-    """Return the widths of columns, from `least` up to `most`; None where there is no room."""
+    """Return column widths between `least` and `most`; None if `least` does not fit."""
     widths = list(least)
     while sum(widths) < room and any(w < m for w, m in zip(widths, most, strict=True)):
         widths[max(range(len(widths)), key=lambda i: most[i] / max(widths[i], 1))] += 1
@@ -85,7 +85,7 @@ def print_json(value: Any) -> None:
 
 
 def agree(question: str) -> bool:
-    """Ask; no answer is no."""
+    """Ask a yes/no question; no answer means no."""
     try:
         answer = errors.input(f"{question} [y/N] ", markup=False)
     except EOFError:

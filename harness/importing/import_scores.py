@@ -16,8 +16,8 @@ import pandas as pd
 from harness import taxonomy
 from harness.cache import digest
 from harness.datasets import DATASETS, load
-from harness.datasets.overlaps import leak, normal
 from harness.datasets.musdb_songs import find_song, split_name
+from harness.datasets.overlaps import leak, normal
 from harness.datasets.tracks import Track
 from harness.errors import HarnessError
 from harness.importing.foreign_formats import (
@@ -29,7 +29,7 @@ from harness.importing.foreign_formats import (
     read_file,
 )
 from harness.registry import Entry
-from harness.results import SELECTION_COLUMNS, Run, environment, table
+from harness.results import SELECTION_COLUMNS, Run, table
 
 SONGS = ("musdb18", "dsd100")  # collections whose songs are known by name
 ORACLES = ("IBM", "IRM", "cIRM", "MWF")

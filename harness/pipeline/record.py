@@ -13,9 +13,10 @@ from harness.cache import digest
 from harness.datasets import DATASETS
 from harness.datasets.tracks import Dataset
 from harness.errors import HarnessError
+from harness.machine import environment
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry
-from harness.results import environment, read_run
+from harness.results import read_run
 
 
 def state_of(

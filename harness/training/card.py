@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from harness.cache import write_atomic
+from harness.machine import processor_name
 from harness.networks import count_parameters
-from harness.results import processor_name
 from harness.training.data import TrainingSong
 from harness.training.session import TrainingRun
 from harness.training.state import Row

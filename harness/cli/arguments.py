@@ -1,0 +1,88 @@
+"""Reading arguments: names of runs and separators, NAME=PATH, DATASET:SPLIT."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.registry import Entry, find
+
+
+def choose_entries(
+    entries: Mapping[str, Entry], names: Sequence[str], everything: bool
+) -> list[Entry]:
+    """Return the named entries, or all, in the order of the registry."""
+    wanted = {find(entries, name).name for name in names}
+    if not wanted and not everything:
+        raise HarnessError("separators: none given; name one or more, or use --all")
+    return [entry for entry in entries.values() if not wanted or entry.name in wanted]
+
+
+def parse_data(pairs: Sequence[str]) -> dict[str, Path]:
+    """Turn ``NAME=PATH`` arguments into {name: folder}.
+
+    Examples
+    --------
+    >>> parse_data(["mir1k=/data/mir1k"])
+    {'mir1k': PosixPath('/data/mir1k')}
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (equals and path and re.fullmatch(r"[a-z0-9][a-z0-9_]*", name)):
+            raise HarnessError(
+                f"--data {pair}: not of the form NAME=PATH; "
+                "write NAME=PATH, with only a-z, 0-9 and _ in NAME"
+            )
+        if name in found:
+            raise HarnessError(
+                f"--data {pair}: {name} is given twice; use a different name for each folder"
+            )
+        found[name] = Path(path).expanduser()
+    return found
+
+
+def parse_split(text: str) -> tuple[str, str]:
+    """Split ``DATASET:SPLIT`` in two; either may be empty.
+
+    Examples
+    --------
+    >>> parse_split("musdb18:test"), parse_split("")
+    (('musdb18', 'test'), ('', ''))
+    """
+    found = re.fullmatch(r"([a-z0-9_]*)(?::([a-z]+))?", text)
+    if not found:
+        raise HarnessError(
+            f"--data-split {text}: not of the form DATASET:SPLIT; write for example musdb18:test"
+        )
+    return found[1], found[2] or ""
+
+
+def check_name(name: str) -> str:
+    """Return the name of a run if it can be the name of a folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
+        raise HarnessError(f"run {name!r}: not a valid name; use letters, digits, _ and -")
+    return name
+
+
+def find_run(results: Path, name: str) -> Path:
+    """Return the folder of a finished run."""
+    folder = results / check_name(name)
+    if not (folder / "run.json").is_file():
+        others = sorted(path.parent.name for path in results.glob("*/run.json"))
+        hint = f"runs here: {', '.join(others)}" if others else "start one with: harness run --all"
+        raise HarnessError(f"{results}: no run named {name!r}; {hint}")
+    return folder
+
+
+def name_from(title: str) -> str:
+    """Return a registry name made of a title.
+
+    Examples
+    --------
+    >>> name_from("My Model v2")
+    'my_model_v2'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "estimates"

@@ -1,0 +1,174 @@
+"""``harness check``."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import datasets, registry
+from harness.benchmark import Settings
+from harness.cache import cache_folder
+from harness.cli import options
+from harness.cli.arguments import parse_data
+from harness.cli.options import SOME_FAILED, USER_ERROR, option
+from harness.cli.terminal import print_json, print_table, progress
+from harness.datasets.available import DatasetChoice, choose_datasets
+from harness.errors import HarnessError
+from harness.machine import choose_device, cores
+from harness.registry import Entry
+from harness.reproduce import ReproducedScore, reproduce
+from harness.separators import is_learned
+from harness.weight_files import obstacle, terms
+
+Reproduce = Annotated[
+    str | None,
+    option(
+        "--reproduce NAME",
+        "Score separator NAME on the tracks of its published scores, and compare the two. Only "
+        "then do --device, --jobs and --results apply.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of ``harness check``."""
+
+    what: str
+    state: str  # ready, absent or broken
+    detail: str
+
+
+def check(
+    registry_file: options.Registry = None,
+    data: options.Data = [],  # noqa: B006
+    reproduce: Reproduce = None,
+    device: options.Device = "auto",
+    jobs: options.Jobs = 0,
+    results_folder: options.Results = Path("results"),
+    as_json: options.Json = False,
+) -> None:
+    """Check that separators and datasets can be loaded, and say what to do if not.
+
+    With --reproduce, check the scores of one separator instead.
+    """
+    entries, folders = registry.load(registry_file), parse_data(data)
+    if reproduce:
+        entry = registry.find(entries, reproduce)
+        where = choose_device(device, learned=is_learned(entry))
+        settings = Settings(results=results_folder, jobs=jobs or cores(), device=where)
+        _check_scores(entry, folders, settings, as_json)
+        return
+    findings = examine(entries, folders)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        rows = [(f.what, f.state, f.detail) for f in findings]
+        print_table("Check", ("what", "state", "detail"), rows)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(USER_ERROR)
+
+
+def examine(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> list[Finding]:
+    """Examine every separator, every dataset and the programs that some need."""
+    names = {**datasets.DATASETS, **data}
+    return [
+        *(_examine_entry(entry) for entry in entries.values()),
+        *(_examine_dataset(name, data) for name in names if name != "folder"),
+        _examine_stem_mp4(),
+    ]
+
+
+def _examine_entry(entry: Entry) -> Finding:
+    """Find out whether a separator can be loaded."""
+    about = [terms(entry)] if entry.weights else []
+    if reason := obstacle(entry):
+        return Finding(entry.name, "absent", "\n".join([reason, *about]))
+    from harness.separators import load
+
+    try:
+        load(entry, stems=("vocals", "accompaniment"), sample_rate=44100)
+    except HarnessError as error:
+        return Finding(entry.name, "broken", "\n".join([str(error), *about]))
+    stems = ", ".join(entry.stems) or "any stem"
+    weights = ["weights downloaded and verified"] if entry.weights else []
+    return Finding(entry.name, "ready", "\n".join([stems, *weights, *about]))
+
+
+def _examine_dataset(name: str, data: Mapping[str, Path]) -> Finding:
+    """Find out whether a dataset can be read, and what is wrong with it."""
+    if name == "demo":
+        return Finding(name, "ready", f"rendered into {cache_folder()} when needed")
+    if name not in datasets.configured(data):
+        return Finding(name, "absent", datasets.DATASETS[name].how_to)
+    try:
+        folder = datasets.find(name, data)
+        found = datasets.load(name, folder)
+    except HarnessError as error:
+        return Finding(name, "broken", str(error))
+    return Finding(
+        name, "ready", "\n".join([f"{len(found.tracks)} tracks in {folder}", *found.problems])
+    )
+
+
+def _examine_stem_mp4() -> Finding:
+    """Find out whether .stem.mp4 files can be read."""
+    if importlib.util.find_spec("stempeg") is None:
+        detail = "to read MUSDB18, run: pip install 'harness[stem-mp4]'"
+    elif shutil.which("ffmpeg") is None:
+        detail = "to read MUSDB18, install the program ffmpeg"
+    else:
+        return Finding("stem.mp4", "ready", "stempeg and ffmpeg are installed")
+    return Finding("stem.mp4", "absent", detail)
+
+
+def _check_scores(
+    entry: Entry, data: Mapping[str, Path], settings: Settings, as_json: bool
+) -> None:
+    """Compare published scores with measured ones; exit status 3 if they differ."""
+    if reason := obstacle(entry):
+        raise HarnessError(f"{entry.name}: {reason}")
+    if not entry.published:
+        raise HarnessError(f"{entry.name}: has no published scores; add some to its registry entry")
+    scores: list[ReproducedScore] = []
+    for published in entry.published:
+        name, _, split = published.dataset.partition(":")
+        (dataset,) = choose_datasets(DatasetChoice(data, [name], split), settings.jobs)
+        with progress(f"scoring {published.dataset}", as_json) as advance:
+            scores += reproduce(
+                entry, published, dataset, settings, command=sys.argv[1:], progress=advance
+            )
+    if as_json:
+        print_json([asdict(score) | {"agrees": score.agrees} for score in scores])
+    else:
+        _print_scores(entry.name, scores)
+    if not all(score.agrees for score in scores):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _print_scores(name: str, scores: Sequence[ReproducedScore]) -> None:
+    """Print published scores beside measured ones."""
+    head = (
+        "stem", "metric", "dataset", "source", "published", "measured", "tolerance", "verdict",
+    )  # fmt: skip
+    rows = [
+        (
+            score.stem,
+            score.definition,
+            score.dataset,
+            score.source,
+            f"{score.published:.2f}",
+            f"{score.measured:.2f}",
+            f"{score.tolerance:g}",
+            score.verdict,
+        )
+        for score in scores
+    ]
+    print_table(f"{name}: published and measured scores, dB", head, rows)

@@ -1,0 +1,57 @@
+"""``harness compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import pipeline, selection
+from harness.cli import options
+from harness.cli.arguments import find_run
+from harness.cli.options import argument, flag, option
+from harness.cli.terminal import print_json, print_table, records
+from harness.results import read_run
+
+A = Annotated[str, argument("A", "Name of a separator.")]
+B = Annotated[str, argument("B", "Name of the separator to compare it with.")]
+Metric = Annotated[
+    str,
+    option(
+        "--metric METRIC",
+        "Metric to compare: snr, sdr, csdr, … or harmonic_mean (of SNR and SDR).",
+        "the one used for selection",
+    ),
+]
+Dataset = Annotated[
+    list[str], option("--dataset NAME", "Compare only on this dataset. Repeat for several.", "all")
+]
+Run = Annotated[str, option("--run RUN", "Name of the run.")]
+Leaked = Annotated[bool, flag("--leaked", "Include tracks that either separator was trained on.")]
+
+
+def compare(
+    a: A,
+    b: B,
+    metric: Metric = "",
+    dataset: Dataset = [],  # noqa: B006
+    run_name: Run = "main",
+    leaked: Leaked = False,
+    results_folder: options.Results = Path("results"),
+    as_json: options.Json = False,
+) -> None:
+    """Test whether separator A is better than B, on the tracks that were scored for both."""
+    found = read_run(find_run(results_folder, run_name))
+    rows = found.scores[found.scores["dataset"].isin(dataset)] if dataset else found.scores
+    excluded = set() if leaked else pipeline.may_choose(found)[2]
+    by = {*selection.chosen_by(rows[rows["separator"].isin([a, b])]).values()}
+    metric = metric or (by.pop() if len(by) == 1 else selection.HARMONIC)
+    table = selection.compare(rows, a, b, metric=metric, leaked=excluded)
+    if as_json:
+        print_json(records(table))
+        return
+    for board in selection.boards(table, f"A is {a}, B is {b}; {metric}, dB"):
+        print_table(*board)
+    for line in selection.remarks(table, a, b):
+        typer.echo(line)

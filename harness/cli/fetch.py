@@ -1,0 +1,117 @@
+"""``harness fetch separator`` and ``harness fetch dataset``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import registry, weight_files
+from harness.cli import options
+from harness.cli.arguments import choose_entries
+from harness.cli.options import SOME_FAILED, argument, flag, option
+from harness.cli.terminal import agree, errors, progress
+from harness.errors import HarnessError
+
+UNASKED = 200_000_000  # bytes of weights that are downloaded without a question
+
+Names = Annotated[list[str] | None, argument("NAME", "Names of separators; see 'harness list'.")]
+All = Annotated[bool, flag("--all", "Fetch every separator that can run.")]
+Yes = Annotated[bool, flag("--yes", "Download without asking, whatever the size.")]
+Dataset = Annotated[
+    str,
+    argument(
+        "NAME",
+        "musdb18hq, musdb18 or musdb18_7s; for other datasets, prints how to get them.",
+    ),
+]
+To = Annotated[Path | None, option("--to FOLDER", "Folder of this dataset alone.", "data/NAME")]
+app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True)
+
+
+@app.command("separator")
+def fetch_separator(
+    names: Names = None,
+    everything: All = False,
+    registry_file: options.Registry = None,
+    offline: options.Offline = False,
+    yes: Yes = False,
+) -> None:
+    """Download the weights of separators, and verify them.
+
+    Downloads of more than 200 MB need your consent, or --yes.
+    """
+    entries = choose_entries(registry.load(registry_file), names or [], everything)
+    chosen = [e for e in entries if e.weights and not (everything and e.unavailable)]
+    wanted = weight_files.to_fetch(chosen, wrong=True)
+    if not chosen:
+        errors.print("nothing to download: these separators have no weights, or cannot run")
+    if not _may_download(chosen, wanted, offline, yes):
+        return
+    failures = fetch_files(wanted)
+    for entry in chosen:
+        if reason := weight_files.lacking(entry):
+            errors.print(f"{entry.name}: {reason}", style="yellow", markup=False)
+            failures = True
+        for file in (f for f in entry.weights if weight_files.is_here(f)):
+            typer.echo(weight_files.find(file.file))
+    if failures:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _may_download(
+    entries: Sequence[registry.Entry],
+    files: Sequence[registry.Weights],
+    offline: bool,
+    yes: bool,
+) -> bool:
+    """Show the terms of use, and ask before large downloads."""
+    size = weight_files.size_of(files)
+    unasked = yes or weight_files.fits(files, UNASKED)
+    if files and offline:
+        raise HarnessError(
+            f"fetch: --offline forbids the network; omit it to download {size} of weights"
+        )
+    if not unasked and not sys.stdin.isatty():
+        raise HarnessError(f"fetch: {size} is more than 200 MB; add --yes to download it")
+    show_terms(entries)
+    return unasked or agree(f"Download {size}?")
+
+
+@app.command("dataset")
+def fetch_dataset(
+    name: Dataset,
+    folder: To = None,
+    offline: options.Offline = False,
+) -> None:
+    """Download a dataset, if its license allows it."""
+    from harness.datasets import dataset_downloads
+
+    if offline:
+        raise HarnessError("fetch: --offline forbids the network; omit it to download")
+    where = folder or Path("data") / name
+    with progress(f"fetching {name}", quiet=False) as advance:
+        dataset_downloads.fetch_dataset(name, where, progress=advance)
+    typer.echo(where)
+
+
+def show_terms(entries: Sequence[registry.Entry]) -> None:
+    """Print the terms of use of weights."""
+    for entry in entries:
+        errors.print(weight_files.terms(entry), markup=False)
+
+
+def fetch_files(files: Sequence[registry.Weights]) -> bool:
+    """Download files one after another, and return whether any failed."""
+    failed = False
+    for file in files:
+        with progress(f"fetching {file.file}", quiet=False) as advance:
+            try:
+                weight_files.fetch(file, progress=advance)
+            except HarnessError as error:
+                errors.print(f"failed: {error}", style="yellow", markup=False)
+                failed = True
+    return failed

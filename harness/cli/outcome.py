@@ -1,0 +1,49 @@
+"""The end of `run` and `score`: the report, the ranking and the exit status."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from harness import pipeline
+from harness.cli.options import SOME_FAILED
+from harness.cli.terminal import errors, print_json, print_table
+from harness.report import boards
+from harness.results import read_run
+
+MOST_REASONS = 10  # failures that are shown
+
+
+def finish(
+    outcome: pipeline.Outcome, reports: Path, as_json: bool, audio: str | None = None
+) -> None:
+    """Write the report if it is out of date, print the ranking and set the exit status."""
+    current = not outcome.fresh and audio is None
+    page = pipeline.write_report(
+        [outcome.folder], reports, audio=pipeline.check_audio(audio), only_if_stale=current
+    )
+    if as_json:
+        print_json({**asdict(outcome), "folder": str(outcome.folder), "report": str(page)})
+    else:
+        done = outcome.units - outcome.failed
+        errors.print(f"{done} of {outcome.units} jobs done, {outcome.reused} of them earlier")
+        if not print_ranking(outcome.folder):
+            typer.echo(
+                "no ranking: every separator failed, was trained on these tracks, or is not "
+                "ranked; see the report"
+            )
+        for reason in outcome.failures[:MOST_REASONS]:
+            errors.print(f"failed: {reason}", style="yellow", markup=False)
+        typer.echo(page)
+    if outcome.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def print_ranking(folder: Path) -> bool:
+    """Print the leaderboards of a run, and return whether there are any."""
+    found = boards(read_run(folder))
+    for board in found:
+        print_table(board.title, board.head, board.rows)
+    return bool(found)

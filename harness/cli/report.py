@@ -1,0 +1,53 @@
+"""``harness report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import exporting, pipeline
+from harness.cli import options
+from harness.cli.arguments import find_run
+from harness.cli.options import argument, flag
+from harness.cli.terminal import errors, print_table
+from harness.errors import HarnessError
+from harness.report import comparison
+
+Runs = Annotated[
+    list[str] | None, argument("RUN", "Names of runs; several share one report.", "main")
+]
+Figures = Annotated[bool, flag("--figures", "Also draw figures for papers (PDF and PNG).")]
+Compare = Annotated[
+    bool, flag("--compare", "Report what changed from the first to the second of two runs.")
+]
+
+
+def report(
+    runs: Runs = None,
+    results_folder: options.Results = Path("results"),
+    reports: options.Reports = Path("reports"),
+    audio: options.Audio = None,
+    figures: Figures = False,
+    compare_two: Compare = False,
+) -> None:
+    """Write the report of one run, or one report of several runs."""
+    folders = [find_run(results_folder, name) for name in runs or ["main"]]
+    if compare_two:
+        _compare(folders, reports)
+        return
+    listen = pipeline.check_audio(audio)
+    typer.echo(pipeline.write_report(folders, reports, audio=listen, figures=figures))
+
+
+def _compare(folders: list[Path], reports: Path) -> None:
+    """Print what changed between two runs, and write a page of it."""
+    if len(folders) != 2:
+        raise HarnessError(f"report --compare: needs two runs, not {len(folders)}; name two")
+    found, page = exporting.compare_runs(folders[0], folders[1], reports)
+    for board in comparison.boards(found):
+        print_table(board.title, board.head, board.rows)
+    for line in comparison.remarks(found):
+        errors.print(line, markup=False)
+    typer.echo(page)

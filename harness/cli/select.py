@@ -1,0 +1,174 @@
+"""``harness select``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from harness import pipeline, registry, saving, selection
+from harness.cli import options
+from harness.cli.arguments import find_run
+from harness.cli.options import flag, option
+from harness.cli.terminal import errors, print_json, print_table, records
+from harness.errors import HarnessError
+from harness.results import Run
+from harness.selection.summary import OVERALL
+from harness.selection.words import in_decibels
+
+IN_USE = "best mean"  # the policy that selects
+
+ChooseOn = Annotated[
+    str | None, option("--choose-on DATASET", "Select on this dataset and test on the others.")
+]
+Budget = Annotated[
+    str,
+    option(
+        "--budget LIMITS",
+        "Also show (or save) the best ensemble within limits, such as 'rtf<0.5,memory<4GB'.",
+    ),
+]
+Save = Annotated[
+    str,
+    option(
+        "--save NAME",
+        "Save the selection as ensemble NAME in your registry, for 'run' and 'separate'.",
+    ),
+]
+How = Annotated[
+    str, option("--how METHOD", f"How to make the saved ensemble: {', '.join(selection.WAYS)}.")
+]
+Consistent = Annotated[
+    bool, flag("--consistent", "Make the stems of the saved ensemble sum to the mixture.")
+]
+Force = Annotated[bool, flag("--force", "Replace an ensemble that has the same name.")]
+
+
+@dataclass(frozen=True)
+class EnsembleRequest:
+    """How to make the ensemble that is saved."""
+
+    name: str
+    how: str
+    consistent: bool
+    force: bool
+    registry_file: Path | None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What to select on, and within which limits."""
+
+    results: Path
+    on: str | None  # dataset
+    budget: str
+    limits: Mapping[str, float]  # the budget, parsed
+
+
+def select(
+    run_name: options.RunName = "main",
+    choose_on: ChooseOn = None,
+    budget: Budget = "",
+    save: Save = "",
+    how: How = "best",
+    consistent: Consistent = False,
+    force: Force = False,
+    registry_file: options.Registry = None,
+    results_folder: options.Results = Path("results"),
+    as_json: options.Json = False,
+) -> None:
+    """Select the best separator per stem from a run, and estimate its score on other music."""
+    limits = selection.parse_budget(budget)
+    if not save and (how != "best" or consistent or force):
+        raise HarnessError(
+            "select: --how, --consistent and --force only apply when saving; add --save NAME"
+        )
+    run = pipeline.select_again(find_run(results_folder, run_name), choose_on)
+    scope = Scope(results_folder, choose_on, budget, limits)
+    if save:
+        _save(run, EnsembleRequest(save, how, consistent, force, registry_file), scope)
+    tables = _tables(run, scope)
+    if as_json:
+        rows = {name: records(table) for name, table in tables.items()}
+        print_json({**rows, "notes": run.record["selection_notes"]})
+    else:
+        _print(run, tables, scope)
+
+
+def _save(run: Run, wanted: EnsembleRequest, scope: Scope) -> None:
+    """Save an ensemble, and print what it is and what to be aware of."""
+    params, warnings = _params(run, wanted, scope)
+    if wanted.consistent:
+        params, note = saving.made_consistent(params)
+        warnings = [*warnings, note]
+    kind = "blend by band" if wanted.how == "bands" else wanted.how.replace("_", " ")
+    within = f", {scope.budget}" if scope.budget else ""
+    title = f"{kind.capitalize()} of {run.name} per stem{within}"
+    saved = saving.save(
+        wanted.name, params, title=title, path=wanted.registry_file, force=wanted.force
+    )
+    for line in (registry.describe_saved(saved), *warnings):
+        errors.print(line, markup=False)
+
+
+def _params(run: Run, wanted: EnsembleRequest, scope: Scope) -> tuple[dict[str, Any], list[str]]:
+    """Return the `params` of the ensemble, and warnings."""
+    file = wanted.registry_file
+    entries = registry.load(file if file and file.exists() else None)
+    if not scope.limits:
+        products = pipeline.kept_products(run, scope.results, by_band=wanted.how == "bands")
+        return saving.params_of(run, entries, scope.on, how=wanted.how, kept=products)
+    if wanted.how != "best":
+        raise HarnessError(
+            f"--budget with --how {wanted.how}: a budget selects the best separator per stem; to "
+            "combine affordable ones, run only those: "
+            "harness run --separator A --separator B --name NAME"
+        )
+    return saving.params_within(run, entries, scope.limits, scope.on), []
+
+
+def _tables(run: Run, scope: Scope) -> dict[str, pd.DataFrame]:
+    """Return what was selected, its expected score, the blends, and the best within limits."""
+    candidates = selection.candidates_of(*pipeline.may_choose(run))
+    keys = ["dataset", "input", "stem", "kind", "separator"]
+    tables = {
+        "counts": run.selection.groupby(keys).size().rename("tracks").reset_index(),
+        "summary": selection.summary(candidates, on=scope.on),
+        "blends": pipeline.worth_of_blends(run, scope.results, scope.on),
+    }
+    if scope.limits:
+        costs = selection.costs_of(run.costs)
+        tables["within"] = selection.choose_within(candidates, costs, scope.limits)
+    return tables
+
+
+def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
+    """Print the tables, notes on them, and one line per stem that says what to use."""
+    names = {selection.HARMONIC: "the harmonic mean of SNR and SDR"}
+    by = sorted({names.get(m, m) for m in selection.chosen_by(run.scores).values()})
+    summary = tables["summary"]
+    boards = selection.boards(tables["counts"], f"selected by {', '.join(by)}")
+    boards += selection.summary_boards(summary, IN_USE)
+    boards += selection.blend_boards(tables["blends"])
+    if "within" in tables:
+        boards += selection.boards(tables["within"], f"the best within {scope.budget}")
+    for board in boards:
+        print_table(*board)
+    if scope.on and summary.empty:
+        typer.echo(
+            f"--choose-on {scope.on}: the run has no other dataset to test this selection on"
+        )
+    if "within" in tables and tables["within"].empty:
+        typer.echo(f"nothing is within {scope.budget}; raise the budget")
+    if summary["low"].isna().any():
+        typer.echo(f"–: no interval; it needs tracks by {selection.MIN_ARTISTS} artists or more")
+    for note in run.record["selection_notes"]:
+        typer.echo(note)
+    for row in summary[summary["policy"] == IN_USE].to_dict("records"):
+        if not row["stem"].startswith(OVERALL):
+            score = f"{in_decibels(row['score'])} dB on held-out tracks"
+            typer.echo(f"{row['dataset']}, {row['stem']}: use {row['chosen']} ({score})")

@@ -1,0 +1,94 @@
+"""``harness separate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import choice, registry, separating
+from harness.cli import options
+from harness.cli.options import SOME_FAILED, argument, flag, option
+from harness.cli.terminal import errors, print_json, progress
+from harness.machine import choose_device
+from harness.separators import is_learned
+
+Songs = Annotated[list[Path], argument("SONG", "Audio files, or folders of audio files.")]
+With = Annotated[
+    str, option("--with NAME", "Separator or ensemble to use.", "the best one that can run here")
+]
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="FOLDER", help="Output folder; one subfolder per song."),
+]
+Stems = Annotated[
+    str,
+    option(
+        "--stems STEM,…",
+        "Stems to write, such as vocals,drums or kick,snare.",
+        "all of the separator",
+    ),
+]
+Residual = Annotated[
+    bool, flag("--residual", "Also write the residual: the mixture minus all stems.")
+]
+Format = Annotated[str, option("--format FORMAT", "File format: wav or flac.")]
+Bits = Annotated[
+    str, option("--bits BITS", "Bit depth: 32f (only wav) or 24.", "32f for wav, 24 for flac")
+]
+Force = Annotated[bool, flag("--force", "Replace existing files.")]
+
+
+def separate(
+    songs: Songs,
+    using: With = "",
+    out: Out = Path("separated"),
+    stems: Stems = "",
+    residual: Residual = False,
+    file_format: Format = "wav",
+    bits: Bits = "",
+    device: options.Device = "auto",
+    force: Force = False,
+    registry_file: options.Registry = None,
+    as_json: options.Json = False,
+) -> None:
+    """Separate songs into stems, such as separated/SONG/vocals.wav.
+
+    Stems keep the sample rate, channels, length and loudness of the song.
+    """
+    wanted = [stem for stem in stems.split(",") if stem.strip()]
+    chosen = choice.choose(registry.load(registry_file), using, wanted)
+    if not as_json:
+        errors.print(chosen.words, markup=False)
+    with progress("separating, seconds of music", as_json) as advance:
+        outcomes = separating.separate(
+            songs,
+            out,
+            chosen,
+            kind=file_format,
+            bits=bits,
+            residual=residual,
+            force=force,
+            device=choose_device(device, learned=is_learned(chosen.entry)),
+            progress=advance,
+        )
+    if as_json:
+        print_json([asdict(outcome) for outcome in outcomes])
+    else:
+        _print(outcomes)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _print(outcomes: Sequence[separating.SeparatedSong]) -> None:
+    """Print the folder of each song, and its notes."""
+    for outcome in outcomes:
+        style = "yellow" if outcome.state == "failed" else None
+        for note in outcome.notes:
+            line = note if str(outcome.song) in note else f"{outcome.song}: {note}"
+            errors.print(line, style=style, markup=False)
+        if outcome.state != "failed":
+            typer.echo(next(iter(outcome.files.values())).parent)

@@ -1,0 +1,43 @@
+"""``harness view``."""
+
+from __future__ import annotations
+
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import viewing
+from harness.cli import options
+from harness.cli.arguments import check_name
+from harness.cli.options import argument, flag, option
+from harness.errors import HarnessError
+
+Run = Annotated[str, argument("RUN", "Name of the run to show.", "a list of all reports")]
+Port = Annotated[int, option("--port N", "Port of the server.", "a free one", min=0, max=65535)]
+NoBrowser = Annotated[bool, flag("--no-browser", "Print the address, open no browser.")]
+
+
+def view(
+    run_name: Run = "",
+    reports: options.Reports = Path("reports"),
+    port: Port = 0,
+    no_browser: NoBrowser = False,
+) -> None:
+    """Open the reports in your browser.
+
+    Only this machine can reach them. Press Ctrl-C to stop.
+    """
+    if run_name and not (reports / check_name(run_name) / "index.html").is_file():
+        raise HarnessError(
+            f"{reports / run_name}: no report here; write it with: harness report {run_name}"
+        )
+    with viewing.serving(reports, port) as server:
+        where = viewing.address(server, f"{run_name}/" if run_name else "")
+        typer.echo(where)
+        if not no_browser:
+            webbrowser.open(where)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()

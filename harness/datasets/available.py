@@ -1,0 +1,84 @@
+"""The datasets on this machine, and the tracks of them that a command works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import datasets as known
+from harness.cache import cache_folder
+from harness.datasets.overlaps import in_split
+from harness.datasets.tracks import Dataset
+from harness.errors import HarnessError
+from harness.machine import Progress
+
+DEMO_TRACKS = 8
+DEMO_SECONDS = 20.0
+SPLITS = ("train", "valid", "test", "all")
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """The tracks that a command works on."""
+
+    folders: Mapping[str, Path]  # {dataset: folder}
+    names: Sequence[str] = ()  # empty: every dataset with a folder; if there is none, the demo
+    split: str = "test"
+    tracks: int | None = None  # at most this many per dataset, in order of name
+    demo_tracks: int = DEMO_TRACKS  # rendered if `tracks` is None
+
+
+def choose_datasets(
+    choice: DatasetChoice, jobs: int, progress: Progress | None = None
+) -> list[Dataset]:
+    """Read the chosen datasets; demo tracks are rendered by so many `jobs`."""
+    if choice.split not in SPLITS:
+        raise HarnessError(f"--split {choice.split}: unknown split; use {', '.join(SPLITS)}")
+    found = []
+    for name in choice.names or list(known.configured(choice.folders)) or ["demo"]:
+        if name == "demo":
+            n_tracks = choice.tracks or choice.demo_tracks
+            whole = _demo(choice.folders.get("demo"), choice.split, n_tracks, jobs, progress)
+        else:
+            whole = known.load(name, known.find(name, choice.folders))
+        found.append(_narrow(whole, choice.split, choice.tracks))
+    return found
+
+
+def _narrow(dataset: Dataset, split: str, limit: int | None) -> Dataset:
+    """Keep the first tracks of a split."""
+    mine = [t for t in dataset.tracks if split == "all" or in_split(t, split)]
+    if not mine:
+        have = ", ".join(sorted({track.split for track in dataset.tracks}))
+        raise HarnessError(
+            f"{dataset.name}: no track in split {split!r}, only in {have}; choose with --split"
+        )
+    return replace(dataset, tracks=tuple(mine[:limit]))
+
+
+def _demo(
+    root: Path | None, split: str, n_tracks: int, jobs: int, progress: Progress | None
+) -> Dataset:
+    """Render the demo tracks that are missing, and return the requested ones."""
+    from harness.datasets import demo
+
+    wanted = {"train": (n_tracks, 0), "test": (0, n_tracks), "all": (n_tracks, n_tracks)}
+    if split not in wanted:
+        raise HarnessError(f"demo: no split {split!r}; use train, test or all")
+    train, test = wanted[split]
+    root = root or cache_folder() / f"demo-{demo.VERSION}-{DEMO_SECONDS:g}s"
+    return demo.render(
+        root, train=train, test=test, seconds=DEMO_SECONDS, jobs=jobs, progress=progress
+    )
+
+
+def dataset_rows(data: Mapping[str, Path]) -> list[tuple[str, str, str]]:
+    """Return (name, title, folder or how to get it) of every dataset."""
+    where = known.configured(data)
+    own = known.DATASETS["folder"]
+    rows = []
+    for name in {**known.DATASETS, **where}:
+        info = known.DATASETS.get(name, own)
+        rows.append((name, info.title, str(where[name]) if name in where else info.how_to))
+    return rows
