@@ -16,7 +16,7 @@ from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, row, rows_table
 from harness import exporting
 from harness.errors import HarnessError
 from harness.metrics import harmonic_mean
-from harness.report import formats, model_card, sheets
+from harness.report import model_card, sheets, table_files
 from harness.results import read_run, write_run
 
 RANKED = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
@@ -35,7 +35,7 @@ def exported(folder, tmp_path_factory):
     """All tables of the run in all formats."""
     run = read_run(folder)
     to = tmp_path_factory.mktemp("export")
-    formats.write_sheets(sheets.all_sheets(run), run, to)
+    table_files.write_sheets(sheets.all_sheets(run), run, to)
     return to
 
 
@@ -156,10 +156,10 @@ def test_hostile_names_break_no_table():
         "r", rows, run.costs.iloc[:0], rows.iloc[:0], run.selection.iloc[:0], record
     )
     for sheet in sheets.all_sheets(changed):
-        for part in formats.to_markdown(sheet, changed).decode().split("\n## ")[1:]:
+        for part in table_files.to_markdown(sheet, changed).decode().split("\n## ")[1:]:
             lines = [line for line in part.splitlines() if line.startswith("|")]
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-        latex = formats.to_latex(sheet, changed).decode()
+        latex = table_files.to_latex(sheet, changed).decode()
         assert "\\input" not in latex
         assert latex.count("\\begin{") == latex.count("\\end{")
 
@@ -169,10 +169,10 @@ def test_the_same_run_gives_the_same_bytes(folder, exported, tmp_path):
         assert path.read_bytes() == (exported / path.name).read_bytes()
     run = read_run(folder)
     for sheet in sheets.all_sheets(run):
-        for name, make in formats.FORMATS.items():
+        for name, make in table_files.FORMATS.items():
             assert (
                 make(sheet, run)
-                == (exported / f"{sheet.name}{formats.SUFFIXES[name]}").read_bytes()
+                == (exported / f"{sheet.name}{table_files.SUFFIXES[name]}").read_bytes()
             )
 
 
