@@ -1,4 +1,4 @@
-"""Figures for papers: files that are there, that hold their fonts, and that are the same twice."""
+"""Figures for papers: files exist, embed their fonts, and are the same bytes twice."""
 
 import dataclasses
 import re
@@ -20,7 +20,7 @@ def view():
     return drawings.View(here, "demo", context), run
 
 
-def test_a_figure_is_the_same_bytes_twice_and_holds_its_fonts(view, monkeypatch, tmp_path):
+def test_a_figure_is_the_same_bytes_twice_and_embeds_its_fonts(view, monkeypatch, tmp_path):
     monkeypatch.setattr(drawings, "DRAWINGS", {"genres": drawings.genres})
     first = drawings.write_figures(view[1], tmp_path / "a")
     second = drawings.write_figures(view[1], tmp_path / "b")
@@ -60,7 +60,7 @@ def test_a_run_without_scores_has_no_figures(tmp_path):
     assert drawings.write_figures(empty_run(), tmp_path) == []
 
 
-def test_a_run_without_genres_and_choices_has_the_other_figures(view):
+def test_a_run_without_genres_or_selection_lacks_only_those_figures(view):
     scores, run = view
     bare = drawings.View(scores.scores.assign(genre=""), "demo", scores.context)
     assert drawings.genres(bare, run) is None
@@ -69,7 +69,7 @@ def test_a_run_without_genres_and_choices_has_the_other_figures(view):
     assert drawings.selection(scores, nothing) is None
 
 
-def test_without_matplotlib_it_is_said_what_to_do(monkeypatch, tmp_path):
+def test_without_matplotlib_the_error_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(HarnessError, match=r"pip install 'harness\[train\]'"):
         drawings.write_figures(demo_run(6), tmp_path)
