@@ -41,7 +41,11 @@ def test_the_reason_names_the_collection_through_which_a_track_leaked():
         (None, "unknown", "its training data is unknown"),
         ([], "clean", "not trained on any data"),
         (["mir1k"], "clean", "trained on mir1k, which includes none of these tracks"),
-        (["dsd100:test"], "leaked", "trained on dsd100:test, which includes all tracks of the split"),
+        (
+            ["dsd100:test"],
+            "leaked",
+            "trained on dsd100:test, which includes all tracks of the split",
+        ),
         (["x"], "unknown", "trained on x; it is not known whether that includes these tracks"),
     ],
 )  # fmt: skip

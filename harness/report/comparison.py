@@ -24,6 +24,7 @@ _MACHINE = (
     "seed", "excerpt_seconds",
 )  # fmt: skip
 _ENTRY = ("version", "definition", "entry_sha256", "weights_sha256", "trained_on", "fingerprint")
+_ALONE = ("run", "dataset", "separator", "stem", "tracks")
 _WIDE = 120  # user units of a drawn interval
 
 
@@ -77,12 +78,11 @@ def boards(found: RunComparison) -> list[Board]:
             rows.append((*where, *_numbers(row), row["verdict"]))
         shown.append(Board(title, head, tuple(rows)))
     if len(found.alone):
-        head = ("run", "dataset", "separator", "stem", "tracks")
         alone = tuple(
             (row["run"], row["dataset"], _label(row), row["stem"], str(row["tracks"]))
             for row in found.alone.to_dict("records")
         )
-        shown.append(Board("Only in one run", head, alone))
+        shown.append(Board("Only in one run", _ALONE, alone))
     if found.produced:
         made = tuple((what, old[:40], new[:40]) for what, old, new in found.produced)
         shown.append(Board("Made differently", ("what", "A", "B"), made))

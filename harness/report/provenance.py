@@ -19,7 +19,7 @@ FORMATS = {"csv": "CSV", "parquet": "Parquet", "latex": "LaTeX", "markdown": "Ma
 STATUSES = {
     "clean": "clean",
     "leaked": "in the training data: not used for its rank or for selection",
-    "unknown": "training data unknown: ranked, but marked",
+    "unknown": "with unknown training data: ranked, but marked",
 }
 List = tuple[str, str, str, pd.DataFrame]  # name of its files, title, definition, rows
 
