@@ -7,11 +7,11 @@ from pathlib import Path
 from harness import pipeline, report
 from harness.cache import write_atomic
 from harness.errors import HarnessError
-from harness.report import comparison, formats, model_card, sheets
+from harness.report import comparison, model_card, sheets, table_files
 from harness.results import read_run
 from harness.separators.files import safe_name
 
-FORMATS = (*formats.FORMATS, "museval", "model-card")
+FORMATS = (*table_files.FORMATS, "museval", "model-card")
 
 
 def export(folder: Path, file_format: str, to: Path, *, source_url: str = "") -> list[Path]:
@@ -31,15 +31,15 @@ def export(folder: Path, file_format: str, to: Path, *, source_url: str = "") ->
             write_atomic(path, text.encode("utf-8", "replace"))
         found = list(files)
     else:
-        written = formats.write_sheets(sheets.all_sheets(run), run, to, [file_format])
+        written = table_files.write_sheets(sheets.all_sheets(run), run, to, [file_format])
         found = [to / Path(address).name for table in written for address in table.files.values()]
     if not found:
         raise HarnessError(f"{folder}: has no scores to export; repeat the run first")
     return found
 
 
-def compare_runs(a: Path, b: Path, reports: Path) -> tuple[comparison.Comparison, Path]:
-    """Compare two runs and write a page of it; return both."""
+def compare_runs(a: Path, b: Path, reports: Path) -> tuple[comparison.RunComparison, Path]:
+    """Compare two runs, write the page of it, and return both."""
     if a == b:
         raise HarnessError(f"{a.name}: the same run twice; name two different runs")
     found = report.compare_runs(read_run(a), read_run(b))

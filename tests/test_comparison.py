@@ -1,4 +1,4 @@
-"""What changed between two runs: known differences are found, and nothing else is claimed."""
+"""Comparing two runs: known differences are found, and no others are claimed."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from harness.selection.comparing import changes, only_in_one
 
 
 def scores(values, separator="a", stem="vocals", artists=12, **other):
-    """Rows of one separator with a score a track; every two tracks share an artist."""
+    """Rows of one separator with one score per track; every two tracks share an artist."""
     return rows_table(
         [
             row(separator, f"t{i}", stem, "snr", v, artist=f"artist {i % artists}", **other)
@@ -35,7 +35,7 @@ def test_a_planted_gain_is_found_with_its_size(rng):
     ]
 
 
-def test_equal_runs_claim_nothing_and_noise_is_not_sure(rng):
+def test_equal_runs_show_no_change_and_noise_is_not_significant(rng):
     base = rng.normal(5, 3, 24)
     same = changes(scores(base), scores(base), "snr", resamples=500)
     assert same["verdict"].tolist() == ["no change"]
@@ -44,7 +44,7 @@ def test_equal_runs_claim_nothing_and_noise_is_not_sure(rng):
     assert noise["verdict"].tolist() == ["change not significant"]
 
 
-def test_few_artists_cannot_tell():
+def test_few_artists_give_no_verdict():
     found = changes(
         scores([1.0, 2.0, 3.0], artists=3), scores([9.0, 9.5, 9.9], artists=3), "snr", resamples=500
     )
@@ -52,7 +52,7 @@ def test_few_artists_cannot_tell():
     assert found["low"].isna().all()
 
 
-def test_only_common_tracks_count_and_the_others_are_counted():
+def test_only_common_tracks_are_compared_and_the_others_are_counted():
     a, b = scores([1.0] * 12), scores([2.0] * 12)
     b = b[~b["track"].isin(["t0", "t1"])]
     b = pd.concat([b, scores([50.0], separator="a").assign(track="new")])
@@ -60,7 +60,7 @@ def test_only_common_tracks_count_and_the_others_are_counted():
     assert [found[c] for c in ("n", "only_a", "only_b", "mean_b")] == [10, 2, 1, 2.0]
 
 
-def test_separators_with_other_tracks_are_compared_on_their_own(rng):
+def test_each_separator_is_compared_on_its_own_common_tracks(rng):
     base = rng.normal(5, 3, 24)
     a = pd.concat([scores(base), scores(base, "b")])
     b = pd.concat([scores(base + 1), scores(base[:20] + 2, "b")])
@@ -69,7 +69,7 @@ def test_separators_with_other_tracks_are_compared_on_their_own(rng):
     assert found["difference"].to_dict() == pytest.approx({"a": 1.0, "b": 2.0})
 
 
-def test_what_only_one_run_has():
+def test_rows_of_only_one_run_are_listed():
     a = pd.concat([scores([1.0]), scores([1.0, 2.0], "old")])
     b = pd.concat([scores([1.0]), scores([1.0], stem="drums")])
     found = only_in_one(a, b)[["run", "separator", "stem", "tracks"]].to_numpy().tolist()
@@ -90,25 +90,25 @@ def two():
     return a, dataclasses.replace(a, name=HOSTILE, scores=s, record=record)
 
 
-def test_a_metric_of_another_version_is_refused_in_words(two):
+def test_a_metric_of_another_version_is_not_compared_and_the_reason_is_given(two):
     found = comparison.compare_runs(*two, resamples=200)
     assert list(found.differences) == ["harmonic_mean", "snr", "sdr", "si_sdr"]
-    assert found.refused == {"csdr": "version 1 in A and 2 in B; not compared"}
-    assert "csdr: version 1 in A and 2 in B; not compared" in comparison.remarks(found)
+    assert found.refused == {"csdr": "not compared: version 1 in A, 2 in B"}
+    assert "csdr: not compared: version 1 in A, 2 in B" in comparison.remarks(found)
     assert ("commit", "0123abcd" * 5, "f" * 40) in found.produced
     assert ("separator nmf: entry sha256", "ab" * 32, "00" * 32) in found.produced
     assert len(found.produced) == 3
 
 
-def test_other_excerpts_are_not_compared_at_all(two):
+def test_runs_with_different_excerpts_are_not_compared(two):
     a, b = two
     b.record["excerpt_seconds"] = 10.0
     found = comparison.compare_runs(a, b, resamples=200)
     assert not found.differences
-    assert "other excerpts" in found.refused["snr"]
+    assert "excerpts of different lengths" in found.refused["snr"]
 
 
-def test_tracks_with_other_audio_are_left_out():
+def test_tracks_with_different_audio_are_excluded():
     rows = scores([1.0] * 12)
     units = [
         {"dataset": "demo", "split": "test", "track": f"t{i}", "track_key": str(i)}
@@ -124,10 +124,10 @@ def test_tracks_with_other_audio_are_left_out():
     )
     found = comparison.compare_runs(a, b, resamples=200)
     assert found.differences["snr"]["n"].tolist() == [11]
-    assert found.notes[0].startswith("1 track of the same name hold")
+    assert found.notes[0].startswith("1 track not compared: same name but different audio")
 
 
-def test_the_page_and_the_terminal_say_the_same(two, tmp_path):
+def test_the_page_and_the_terminal_show_the_same_numbers(two, tmp_path):
     found = comparison.compare_runs(*two, resamples=200)
     board = comparison.boards(found)[0]
     (line,) = board.rows

@@ -1,4 +1,4 @@
-"""Tables as files: each number is that of the run's Parquet, each name comes back as it was."""
+"""Tables as files: each number equals that of the run's Parquet, each name is unchanged."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, row, rows_table
 from harness import exporting
 from harness.errors import HarnessError
 from harness.metrics import harmonic_mean
-from harness.report import formats, model_card, sheets
+from harness.report import model_card, sheets, table_files
 from harness.results import read_run, write_run
 
 RANKED = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
@@ -24,7 +24,7 @@ RANKED = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A run as it lies on disk."""
+    """A run on disk."""
     found = tmp_path_factory.mktemp("results") / "demo-run"
     write_run(found, demo_run(10))
     return found
@@ -35,7 +35,7 @@ def exported(folder, tmp_path_factory):
     """All tables of the run in all formats."""
     run = read_run(folder)
     to = tmp_path_factory.mktemp("export")
-    formats.write_sheets(sheets.all_sheets(run), run, to)
+    table_files.write_sheets(sheets.all_sheets(run), run, to)
     return to
 
 
@@ -59,14 +59,14 @@ def truth(folder):
 
 
 def common(wide, dataset):
-    """The tracks on which all ranked separators that give the stem have a clean score."""
+    """The tracks on which all ranked separators of the stem have a clean score."""
     leaked = {"htdemucs"} if dataset == "demo" else set()
     asked = [s for s in wide if s in RANKED - leaked] or list(wide)
     return wide[wide[asked].notna().all(axis=1)]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_the_leaderboard_is_that_of_the_scores(exported, truth, suffix):
+def test_the_leaderboard_equals_the_scores(exported, truth, suffix):
     board = read(exported / f"leaderboard{suffix}")
     board = board[~board["stem"].str.startswith("overall")]
     assert len(board) > 300
@@ -82,7 +82,7 @@ def test_the_leaderboard_is_that_of_the_scores(exported, truth, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_the_other_tables_are_those_of_the_files(folder, exported, truth, suffix):
+def test_the_other_tables_equal_the_files(folder, exported, truth, suffix):
     tracks = read(exported / f"tracks{suffix}")
     tracks = tracks[~tracks["stem"].str.startswith("overall")]
     names = sorted({s for wide in truth.values() for s in wide})
@@ -126,7 +126,7 @@ def test_printed_tables_show_the_same_numbers_rounded(exported):
     assert "\\textbf{" in part
 
 
-def test_each_file_says_what_it_is(exported):
+def test_each_file_describes_itself_at_its_head(exported):
     about = json.loads(pq.read_schema(exported / "tracks.parquet").metadata[b"harness"])
     assert about["tracks"] == "demo n = 10, musdb18hq n = 5"
     assert about["run"] == "demo-run"
@@ -156,10 +156,10 @@ def test_hostile_names_break_no_table():
         "r", rows, run.costs.iloc[:0], rows.iloc[:0], run.selection.iloc[:0], record
     )
     for sheet in sheets.all_sheets(changed):
-        for part in formats.to_markdown(sheet, changed).decode().split("\n## ")[1:]:
+        for part in table_files.to_markdown(sheet, changed).decode().split("\n## ")[1:]:
             lines = [line for line in part.splitlines() if line.startswith("|")]
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-        latex = formats.to_latex(sheet, changed).decode()
+        latex = table_files.to_latex(sheet, changed).decode()
         assert "\\input" not in latex
         assert latex.count("\\begin{") == latex.count("\\end{")
 
@@ -169,15 +169,15 @@ def test_the_same_run_gives_the_same_bytes(folder, exported, tmp_path):
         assert path.read_bytes() == (exported / path.name).read_bytes()
     run = read_run(folder)
     for sheet in sheets.all_sheets(run):
-        for name, make in formats.FORMATS.items():
+        for name, make in table_files.FORMATS.items():
             assert (
                 make(sheet, run)
-                == (exported / f"{sheet.name}{formats.SUFFIXES[name]}").read_bytes()
+                == (exported / f"{sheet.name}{table_files.SUFFIXES[name]}").read_bytes()
             )
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
-def test_latex_takes_the_tables(exported, tmp_path):
+def test_latex_compiles_the_tables(exported, tmp_path):
     body = "".join(f"\\input{{{exported / n}.tex}}" for n in ("leaderboard", "failures", "leaks"))
     head = (
         "\\documentclass{article}\\usepackage{booktabs,longtable,textcomp}\\usepackage[T1]{fontenc}"
@@ -187,7 +187,7 @@ def test_latex_takes_the_tables(exported, tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
 
 
-def test_a_model_card_is_read_as_a_hub_reads_it(folder, truth):
+def test_a_model_card_has_the_layout_of_the_hub(folder, truth):
     run = demo_run(10)
     cards = model_card.cards(run, "https://example.org/report")
     assert set(cards) == RANKED
@@ -209,7 +209,7 @@ def test_a_model_card_is_read_as_a_hub_reads_it(folder, truth):
     assert all("source" not in result for result in bare["results"])
 
 
-def test_an_unknown_format_is_said(folder, tmp_path):
+def test_an_unknown_format_is_an_error(folder, tmp_path):
     with pytest.raises(
         HarnessError, match="known: csv, parquet, latex, markdown, museval, model-card"
     ):

@@ -55,7 +55,7 @@ def run(planted, tmp_path_factory):
     return score(planted, tmp_path_factory.mktemp("run") / "results")
 
 
-def write_pages(run: Path, folder: Path, audio: str) -> list[listening.Page]:
+def write_pages(run: Path, folder: Path, audio: str) -> list[listening.TrackPage]:
     return listening.write_tracks(read_run(run), run.parent / "work", folder, audio)
 
 
@@ -83,7 +83,7 @@ def test_the_page_says_which_seconds_were_chosen(run, tmp_path):
     assert f"worst at 0:0{BURST}" in page_of(tmp_path, "bass")
 
 
-def test_what_is_kept_is_the_signal_to_16_bit(run, planted):
+def test_kept_clips_equal_the_signal_to_16_bits(run, planted):
     found = kept(run)
     assert set(found) == {"vocals", "drums", "bass", "other", "accompaniment"}
     for stem in ("vocals", "drums", "bass", "other"):
@@ -97,7 +97,7 @@ def test_what_is_kept_is_the_signal_to_16_bit(run, planted):
     assert found["vocals"].scale == 1.0
 
 
-def test_of_a_long_track_the_middle_minute_is_kept():
+def test_the_middle_minute_of_a_long_track_is_kept():
     signal = np.arange(200 * 10, dtype=np.float32)[None] / 1e4
     packed = clips._packed(signal, 10, np.zeros(200))
     arrays = {f"{part}.x": value for part, value in packed.items()}
@@ -116,21 +116,21 @@ def test_seconds_in_which_the_stem_is_nearly_silent_are_not_chosen():
     assert {e.kind: e.second for e in found} == {"worst": 0, "typical": 3, "best": 2}
 
 
-def test_a_silent_stem_is_heard_from_its_first_second():
+def test_the_excerpt_of_a_silent_stem_starts_at_its_first_second():
     silent = np.full(30, np.nan)
     loud = excerpts.sounding([silent], np.zeros(30), (4, 30))
     (only,) = excerpts.choose([silent], loud, (4, 30))
     assert (only.kind, only.start, only.stop) == ("first", 4, 10)
 
 
-def test_excerpts_stay_in_what_was_kept():
+def test_excerpts_stay_within_the_kept_clip():
     frames = np.arange(100.0)
     found = excerpts.choose([frames], np.arange(20, 80), (20, 80))
     assert [(e.start, e.stop) for e in found] == [(20, 26), (47, 53), (74, 80)]
     assert excerpts.choose([frames[:2]], np.arange(2), (0, 2))[0].stop == 2
 
 
-def test_the_line_of_a_separator_breaks_where_there_is_no_score():
+def test_the_line_of_a_separator_has_gaps_where_no_score_is_defined():
     line = frame_lines.steps(np.array([-np.inf, 3.0, np.nan, np.inf]), -20, 40)
     assert line == "M0 20H1V-3H2M3-40H4"
 
@@ -152,7 +152,7 @@ def settings_and_unit(planted, results: Path, **update) -> tuple[Settings, Unit]
     return settings, unit
 
 
-def test_finished_work_is_done_again_for_its_clips_only_if_asked(planted, tmp_path, monkeypatch):
+def test_finished_work_is_repeated_for_its_clips_only_on_request(planted, tmp_path, monkeypatch):
     settings, unit = settings_and_unit(planted, tmp_path)
     execute(Plan((replace(unit, listen=False),)), settings)
     store = Store(settings.work_folder)
@@ -171,7 +171,7 @@ def test_finished_work_is_done_again_for_its_clips_only_if_asked(planted, tmp_pa
     assert done == [1]
 
 
-def test_what_has_scores_has_its_clips_even_if_it_was_killed(planted, tmp_path, monkeypatch):
+def test_every_scored_unit_has_its_clips_even_after_a_kill(planted, tmp_path, monkeypatch):
     settings, unit = settings_and_unit(planted, tmp_path)
 
     def killed(self, key, content):
@@ -203,28 +203,28 @@ def test_tracks_are_spread_over_genres_then_artists():
 
 
 @pytest.mark.parametrize("name", [*DATASETS, "a folder of mine"])
-def test_audio_is_passed_on_only_where_the_licence_says_so(name):
+def test_audio_is_shared_only_if_the_license_permits_it(name):
     may = name in ("demo", "moisesdb")
     assert (listening.why_silent(name, "allowed") == "") == may
     assert listening.why_silent(name, "private") == ""
     assert listening.why_silent(name, "none") == "made with --audio none"
 
 
-def test_the_gate_holds_in_the_pages(run, tmp_path):
+def test_pages_hold_audio_only_if_it_is_allowed(run, tmp_path):
     write_pages(run, tmp_path, "private")
     private = page_of(tmp_path, "bass")
     assert "Private: do not publish" in private
     assert 'id="audio-0-0"' in private
     write_pages(run, tmp_path, "allowed")
     allowed = page_of(tmp_path, "bass")
-    assert "does not let songs&#39;s audio be passed on" in allowed
+    assert "the license of songs (yours) does not permit sharing its audio" in allowed
     assert "audio-0-0" not in allowed
     assert "Private: do not publish" not in allowed
     assert 'class="chart overview"' in allowed  # scores stay
     assert max(map(len, re.findall(r"[A-Za-z0-9+/]+", allowed))) < 1000
 
 
-def test_pages_whose_audio_is_no_longer_wanted_are_removed(run, tmp_path):
+def test_pages_of_earlier_reports_are_removed(run, tmp_path):
     old = tmp_path / "tracks/of an earlier run.html"
     old.parent.mkdir()
     old.write_text("audio")
@@ -233,7 +233,7 @@ def test_pages_whose_audio_is_no_longer_wanted_are_removed(run, tmp_path):
     assert len(list((tmp_path / "tracks").iterdir())) == 5
 
 
-def test_a_hostile_name_leads_nowhere_and_stays_text(run, tmp_path):
+def test_a_hostile_name_changes_no_path_and_stays_text(run, tmp_path):
     pipeline.write_report([run], tmp_path)
     paths = list((tmp_path / "main/tracks").iterdir())
     assert all(re.fullmatch(r"[A-Za-z0-9-]+\.html", path.name) for path in paths)
@@ -252,7 +252,7 @@ def test_an_unknown_kind_of_audio_is_refused():
         pipeline.check_audio("loud")
 
 
-def test_the_page_says_what_no_clip_was_kept_of(run, tmp_path):
+def test_the_page_names_separators_without_a_clip(run, tmp_path):
     found = read_run(run)
     (unit,) = found.record["units"]
     lost = {**unit, "separator": "lost", "key": "0" * 64}
@@ -261,6 +261,6 @@ def test_the_page_says_what_no_clip_was_kept_of(run, tmp_path):
     both = replace(found, record=record, scores=pd.concat([found.scores, rows]))
     listening.write_tracks(both, run.parent / "work", tmp_path, "private")
     page = page_of(tmp_path, "bass")
-    assert re.search(r'No clip was kept of <span class="name">lost</span>', page)
+    assert re.search(r'No audio was kept of <span class="name">lost</span>', page)
     assert 'id="audio-0-2"' in page
     assert 'id="audio-0-3"' not in page

@@ -1,4 +1,4 @@
-"""The listening panel in a real browser: playing, switching, and what is heard of it."""
+"""The listening panel in a real browser: playing, switching, and the audible signal."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from harness.registry import Entry
 from harness.report import listening
 from harness.results import read_run
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 RATE = 8000
 SECONDS = 20
 BURST = 7  # second
@@ -237,7 +237,7 @@ def test_it_speaks_to_a_screen_reader(page):
         if node.get("name", {}).get("value") and node.get("role")
     }
     assert ("button", "Play") in named
-    assert ("checkbox", "Equally loud") in named
+    assert ("checkbox", "Equal loudness") in named
     assert any(role == "button" and "planted" in name for role, name in named)
     assert any("Waveform and spectrogram of planted" in name for _, name in named)
     radios = [name for role, name in named if role == "radio"]

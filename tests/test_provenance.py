@@ -1,4 +1,4 @@
-"""The provenance page: commands, who saw what and why, what failed; every name only text."""
+"""The provenance page: commands, leaks and their reasons, failures; every name stays text."""
 
 import dataclasses
 import json
@@ -24,24 +24,29 @@ def ledger(trained_on, tracks, statuses, dataset="dsd100"):
     return found
 
 
-def test_a_song_seen_under_another_collections_name_is_told_by_it():
+def test_the_reason_names_the_collection_through_which_a_track_leaked():
     song = "Actions - One Minute Smile"  # a test song of DSD100, a training song of MUSDB18
     found = ledger(["musdb18:train"], [song, "Nobody - Unheard"], ["leaked", "clean"])
     assert [found[key] for key in ("tracks", "clean", "leaked", "unknown")] == [2, 1, 1, 0]
     assert found["tracks_of"] == {"leaked": [song]}
     assert found["reason"] == (
-        "trained on musdb18:train, which holds 1 of the split (as songs of musdb18:train)"
+        "trained on musdb18:train, which includes 1 of 2 tracks of the split "
+        "(as songs of musdb18:train)"
     )
 
 
 @pytest.mark.parametrize(
     ("trained_on", "status", "reason"),
     [
-        (None, "unknown", "nobody knows what it was trained on"),
-        ([], "clean", "nothing was trained"),
-        (["mir1k"], "clean", "trained on mir1k, which holds none of the tracks"),
-        (["dsd100:test"], "leaked", "trained on dsd100:test, which holds all of the split"),
-        (["x"], "unknown", "trained on x; whether that holds these tracks is not known"),
+        (None, "unknown", "its training data is unknown"),
+        ([], "clean", "not trained on any data"),
+        (["mir1k"], "clean", "trained on mir1k, which includes none of these tracks"),
+        (
+            ["dsd100:test"],
+            "leaked",
+            "trained on dsd100:test, which includes all tracks of the split",
+        ),
+        (["x"], "unknown", "trained on x; it is not known whether that includes these tracks"),
     ],
 )  # fmt: skip
 def test_reasons(trained_on, status, reason):
@@ -58,14 +63,14 @@ def test_commands_can_be_pasted():
     assert provenance.commands({}) == []
 
 
-def test_the_page_says_what_failed_and_what_was_left_out():
+def test_the_page_lists_failures_and_separators_that_were_not_run():
     html = provenance.render(demo_run(6))
     for said in (
         "harness run --all --data &#39;musdb18hq=/data/my music&#39;",
         "MemoryError: 5.1 GB wanted, 4.0 GB free &lt;b&gt;",
         "not yet available",
         "with uncommitted changes",
-        "6 tracks, seen in training",
+        "6 tracks in the training data",
         "ab" * 32,
         "cd" * 32,
     ):
@@ -74,9 +79,9 @@ def test_the_page_says_what_failed_and_what_was_left_out():
 
 def test_a_run_without_anything_has_a_page():
     html = provenance.render(empty_run())
-    assert "Nothing was scored" in html
+    assert "The run has no scores" in html
     assert "Nothing failed" in html
-    assert "does not say by which command" in html
+    assert "does not record the command" in html
 
 
 def test_hostile_names_stay_text():
@@ -95,7 +100,7 @@ def test_hostile_names_stay_text():
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
 
 
-def test_links_lead_to_what_is_there():
+def test_links_have_targets():
     html = provenance.render(demo_run(6))
     ids = re.findall(r'id="([^"]+)"', html)
     assert len(ids) == len(set(ids))

@@ -1,4 +1,4 @@
-"""The report: every number of its tables known beforehand, every name only text."""
+"""The report: every number of its tables is known beforehand, every name stays text."""
 
 import base64
 import dataclasses
@@ -348,12 +348,12 @@ def test_packed_values_are_those_shown():
     assert cells.pack([40000]) == [40000]
 
 
-def test_rounding_is_half_even_on_the_exact_value_and_has_no_minus_zero():
+def test_rounding_is_of_the_exact_value_and_gives_no_minus_zero():
     assert text.encode(-0.001) == 0.0
-    assert text.decibels(text.encode(-0.001)) == "0.00"
-    assert text.decibels(text.encode(2.675)) == "2.67"  # the double below 2.675
-    assert text.decibels(text.encode(-math.inf)) == "−∞"
-    assert text.decibels(text.encode(math.nan)) == "–"
+    assert text.decimals(text.encode(-0.001)) == "0.00"
+    assert text.decimals(text.encode(2.675)) == "2.67"  # the double below 2.675
+    assert text.decimals(text.encode(-math.inf)) == "−∞"
+    assert text.decimals(text.encode(math.nan)) == "–"
 
 
 def test_a_level_orders_its_rows_best_first_and_roles_apart():
@@ -368,7 +368,7 @@ def test_a_level_orders_its_rows_best_first_and_roles_apart():
 
 def test_levels_are_tables_of_their_own():
     levels = payload.build(demo_run(6))["datasets"][0]["levels"]
-    assert [level["title"] for level in levels] == ["Stems", "Inside drums"]
+    assert [level["title"] for level in levels] == ["Stems", "Sub-stems of drums"]
     assert levels[1]["stems"] == ["kick", "snare", "toms", "hihat", "cymbals", "overall:drums"]
 
 
@@ -462,16 +462,16 @@ def test_what_the_page_says_without_a_script():
     assert "best" in scnet
     assert re.search(r"<b>\d+\.\d\d</b>", scnet)
     htdemucs = next(r for r in rows if ">htdemucs<" in r)
-    assert "12 tracks seen in training" in htdemucs
+    assert "trained on 12 of 12 tracks" in htdemucs
     assert "leaked" in htdemucs
     assert "training data unknown" in next(r for r in rows if ">mel_roformer<" in r)
-    assert "2 pieces of work failed" in html
+    assert "2 jobs failed" in html
 
 
 @pytest.mark.parametrize("datasets", [{}, {"demo": {"n_tracks": 0, "problems": []}}])
 def test_a_run_without_scores_says_so(datasets):
     html = report.render(empty_run(datasets=datasets))
-    assert "This run holds no scores" in html
+    assert "This run has no scores" in html
     assert "Nothing failed" in html
 
 
@@ -480,7 +480,7 @@ def test_a_run_in_which_everything_failed_says_so():
     run = empty_run()
     html = report.render(Run(**{**vars(run), "scores": rows_table(rows)}))
     assert "everything failed" in html
-    assert "3 pieces of work failed" in html
+    assert "3 jobs failed" in html
 
 
 def test_one_failed_separator_stands_in_the_table_without_scores():
@@ -607,7 +607,7 @@ def cells_of(html, name):
 
 def test_the_worth_of_choosing_is_that_of_the_tables():
     run = demo_run(n_tracks=16)
-    shown = cells_of(report.render(run), "demo: what choosing is worth")
+    shown = cells_of(report.render(run), "demo: expected score of choosing")
     ranked = [n for n, e in run.record["separators"].items() if e["role"] == "separator"]
     leaked = selection.leaked_pairs(selection.recorded_statuses(run.scores, run.record["leaks"]))
     assert len(leaked) == 16
@@ -621,8 +621,8 @@ def test_the_worth_of_choosing_is_that_of_the_tables():
     for line, want in zip(shown, wanted.to_dict("records"), strict=True):
         assert line[0] == want["stem"]
         assert line[2] == f"{want['n']} ({want['artists']})"
-        assert line[3:7] == [text.decibels(text.encode(want[name])) for name in columns]
-        gain, low, high = (text.decibels(text.encode(want[n])) for n in ("gain", "low", "high"))
+        assert line[3:7] == [text.decimals(text.encode(want[name])) for name in columns]
+        gain, low, high = (text.decimals(text.encode(want[n])) for n in ("gain", "low", "high"))
         assert line[9] == f"{gain} {low} to {high}"
 
 
@@ -691,7 +691,7 @@ def test_true_stem_and_cascade_stand_at_their_node():
     assert (drums["mixture"]["separator"], drums["mixture"]["mean"]) == ("a", 5.0)
     assert kick["mixture"] is None
     assert (kick["reference"]["separator"], kick["reference"]["mean"]) == ("kit", 8.0)
-    assert (kick["cascade"]["fed"], kick["cascade"]["mean"]) == ("fed with a's drums", 3.0)
+    assert (kick["cascade"]["fed"], kick["cascade"]["mean"]) == ("from drums by a", 3.0)
 
 
 def test_a_genre_chooses_only_where_it_is_sure():
@@ -745,12 +745,12 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
     assert line[6:] == ["1.12 0.50 to 2.00", "beats it", "0.75 nmf + 0.25 scnet"]
     assert "by band: 400, 1600 Hz" in by_band[0]
     assert by_band[-1] == "1.00/0.50/0.00 nmf + 0.00/0.50/1.00 scnet"
-    assert "not always the one named" in page  # others may choose another single one
+    assert "its held-out score may include other choices" in page
     assert "Single,<br>held out" in page
-    said = "weights for each frequency band"
+    said = "one weight per frequency band"
     assert said in page
     assert said not in report.render(demo_run(6), blends=pd.DataFrame([one]))
-    assert "What blends are worth" not in demo_page()
+    assert "Expected score of blends" not in demo_page()
 
 
 # ---- pictures
@@ -786,7 +786,7 @@ def test_lines_are_named_and_their_names_do_not_cover_each_other():
 
 @pytest.mark.parametrize("top", [0, 1, 3, 7, 50, 51, 999])
 def test_ticks_are_whole_numbers_that_reach_the_top(top):
-    ticks = figures.nice_ticks(top)
+    ticks = figures.round_ticks(0, top, 5, whole=True)
     assert ticks[0] == 0
     assert ticks[-1] >= top
     assert len(ticks) <= 7

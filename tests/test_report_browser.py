@@ -1,4 +1,4 @@
-"""The report in a real browser: headless Chromium, spoken to over its debugging pipe."""
+"""The report in a real browser: headless Chromium, driven over its debugging pipe."""
 
 import fcntl
 import json
@@ -17,7 +17,7 @@ from harness import report
 from harness.report import payload, text
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 TIMEOUT = 60.0  # seconds for any answer
 FLAGS = (
     "--headless",
@@ -188,7 +188,7 @@ def names(page, role="separator", table=BOARD):
     )
 
 
-def test_the_page_loads_in_silence_and_asks_nothing_of_a_network(page):
+def test_the_page_loads_without_complaints_or_network_requests(page):
     assert page.run("document.querySelectorAll('.panel svg').length") > 10
     assert page.run("document.querySelectorAll('table.heat tbody tr').length") == 12 + 6
 
@@ -223,7 +223,7 @@ def test_the_script_shows_what_the_page_held_without_it(browser, path):
     assert len(plain) == 4
 
 
-def test_a_click_sorts_and_a_second_turns_round(page):
+def test_a_click_sorts_and_a_second_click_reverses(page):
     head = f"{BOARD} th[data-key=vocals]"
     assert page.run(f"document.querySelector('{BOARD} th.overall').ariaSort") == "descending"
     page.click(f"{head} button")
@@ -236,7 +236,7 @@ def test_a_click_sorts_and_a_second_turns_round(page):
     assert page.run(f"document.querySelectorAll('{BOARD} th[aria-sort]').length") == 1
 
 
-def test_keys_alone_sort(page):
+def test_sorting_works_with_the_keyboard_alone(page):
     page.run(f"document.querySelector('{BOARD} th[data-key=vocals] button').focus()")
     page.press("Enter", 13)
     values = column(page, "vocals")
@@ -282,7 +282,7 @@ def test_a_switch_shows_the_other_numbers(page, run, metric, stat):
             f"document.querySelector('{BOARD} tr[data-row=\"{index}\"] td[data-stem=drums] b')"
             ".textContent"
         )
-        assert shown == text.decibels(cell[0 if stat == "mean" else 1])
+        assert shown == text.decimals(cell[0 if stat == "mean" else 1])
     assert f"what {metric} is & how" in page.run("document.querySelector('#definition').innerText")
     page.click("label:has(input[value=harmonic_mean]) span")
     page.click("label:has(input[value=mean]) span")
@@ -296,7 +296,7 @@ def test_arrow_keys_move_the_metric_switch(page):
     assert page.run("document.querySelector('#definition b').textContent") == "SNR"
 
 
-def test_the_theme_turns_and_is_remembered(page, path):
+def test_the_theme_toggles_and_is_remembered(page, path):
     ground = "getComputedStyle(document.body).backgroundColor"
     before, theme = page.run(ground), page.run("document.documentElement.dataset.theme")
     page.click("#theme")
@@ -326,7 +326,7 @@ COLOURS = """(selector) => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_can_be_read_on_its_ground(page, theme):
+def test_text_has_enough_contrast(page, theme):
     page.run(f"setTheme('{theme}')")
     for selector in (".lede", ".kicker", ".note", "td small", ".badge", "tr.group th", "td.strong"):
         ink, ground = page.run(f"({COLOURS})({selector!r})")
@@ -412,7 +412,7 @@ def test_the_filter_leaves_matching_separators_everywhere(page):
     assert page.run("location.hash") == ""
 
 
-def test_an_address_shows_what_it_names(browser, path):
+def test_an_address_restores_the_state(browser, path):
     browser.open(path, at="#metric=sdr&stat=median&spread=tracks&stem=bass&at=tracks-1")
     assert browser.run("[state.metric, state.stat, state.spread]") == ["sdr", "median", "tracks"]
     assert browser.run("document.querySelector('[name=metric]:checked').value") == "sdr"
@@ -425,7 +425,7 @@ def test_an_address_shows_what_it_names(browser, path):
     assert browser.complaints() == []
 
 
-def test_the_address_follows_the_switches_and_links_keep_it(page):
+def test_the_address_follows_the_switches_and_links_keep_the_state(page):
     page.click("label:has(input[value=sdr]) span")
     assert page.run("location.hash") == "#metric=sdr"
     page.click("nav.inside a[href='#tracks-0']")
@@ -441,7 +441,7 @@ def numbers(page, part="pairs"):
     )
 
 
-def test_differences_are_those_of_the_tracks_and_turn_with_the_rival(page, run):
+def test_differences_equal_those_of_the_tracks_and_change_sign_with_the_rival(page, run):
     page.run("show({metric: 'snr', stem: 'drums'})")
     page.run("document.querySelector('[data-draw=pairs] details').open = true")
     rows = run.scores[(run.scores["metric"] == "snr") & (run.scores["stem"] == "drums")]
@@ -450,7 +450,7 @@ def test_differences_are_those_of_the_tracks_and_turn_with_the_rival(page, run):
     shown = {line[0]: line[1:] for line in numbers(page)}
     for name in ("nmf", "repet_sim"):
         mean = (wide[name] - wide["scnet"]).mean()
-        assert shown[name][0] == text.decibels(text.encode(mean))
+        assert shown[name][0] == text.decimals(text.encode(mean))
         # six artists, all on one side: p is 2/64, and three pairs are compared
         assert shown[name][2:] == ["0.094", "no"]
     page.run(
@@ -462,7 +462,7 @@ def test_differences_are_those_of_the_tracks_and_turn_with_the_rival(page, run):
     assert turned["scnet"][0] == shown["nmf"][0].replace("−", "+")
 
 
-def test_nobody_on_the_front_is_beaten_in_score_and_cost(page):
+def test_no_separator_on_the_front_is_beaten_in_score_and_cost(page):
     page.run("show({stem: 'drums'})")
     points = page.run(
         "(() => { const found = costPoints(DATA.datasets[0], 'drums', 'rtf');"
@@ -480,7 +480,7 @@ def test_nobody_on_the_front_is_beaten_in_score_and_cost(page):
     assert drawn >= len(front)
 
 
-def test_intervals_and_spread_stand_below_the_scores(page):
+def test_intervals_or_spread_are_below_the_scores(page):
     small = f"document.querySelector('{BOARD} tr[data-row] td[data-stem=drums] small').innerText"
     assert re.match(r"[−\d.]+ to [−\d.]+", page.run(small))
     page.click("label:has(input[value=tracks]) span")
@@ -489,7 +489,7 @@ def test_intervals_and_spread_stand_below_the_scores(page):
     assert re.match(r"quartiles [−\d.]+, [−\d.]+", page.run(small))
 
 
-def test_every_picture_says_what_it_shows(page):
+def test_every_chart_has_a_description(page):
     silent = page.run(
         "[...document.querySelectorAll('svg')].filter(s => s.getAttribute('role') !== 'img' ||"
         " !(s.ariaLabel || (s.querySelector('title') && s.querySelector('desc')))).length"
@@ -504,7 +504,7 @@ def test_the_page_itself_never_scrolls_sideways(browser, path, width):
     assert browser.run("document.documentElement.scrollWidth") <= width
 
 
-def test_everything_is_on_paper_but_the_switches(page):
+def test_print_has_everything_but_the_switches(page):
     page.run("setTheme('dark')")
     page.send("Emulation.setEmulatedMedia", media="print")
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

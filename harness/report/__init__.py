@@ -1,20 +1,18 @@
-"""Reports: pages written from tables.
+"""Reports: pages, tables and figures of a run.
 
-`tables` summarises a run's tidy table (DataFrame to DataFrame); `payload` and `dataset` make the
-plain values of a page of it; `page` puts these into the templates, together with the style sheet
-and the scripts in ``assets``; `figures` draws what needs no switch. The templates hold everything
-that can be read without a script; the scripts fill the same cells when a switch is turned, and draw
-what is heavy. `terminal` is the same leaderboard in a few lines of text. `listening` writes a page
-for each stem of the tracks whose estimates were kept: `track_page`, with `excerpts` and
-`frame_lines`, and the scripts ``sound.js`` (playing), ``pictures.js`` and ``track.js`` (the panel).
+`page` renders the page of a run. `payload` and `dataset` prepare its data from the tidy table,
+summarised by `tables`; `figures` draws the charts that no switch changes. The templates hold all
+that can be read without a script; the scripts in ``assets`` update the same cells when a switch
+changes, and draw the larger charts. `listening` writes a page per stem of the tracks whose
+estimates were kept: `track_page`, with `excerpts`, `frame_lines` and the scripts ``sound.js``
+(playing), ``pictures.js`` and ``track.js`` (the panel).
 
-`site` writes what stands beside the first page: `provenance`, and ``tables/``, where `sheets` and
-`sure_sheets` say what the tables are, each a `sheet`, and `formats` writes them; `printed` and
-`drawings` are figures for papers, `comparison` is the page of two runs, `model_card` what hubs
-read.
+`site` writes the files beside the page: `provenance`, tables (`sheets` makes them, `table_files`
+writes them) and figures for papers (`drawings`). `comparison` is the page of two runs,
+`model_card` the scores for model hubs, `terminal` the leaderboard as text.
 
-A new section is a template that ``page.html`` includes, and, where it reacts to a switch, one more
-file in `page.SCRIPTS` with a function that ``page.js`` calls.
+To add a section, write a template that ``page.html`` includes. If it reacts to a switch, add a file
+to `page.SCRIPTS` with a function that ``page.js`` calls.
 """
 
 from harness.report.comparison import compare_runs

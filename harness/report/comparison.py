@@ -1,4 +1,4 @@
-"""What changed between two runs: their differences, what only one has, and what produced them."""
+"""Two runs compared: score differences, rows only one has, and how each was made."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.cache import write_atomic
-from harness.report import formats, html, names, provenance, tables, text
-from harness.report.sheet import plain
+from harness.report import html, names, provenance, table_files, tables, text
+from harness.report.table_files import plain_sheet
 from harness.report.terminal import Board
 from harness.results import Run
 from harness.selection import comparing
@@ -24,38 +24,25 @@ _MACHINE = (
     "seed", "excerpt_seconds",
 )  # fmt: skip
 _ENTRY = ("version", "definition", "entry_sha256", "weights_sha256", "trained_on", "fingerprint")
+_ALONE = ("run", "dataset", "separator", "stem", "tracks")
 _WIDE = 120  # user units of a drawn interval
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two runs side by side.
-
-    Attributes
-    ----------
-    differences
-        {metric: as from `harness.selection.comparing.changes`}, the one that selects first.
-    refused
-        {metric: why it is not compared}.
-    alone
-        What only one run has, as from `harness.selection.comparing.only_in_one`.
-    produced
-        (what, in A, in B) of what differs in how they were made.
-    notes
-        What else to know.
-    """
+class RunComparison:
+    """Two runs side by side."""
 
     a: Run
     b: Run
-    differences: dict[str, pd.DataFrame]
-    refused: dict[str, str]
-    alone: pd.DataFrame
-    produced: list[tuple[str, str, str]]
+    differences: dict[str, pd.DataFrame]  # {metric: as from `changes.changes`}, main metric first
+    refused: dict[str, str]  # {metric: why it is not compared}
+    alone: pd.DataFrame  # as from `changes.only_in_one`
+    produced: list[tuple[str, str, str]]  # (what differs in how they were made, in A, in B)
     notes: tuple[str, ...]
 
 
-def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> Comparison:
-    """Compare two runs on the tracks that both scored, metric by metric where definitions agree."""
+def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> RunComparison:
+    """Compare two runs on their common tracks, for each metric that both define alike."""
     other = _other_audio(a, b)
     left, right = (_without(run.scores, other) for run in (a, b))
     have = [{*run.scores["metric"]} - {""} for run in (a, b)]
@@ -65,10 +52,10 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> Comparison:
         kept.insert(0, tables.HARMONIC)
     found = {name: comparing.changes(left, right, name, resamples=resamples) for name in kept}
     notes = [
-        f"{text.count(len(other), 'track')} of the same name hold other audio in the two runs, and "
-        "are not compared"
+        f"{text.count(len(other), 'track')} not compared: same name but different audio in the two "
+        "runs"
     ]
-    return Comparison(
+    return RunComparison(
         a,
         b,
         differences={name: table for name, table in found.items() if len(table)},
@@ -79,49 +66,51 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> Comparison:
     )
 
 
-def boards(found: Comparison) -> list[Board]:
-    """Return the comparison for a terminal: the first metric, and what produced the runs."""
+def boards(found: RunComparison) -> list[Board]:
+    """Return the comparison for a terminal: the first metric, and how the runs were made."""
     shown = []
     for metric, table in list(found.differences.items())[:1]:
-        rows = tuple(
-            (row["dataset"], _who(row), row["stem"], str(row["n"]), *_numbers(row), row["verdict"])
-            for row in table[table["verdict"] != SAME].to_dict("records")
-        )
         head = ("dataset", "separator", "stem", "n", "A", "B", "B − A (95 %)", "p (Holm)", "B is")
         title = f"A is {found.a.name}, B is {found.b.name}: {names.metric_label(metric)}, dB"
-        shown.append(Board(title, head, rows))
+        rows = []
+        for row in table[table["verdict"] != SAME].to_dict("records"):
+            where = row["dataset"], _label(row), row["stem"], str(row["n"])
+            rows.append((*where, *_numbers(row), row["verdict"]))
+        shown.append(Board(title, head, tuple(rows)))
     if len(found.alone):
         alone = tuple(
-            (row["run"], row["dataset"], _who(row), row["stem"], str(row["tracks"]))
+            (row["run"], row["dataset"], _label(row), row["stem"], str(row["tracks"]))
             for row in found.alone.to_dict("records")
         )
-        shown.append(Board("Only in one", ("run", "dataset", "separator", "stem", "tracks"), alone))
+        shown.append(Board("Only in one run", _ALONE, alone))
     if found.produced:
         made = tuple((what, old[:40], new[:40]) for what, old, new in found.produced)
-        shown.append(Board("Made in other ways", ("what", "A", "B"), made))
+        shown.append(Board("Made differently", ("what", "A", "B"), made))
     return shown
 
 
-def remarks(found: Comparison) -> list[str]:
-    """Return what is not compared and why, and what did not change, a line each."""
+def remarks(found: RunComparison) -> list[str]:
+    """Return one line for each thing not compared, and one for unchanged scores."""
     lines = [*found.notes, *(f"{metric}: {why}" for metric, why in found.refused.items())]
     for metric, table in list(found.differences.items())[:1]:
         same = int((table["verdict"] == SAME).sum())
         of = text.count(len(table), "mean")
-        lines.append(f"{names.metric_label(metric)}: {same} of {of} did not change at all")
+        lines.append(f"{names.metric_label(metric)}: {same} of {of} unchanged")
     return lines
 
 
-def write(found: Comparison, folder: Path) -> Path:
+def write(found: RunComparison, folder: Path) -> Path:
     """Write the page of a comparison and its tables as files; return its path."""
     both = replace(found.b, name=f"{found.a.name} (A) and {found.b.name} (B)")
     parts = [frame.assign(metric=name) for name, frame in found.differences.items()]
-    lists = [plain("only_in_one", "Only in one run", "what only one has", found.alone)]
+    lists = [plain_sheet("only_in_one", "Only in one run", "scored in one run only", found.alone)]
     if parts:
-        about = "B minus A in dB on the tracks of both; 95 % bootstrap interval, p after Holm"
+        about = "B minus A in dB on the common tracks; 95 % bootstrap interval, p after Holm"
         every = pd.concat(parts, ignore_index=True)
-        lists.insert(0, plain("changes", "Changes", about, every))
-    downloads = formats.write_sheets([s for s in lists if len(s.frame)], both, folder / "tables")
+        lists.insert(0, plain_sheet("changes", "Changes", about, every))
+    downloads = table_files.write_sheets(
+        [s for s in lists if len(s.frame)], both, folder / "tables"
+    )
     page = html.page(
         "comparison.html",
         provenance.SCRIPTS,
@@ -137,15 +126,15 @@ def write(found: Comparison, folder: Path) -> Path:
     return path
 
 
-def _part(found: Comparison, metric: str) -> dict[str, Any]:
-    """Return what the page shows of one metric."""
+def _part(found: RunComparison, metric: str) -> dict[str, Any]:
+    """Return the section of one metric for the page."""
     table = found.differences[metric]
     span = table[["low", "high", "difference"]].abs().max().max()
     about = (found.b.record.get("metrics") or {}).get(metric) or {}
     rows = [
         {
             **row,
-            "who": _who(row),
+            "label": _label(row),
             "numbers": _numbers(row),
             "picture": _interval(row, span),
             "sure": row["verdict"] in (BETTER, WORSE),
@@ -163,7 +152,7 @@ def _part(found: Comparison, metric: str) -> dict[str, Any]:
 
 
 def _interval(row: Mapping[Any, Any], span: float) -> Markup:
-    """Draw a difference with its interval around zero, as wide as the largest of the table."""
+    """Draw a difference with its interval around zero; `span` is the largest of the table."""
     scale = _WIDE / 2 / (span or 1.0)
     low, high, middle = (
         _WIDE / 2 + scale * (row["difference"] if pd.isna(row[c]) else row[c])
@@ -177,38 +166,37 @@ def _interval(row: Mapping[Any, Any], span: float) -> Markup:
     )
 
 
-def _who(row: Mapping[Any, Any]) -> str:
-    """Return a separator with what it was fed with."""
+def _label(row: Mapping[Any, Any]) -> str:
+    """Return a separator with its input, if that is not the mixture."""
     source = str(row["input"])
     return str(row["separator"]) + ("" if source == "mixture" else f", {names.input_label(source)}")
 
 
 def _numbers(row: Mapping[Any, Any]) -> tuple[str, str, str, str]:
-    """Write both means, the difference with its interval, and p."""
+    """Return both means, the difference with its interval, and p as text."""
     a, b, gap, low, high = (
-        text.decibels(text.encode(row[c]))
-        for c in ("mean_a", "mean_b", "difference", "low", "high")
+        text.decimals(row[c]) for c in ("mean_a", "mean_b", "difference", "low", "high")
     )
-    p = text.MISSING if pd.isna(row["p"]) else f"{row['p']:.3f}".replace("0.000", "< 0.001")
-    return a, b, gap if low == text.MISSING else f"{gap} ({low} to {high})", p
+    difference = gap if low == text.MISSING else f"{gap} ({low} to {high})"
+    return a, b, difference, text.probability(row["p"])
 
 
 def _refusal(a: Run, b: Run, metric: str) -> str:
-    """Say why a metric is not compared; nothing where it is."""
+    """Return why a metric is not compared; empty if it is."""
     have = [metric in {*run.scores["metric"]} for run in (a, b)]
     if not all(have):
         return f"only in {'A' if have[0] else 'B'}"
     if a.record.get("excerpt_seconds") != b.record.get("excerpt_seconds"):
-        return "the runs scored other excerpts of the tracks; not compared"
+        return "not compared: the runs scored excerpts of different lengths"
     left, right = ((run.record.get("metrics") or {}).get(metric) or {} for run in (a, b))
     for what in ("version", "definition", "unit"):
         if left.get(what) != right.get(what):
-            return f"{what} {left.get(what)!r} in A and {right.get(what)!r} in B; not compared"
+            return f"not compared: {what} {left.get(what)!r} in A, {right.get(what)!r} in B"
     return ""
 
 
 def _other_audio(a: Run, b: Run) -> set[tuple[str, str, str]]:
-    """Return (dataset, split, track) whose audio differs between the runs, where both say."""
+    """Return (dataset, split, track) of tracks whose audio is known to differ in the two runs."""
     left, right = (
         {
             (unit["dataset"], unit["split"], unit["track"]): unit["track_key"]
@@ -226,7 +214,7 @@ def _without(scores: pd.DataFrame, tracks: set[tuple[str, str, str]]) -> pd.Data
 
 
 def _produced(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Give what differs in what produced two runs: code, machine, libraries, entries, data."""
+    """Yield what differs in how the runs were made: code, machine, libraries, entries, data."""
     pairs = [(name.replace("_", " "), a.get(name), b.get(name)) for name in _MACHINE]
     left, right = (record.get("libraries") or {} for record in (a, b))
     pairs += [(name, left.get(name), right.get(name)) for name in sorted({*left, *right})]
@@ -235,7 +223,7 @@ def _produced(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str,
         for name in sorted({*left, *right}):
             old, new = left.get(name), right.get(name)
             if old is None or new is None:
-                here = ["there" if entry is not None else None for entry in (old, new)]
+                here = ["present" if entry is not None else None for entry in (old, new)]
                 pairs.append((f"{kind[:-1]} {name}", here[0], here[1]))
                 continue
             pairs += [
@@ -244,4 +232,4 @@ def _produced(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str,
             ]
     for what, old, new in pairs:
         if old != new:
-            yield what, html.plain(old), html.plain(new)
+            yield what, text.plain(old), text.plain(new)

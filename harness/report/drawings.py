@@ -1,14 +1,22 @@
-"""The figures of a run as matplotlib draws them; each is a function of one dataset's `View`."""
+"""A run's figures for papers, drawn by matplotlib as PDF and PNG.
+
+The same run gives the same bytes: files hold no dates, and fonts are embedded. Colors are those of
+Okabe and Ito, as on the page, which color-blind readers can distinguish. Every axis has its unit.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from harness.report import names, tables
+from harness.cache import write_atomic
+from harness.errors import HarnessError
+from harness.report import names, payload, tables
 from harness.report.dataset import Context
 from harness.results import Run
 from harness.selection import pareto
@@ -18,13 +26,73 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
-ROLE_COLOURS = {
+STYLE: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has it
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid.axis": "x",
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # fonts as outlines, which publishers accept
+    "savefig.dpi": 200,
+}
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+ROLE_COLORS = {
     "separator": "#0072b2", "ensemble": "#cc79a7", "oracle": "#d55e00", "anchor": "#999999",
 }  # fmt: skip
-SHOWN_TRACKS = 60  # of a heat map, from the hardest to the easiest
-LABEL = 8  # points, of a name beside a dot with the space around it
+SHOWN_TRACKS = 60  # rows of a heat map, from the hardest track to the easiest
+LABEL = 8  # points, height of a name beside a dot with the space around it
 LEGEND: Any = {"loc": "outside lower center", "ncols": 4}
+
+
+def write_figures(run: Run, folder: Path) -> list[Path]:
+    """Draw all figures that the run has data for, and return their files."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise HarnessError(
+            "report --figures: matplotlib is not installed; pip install 'harness[train]'"
+        ) from error
+    scores, context = payload.prepare(run)
+    found = []
+    with mpl.rc_context(STYLE):
+        for name, figure in _all(run, scores, context):
+            for suffix, content in _files(figure).items():
+                found.append(folder / f"{name}.{suffix}")
+                write_atomic(found[-1], content)
+    return found
+
+
+def _files(figure: Figure) -> dict[str, bytes]:
+    """Return a figure as PDF and PNG without dates or versions in them."""
+    bare: dict[str, dict[str, Any]] = {
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    found = {}
+    for suffix, metadata in bare.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, metadata=metadata, bbox_inches="tight")
+        found[suffix] = buffer.getvalue()
+    return found
+
+
+def _all(run: Run, scores: pd.DataFrame, context: Context) -> Iterator[tuple[str, Figure]]:
+    """Yield every figure with the name of its files."""
+    if not context.metrics:
+        return
+    for i, dataset in enumerate(sorted(map(str, scores["dataset"].unique()))):
+        here = scores[(scores["dataset"] == dataset) & (scores["input"] == "mixture")]
+        if not len(here):
+            continue
+        prefix = f"{i}_" + "".join(c if c.isascii() and c.isalnum() else "-" for c in dataset)
+        view = View(here.astype({"stem": object, "separator": object}), dataset, context)
+        for name, draw in DRAWINGS.items():
+            if (figure := draw(view, run)) is not None:
+                figure.suptitle(
+                    dataset, x=0.02, ha="left", fontsize=9, weight="bold", parse_math=False
+                )
+                yield f"{prefix}_{name}", figure
 
 
 class View:
@@ -37,13 +105,19 @@ class View:
         self._common: dict[str, pd.DataFrame] = {}
 
     def common(self, metric: str) -> pd.DataFrame:
-        """Return the finite scores of a metric on the tracks that are compared."""
+        """Return the finite scores of a metric on the common tracks."""
         if metric not in self._common:
             how = self.context.how
             rows = tables.common_tracks(self.scores, self.dataset, metric, **how)
             rows = rows[rows["common"]]
             self._common[metric] = rows[np.isfinite(rows["value"])]
         return self._common[metric]
+
+    def headline(self) -> pd.DataFrame:
+        """Return the first metric's rows of the overall score, or else of the first stem."""
+        rows = self.common(self.first["name"])
+        overall = rows[rows["stem"] == tables.OVERALL]
+        return overall if len(overall) else rows[rows["stem"].isin(self.stems(rows)[:1])]
 
     def stems(self, rows: pd.DataFrame) -> list[str]:
         """Return the stems of the first level without its overall score."""
@@ -52,50 +126,16 @@ class View:
         return sorted(main or found, key=names.stem_rank)
 
     def separators(self, rows: pd.DataFrame, *, ranked: bool = False) -> list[str]:
-        """Return separators by role, then best mean first; without oracles where `ranked`."""
+        """Return separators by role, then best mean first; if `ranked`, no oracles or anchors."""
         roles = [*names.ROLES][:2] if ranked else [*names.ROLES]
         means = rows.groupby("separator", observed=True)["value"].mean()
-        place = {
-            name: roles.index(role) for name, role in self.roles(list(map(str, means.index)), roles)
-        }
-        return sorted(place, key=lambda name: (place[name], -means[name], name))
+        role = {name: self.context.roles.get(name, "separator") for name in map(str, means.index)}
+        shown = [name for name in role if role[name] in roles]
+        return sorted(shown, key=lambda name: (roles.index(role[name]), -means[name], name))
 
-    def roles(self, found: Sequence[str], roles: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Give who has one of the roles, with it."""
-        for name in found:
-            role = self.context.roles.get(name, "separator")
-            if role in roles:
-                yield name, role
-
-    def colour(self, name: str) -> str:
-        """Return the colour of a separator's role."""
-        return ROLE_COLOURS[self.context.roles.get(name, "separator")]
-
-
-def _panels(n: int, height: float, *, share: bool = True) -> tuple[Figure, list[Axes]]:
-    """Return a figure with n panels, two beside each other."""
-    from matplotlib.figure import Figure
-
-    columns = min(n, 2)
-    rows = -(-n // columns)
-    figure = Figure(figsize=(3.5 * columns, max(height, 1.1) * rows + 0.7), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=share, squeeze=False)
-    panels = list(grid.ravel())
-    for panel in panels[n:]:
-        panel.set_visible(False)
-    return figure, panels[:n]
-
-
-def _whole_numbers(panel: Axes) -> None:
-    """Let the axis of a count have whole numbers alone."""
-    from matplotlib.ticker import MaxNLocator
-
-    panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-
-
-def _name(text: str) -> str:
-    """Return a name as it is drawn: cut if long, its dollars no formula."""
-    return (text if len(text) <= 28 else text[:27] + "…").replace("$", r"\$")
+    def color(self, name: str) -> str:
+        """Return the color of a separator's role."""
+        return ROLE_COLORS[self.context.roles.get(name, "separator")]
 
 
 def distributions(view: View, _run: Run) -> Figure | None:
@@ -109,61 +149,31 @@ def distributions(view: View, _run: Run) -> Figure | None:
         here = rows[rows["stem"] == stem]
         order = view.separators(here)
         for i, name in enumerate(order):
-            _strip(panel, i, here[here["separator"] == name]["value"].to_numpy(), view.colour(name))
+            _strip(panel, i, here[here["separator"] == name]["value"].to_numpy(), view.color(name))
         _label_rows(panel, order)
-        panel.set_title(f"{names.stem_label(stem)}, n = {_n(rows, stem)}", fontsize=8)
+        panel.set_title(_stem_title(stem, rows), fontsize=8)
         panel.grid(axis="x", lw=0.3)
     beyond = f", beyond ±{LIMIT:g} at the edge" if (rows["value"].abs() > LIMIT).any() else ""
     _label_columns(panels, view.label + beyond)
     return figure
 
 
-def _strip(panel: Axes, row: int, values: FloatArray, colour: str) -> None:
-    """Draw the tracks of one separator in a row: dots, the middle half, the mean."""
-    spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else np.zeros(1)
-    panel.scatter(np.clip(values, -LIMIT, LIMIT), row + spread, s=4, c=colour, alpha=0.5, lw=0)
-    half = np.clip(np.quantile(values, [0.25, 0.75]), -LIMIT, LIMIT)
-    panel.plot(half, [row, row], c=colour, lw=5, alpha=0.25)
-    if abs(values.mean()) <= LIMIT:
-        panel.plot([values.mean()] * 2, [row - 0.35, row + 0.35], c="black", lw=1.2)
-
-
-def _n(rows: pd.DataFrame, stem: str) -> int:
-    """Return how many tracks a stem is compared on."""
-    return int(rows.loc[rows["stem"] == stem, "track"].nunique())
-
-
-def _label_rows(panel: Axes, order: Sequence[str]) -> None:
-    """Write names beside the rows, first on top."""
-    panel.set_yticks(range(len(order)), [_name(name) for name in order])
-    panel.set_ylim(len(order) - 0.4, -0.6)
-    panel.tick_params(axis="y", length=0)
-
-
-def _label_columns(panels: Sequence[Axes], label: str) -> None:
-    """Write what the axis shows below the lowest panel of each column."""
-    for panel in panels[-2:]:
-        panel.set_xlabel(label)
-        panel.tick_params(labelbottom=True)
-
-
 def snr_and_sdr(view: View, _run: Run) -> Figure | None:
     """Draw mean SNR and SDR of each separator side by side, per stem."""
-    pair = [view.common(name) for name in ("snr", "sdr")]
-    if not all(map(len, pair)):
+    pair = {metric.upper(): view.common(metric) for metric in ("snr", "sdr")}
+    if not all(map(len, pair.values())):
         return None
-    stems = view.stems(pair[0])
-    figure, panels = _panels(len(stems), 0.4 + 0.24 * len(view.separators(pair[0])))
+    first = pair["SNR"]
+    stems = view.stems(first)
+    figure, panels = _panels(len(stems), 0.4 + 0.24 * len(view.separators(first)))
     for stem, panel in zip(stems, panels, strict=True):
-        order = view.separators(pair[0][pair[0]["stem"] == stem])
-        for i, (label, rows) in enumerate(zip(("SNR", "SDR"), pair, strict=True)):
-            means = rows[rows["stem"] == stem].groupby("separator", observed=True)["value"].mean()
-            places = np.arange(len(order)) + (i - 0.5) * 0.38
-            values = means.reindex(order).to_numpy(float)
-            panel.barh(places, values, height=0.36, color=COLOURS[i], label=label)
-        _label_rows(panel, order)
-        panel.axvline(0, c="black", lw=0.6)
-        panel.set_title(f"{names.stem_label(stem)}, n = {_n(pair[0], stem)}", fontsize=8)
+        order = view.separators(first[first["stem"] == stem])
+        means = {
+            label: rows[rows["stem"] == stem].groupby("separator", observed=True)["value"].mean()
+            for label, rows in pair.items()
+        }
+        _bars(panel, order, {label: mean.reindex(order) for label, mean in means.items()})
+        panel.set_title(_stem_title(stem, first), fontsize=8)
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND)
     _label_columns(panels, "mean over tracks (dB)")
     return figure
@@ -176,8 +186,7 @@ def by_genre(view: View, _run: Run) -> Figure | None:
     for metric in ("snr", "sdr"):
         rows = view.common(metric)
         rows = rows[rows["separator"].isin(ranked) & rows["stem"].isin(view.stems(rows))]
-        genres = rows["genre"].map(tables.genre_name)
-        found[metric] = rows.assign(genre=genres)
+        found[metric] = rows.assign(genre=rows["genre"].map(tables.genre_name))
     order = sorted({*found["snr"]["genre"]} - {tables.NO_GENRE})
     if not order:
         return None
@@ -186,32 +195,25 @@ def by_genre(view: View, _run: Run) -> Figure | None:
         groups = rows.groupby(["genre", "separator"], observed=True)["value"]
         means = groups.mean().unstack("separator").reindex(order)
         shown = [n for n in view.separators(view.common(metric), ranked=True) if n in means][:8]
-        step = 0.8 / max(len(shown), 1)
-        for i, name in enumerate(shown):
-            places = np.arange(len(order)) + (i - (len(shown) - 1) / 2) * step
-            panel.barh(places, means[name], step * 0.92, color=COLOURS[i], label=_name(name))
-        _label_rows(panel, order)
-        panel.axvline(0, c="black", lw=0.6)
+        _bars(panel, order, {_name(name): means[name] for name in shown})
         panel.set_xlabel(f"mean {metric.upper()} over stems and tracks (dB)")
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND)
     return figure
 
 
 def selection(view: View, run: Run) -> Figure | None:
-    """Draw on how many tracks each separator was chosen, with the answers and without."""
+    """Draw the number of tracks each separator was chosen on, by oracle and deployable choice."""
     counts = tables.selection_counts(run.selection[run.selection["dataset"] == view.dataset])
     stems = sorted(counts["stem"].unique(), key=names.stem_rank)
     if not stems:
         return None
     order = sorted(counts["separator"].unique())
+    kinds = ["oracle", "deployable"]
     figure, panels = _panels(len(stems), 0.4 + 0.24 * len(order))
     for stem, panel in zip(stems, panels, strict=True):
-        rows = counts[counts["stem"] == stem].groupby("separator")[["oracle", "deployable"]].sum()
-        for i, kind in enumerate(("oracle", "deployable")):
-            values = rows[kind].reindex(order, fill_value=0)
-            places = np.arange(len(order)) + (i - 0.5) * 0.38
-            panel.barh(places, values, 0.36, color=COLOURS[1 - i], label=kind)
-        _label_rows(panel, order)
+        rows = counts[counts["stem"] == stem].groupby("separator")[kinds].sum()
+        rows = rows.reindex(order, fill_value=0)
+        _bars(panel, order, {kind: rows[kind] for kind in kinds}, (COLORS[1], COLORS[0]))
         panel.set_title(names.stem_label(stem), fontsize=8)
         _whole_numbers(panel)
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND)
@@ -220,26 +222,23 @@ def selection(view: View, run: Run) -> Figure | None:
 
 
 def genres(view: View, _run: Run) -> Figure | None:
-    """Draw how many tracks each genre has."""
+    """Draw the number of tracks per genre."""
     tracks = view.scores.drop_duplicates("track")["genre"].map(tables.genre_name)
     counts = tracks.value_counts().sort_index().sort_values(kind="stable", ascending=False)
     if not {*counts.index} - {tables.NO_GENRE}:
         return None
     figure, (panel,) = _panels(1, 0.5 + 0.2 * len(counts))
-    panel.barh(range(len(counts)), counts.to_numpy(), 0.7, color=COLOURS[0])
+    _bars(panel, [str(name) for name in counts.index], {"tracks": counts})
     for i, n in enumerate(counts):
         panel.annotate(str(n), (n, i), (3, 0), textcoords="offset points", va="center")
-    _label_rows(panel, [str(name) for name in counts.index])
     _whole_numbers(panel)
     panel.set_xlabel("number of tracks")
     return figure
 
 
 def cost(view: View, _run: Run) -> Figure | None:
-    """Draw quality against speed; nothing beats those on the line."""
-    rows = view.common(view.first["name"])
-    overall = rows[rows["stem"] == tables.OVERALL]
-    rows = overall if len(overall) else rows[rows["stem"].isin(view.stems(rows)[:1])]
+    """Draw quality against speed; the line joins the separators that no other beats in both."""
+    rows = view.headline()
     means = rows.groupby("separator", observed=True)["value"].mean()
     speed = {n: view.context.costs.get((view.dataset, n, "mixture", "rtf")) for n in means.index}
     order = [n for n in view.separators(rows, ranked=True) if speed.get(n)]
@@ -252,47 +251,22 @@ def cost(view: View, _run: Run) -> Figure | None:
     front = np.flatnonzero(pareto(y, x[:, None]))
     line = front[np.argsort(x[front])]
     panel.plot(x[line], y[line], c="black", lw=0.7, zorder=0, drawstyle="steps-post")
-    panel.scatter(x, y, s=18, c=[view.colour(n) for n in order])
+    panel.scatter(x, y, s=18, c=[view.color(n) for n in order])
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.margins(x=0.3, y=0.12)
     _name_points(panel, [_name(name) for name in order], np.column_stack([x, y]))
-    panel.set_xlabel("real-time factor (s of work per s of music; less is faster)")
+    panel.set_xlabel("real-time factor (s of computation per s of music; lower is faster)")
     panel.set_ylabel(f"{view.label}, mean")
     panel.grid(lw=0.3)
     return figure
 
 
-def _name_points(panel: Axes, labels: Sequence[str], points: FloatArray) -> None:
-    """Write a name beside each point, lower where there is a name or another point already."""
-    panel.autoscale_view()
-    places = panel.transData.transform(points) * 72 / panel.figure.dpi
-    taken = [(x - 3, x + 3, y - 3) for x, y in places]  # left, right, baseline; in points
-    for i in np.argsort(-places[:, 1], kind="stable"):
-        left, base = places[i] + (5, 2)
-        right = left + 0.6 * LABEL * len(labels[i])
-        while any(left < r and low < right and abs(base - b) < LABEL for low, r, b in taken):
-            base -= 1
-        taken.append((left, right, base))
-        offset = (5, base - places[i, 1])
-        leader = {"arrowstyle": "-", "lw": 0.4} if offset[1] < -LABEL else None
-        panel.annotate(
-            labels[i],
-            points[i],
-            offset,
-            textcoords="offset points",
-            fontsize=LABEL - 1,
-            arrowprops=leader,
-        )
-
-
 def heat(view: View, _run: Run) -> Figure | None:
-    """Draw tracks × separators, from the track that is hardest for all to the easiest."""
-    rows = view.common(view.first["name"])
-    overall = rows[rows["stem"] == tables.OVERALL]
-    rows = overall if len(overall) else rows[rows["stem"].isin(view.stems(rows)[:1])]
+    """Draw tracks × separators, from the hardest track (lowest mean) to the easiest."""
+    rows = view.headline()
     order = view.separators(rows)
     if not order:
         return None
@@ -321,3 +295,93 @@ DRAWINGS: Mapping[str, Callable[[View, Run], Figure | None]] = {
     "quality_cost": cost,
     "tracks": heat,
 }
+
+
+def _panels(n: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with n panels in up to two columns."""
+    from matplotlib.figure import Figure
+
+    columns = min(n, 2)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(3.5 * columns, max(height, 1.1) * rows + 0.7), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    panels = list(grid.ravel())
+    for panel in panels[n:]:
+        panel.set_visible(False)
+    return figure, panels[:n]
+
+
+def _bars(
+    panel: Axes, order: Sequence[str], series: Mapping[str, Any], colors: Sequence[str] = COLORS
+) -> None:
+    """Draw a group of horizontal bars per row, one bar per series, with an entry in the legend."""
+    step = 0.76 / max(len(series), 1)
+    for i, (label, values) in enumerate(series.items()):
+        places = np.arange(len(order)) + (i - (len(series) - 1) / 2) * step
+        panel.barh(places, np.asarray(values, float), step * 0.95, color=colors[i], label=label)
+    _label_rows(panel, order)
+    panel.axvline(0, c="black", lw=0.6)
+
+
+def _strip(panel: Axes, row: int, values: FloatArray, color: str) -> None:
+    """Draw the tracks of one separator in a row: dots, the middle half, the mean."""
+    spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else np.zeros(1)
+    panel.scatter(np.clip(values, -LIMIT, LIMIT), row + spread, s=4, c=color, alpha=0.5, lw=0)
+    half = np.clip(np.quantile(values, [0.25, 0.75]), -LIMIT, LIMIT)
+    panel.plot(half, [row, row], c=color, lw=5, alpha=0.25)
+    if abs(values.mean()) <= LIMIT:
+        panel.plot([values.mean()] * 2, [row - 0.35, row + 0.35], c="black", lw=1.2)
+
+
+def _name_points(panel: Axes, labels: Sequence[str], points: FloatArray) -> None:
+    """Write a name beside each point, or lower where another name or point is in the way."""
+    panel.autoscale_view()
+    places = panel.transData.transform(points) * 72 / panel.figure.dpi
+    taken = [(x - 3, x + 3, y - 3) for x, y in places]  # left, right, baseline; in points
+    for i in np.argsort(-places[:, 1], kind="stable"):
+        left, base = places[i] + (5, 2)
+        right = left + 0.6 * LABEL * len(labels[i])
+        while any(left < r and low < right and abs(base - b) < LABEL for low, r, b in taken):
+            base -= 1
+        taken.append((left, right, base))
+        offset = (5, base - places[i, 1])
+        leader = {"arrowstyle": "-", "lw": 0.4} if offset[1] < -LABEL else None
+        panel.annotate(
+            labels[i],
+            points[i],
+            offset,
+            textcoords="offset points",
+            fontsize=LABEL - 1,
+            arrowprops=leader,
+        )
+
+
+def _stem_title(stem: str, rows: pd.DataFrame) -> str:
+    n = rows.loc[rows["stem"] == stem, "track"].nunique()
+    return f"{names.stem_label(stem)}, n = {n}"
+
+
+def _label_rows(panel: Axes, order: Sequence[str]) -> None:
+    """Write names beside the rows, the first at the top."""
+    panel.set_yticks(range(len(order)), [_name(name) for name in order])
+    panel.set_ylim(len(order) - 0.4, -0.6)
+    panel.tick_params(axis="y", length=0)
+
+
+def _label_columns(panels: Sequence[Axes], label: str) -> None:
+    """Label the horizontal axis below the lowest panel of each column."""
+    for panel in panels[-2:]:
+        panel.set_xlabel(label)
+        panel.tick_params(labelbottom=True)
+
+
+def _whole_numbers(panel: Axes) -> None:
+    """Allow only whole numbers on the axis of a count."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def _name(text: str) -> str:
+    """Return a name as it is drawn: cut if long, its dollar signs no formula."""
+    return (text if len(text) <= 28 else text[:27] + "…").replace("$", r"\$")

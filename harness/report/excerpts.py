@@ -1,4 +1,4 @@
-"""Which seconds of a track are listened to: the worst, a typical and the best, by frame scores."""
+"""Excerpts of a track to listen to: the worst, a typical and the best second by frame scores."""
 
 from __future__ import annotations
 
@@ -13,41 +13,31 @@ from harness.metrics.ratios import medians_of
 Float64 = npt.NDArray[np.float64]
 
 SECONDS = 6  # of an excerpt
-QUIET = 30.0  # dB below its loudest second at which a stem is too quiet to choose a second by
+QUIET = 30.0  # dB below its loudest second; quieter seconds of a stem are not chosen
 KINDS = ("worst", "typical", "best")
 
 
 @dataclass(frozen=True)
-class Excerpt:
-    """A stretch of a track, in whole seconds.
+class ScoredExcerpt:
+    """A part of a track, in whole seconds."""
 
-    Attributes
-    ----------
-    kind
-        One of `KINDS`, or ``first`` where no second has a score.
-    second
-        The one it was chosen for.
-    start, stop
-        Where it begins and ends.
-    """
-
-    kind: str
-    second: int
+    kind: str  # one of `KINDS`, or ``first`` if no second has a score
+    second: int  # the one it was chosen for
     start: int
     stop: int
 
 
 def choose(
     scores: Sequence[Float64], seconds: npt.NDArray[np.intp], window: tuple[int, int]
-) -> tuple[Excerpt, ...]:
+) -> tuple[ScoredExcerpt, ...]:
     """Choose excerpts by the median over separators of each second's score.
 
     Parameters
     ----------
     scores
-        Frame SNR of each separator, shape (seconds,), in dB; NaN where there is none.
+        Frame SNR of each separator, shape (seconds,), in dB; NaN if undefined.
     seconds
-        Those to choose from, see `sounding`.
+        Candidates, see `sounding`.
     window
         First and last+1 second that can be listened to.
 
@@ -58,23 +48,23 @@ def choose(
     """
     first, last = window
     if not len(seconds):
-        return (Excerpt("first", first, first, min(first + SECONDS, last)),)
+        return (ScoredExcerpt("first", first, first, min(first + SECONDS, last)),)
     typical = medians_of(np.stack([frames[seconds] for frames in scores]).T)
     ordered = seconds[np.argsort(typical, kind="stable")]
     chosen = (ordered[0], ordered[(len(ordered) - 1) // 2], ordered[-1])
     return tuple(
-        Excerpt(kind, int(second), *_around(int(second), window))
+        ScoredExcerpt(kind, int(second), *_around(int(second), window))
         for kind, second in zip(KINDS, chosen, strict=True)
     )
 
 
-def regions(excerpts: Sequence[Excerpt]) -> list[tuple[int, int]]:
-    """Return the stretches that hold all excerpts; those that touch are one.
+def regions(excerpts: Sequence[ScoredExcerpt]) -> list[tuple[int, int]]:
+    """Return (start, stop) of the regions that hold all excerpts; adjacent ones are joined.
 
     Examples
     --------
-    >>> regions([Excerpt("worst", 7, 5, 11), Excerpt("best", 40, 38, 44), Excerpt("", 1, 0, 6)])
-    [(0, 11), (38, 44)]
+    >>> regions([ScoredExcerpt("worst", 7, 5, 11), ScoredExcerpt("best", 1, 0, 6)])
+    [(0, 11)]
     """
     found: list[tuple[int, int]] = []
     for start, stop in sorted({(e.start, e.stop) for e in excerpts}):
@@ -88,17 +78,10 @@ def regions(excerpts: Sequence[Excerpt]) -> list[tuple[int, int]]:
 def sounding(
     scores: Sequence[Float64], energy: Float64, window: tuple[int, int]
 ) -> npt.NDArray[np.intp]:
-    """Return the seconds of a window that all have scores for and that are loud enough.
+    """Return the seconds of a window that are loud enough and scored for all separators.
 
-    A stem `QUIET` dB below its loudest second is too quiet: the score there says how much leaks
-    into a pause, whatever the separator does else.
-
-    Parameters
-    ----------
-    scores
-        As of `choose`.
-    energy
-        Of the reference in each second.
+    Where a stem is `QUIET` dB below its loudest second, the score only measures leakage into a
+    pause. `energy` is that of the reference in each second, `scores` are as in `choose`.
     """
     seconds = np.arange(window[0], min(window[1], len(energy)))
     loud = energy[seconds] > energy.max(initial=0.0) * 10 ** (-QUIET / 10)
@@ -108,7 +91,7 @@ def sounding(
 
 
 def _around(second: int, window: tuple[int, int]) -> tuple[int, int]:
-    """Return a stretch of `SECONDS` in the window with this second in its middle, if it can be."""
+    """Return (start, stop) of `SECONDS` in the window, centered on this second if possible."""
     first, last = window
     start = max(first, min(second - (SECONDS - 1) // 2, last - SECONDS))
     return start, min(start + SECONDS, last)

@@ -1,4 +1,4 @@
-"""Pictures that need no switch, drawn as SVG text; colours come from the page's style sheet."""
+"""Charts of the page that no switch changes, drawn as SVG; the style sheet gives their colors."""
 
 from __future__ import annotations
 
@@ -7,37 +7,30 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
 
+from harness.report.text import decimals, short
+
 Span = tuple[float, float, float]  # mean, low, high; NaN where there is no interval
 _WIDTH = 560  # user units, about CSS pixels
 _BAR = 13  # height of one bar
-_CHARACTER = 6.6  # mean width of a letter at the size the style sheet gives
+_CHARACTER = 6.6  # mean width of a letter at the size in the style sheet
 _LONGEST = 28  # letters of a label before it is cut
 _HEIGHT = 220  # of a line chart
 
 
-def nice_ticks(top: float, at_most: int = 5) -> list[float]:
-    """Return round numbers from 0 to at least `top`, whole ones where they count things.
-
-    Examples
-    --------
-    >>> nice_ticks(47)
-    [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
-    >>> nice_ticks(2)
-    [0.0, 1.0, 2.0]
-    """
-    step = max(_step(max(top, 1.0), at_most), 1.0)
-    return [step * i for i in range(math.ceil(max(top, 1.0) / step - 1e-9) + 1)]
-
-
-def round_ticks(low: float, high: float, at_most: int = 6) -> list[float]:
-    """Return round numbers that reach from below `low` to above `high`.
+def round_ticks(low: float, high: float, at_most: int = 6, *, whole: bool = False) -> list[float]:
+    """Return round numbers from at or below `low` to at or above `high`; `whole` ones for counts.
 
     Examples
     --------
     >>> round_ticks(-3.2, 11)
     [-5.0, 0.0, 5.0, 10.0, 15.0]
+    >>> round_ticks(0, 2), round_ticks(0, 2, whole=True)
+    ([0.0, 0.5, 1.0, 1.5, 2.0], [0.0, 1.0, 2.0])
     """
-    step = _step(max(high - low, 1e-9), at_most)
+    rough = max(high - low, 1e-9) / at_most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [step * i for i in range(first, max(last, first + 1) + 1)]
 
@@ -45,32 +38,28 @@ def round_ticks(low: float, high: float, at_most: int = 6) -> list[float]:
 def bars(
     labels: Sequence[str], series: Mapping[str, Sequence[float]], *, title: str, axis: str
 ) -> Markup:
-    """Draw grouped horizontal bars of counts, each with its number and share.
+    """Draw grouped horizontal bars of counts, each with its number and share of its series.
 
     Parameters
     ----------
     labels
         One group each, top to bottom.
     series
-        Name and one count per label; drawn in this order, coloured by position.
+        Name and one count per label, in the order of the style sheet's series colors.
     title
-        What a screen reader says of the picture.
+        Text for screen readers.
     axis
         Label of the horizontal axis, with its unit.
     """
-    left = _left(labels)
-    ticks = nice_ticks(max((v for row in series.values() for v in row), default=0))
-    unit = (_WIDTH - left - 74) / ticks[-1]
-    group = _BAR * len(series) + 9
-    bottom = 6 + group * len(labels)
-    places = [(t, left + t * unit) for t in ticks]
-    parts = [_grid(places, bottom), _axis_label(axis, places, bottom)]
-    for i, label in enumerate(labels):
-        parts.append(_label(label, left - 8, 6 + group * i + (group - 9) / 2))
-        for j, row in enumerate(series.values()):
-            share = row[i] / (sum(row) or 1)
-            parts.append(_bar(left, 6 + group * i + _BAR * j, unit, row[i], (j, share)))
-    return _svg(bottom + 40, title, parts)
+    drawn: list[list[tuple[Span, str] | None]] = []
+    for row in series.values():
+        total = sum(row) or 1
+        shares = [f" · {value / total:.0%}" if value else "" for value in row]
+        texts = [f"{value:g}{share}" for value, share in zip(row, shares, strict=True)]
+        drawn.append([((v, math.nan, math.nan), t) for v, t in zip(row, texts, strict=True)])
+    top = max((value for row in series.values() for value in row), default=0)
+    ticks = round_ticks(0, top, 5, whole=True)
+    return _groups(labels, drawn, ticks, room=74, title=title, axis=axis)
 
 
 def spans(
@@ -78,36 +67,22 @@ def spans(
 ) -> Markup:
     """Draw grouped horizontal bars of means from zero, each with its interval and number.
 
-    Parameters
-    ----------
-    labels
-        One group each, top to bottom.
-    series
-        Name and one mean with its ends per label; None, and what is not finite, is left out.
+    None and infinite means are left out. Parameters are those of `bars`.
     """
-    left = _left(labels)
-    shown = [span for row in series.values() for span in row if span and math.isfinite(span[0])]
+    drawn = [
+        [(span, decimals(span[0], 1)) if span and math.isfinite(span[0]) else None for span in row]
+        for row in series.values()
+    ]
+    shown = [found[0] for row in drawn for found in row if found]
     ends = [0.0, *(end for span in shown for end in span if math.isfinite(end))]
     ticks = round_ticks(min(ends), max(ends))
-    unit = (_WIDTH - left - 46) / (ticks[-1] - ticks[0])
-    group = _BAR * len(series) + 9
-    bottom = 6 + group * len(labels)
-    places = [(t, left + (t - ticks[0]) * unit) for t in ticks]
-    parts = [_grid(places, bottom), _axis_label(axis, places, bottom)]
-    zero = left - ticks[0] * unit
-    for i, label in enumerate(labels):
-        parts.append(_label(label, left - 8, 6 + group * i + (group - 9) / 2))
-        for j, row in enumerate(series.values()):
-            span = row[i]
-            if span and math.isfinite(span[0]):
-                parts.append(_span(zero, 6 + group * i + _BAR * j, unit, span, j))
-    return _svg(bottom + 40, title, parts)
+    return _groups(labels, drawn, ticks, room=46, title=title, axis=axis)
 
 
 def lines(
     series: Mapping[str, Sequence[tuple[float, float]]], *, title: str, across: str, up: str
 ) -> Markup:
-    """Draw lines over a common axis, each with its name at its end.
+    """Draw lines on common axes, each with its name at its end.
 
     Parameters
     ----------
@@ -124,12 +99,14 @@ def lines(
     high = (_HEIGHT - 2 * top) / (ys[-1] - ys[0])
     bottom = _HEIGHT - top
     places = [(x, left + x * wide) for x in xs]
-    parts = [_grid(places, bottom), _axis_label(across, places, bottom), _upright(up, bottom)]
+    parts = [_grid(places, bottom), _axis_label(across, places, bottom)]
+    turned = f'transform="translate(12 {bottom / 2:g}) rotate(-90)"'
+    parts.append(f'<text class="axis" {turned} text-anchor="middle">{escape(up)}</text>')
     for y in ys:
         at = bottom - (y - ys[0]) * high
         parts.append(
             f'<line class="grid" x1="{left}" x2="{_WIDTH - right}" y1="{at:.1f}" y2="{at:.1f}"/>'
-            f'<text class="tick" x="{left - 7}" y="{at + 4:.1f}" text-anchor="end">{_number(y)}'
+            f'<text class="tick" x="{left - 7}" y="{at + 4:.1f}" text-anchor="end">{short(y)}'
             "</text>"
         )
     taken: list[float] = []
@@ -145,34 +122,59 @@ def lines(
     return _svg(_HEIGHT + 36, title, parts)
 
 
-def _step(span: float, at_most: int) -> float:
-    """Return the round step that parts a span into no more than so many."""
-    rough = span / at_most
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+def _groups(
+    labels: Sequence[str],
+    series: Sequence[Sequence[tuple[Span, str] | None]],
+    ticks: Sequence[float],
+    *,
+    room: float,
+    title: str,
+    axis: str,
+) -> Markup:
+    """Draw a group of bars per label, with `room` for the numbers right of the longest."""
+    left = 14 + _CHARACTER * min(max((len(label) for label in labels), default=0), _LONGEST)
+    unit = (_WIDTH - left - room) / (ticks[-1] - ticks[0])
+    group = _BAR * len(series) + 9
+    bottom = 6 + group * len(labels)
+    places = [(tick, left + (tick - ticks[0]) * unit) for tick in ticks]
+    parts = [_grid(places, bottom), _axis_label(axis, places, bottom)]
+    zero = left - ticks[0] * unit
+    for i, label in enumerate(labels):
+        top = 6 + group * i
+        parts.append(_label(label, left - 8, top + (group - 9) / 2))
+        for j, row in enumerate(series):
+            if found := row[i]:
+                parts.append(_bar(zero, top + _BAR * j, unit, *found, j))
+    return _svg(bottom + 40, title, parts)
+
+
+def _bar(zero: float, y: float, unit: float, span: Span, number: str, series: int) -> str:
+    """Draw one bar from zero with its number and, where there is one, its interval."""
+    mean, low, high = span
+    x, width = zero + min(mean, 0.0) * unit, abs(mean) * unit
+    ends = [end for end in (low, high) if math.isfinite(end)]
+    whisker = ""
+    if len(ends) == 2:
+        start, stop = zero + low * unit, zero + high * unit
+        whisker = f'<path class="whisker" d="M{start:.1f} {y + _BAR / 2 - 1:g}H{stop:.1f}"/>'
+    return (
+        f'<rect class="series-{series}" x="{x:.1f}" y="{y}" width="{width:.1f}" '
+        f'height="{_BAR - 2}" rx="2"/>{whisker}<text class="value" '
+        f'x="{zero + max(mean, 0.0, *ends) * unit + 5:.1f}" '
+        f'y="{y + _BAR / 2 - 0.5}" dominant-baseline="middle">{number}</text>'
+    )
 
 
 def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
-    """Wrap a picture up."""
     head = (
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:g}" role="img" '
         f'aria-label="{escape(title)}">'
     )
-    return Markup(head + "".join(parts) + "</svg>")  # every text in it went through escape
-
-
-def _left(labels: Sequence[str]) -> float:
-    """Return where the axis begins, right of the labels."""
-    return 14 + _CHARACTER * min(max((len(label) for label in labels), default=0), _LONGEST)
-
-
-def _number(value: float) -> str:
-    """Write a tick with a true minus sign."""
-    return f"{value:g}".replace("-", "−")
+    return Markup(head + "".join(parts) + "</svg>")  # every text in it was escaped
 
 
 def _free(y: float, taken: list[float]) -> float:
-    """Return the nearest height at which a label covers no other, and take it."""
+    """Return the nearest height at which a label covers no other, and add it to `taken`."""
     place = min(
         (y + step * sign for step in range(0, 200, 2) for sign in (1, -1)),
         key=lambda at: (any(abs(at - other) < 12 for other in taken), abs(at - y)),
@@ -186,59 +188,21 @@ def _grid(places: Sequence[tuple[float, float]], bottom: float) -> str:
     drawn = (
         f'<line class="grid{"" if t or places[0][0] == 0 else " zero"}" x1="{x:.1f}" '
         f'x2="{x:.1f}" y1="0" y2="{bottom:g}"/><text class="tick" x="{x:.1f}" '
-        f'y="{bottom + 15:g}" text-anchor="middle">{_number(t)}</text>'
+        f'y="{bottom + 15:g}" text-anchor="middle">{short(t)}</text>'
         for t, x in places
     )
     return "".join(drawn)
 
 
 def _axis_label(text: str, places: Sequence[tuple[float, float]], bottom: float) -> str:
-    """Write what the axis shows, centred below it."""
     x = f"{(places[0][1] + places[-1][1]) / 2:.1f}"
     return (
         f'<text class="axis" x="{x}" y="{bottom + 33:g}" text-anchor="middle">{escape(text)}</text>'
     )
 
 
-def _upright(text: str, bottom: float) -> str:
-    """Write what the upright axis shows."""
-    turned = f'transform="translate(12 {bottom / 2:g}) rotate(-90)"'
-    return f'<text class="axis" {turned} text-anchor="middle">{escape(text)}</text>'
-
-
 def _label(text: str, x: float, y: float) -> str:
-    """Write a group's name right-aligned, cut if long; the whole name is its tooltip."""
+    """Write a group's name right-aligned, cut if long; its tooltip is the whole name."""
     shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="end" dominant-baseline="middle"'
     return f'<text class="name" {place}>{escape(shown)}<title>{escape(text)}</title></text>'
-
-
-def _bar(x: float, y: float, unit: float, value: float, look: tuple[int, float]) -> str:
-    """Draw one bar with its number and share; `look` is (position of the series, share)."""
-    series, share = look
-    width = value * unit
-    number = f"{value:g}" + (f" · {share:.0%}" if value else "")
-    return (
-        f'<rect class="series-{series}" x="{x:.1f}" y="{y}" width="{width:.1f}" '
-        f'height="{_BAR - 2}" rx="2"/><text class="value" x="{x + width + 5:.1f}" '
-        f'y="{y + _BAR / 2 - 0.5}" dominant-baseline="middle">{number}</text>'
-    )
-
-
-def _span(zero: float, y: float, unit: float, span: Span, series: int) -> str:
-    """Draw one bar from zero with its interval and number."""
-    mean, low, high = span
-    ends = [end for end in (low, high) if math.isfinite(end)]
-    x, width = zero + min(mean, 0.0) * unit, abs(mean) * unit
-    middle = y + _BAR / 2 - 1
-    whisker = "".join(
-        f'<path class="whisker" d="M{zero + low * unit:.1f} {middle:g}H{zero + high * unit:.1f}"/>'
-        for _ in ends[1:]
-    )
-    outside = zero + max(mean, 0.0, *ends) * unit + 5
-    number = f"{round(mean, 1) + 0.0:.1f}".replace("-", "−")
-    return (
-        f'<rect class="series-{series}" x="{x:.1f}" y="{y}" width="{width:.1f}" '
-        f'height="{_BAR - 2}" rx="1"/>{whisker}<text class="value" x="{outside:.1f}" '
-        f'y="{y + _BAR / 2 - 0.5}" dominant-baseline="middle">{number}</text>'
-    )

@@ -1,4 +1,4 @@
-"""Frame scores of all separators over the seconds of a track, as one picture."""
+"""A chart of the frame scores of all separators over a track."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup, escape
 
-from harness.report.excerpts import Excerpt
+from harness.report.excerpts import ScoredExcerpt
+from harness.report.text import short
 
 Float64 = npt.NDArray[np.float64]
 
-LOWEST, HIGHEST = -20.0, 40.0  # dB; beyond these nobody hears a difference
+LOWEST, HIGHEST = -20.0, 40.0  # dB; differences beyond these cannot be heard
 _WIDTH, _HEIGHT = 960, 220  # user units, about CSS pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 10, 38
 _TICKS = 12  # along the time axis, at most
@@ -36,7 +37,7 @@ def limits(frames: Sequence[Float64]) -> tuple[int, int]:
 
 
 def steps(frames: Float64, low: float, high: float) -> str:
-    """Return the path of one separator: a level line a second, x in seconds, y in −dB.
+    """Return the path of one separator: one flat step per second, x in seconds, y in −dB.
 
     Examples
     --------
@@ -55,15 +56,10 @@ def steps(frames: Float64, low: float, high: float) -> str:
     return "".join(path)
 
 
-def draw(lines: Mapping[str, Float64], excerpts: Sequence[Excerpt], *, title: str) -> Markup:
-    """Draw the scores of all separators; the first is marked, the script marks another.
+def draw(lines: Mapping[str, Float64], excerpts: Sequence[ScoredExcerpt], *, title: str) -> Markup:
+    """Draw the frame SNR in dB of all separators, and shade the excerpts.
 
-    Parameters
-    ----------
-    lines
-        Frame SNR by separator, in dB, all of one length.
-    excerpts
-        Stretches to shade.
+    The first line is highlighted; the page's script can highlight another.
     """
     seconds = max((len(frames) for frames in lines.values()), default=1)
     low, high = limits(list(lines.values()))
@@ -80,7 +76,7 @@ def draw(lines: Mapping[str, Float64], excerpts: Sequence[Excerpt], *, title: st
     )  # every text in it went through escape
 
 
-def _stretches(excerpts: Sequence[Excerpt], low: float, high: float) -> str:
+def _stretches(excerpts: Sequence[ScoredExcerpt], low: float, high: float) -> str:
     """Shade the seconds that can be listened to."""
     return "".join(
         f'<rect class="stretch {e.kind}" x="{e.start}" y="{-high}" width="{e.stop - e.start}" '
@@ -92,7 +88,7 @@ def _stretches(excerpts: Sequence[Excerpt], low: float, high: float) -> str:
 
 
 def _paths(lines: Mapping[str, Float64], low: float, high: float) -> str:
-    """Draw one line a separator."""
+    """Draw one line per separator."""
     return "".join(
         f'<path data-line="{i}" class="line{"" if i else " on"}" d="{steps(frames, low, high)}">'
         f"<title>{escape(name)}</title></path>"
@@ -108,13 +104,13 @@ def _levels(low: int, high: int, width: int, height: int) -> str:
         found.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_LEFT + width}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="tick" x="{_LEFT - 6}" y="{y:.1f}" text-anchor="end" '
-            f'dominant-baseline="middle">{f"{level}".replace("-", "−")}</text>'
+            f'dominant-baseline="middle">{short(level)}</text>'
         )
     return "".join(found) + '<text class="axis" x="4" y="9">dB</text>'
 
 
 def _times(seconds: int, width: int, height: int) -> str:
-    """Write times below."""
+    """Write the times below the chart."""
     step = next(s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 3600) if seconds / s <= _TICKS)
     y = _TOP + height + 15
     marks = "".join(
@@ -127,7 +123,7 @@ def _times(seconds: int, width: int, height: int) -> str:
 
 
 def clock(second: int) -> str:
-    """Return a place in a track.
+    """Return a time in a track as minutes and seconds.
 
     Examples
     --------

@@ -14,45 +14,44 @@ import jinja2
 from markupsafe import Markup
 
 from harness.report import names, text
+from harness.report.cells import PLACES
 from harness.selection import MIN_ARTISTS
 
 HERE = Path(__file__).parent
 
 
 def page(template: str, scripts: Sequence[str], **values: Any) -> str:
-    """Fill a template; it finds ``style``, ``script`` and ``script_hash`` beside the values.
-
-    Parameters
-    ----------
-    template
-        A file in ``templates``.
-    scripts
-        Files in ``assets`` that become one script, in this order.
-    """
+    """Fill a file of ``templates``; the named ``assets`` become its one script, in this order."""
     script = "\n".join(_asset(name) for name in scripts)
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()
         .get_template(template)
         .render(
-            style=Markup(_asset("style.css")),  # our own file, as is
-            script=Markup(script),  # our own files, as they are
-            script_hash=_hash(script),
+            style=Markup(_asset("style.css")),  # our own files, as they are
+            script=Markup(script),
+            script_hash=allowed,  # the page's policy runs this script and no other
             **values,
         )
     )
 
 
 def as_json(view: Any) -> Markup:
-    """Return JSON that cannot end a script element, whatever the names in it."""
+    """Return JSON that cannot end a script element, whatever names it holds."""
     dumped = json.dumps(view, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     for sign in "<>&":
         dumped = dumped.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(dumped)
 
 
+def named(cell: Sequence[Any] | None) -> dict[str, Any] | None:
+    """Return a leaderboard cell with its values under their names, those of `cells.PLACES`."""
+    return None if cell is None else dict(zip(PLACES, cell, strict=True))
+
+
 @cache
 def _environment() -> jinja2.Environment:
-    """Return the templates' environment: everything is escaped, unknown names are errors."""
+    """Return the template environment: it escapes everything; an unknown name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -60,37 +59,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "decibels": text.decibels,
-        "cost": text.cost,
-        "moment": text.moment,
-        "duration": text.duration,
-        "stem": names.stem_label,
-        "fed": names.input_label,
-        "plain": plain,
-    }
-    environment.globals["count"] = text.count
-    environment.globals["min_artists"] = MIN_ARTISTS
+    formats = (text.decimals, text.cost, text.moment, text.duration, text.plain, named)
+    environment.filters |= {filter_.__name__: filter_ for filter_ in formats}
+    environment.filters |= {"stem": names.stem_label, "fed": names.input_label}
+    environment.globals |= {"count": text.count, "min_artists": MIN_ARTISTS}
     return environment
 
 
 @cache
 def _asset(name: str) -> str:
-    """Return the text of a style sheet or script that goes into the page."""
     return (HERE / "assets" / name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    """Return the hash by which the page's policy allows this script and no other."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def plain(value: object) -> str:
-    """Return a value of the record as a reader wants it: lists with commas, nothing as a dash."""
-    if value is None or value == "" or value == [] or value == {}:
-        return text.MISSING
-    if isinstance(value, list | tuple):
-        return ", ".join(str(part) for part in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(part)}" for key, part in value.items())
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Pages of tracks that can be listened to: which there are, and what may be heard on them."""
+"""Track pages to listen on: which tracks have them, and whether they may hold audio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.benchmark import clips
 from harness.cache import digest, write_atomic
 from harness.datasets import DATASETS
 from harness.report import tables, track_page
-from harness.report.track_page import Page
+from harness.report.track_page import TrackPage
 from harness.results import Run
 from harness.taxonomy import in_order
 
@@ -21,13 +21,12 @@ Place = tuple[str, str, str]  # dataset, split, track
 
 
 def why_silent(dataset: str, audio: str) -> str:
-    """Say why a page of this dataset has no audio; empty where it may have some.
+    """Return why a page of this dataset has no audio; empty if it has.
 
     Parameters
     ----------
     audio
-        ``none``; ``allowed``, where the dataset's licence lets it be passed on; ``private``, for
-        all.
+        ``none``; ``allowed``: only if the dataset's license permits sharing; ``private``: always.
 
     Examples
     --------
@@ -40,48 +39,43 @@ def why_silent(dataset: str, audio: str) -> str:
     if audio == "private" or info.may_share_audio:
         return ""
     return (
-        f"its licence ({info.license}) does not let {dataset}'s audio be passed on; "
-        "--audio private makes a page for yourself"
+        f"the license of {dataset} ({info.license}) does not permit sharing its audio; "
+        "use --audio private for a page of your own"
     )
 
 
-def write_tracks(run: Run, work_folder: Path, folder: Path, audio: str) -> list[Page]:
-    """Write a page for each stem of the tracks that were kept, and remove those of before.
+def write_tracks(run: Run, work_folder: Path, folder: Path, audio: str) -> list[TrackPage]:
+    """Write one page per stem of each kept track into ``<folder>/tracks``, and remove all others.
 
-    Parameters
-    ----------
-    folder
-        Of the run's report; the pages go to ``tracks`` in it.
-    audio
-        One of `AUDIO`.
+    `audio` is one of `AUDIO`.
     """
-    pages: list[Page] = []
+    pages: list[TrackPage] = []
     for place, units in _kept(run, work_folder).items():
         for page, content in _pages_of(run, place, units, work_folder, audio):
             write_atomic(folder / page.href, content.encode("utf-8", "replace"))
             pages.append(page)
     ours = {folder / page.href for page in pages}
     for path in (folder / "tracks").glob("*.html"):
-        if path not in ours:  # its audio may no longer be wanted in the report
+        if path not in ours:  # its audio may no longer be allowed in the report
             path.unlink()
     return pages
 
 
-def by_track(pages: Iterable[Page]) -> list[list[Page]]:
-    """Group pages by track, in the order given: what ``tracks.html`` shows."""
-    tracks: dict[Place, list[Page]] = {}
+def by_track(pages: Iterable[TrackPage]) -> list[list[TrackPage]]:
+    """Group pages by track, in the order given, for ``tracks.html``."""
+    tracks: dict[Place, list[TrackPage]] = {}
     for page in pages:
         tracks.setdefault((page.dataset, page.split, page.track), []).append(page)
     return list(tracks.values())
 
 
 def _kept(run: Run, work_folder: Path) -> dict[Place, list[Mapping[str, str]]]:
-    """Return the pieces of work of each track that can be listened to."""
+    """Return the units of each track that has clips."""
     tracks: dict[Place, list[Mapping[str, str]]] = {}
     units = run.record.get("units") or []
-    heard = clips.tracks_kept(work_folder, (unit["track_key"] for unit in units))
+    kept = clips.tracks_kept(work_folder, (unit["track_key"] for unit in units))
     for unit in units:
-        if unit["track_key"] in heard:
+        if unit["track_key"] in kept:
             place = unit["dataset"], unit["split"], unit["track"]
             tracks.setdefault(place, []).append(unit)
     return tracks
@@ -89,15 +83,15 @@ def _kept(run: Run, work_folder: Path) -> dict[Place, list[Mapping[str, str]]]:
 
 def _pages_of(
     run: Run, place: Place, units: Sequence[Mapping[str, str]], work_folder: Path, audio: str
-) -> Iterator[tuple[Page, str]]:
-    """Make the pages of one track."""
+) -> Iterator[tuple[TrackPage, str]]:
+    """Yield the pages of one track with their HTML."""
     scores = _scores(run, place)
     key = units[0]["track_key"]
     estimates = {u["separator"]: clips.read_estimates(work_folder, key, u["key"]) for u in units}
     artist, genre = str(scores["artist"].iloc[0]), tables.genre_name(scores["genre"].iloc[0])
     silent = why_silent(place[0], audio)
     pages = [
-        Page(*place, artist, genre, stem, _href(*place, stem), silent)
+        TrackPage(*place, artist, genre, stem, _href(*place, stem), silent)
         for stem in in_order({stem for found in estimates.values() for stem in found})
     ]
     mixture = clips.read_true(work_folder, key, "mixture")
@@ -119,7 +113,7 @@ def _scores(run: Run, place: Place) -> pd.DataFrame:
 
 
 def _href(dataset: str, split: str, track: str, stem: str) -> str:
-    """Return the file of a page: plain letters for people, a hash that tells all apart.
+    """Return the file of a page: plain letters for people, and a hash that makes it unique.
 
     Examples
     --------

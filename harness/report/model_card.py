@@ -1,8 +1,8 @@
-"""A separator's scores as the block that model hubs read: YAML at the head of a model card.
+"""A separator's scores as a model card: the YAML block that model hubs read.
 
 The layout is the ``model-index`` of the Hugging Face hub (docs: "Model Cards", "Evaluation
 Results"): results, each with task, dataset, metrics and source. A value is the mean over the tracks
-of a split, of one stem and one metric.
+of a split, for one stem and one metric.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -25,8 +26,8 @@ def cards(run: Run, source_url: str = "") -> dict[str, str]:
     Parameters
     ----------
     source_url
-        Where the report can be read; the hub wants an address with every source, so without it
-        the source stands in the text alone.
+        Address of the report. A hub needs one with every source; without it, only the text below
+        the block names the source.
     """
     scores, context = payload.prepare(run)
     known = payload.part(run.record, "separators")
@@ -34,10 +35,10 @@ def cards(run: Run, source_url: str = "") -> dict[str, str]:
     scored = scores[(scores["status"] == "ok") & scores["value"].notna()].assign(
         **{c: scores[c].astype(object) for c in ("dataset", "split", "input", "stem", "metric")}
     )
-    heard = [key in context.leaked for key in zip(*(scored[c] for c in _PAIR), strict=True)]
+    leaked = [key in context.leaked for key in zip(*(scored[c] for c in _PAIR), strict=True)]
     found = {}
     for name in sorted(separators):
-        rows = scored[(scored["separator"] == name).to_numpy() & ~pd.Series(heard).to_numpy()]
+        rows = scored[(scored["separator"] == name).to_numpy() & ~np.array(leaked, bool)]
         if len(rows):
             found[name] = _card(run, name, known.get(name) or {}, _results(run, rows, source_url))
     return found
@@ -47,7 +48,7 @@ _PAIR = ("separator", "dataset", "track")
 
 
 def _results(run: Run, rows: pd.DataFrame, source_url: str) -> list[dict[str, Any]]:
-    """Return one result a dataset, split and input, with the mean of each metric and stem."""
+    """Return one result per dataset, split and input, with the mean of each metric and stem."""
     found = []
     for (dataset, split, fed), part in rows.groupby(["dataset", "split", "input"], sort=True):
         about = payload.part(run.record, "datasets").get(dataset) or {}
@@ -67,7 +68,7 @@ def _results(run: Run, rows: pd.DataFrame, source_url: str) -> list[dict[str, An
 
 
 def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
-    """Return the mean of each metric and stem; one that is infinite for a track is left out."""
+    """Return the mean of each metric and stem, without infinite ones."""
     found = []
     groups = {
         (str(s), str(m)): values for (s, m), values in rows.groupby(["stem", "metric"])["value"]
@@ -97,20 +98,20 @@ def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
 
 
 def _place(key: tuple[str, str]) -> tuple[tuple[int, int, str], int, str]:
-    """Return what (stem, metric) is sorted by: as the page shows them."""
+    """Return the sort key of (stem, metric): the order of the page."""
     stem, metric = key
     known = names.METRICS.index(metric) if metric in names.METRICS else len(names.METRICS)
     return names.stem_rank(stem), known, metric
 
 
 def _source(run: Run) -> str:
-    """Say which program made the numbers."""
+    """Return which program and run the numbers come from."""
     version, commit = run.record.get("harness_version", ""), run.record.get("commit")
     return f"harness {version}, run {run.name}" + (f", commit {commit}" if commit else "")
 
 
 def _card(run: Run, name: str, entry: Any, results: list[dict[str, Any]]) -> str:
-    """Return the YAML block and a line below it that says where the numbers come from."""
+    """Return the YAML block, and below it a line with the source of the numbers."""
     block = {
         "tags": ["audio-source-separation", "music"],
         "model-index": [{"name": str(entry.get("title") or name), "results": results}],
@@ -120,6 +121,6 @@ def _card(run: Run, name: str, entry: Any, results: list[dict[str, Any]]) -> str
     said = "unknown" if trained is None else ", ".join(trained) or "nothing"
     return (
         f"---\n{text}---\n\nScores are means over tracks, measured by {_source(run)}, device "
-        f"{run.record.get('device', 'unknown')}. Trained on: {said}. Tracks seen in training are "
-        "left out.\n"
+        f"{run.record.get('device', 'unknown')}. Trained on: {said}. Tracks in its training "
+        "data are excluded.\n"
     )

@@ -1,4 +1,4 @@
-"""What things are called on the page, and in which order they stand."""
+"""Labels of metrics, stems, inputs and roles on the page, and their order."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ HARMONIC_DEFINITION = (
 )
 ROLES = {
     "separator": "Separators",
-    "ensemble": "Ensembles, not ranked",
-    "oracle": "Oracles, which know the answer; not ranked",
-    "anchor": "Anchors, not ranked",
+    "ensemble": "Ensembles (not ranked)",
+    "oracle": "Oracles: they use the true stems (not ranked)",
+    "anchor": "Anchors: trivial baselines (not ranked)",
 }
 LEVELS = {
     "main": "Stems",
-    "vocals": "Inside vocals",
-    "drums": "Inside drums",
-    "other": "Inside other",
+    "vocals": "Sub-stems of vocals",
+    "drums": "Sub-stems of drums",
+    "other": "Sub-stems of other",
 }
 
 
 def metric_label(name: str) -> str:
-    """Return a metric's short name for a heading.
+    """Return the label of a metric.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def metric_label(name: str) -> str:
 
 
 def stem_label(stem: str) -> str:
-    """Return a stem's name for a heading.
+    """Return the label of a stem.
 
     Examples
     --------
@@ -52,22 +52,22 @@ def stem_label(stem: str) -> str:
 
 
 def input_label(source: str) -> str:
-    """Return what a separator was fed with.
+    """Return the label of a separator's input.
 
     Examples
     --------
     >>> input_label("reference:drums"), input_label("cascade:htdemucs:drums")
-    ('fed with the true drums', "fed with htdemucs's drums")
+    ('from the true drums', 'from drums by htdemucs')
     """
     kind, _, rest = source.partition(":")
-    whose, _, stem = rest.rpartition(":")
+    separator, _, stem = rest.rpartition(":")
     if kind == "reference":
-        return f"fed with the true {stem_label(rest)}"
-    return f"fed with {whose}'s {stem_label(stem)}" if kind == "cascade" else f"fed with the {kind}"
+        return f"from the true {stem_label(rest)}"
+    return f"from {stem_label(stem)} by {separator}" if kind == "cascade" else f"from the {kind}"
 
 
 def input_rank(source: str) -> tuple[int, str]:
-    """Return what inputs are sorted by: the mixture, true stems, then other separators' stems.
+    """Return the sort key of inputs: the mixture, true stems, then other separators' stems.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def input_rank(source: str) -> tuple[int, str]:
 
 
 def stem_rank(stem: str) -> tuple[int, int, str]:
-    """Return what stems are sorted by: level, place within it (overall last), name.
+    """Return the sort key of stems: level, place within it (overall last), name.
 
     Examples
     --------
@@ -92,5 +92,5 @@ def stem_rank(stem: str) -> tuple[int, int, str]:
 
 
 def is_overall(stem: str) -> bool:
-    """Whether this is no stem but the mean over a level's stems."""
+    """Return whether this is the mean over a level's stems instead of a stem."""
     return stem.startswith(OVERALL)

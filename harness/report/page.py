@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file that needs nothing beside it."""
+"""The page of a run: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.cache import write_atomic
 from harness.report import (
+    cells,
     choices,
     genres,
     html,
@@ -22,39 +23,33 @@ from harness.report import (
     training_curves,
 )
 from harness.report.listening import by_track
-from harness.report.track_page import Page
+from harness.report.track_page import TrackPage
 from harness.results import Run, read_run
 
 SCRIPTS = (
-    "theme.js", "core.js", "charts.js", "board.js", "strips.js", "pairs.js", "pareto.js",
-    "details.js", "links.js", "page.js",
+    "theme.js", "numbers.js", "core.js", "charts.js", "board.js", "strips.js", "pairs.js",
+    "pareto.js", "details.js", "links.js", "page.js",
 )  # fmt: skip
-FEW = 5  # tracks; a genre with fewer is marked
+FEW = 5  # tracks; genres with fewer are marked
 
 
 def write(run_folder: Path, out_folder: Path) -> Path:
-    """Write a run's report; the old one stays until the new one is complete.
-
-    Returns
-    -------
-    Path
-        ``<out_folder>/index.html``.
-    """
+    """Write a run's report to ``<out_folder>/index.html``; an old one is replaced at once."""
     page = render(read_run(run_folder))
     out = out_folder / "index.html"
     write_atomic(out, page.encode("utf-8", "replace"))
     return out
 
 
-def render(run: Run, listen: Iterable[Page] = (), blends: pd.DataFrame | None = None) -> str:
+def render(run: Run, listen: Iterable[TrackPage] = (), blends: pd.DataFrame | None = None) -> str:
     """Return a run's report as HTML; equal runs give equal text.
 
     Parameters
     ----------
     listen
-        Pages of tracks to link to.
+        Track pages to link to.
     blends
-        What blends are worth, as from `harness.selection.blends`, where that is known.
+        Scores of blends, as from `harness.selection.blends`, if known.
     """
     view, chosen = payload.build(run), choices.candidates(run)
     return html.page(
@@ -76,11 +71,11 @@ def render(run: Run, listen: Iterable[Page] = (), blends: pd.DataFrame | None = 
         genre_means={d["name"]: means.by_genre(d) for d in view["datasets"]},
         curves=training_curves.curves(payload.part(run.record, "separators")),
         notes=_notes(run.record, view),
-        heard=by_track(listen),
+        track_pages=by_track(listen),
         failures=tables.failures(run.scores).to_dict("records"),
         leaks=_leaks(run.record),
         command=shlex.join(str(part) for part in run.record.get("command") or ()),
-        data=html.as_json(view),
+        data=html.as_json({**view, "places": cells.PLACES, "few": FEW}),
         roles=names.ROLES,
         few=FEW,
     )
@@ -98,7 +93,7 @@ def _trees(run: Run, view: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]
 
 
 def _notes(record: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the selection notes of each dataset; those of none stand under the empty name."""
+    """Return {dataset: its selection notes}; notes on no dataset are under the empty name."""
     known = [dataset["name"] for dataset in view["datasets"]]
     found: dict[str, list[str]] = {}
     for line in payload.part(record, "selection_notes"):

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: code, data, weights, commands, who saw what, what failed."""
+"""Where a run's numbers come from: code, data, weights, commands, leaks and failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.datasets import overlaps
 from harness.datasets.tracks import Track
-from harness.report import html, names, payload, tables
+from harness.report import html, names, payload, tables, text
 from harness.results import Run
 from harness.selection import ledger, recorded_statuses
 
@@ -18,20 +18,14 @@ SCRIPTS = ("theme.js",)
 FORMATS = {"csv": "CSV", "parquet": "Parquet", "latex": "LaTeX", "markdown": "Markdown"}
 STATUSES = {
     "clean": "clean",
-    "leaked": "seen in training: neither ranked nor chosen",
-    "unknown": "training data unknown: ranked, and marked",
+    "leaked": "in the training data: not used for its rank or for selection",
+    "unknown": "with unknown training data: ranked, but marked",
 }
-List = tuple[str, str, str, pd.DataFrame]  # name of its files, title, what it is, rows
+List = tuple[str, str, str, pd.DataFrame]  # name of its files, title, definition, rows
 
 
 def render(run: Run, downloads: Any = ()) -> str:
-    """Return the provenance page of a run.
-
-    Parameters
-    ----------
-    downloads
-        As from `harness.report.formats.write_sheets`.
-    """
+    """Return the provenance page of a run; `downloads` is as from `table_files.write_sheets`."""
     return html.page(
         "provenance.html",
         SCRIPTS,
@@ -61,7 +55,7 @@ def _definitions(run: Run) -> dict[str, list[dict[str, Any]]]:
 
 
 def commands(record: Mapping[str, Any]) -> list[str]:
-    """Return the lines that make the same numbers again, as far as the record tells.
+    """Return the shell commands that reproduce the run, as far as its record has them.
 
     Examples
     --------
@@ -77,10 +71,9 @@ def commands(record: Mapping[str, Any]) -> list[str]:
 
 
 def leaks(run: Run) -> list[dict[str, Any]]:
-    """Return the leak ledger: per separator, dataset and split counts, reason and tracks.
+    """Return the leak ledger: counts, reason and tracks per scored separator, dataset and split.
 
-    Every separator that was scored has a row; ``tracks_of`` is {status: names} of those that are
-    not clean.
+    ``tracks_of`` is {status: names} of the tracks that are not clean.
     """
     statuses = _statuses(run)
     counts = [{str(k): v for k, v in row.items()} for row in ledger(statuses).to_dict("records")]
@@ -97,7 +90,7 @@ def leaks(run: Run) -> list[dict[str, Any]]:
 
 
 def _statuses(run: Run) -> pd.DataFrame:
-    """Return the status of each (separator, track); the record names the pairs not clean."""
+    """Return the status of each (separator, track); the record holds those that are not clean."""
     rows = payload.part(run.record, "leaks")
     if any("split" not in row for row in rows):
         splits = run.scores.drop_duplicates(["dataset", "track"])
@@ -107,38 +100,42 @@ def _statuses(run: Run) -> pd.DataFrame:
 
 
 def _reason(row: Mapping[str, Any]) -> str:
-    """Say why tracks of a split are clean, leaked or unknown for a separator."""
+    """Return why tracks of a split are clean, leaked or unknown for a separator."""
     trained_on = row["trained_on"]
     if trained_on is None:
-        return "nobody knows what it was trained on"
+        return "its training data is unknown"
     if not trained_on:
-        return "nothing was trained"
+        return "not trained on any data"
     said = f"trained on {', '.join(trained_on)}"
     if row["leaked"]:
-        return f"{said}, which {_whole(row)}"
+        return f"{said}, which {_overlap(row)}"
     if row["unknown"]:
-        return f"{said}; whether that holds these tracks is not known"
-    return f"{said}, which holds none of the tracks"
+        return f"{said}; it is not known whether that includes these tracks"
+    return f"{said}, which includes none of these tracks"
 
 
-def _whole(row: Mapping[str, Any]) -> str:
-    """Say how much of a split was seen, and through which collection where names tell it."""
-    seen_of = "all" if row["leaked"] == row["tracks"] else row["leaked"]
-    some = f"holds {seen_of} of the split"
-    seen = row["tracks_of"]["leaked"]
+def _overlap(row: Mapping[str, Any]) -> str:
+    """Return how many tracks of a split are leaked, and through which collection, if known."""
+    n = (
+        "all tracks"
+        if row["leaked"] == row["tracks"]
+        else f"{row['leaked']} of {row['tracks']} tracks"
+    )
+    included = f"includes {n} of the split"
+    leaked = row["tracks_of"]["leaked"]
     entries = {overlaps.normal(entry) for entry in row["trained_on"]}
     halves = {
         half
-        for name in seen
+        for name in leaked
         for half in overlaps.collections(Track(row["dataset"], name, "", row["split"], (), {}))
     }
     direct = entries & {row["dataset"], f"{row['dataset']}:{row['split']}"}
     through = sorted(entries & halves)
-    return some if direct or not through else f"{some} (as songs of {', '.join(through)})"
+    return included if direct or not through else f"{included} (as songs of {', '.join(through)})"
 
 
 def lists(run: Run) -> list[List]:
-    """Return what the page lists, as tables to export."""
+    """Return the lists of the page as tables to export."""
     record = run.record
     ledger_rows = [
         {k: v for k, v in row.items() if k not in ("tracks_of", "trained_on")} for row in leaks(run)
@@ -151,18 +148,23 @@ def lists(run: Run) -> list[List]:
         payload.part(record, name) for name in ("separators", "datasets", "metrics")
     )
     return [
-        ("failures", "Failures", "what failed, and why", failed.reset_index(drop=True)),
-        ("skipped", "Not run", "what was left out, and why", _frame(record.get("skipped") or ())),
-        ("leaks", "Leak ledger", "tracks by what was seen in training", _frame(ledger_rows)),
-        ("leak_tracks", "Tracks seen in training", "those that are not clean", pairs),
-        ("separators", "Separators", "what was run", _named(separators, _SEPARATOR)),
+        ("failures", "Failures", "failed jobs and their reasons", failed.reset_index(drop=True)),
         (
-            "datasets",
-            "Datasets",
-            "what was scored",
-            _named(datasets, _DATA),
+            "skipped",
+            "Not run",
+            "separators that were not run, with reasons",
+            _frame(record.get("skipped") or ()),
         ),
-        ("metrics", "Metrics", "what is scored", _named(metrics, _METRIC)),
+        (
+            "leaks",
+            "Leak ledger",
+            "tracks by whether they are in the training data",
+            _frame(ledger_rows),
+        ),
+        ("leak_tracks", "Leaked and unknown tracks", "tracks that are not clean", pairs),
+        ("separators", "Separators", "separators of the run", _named(separators, _SEPARATOR)),
+        ("datasets", "Datasets", "datasets of the run", _named(datasets, _DATA)),
+        ("metrics", "Metrics", "metrics of the run", _named(metrics, _METRIC)),
     ]
 
 
@@ -175,15 +177,15 @@ _METRIC = ("version", "unit", "higher_is_better", "definition")
 
 
 def _named(entries: Mapping[str, Mapping[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return entries as rows of text under their names."""
+    """Return entries as rows of text."""
     rows = [
-        {"name": name} | {column: html.plain(entry.get(column)) for column in columns}
+        {"name": name} | {column: text.plain(entry.get(column)) for column in columns}
         for name, entry in sorted(entries.items())
     ]
     return _frame(rows)
 
 
 def _frame(rows: Any) -> pd.DataFrame:
-    """Return rows as a table in which nothing is a missing text."""
+    """Return rows as a table with None for what is missing."""
     frame = pd.DataFrame(list(rows))
     return frame.astype(object).where(frame.notna(), None)

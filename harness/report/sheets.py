@@ -1,25 +1,30 @@
-"""The tables of a run's report as data; `harness.report.formats` writes them."""
+"""The tables of a run's report as data; `harness.report.table_files` writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
-from harness.report import names, payload, provenance, sure_sheets, tables, text
+from harness import selection
+from harness.report import choices, names, payload, provenance, tables, text
+from harness.report.certainty import Certainty, certainties, grids
 from harness.report.dataset import Context, records
-from harness.report.sheet import Block, Sheet, cell_text, plain
+from harness.report.table_files import Block, Sheet, cell_text, plain_sheet
 from harness.report.tables import genre_name
 from harness.results import Run
 
-COMMON = "means over the tracks that all ranked separators share and none saw in training"
+COMMON = "means over the tracks that all ranked separators have scores for and none was trained on"
+_SCORE = "harmonic mean of SNR and SDR, dB"
+_SURE = f"{_SCORE}, on the common tracks; 95 % interval (bootstrap by artist)"
 
 
 @dataclass(frozen=True)
-class Source:
-    """What the sheets are made from: a run, its scores as `payload.prepare` gives them."""
+class ScoredRun:
+    """A run with its scores as from `payload.prepare`."""
 
     run: Run
     scores: pd.DataFrame
@@ -28,20 +33,46 @@ class Source:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Return {metric: name with unit}."""
+        """Return {metric: label with unit}."""
         about = self.context.metrics
         return {m["name"]: f"{m['label']}, {m['unit']}".rstrip(", ") for m in about}
 
+    @property
+    def definitions(self) -> str:
+        """Return the definition of each metric, with its version."""
+        found = []
+        for metric in self.context.metrics:
+            version = f" (version {metric['version']})" if metric["version"] != "" else ""
+            found.append(f"{metric['name']}{version}: {metric['definition']}")
+        return "; ".join(found)
+
     def common(self, dataset: str, metric: str) -> pd.DataFrame:
-        """Return `tables.common_tracks`, made once."""
+        """Return `tables.common_tracks`, computed once."""
         if (dataset, metric) not in self._common:
             here = self.scores[self.scores["dataset"] == dataset]
             rows = tables.common_tracks(here, dataset, metric, **self.context.how)
             self._common[dataset, metric] = rows
         return self._common[dataset, metric]
 
+    @cached_property
+    def certainties(self) -> list[tuple[dict[str, str], Certainty]]:
+        """Return the certainty of the metric that selects, per dataset, input and stem."""
+        found = []
+        for dataset, metric in self.each():
+            if metric["name"] == tables.HARMONIC:
+                rows = self.common(dataset, metric["name"])
+                sure = certainties(rows, grids(rows), self.context.how["ranked"])
+                for (fed, stem), one in sure.items():
+                    found.append(({"dataset": dataset, "input": fed, "stem": stem}, one))
+        return found
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """Return the scores that may choose and be chosen."""
+        return choices.candidates(self.run)
+
     def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Give each dataset with each metric."""
+        """Yield each dataset with each metric."""
         for dataset in sorted(self.scores["dataset"].unique()):
             for metric in self.context.metrics:
                 yield str(dataset), metric
@@ -49,29 +80,20 @@ class Source:
 
 def all_sheets(run: Run) -> list[Sheet]:
     """Return the tables of a run's report that have rows, in the order of the page."""
-    source = Source(run, *payload.prepare(run))
-    makers: list[Callable[[Source], Sheet]] = [
-        _leaderboard, _genres, _selection, _hierarchy, _costs, _tracks,
+    source = ScoredRun(run, *payload.prepare(run))
+    makers: list[Callable[[ScoredRun], Sheet]] = [
+        _leaderboard, _genres, _selection, _hierarchy, _costs, _tracks, _intervals, _pairs,
+        _worth, _stability,
     ]  # fmt: skip
     found = [make(source) for make in makers]
-    found += sure_sheets.of_means(_first_metric(source), source.context.how["ranked"])
-    found += sure_sheets.of_choices(run) + _records(run)
+    found += [plain_sheet(*listed) for listed in provenance.lists(run)]
     return [sheet for sheet in found if len(sheet.frame)]
 
 
-def _first_metric(source: Source) -> dict[str, pd.DataFrame]:
-    """Return the rows on common tracks of the metric that selects, by dataset."""
-    return {
-        dataset: source.common(dataset, metric["name"])
-        for dataset, metric in source.each()
-        if metric["name"] == tables.HARMONIC
-    }
-
-
 def _gather(
-    source: Source, make: Callable[[pd.DataFrame, str, dict[str, Any]], pd.DataFrame]
+    source: ScoredRun, make: Callable[[pd.DataFrame, str, dict[str, Any]], pd.DataFrame]
 ) -> pd.DataFrame:
-    """Return one table over all datasets and metrics; `make` takes scores, dataset and metric."""
+    """Return one table over all datasets and metrics; `make` gets scores, dataset and metric."""
     found = []
     for dataset, metric in source.each():
         here = source.scores[source.scores["dataset"] == dataset]
@@ -84,8 +106,8 @@ def _gather(
     return frame.astype(dict.fromkeys(("input", "stem", "separator"), "object"))
 
 
-def _leaderboard(source: Source) -> Sheet:
-    """Return what the boards show: one row a dataset, input, stem, separator and metric."""
+def _leaderboard(source: ScoredRun) -> Sheet:
+    """Return the boards: one row per dataset, input, stem, separator and metric."""
 
     def make(here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
         rows = source.common(dataset, metric["name"])
@@ -97,13 +119,13 @@ def _leaderboard(source: Source) -> Sheet:
         frame.insert(0, "level", [tables.level(str(stem)) for stem in frame["stem"]])
         first = ["dataset", "level", "input", "stem", "metric", "unit", "role", "separator"]
         frame = _first(frame, first).astype({"rank": "Int64", "rank_median": "Int64"})
-    about = f"{_definitions(source)}. All {COMMON}; sd is that of the tracks"
+    about = f"{source.definitions}. All are {COMMON}; sd is the standard deviation over tracks"
     blocks = tuple(_boards(frame, source)) if len(frame) else ()
     return Sheet("leaderboard", "Leaderboard", about, frame, blocks)
 
 
-def _boards(frame: pd.DataFrame, source: Source) -> Iterator[Block]:
-    """Lay the leaderboard out: a block a dataset, level, input and metric, best first."""
+def _boards(frame: pd.DataFrame, source: ScoredRun) -> Iterator[Block]:
+    """Lay the leaderboard out: one block per dataset, level, input and metric, best first."""
     order = [m["name"] for m in source.context.metrics]
     keys = ["dataset", "level", "input"]
     for (dataset, level, fed), part in frame.groupby(keys, sort=True):
@@ -111,50 +133,47 @@ def _boards(frame: pd.DataFrame, source: Source) -> Iterator[Block]:
         for metric in order:
             rows = part[part["metric"] == metric]
             if len(rows):
-                where = f"{dataset}: {names.LEVELS[str(level)]}"
-                fed_with = "" if fed == "mixture" else f", {names.input_label(str(fed))}"
-                yield _board(f"{where}{fed_with}: {source.labels[metric]}", rows, stems)
+                where = f"{dataset}: {names.LEVELS[str(level)]}{_input_after(fed)}"
+                yield _board(f"{where}: {source.labels[metric]}", rows, stems)
 
 
 def _board(caption: str, rows: pd.DataFrame, stems: Sequence[str]) -> Block:
-    """Lay one board out: separators by role, then by their place in the last column."""
+    """Lay one board out: separators by role, then by rank in the last column."""
     cells = {(r["separator"], r["stem"]): r for r in rows.to_dict("records")}
     n = rows.groupby("stem")["common"].max()
     here = [s for s in stems if s in n.index]
     by = next((s for s in here if names.is_overall(s)), here[0])
     roles = list(names.ROLES)
 
-    def place(who: tuple[str, str]) -> tuple[Any, ...]:
-        cell = cells.get((who[0], by))
+    def place(row: tuple[str, str]) -> tuple[Any, ...]:
+        cell = cells.get((row[0], by))
         rank = cell["rank"] if cell else pd.NA
         mean = -cell["mean"] if cell and cell["n"] else float("inf")
-        return roles.index(who[1]), pd.isna(rank), mean if pd.isna(rank) else rank, who[0]
+        return roles.index(row[1]), pd.isna(rank), mean if pd.isna(rank) else rank, row[0]
 
-    who = sorted(set(records(rows, "separator", "role")), key=place)
     head = ("separator", *(f"{names.stem_label(s)} (n = {n[s]})" for s in here))
     body, bold = [], set()
-    for i, (name, role) in enumerate(who):
+    for i, (name, role) in enumerate(sorted(set(records(rows, "separator", "role")), key=place)):
         found = [cells.get((name, stem)) for stem in here]
         mark = "" if role == "separator" else f" ({role})"
         body.append((f"{name}{mark}", *map(_spread, found)))
-        bold |= {(i, j + 1) for j, cell in enumerate(found) if _is_first(cell)}
+        bold |= {
+            (i, j + 1)
+            for j, cell in enumerate(found)
+            if cell is not None and not pd.isna(cell["rank"]) and cell["rank"] == 1
+        }
     return Block(f"{caption}, mean ± SD of tracks", head, tuple(body), frozenset(bold))
 
 
-def _is_first(cell: Mapping[Any, Any] | None) -> bool:
-    """Whether it is the best of its column."""
-    return cell is not None and not pd.isna(cell["rank"]) and cell["rank"] == 1
-
-
 def _spread(cell: Mapping[Any, Any] | None) -> str:
-    """Write a mean with its spread, marked where it holds tracks seen in training."""
+    """Return a mean with its spread, marked where the separator was trained on a track."""
     if not cell or not cell["n"]:
         return text.MISSING
-    seen = " leaked" if cell["leaked"] else ""
-    return f"{cell_text(float(cell['mean']))} ± {cell_text(float(cell['sd']))}{seen}"
+    leaked = " leaked" if cell["leaked"] else ""
+    return f"{cell_text(float(cell['mean']))} ± {cell_text(float(cell['sd']))}{leaked}"
 
 
-def _genres(source: Source) -> Sheet:
+def _genres(source: ScoredRun) -> Sheet:
     """Return the means by genre."""
 
     def make(_here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
@@ -171,65 +190,60 @@ def _genres(source: Source) -> Sheet:
         frame = _first(frame, [*keys, "unit", "genre", "role", "separator"])
         for (dataset, fed, stem, metric), rows in frame.groupby(keys, sort=True):
             where = f"{dataset}: {names.stem_label(str(stem))}, {source.labels[str(metric)]}"
-            fed_with = "" if fed == "mixture" else f", {names.input_label(str(fed))}"
-            blocks.append(_pivot(where + fed_with, rows, "genre"))
-    about = f"{_definitions(source)}. All {COMMON}"
+            blocks.append(_by_genre(where + _input_after(fed), rows))
+    about = f"{source.definitions}. All are {COMMON}"
     return Sheet("genres", "Genres", about, frame, tuple(blocks))
 
 
-def _pivot(caption: str, rows: pd.DataFrame, by: str) -> Block:
-    """Lay means out with separators as columns; in brackets the number of tracks."""
-    wide = {(r[by], r["separator"]): r for r in rows.to_dict("records")}
+def _by_genre(caption: str, rows: pd.DataFrame) -> Block:
+    """Lay means out with a column per separator and the number of tracks in brackets."""
+    cells = {(r["genre"], r["separator"]): r for r in rows.to_dict("records")}
     columns = sorted(rows["separator"].unique())
-    body = [
-        (str(key), *(_counted(wide.get((key, name))) for name in columns))
-        for key in sorted(rows[by].unique())
-    ]
-    return Block(f"{caption}, mean (tracks)", (by, *columns), tuple(body))
+    body = []
+    for genre in sorted(rows["genre"].unique()):
+        found = (cells.get((genre, name)) for name in columns)
+        means = (f"{cell_text(float(c['mean']))} ({c['n']})" if c else text.MISSING for c in found)
+        body.append((str(genre), *means))
+    return Block(f"{caption}, mean (tracks)", ("genre", *columns), tuple(body))
 
 
-def _counted(cell: Mapping[Any, Any] | None) -> str:
-    """Write a mean with the number of tracks behind it."""
-    return f"{cell_text(float(cell['mean']))} ({cell['n']})" if cell else text.MISSING
-
-
-def _selection(source: Source) -> Sheet:
+def _selection(source: ScoredRun) -> Sheet:
     """Return how often each separator was chosen, by genre."""
-    named = source.run.selection
-    named = named.assign(genre=named["genre"].map(tables.genre_name))
+    rows = source.run.selection
+    rows = rows.assign(genre=rows["genre"].map(tables.genre_name))
     about = (
-        "on how many tracks each separator is the one to take, by the harmonic mean of SNR and SDR:"
-        " oracle with the answers of the track, deployable chosen on other artists' tracks"
+        "number of tracks on which each separator is chosen by the harmonic mean of SNR and SDR: "
+        "oracle by the scores of the track itself, deployable by those of other artists' tracks"
     )
-    return plain("selection", "Selection", about, tables.selection_counts(named, by=["genre"]))
+    return plain_sheet("selection", "Selection", about, tables.selection_counts(rows, by=["genre"]))
 
 
-def _hierarchy(source: Source) -> Sheet:
-    """Return what separators of a stem score with the true one and in cascade."""
-    about = "harmonic mean of SNR and SDR, dB, on the tracks that have both"
-    title = "Fed with the true stem and in cascade"
-    return plain("hierarchy", title, about, tables.hierarchy(source.run.scores))
+def _hierarchy(source: ScoredRun) -> Sheet:
+    """Return the scores of separators of a stem, from the true stem and in cascade."""
+    about = f"{_SCORE}, on the tracks that have both"
+    rows = tables.hierarchy(source.run.scores)
+    return plain_sheet("hierarchy", "From the true stem and in cascade", about, rows)
 
 
-def _costs(source: Source) -> Sheet:
-    """Return what separators cost."""
+def _costs(source: ScoredRun) -> Sheet:
+    """Return the costs of separators."""
     known = payload.part(source.run.record, "metrics")
     frame = tables.costs(source.run.costs)
     units = [(known.get(metric) or {}).get("unit", "") for metric in frame["metric"]]
-    about = "the median of tracks; of memory the largest"
-    printed = frame.assign(value=list(map(text.cost, frame["value"], units)))
-    sheet = plain("costs", "Costs", about, printed)
-    return Sheet("costs", "Costs", about, frame.assign(unit=units), sheet.blocks)
+    about = "median over tracks; memory: the maximum"
+    shown = frame.assign(value=list(map(text.cost, frame["value"], units)))
+    blocks = plain_sheet("costs", "Costs", about, shown).blocks
+    return Sheet("costs", "Costs", about, frame.assign(unit=units), blocks)
 
 
-def _tracks(source: Source) -> Sheet:
-    """Return the scores track by track, one column a separator; printed is the first metric."""
+def _tracks(source: ScoredRun) -> Sheet:
+    """Return the score of each track, one column per separator; print shows the first metric."""
     ok = source.scores[source.scores["status"] == "ok"]
     keys = ["dataset", "split", "track", "artist", "genre", "input", "stem", "metric"]
     texts = {c: ok[c].astype("object").fillna("") for c in keys}
     wide = ok.assign(**texts).pivot(index=keys, columns="separator", values="value")
     frame = wide.rename(columns=str).rename_axis(columns=None).reset_index()
-    about = f"{_definitions(source)}. Empty where no score is defined"
+    about = f"{source.definitions}. Empty where no score is defined"
     blocks = []
     if len(frame):
         first = frame[frame["metric"] == source.context.metrics[0]["name"]]
@@ -240,23 +254,59 @@ def _tracks(source: Source) -> Sheet:
                 (track, *map(cell_text, values))
                 for track, *values in records(rows, "track", *columns)
             )
-            where = f"{dataset}, {names.stem_label(str(stem))}"
-            fed_with = "" if fed == "mixture" else f", {names.input_label(str(fed))}"
-            blocks.append(Block(f"{where}{fed_with}: {label}", ("track", *columns), body))
+            where = f"{dataset}, {names.stem_label(str(stem))}{_input_after(fed)}"
+            blocks.append(Block(f"{where}: {label}", ("track", *columns), body))
     return Sheet("tracks", "Track by track", about, frame, tuple(blocks))
 
 
-def _records(run: Run) -> list[Sheet]:
-    """Return what the provenance page lists."""
-    return [plain(*sheet) for sheet in provenance.lists(run)]
-
-
-def _definitions(source: Source) -> str:
-    """Return the definition of each metric, with its version."""
-    return "; ".join(
-        f"{m['name']} (version {m['version']}): {m['definition']}".replace(" (version )", "")
-        for m in source.context.metrics
+def _intervals(source: ScoredRun) -> Sheet:
+    """Return the intervals of the means, and the groups without a significant difference."""
+    cells = [
+        {**where, "separator": name, "artists": sure.artists, **cell._asdict()}
+        for where, sure in source.certainties
+        for name, cell in sure.cells.items()
+    ]
+    about = (
+        f"{_SURE}; scores beyond ±30 dB count as ±30 dB; separators that share a letter in group "
+        "do not differ significantly"
     )
+    return plain_sheet("intervals", "Intervals and groups", about, pd.DataFrame(cells))
+
+
+def _pairs(source: ScoredRun) -> Sheet:
+    """Return all pairwise differences."""
+    found = [
+        sure.pairs.assign(**where)[[*where, *sure.pairs.columns]]
+        for where, sure in source.certainties
+    ]
+    about = f"a minus b: {_SURE}; p of the signed-rank test after Holm's correction"
+    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return plain_sheet("pairs", "Pairwise differences", about, table)
+
+
+def _worth(source: ScoredRun) -> Sheet:
+    """Return the expected score of choosing by the best mean."""
+    first = choices.POLICIES[0]
+    policies = {first: selection.POLICIES[first]}
+    table = selection.summary(source.candidates, policies=policies, resamples=choices.RESAMPLES)
+    about = (
+        f"{_SCORE}, held out: chosen by the best mean on other artists' tracks; regret: gap to the "
+        "oracle; optimism: score on the tracks that chose minus held-out score; gain: over the "
+        "best single separator"
+    )
+    return plain_sheet("worth", "Expected score of choosing per stem", about, table)
+
+
+def _stability(source: ScoredRun) -> Sheet:
+    """Return how often each separator would be chosen on resampled artists."""
+    table = selection.frequencies(source.candidates, resamples=choices.RESAMPLES)
+    about = "share of bootstrap resamples of the artists in which each separator has the best mean"
+    return plain_sheet("stability", "Stability of the choice", about, table)
+
+
+def _input_after(fed: object) -> str:
+    """Return what separators were fed with, to append to a caption; nothing for the mixture."""
+    return "" if fed == "mixture" else f", {names.input_label(str(fed))}"
 
 
 def _first(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Numbers as people read them; the only place where anything is rounded."""
+"""Numbers, counts and times as people read them: the only place that rounds what is shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MISSING = "–"
 def encode(value: float | None) -> float | str | None:
     """Return a number for JSON, rounded to the two decimals that are shown.
 
-    NaN becomes null, infinity a string, so that every JSON reader takes it.
+    NaN becomes null and infinity a string, so that every JSON reader accepts it.
 
     Examples
     --------
@@ -25,23 +25,50 @@ def encode(value: float | None) -> float | str | None:
     return round(float(value), 2) + 0.0  # no negative zero
 
 
-def decibels(value: float | str | None) -> str:
-    """Return an encoded number with two decimals and a true minus sign.
+def decimals(value: float | str | None, places: int = 2) -> str:
+    """Return a number, also as from `encode`, with so many decimals and a true minus sign.
 
     Examples
     --------
-    >>> decibels(-3.1), decibels("inf"), decibels(None)
-    ('−3.10', '∞', '–')
+    >>> decimals(-3.1), decimals(-math.inf), decimals("inf"), decimals(None), decimals(-0.04, 1)
+    ('−3.10', '−∞', '∞', '–', '0.0')
     """
-    if value is None:
+    number = math.nan if value is None else float(value)
+    if math.isnan(number):
         return MISSING
-    if isinstance(value, str):
-        return {"inf": "∞", "-inf": "−∞"}[value]
-    return f"{value:.2f}".replace("-", "−")
+    if math.isinf(number):
+        return "∞" if number > 0 else "−∞"
+    return _minus(f"{round(number, places) + 0.0:.{places}f}")
+
+
+def short(value: float) -> str:
+    """Return a number with no more digits than it needs, as ticks of an axis have it.
+
+    Examples
+    --------
+    >>> short(-20.0), short(0.25)
+    ('−20', '0.25')
+    """
+    return _minus(f"{value:g}")
+
+
+def _minus(digits: str) -> str:
+    return digits.replace("-", "−")
+
+
+def probability(p: float) -> str:
+    """Return the p of a test.
+
+    Examples
+    --------
+    >>> probability(0.0312), probability(4e-5), probability(math.nan)
+    ('0.031', '< 0.001', '–')
+    """
+    return MISSING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def cost(value: float | None, unit: str) -> str:
-    """Return a cost with its unit: bytes as MB or GB, counts in millions, else to the thousandth.
+    """Return a cost with its unit: bytes as MB or GB, counts in millions, others in thousandths.
 
     Examples
     --------
@@ -70,7 +97,7 @@ def count(n: int, what: str) -> str:
 
 
 def moment(stamp: object) -> str:
-    """Return an ISO time as `2026-01-31 14:05 UTC+00:00` without its seconds; else as it is.
+    """Return an ISO time without its seconds; anything that is no time comes back as it is.
 
     Examples
     --------
@@ -85,7 +112,7 @@ def moment(stamp: object) -> str:
 
 
 def duration(seconds: object) -> str:
-    """Return a span of time in its two largest units.
+    """Return a time span in its two largest units.
 
     Examples
     --------
@@ -99,3 +126,20 @@ def duration(seconds: object) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def plain(value: object) -> str:
+    """Return any value of a run's record as text.
+
+    Examples
+    --------
+    >>> plain(["a", "b"]), plain({"code": "MIT"}), plain(6.0), plain(None)
+    ('a, b', 'code MIT', '6', '–')
+    """
+    if value is None or value == "" or value == [] or value == {}:
+        return MISSING
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(part)}" for key, part in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The page of one stem of a track: its sources to listen to, and their scores."""
+"""The page of one stem of a track: mixture, reference and estimates to hear, and their scores."""
 
 from __future__ import annotations
 
@@ -19,22 +19,14 @@ from harness.datasets import DATASETS
 from harness.report import excerpts, frame_lines, html, names, tables, text
 from harness.results import Run
 
-SCRIPTS = ("theme.js", "sound.js", "pictures.js", "track.js")  # in this order
-TRUE = ("mixture", "reference")  # what estimates are heard beside, in this order
+SCRIPTS = ("theme.js", "numbers.js", "sound.js", "pictures.js", "track.js")  # in this order
+TRUE = ("mixture", "reference")  # listed before the estimates, in this order
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Page:
-    """One page: a stem of a track.
-
-    Attributes
-    ----------
-    href
-        From the page of the run.
-    why_silent
-        Why it has no audio; empty where it has.
-    """
+class TrackPage:
+    """One page: a stem of a track."""
 
     dataset: str
     split: str
@@ -42,45 +34,37 @@ class Page:
     artist: str
     genre: str
     stem: str
-    href: str
-    why_silent: str
+    href: str  # relative to the page of the run
+    why_silent: str  # why it has no audio; empty if it has
 
     @property
     def private(self) -> bool:
-        """Whether it has audio that may not be passed on."""
+        """Whether it has audio that must not be shared."""
         return not (
             self.why_silent or DATASETS.get(self.dataset, DATASETS["folder"]).may_share_audio
         )
 
 
 @dataclass(frozen=True)
-class Source:
-    """One separator's estimate of the stem.
-
-    Attributes
-    ----------
-    clip
-        None where the work was done without keeping it.
-    score
-        Of the whole track, in dB; what the separators are sorted by.
-    """
+class StemEstimate:
+    """One separator's estimate of the stem."""
 
     name: str
     fed: str
     role: str
-    clip: Clip | None
-    score: float
+    clip: Clip | None  # None if the track was scored without keeping it
+    score: float  # dB, of the whole track; sorts the separators
 
     @property
     def label(self) -> str:
-        """What it is called on the page."""
+        """Name and, if it is not the mixture, input."""
         fed = "" if self.fed == "mixture" else f" ({names.input_label(self.fed)})"
         return self.name + fed
 
 
 def render(
     run: Run,
-    page: tuple[Page, Sequence[Page]],
+    page: tuple[TrackPage, Sequence[TrackPage]],
     true: tuple[Clip, Clip],
     estimates: Mapping[str, Clip | None],
     scores: pd.DataFrame,
@@ -90,20 +74,20 @@ def render(
     Parameters
     ----------
     page
-        What it is about, and all pages of its track.
+        This page, and all pages of its track.
     true
         The mixture and the reference.
     estimates
-        By separator; None where none was kept.
+        {separator: clip}; None if none was kept.
     scores
-        All of the stem on the track.
+        All rows of the stem on the track.
     """
     about, siblings = page
     sources = _sources(run, scores, estimates)
-    heard = [(source, source.clip) for source in sources if source.clip]
-    chosen, loud = _choose(heard, true[1])
-    sounds = [clip for source, clip in heard if source.role != "anchor"]  # those come last
-    frames = {source.label: clip.frames for source, clip in heard}
+    kept = [(source, source.clip) for source in sources if source.clip]
+    chosen, loud = _choose(kept, true[1])
+    sounds = [clip for source, clip in kept if source.role != "anchor"]  # those come last
+    frames = {source.label: clip.frames for source, clip in kept}
     stretches = [] if about.why_silent else excerpts.regions(chosen)
     named = [*TRUE, *frames][: len(TRUE) + len(sounds)]
     low, high = frame_lines.limits(list(frames.values()))
@@ -139,12 +123,14 @@ def render(
     )
 
 
-def _sources(run: Run, scores: pd.DataFrame, estimates: Mapping[str, Clip | None]) -> list[Source]:
-    """Return who estimated a stem: by role, best first."""
+def _sources(
+    run: Run, scores: pd.DataFrame, estimates: Mapping[str, Clip | None]
+) -> list[StemEstimate]:
+    """Return the estimates of a stem: by role, best first."""
     entries = run.record.get("separators") or {}
     values = scores[scores["metric"] == tables.HARMONIC]
     found = [
-        Source(
+        StemEstimate(
             name=row["separator"],
             fed=row["input"],
             role=(entries.get(row["separator"]) or {}).get("role", "separator"),
@@ -159,29 +145,25 @@ def _sources(run: Run, scores: pd.DataFrame, estimates: Mapping[str, Clip | None
 
 
 def _choose(
-    heard: Sequence[tuple[Source, Clip]], reference: Clip
-) -> tuple[tuple[excerpts.Excerpt, ...], list[int]]:
-    """Choose what is listened to by the ranked separators, or by all where none is ranked.
+    kept: Sequence[tuple[StemEstimate, Clip]], reference: Clip
+) -> tuple[tuple[excerpts.ScoredExcerpt, ...], list[int]]:
+    """Return the excerpts to listen to, and the seconds they were chosen from.
 
-    Returns
-    -------
-    excerpts, seconds
-        The seconds are those that were chosen from.
+    Scores of ranked separators choose; those of all if none is ranked.
     """
-    ranked = [clip.frames for source, clip in heard if source.role == "separator"]
-    frames = ranked or [clip.frames for _, clip in heard]
+    ranked = [clip.frames for source, clip in kept if source.role == "separator"]
+    frames = ranked or [clip.frames for _, clip in kept]
     window = reference.start, min(reference.start + clips.SECONDS, len(reference.frames))
     loud = excerpts.sounding(frames, reference.frames, window)
     return excerpts.choose(frames, loud, window), loud.tolist()
 
 
 def _encoded_all(frames: Float64) -> list[float | str | None]:
-    """Return numbers for JSON."""
     return [text.encode(float(value)) for value in frames]
 
 
 def _audio(sounds: Sequence[Clip], stretches: Sequence[tuple[int, int]]) -> dict[str, Markup]:
-    """Return {id: FLAC as base64} of every source in every stretch, all on one scale."""
+    """Return {id: FLAC as base64} of every source in every region, all scaled alike."""
     found = {}
     for i, (start, stop) in enumerate(stretches):
         cut = [clip.read(start, stop) for clip in sounds]
@@ -193,14 +175,14 @@ def _audio(sounds: Sequence[Clip], stretches: Sequence[tuple[int, int]]) -> dict
 
 
 def _encoded(signal: Audio, rate: int) -> Markup:
-    """Return a signal as FLAC in base64: every browser reads it, and nothing is lost in it."""
+    """Return a signal as FLAC in base64, which every browser decodes without loss."""
     buffer = io.BytesIO()
     soundfile.write(buffer, signal.T, rate, format="FLAC", subtype="PCM_16")
     return Markup(base64.b64encode(buffer.getvalue()).decode())
 
 
 def _table(run: Run, scores: pd.DataFrame) -> Json:
-    """Return all scores of a stem on a track: the metrics, and a row each competitor."""
+    """Return all scores of a stem on a track: the metrics, and one row per separator and input."""
     have = set(scores["metric"]) - {""}
     order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
     rows: dict[tuple[str, str], Json] = {}
@@ -225,5 +207,5 @@ def _table(run: Run, scores: pd.DataFrame) -> Json:
 
 
 def _number(value: float | str | None) -> float:
-    """Return an encoded number to sort by; what is none comes last."""
+    """Return an encoded number to sort by; missing ones come last."""
     return float("-inf") if value is None else float(value)

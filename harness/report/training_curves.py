@@ -1,4 +1,4 @@
-"""How the networks that come with the package were trained: pictures of their curves."""
+"""Training curves of the networks that come with the package."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ FOLDER = Path(harness.__file__).parent / "checkpoints"
 
 
 def curves(separators: Collection[str], folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """Return per shipped network of a run its name, parameters, steps, and two pictures.
+    """Return name, parameters, steps and two charts of each shipped network in a run.
 
     Parameters
     ----------
-    separators
-        Names of those in the run; others' curves are left out.
     folder
         Holds ``<name>.curves.csv`` (columns step, loss, snr, snr_<stem>) and ``<name>.card.json``.
     """
@@ -43,7 +41,7 @@ def curves(separators: Collection[str], folder: Path = FOLDER) -> list[dict[str,
 
 
 def _scores(name: str, table: pd.DataFrame) -> Any:
-    """Draw the SNR on the validation tracks, mean and by stem."""
+    """Draw the validation SNR, mean and per stem."""
     columns = {"mean": "snr"} | {
         names.stem_label(column.removeprefix("snr_")): column
         for column in map(str, table)
@@ -51,14 +49,13 @@ def _scores(name: str, table: pd.DataFrame) -> Any:
     }
     return figures.lines(
         {label: _points(table, column) for label, column in columns.items()},
-        title=f"SNR of {name} on the validation tracks while it was trained",
+        title=f"Validation SNR of {name} during training",
         across="training step",
-        up="SNR on validation tracks, dB",
+        up="validation SNR, dB",
     )
 
 
 def _loss(name: str, table: pd.DataFrame) -> Any:
-    """Draw the loss."""
     return figures.lines(
         {"loss": _points(table, "loss")},
         title=f"Training loss of {name}",
@@ -68,6 +65,6 @@ def _loss(name: str, table: pd.DataFrame) -> Any:
 
 
 def _points(table: pd.DataFrame, column: str) -> list[tuple[float, float]]:
-    """Return the known values of a column over the steps."""
+    """Return the known values of a column by training step."""
     known = table[["step", column]].dropna()
     return list(known.itertuples(index=False, name=None))

@@ -1,49 +1,49 @@
-// Leaderboards: cells under the metric and statistic shown, ranks, sorting; the cards on top.
+// Leaderboards: cells of the metric and statistic shown, ranks, sorting; the cards at the top.
 
-const deviation = (sd) => (sd === null ? "" : `SD ${decibels(decode(sd))}`);
+const deviation = (sd) => (Number.isNaN(sd) ? "" : `SD ${decimals(sd)}`);
 
-// What stands below a score: how sure it is, or how much tracks differ.
+// The text below a score: its interval, or the variation between tracks.
 function rangeText(cell, n) {
-  const few = cell[N] === n ? "" : `n ${cell[N]}`;
-  const [low, high, q1, q3] = [...ends(cell), ...[Q1, Q3].map((i) => decode(cell[i]))].map(decibels);
-  const sure = state.spread === "interval" && !Number.isNaN(ends(cell)[0]);
-  const spread = state.stat === "mean" ? deviation(cell[SD]) : `quartiles ${q1}, ${q3}`;
-  return [sure ? `${low} to ${high}` : spread, few].filter(Boolean).join(" · ");
+  const few = cell.n === n ? "" : `n ${cell.n}`;
+  const [low, high] = endsOf(cell);
+  const hasInterval = state.spread === "interval" && !Number.isNaN(low);
+  const spread = state.stat === "mean" ? deviation(cell.sd) : `quartiles ${decimals(cell.q1)}, ${decimals(cell.q3)}`;
+  return [hasInterval ? `${decimals(low)} to ${decimals(high)}` : spread, few].filter(Boolean).join(" · ");
 }
 
 function fillCell(td, cell, n, first) {
-  const best = Boolean(cell) && cell[rankIndex()] === 1;
-  const leaked = Boolean(cell) && cell[LEAKED] === 1;
+  const best = rankOf(cell) === 1;
+  const leaked = Boolean(cell?.leaked);
   const near = !best && together(cell, first);
   td.className = [best ? "best" : "", near ? "near" : "", leaked ? "leaked" : ""].filter(Boolean).join(" ");
-  if (!cell || !cell[N]) return td.replaceChildren("–");
-  const parts = [element("b", {}, decibels(decode(cell[statIndex()])))];
+  if (!cell?.n) return td.replaceChildren("–");
+  const parts = [element("b", {}, decimals(cell[state.stat]))];
   if (best) parts.push(element("span", { class: "hidden" }, " best"));
-  if (cell[GROUP]) {
-    const title = "separators that share a letter cannot be told apart";
-    parts.push(element("abbr", { class: "letters", title }, cell[GROUP]));
+  if (cell.group) {
+    const title = "separators that share a letter do not differ significantly";
+    parts.push(element("abbr", { class: "letters", title }, cell.group));
   }
   if (leaked) {
-    const title = "includes tracks seen in training; not ranked";
+    const title = "includes tracks in its training data; not ranked";
     parts.push(element("abbr", { class: "mark", title }, "leaked"));
   }
   parts.push(element("small", {}, rangeText(cell, n)));
   td.replaceChildren(...parts);
 }
 
-// The rank, or the ranks that the tracks do not rule out.
+// The rank, or the range of ranks that the tracks leave open.
 function placeText(cell) {
-  const rank = cell?.[rankIndex()];
+  const rank = rankOf(cell);
   if (!rank) return "";
-  const [low, high] = [cell[RANK_LOW], cell[RANK_HIGH]];
+  const { rank_low: low, rank_high: high } = cell;
   return state.stat === "mean" && low && low < high ? `${low}–${high}` : String(rank);
 }
 
-// The best of a stem among those with the same input as a row.
+// The best cell of a stem among the rows with the same input.
 function bestCell(of, stem, row) {
   const { cells } = summary(of, stem);
   const { input } = of.rows[row];
-  const found = Object.entries(cells).find(([i, cell]) => cell[rankIndex()] === 1 && of.rows[i].input === input);
+  const found = Object.entries(cells).find(([i, cell]) => rankOf(cell) === 1 && of.rows[i].input === input);
   return found?.[1];
 }
 
@@ -67,17 +67,17 @@ function fillBoard(table) {
   }
 }
 
-// What a row is sorted by in one column.
+// The sort key of a row in one column.
 function boardKey(table, key, tr) {
   const row = dataset(table).rows[tr.dataset.row];
   if (key === "name") return row.separator;
   if (level(table).stems.includes(key)) {
-    return decode(summary(dataset(table), key).cells[tr.dataset.row]?.[statIndex()]);
+    return summary(dataset(table), key).cells[tr.dataset.row]?.[state.stat] ?? NaN;
   }
   return (key === "weights" ? row.weights : row.costs[key]) ?? null;
 }
 
-// Sort within each group, so that ranked separators and the others never mix.
+// Sort within each group, so that ranked and unranked rows stay separate.
 function sortBoard(table, key, direction) {
   for (const body of table.tBodies) {
     const rows = all("tr[data-row]", body).map((tr) => [boardKey(table, key, tr), tr]);
@@ -95,13 +95,13 @@ function clickBoard(table, key) {
   sortBoard(table, key, direction);
 }
 
-// After a switch: best first again in the column that ranks.
+// After a switch: best first again in the column that the table is ranked by.
 function resetBoard(table) {
   all("thead th[aria-sort]", table).forEach((th) => th.removeAttribute("aria-sort"));
   clickBoard(table, table.dataset.by);
 }
 
-// Which tracks no column holds and why, stems with equal reasons together.
+// The excluded tracks and why; stems with the same reasons are listed together.
 function fillLeftOut(note) {
   const of = dataset(note);
   const stems = new Map();
@@ -112,25 +112,30 @@ function fillLeftOut(note) {
       stems.set(why, [...(stems.get(why) ?? []), where]);
     }
   }
-  const parts = [...stems].map(([why, where]) => `${where.join(", ")} ${why}`);
-  note.textContent = parts.length ? `Left out: ${parts.join("; ")}.` : "";
+  const parts = [...stems].map(([why, where]) => `Excluded for ${where.join(", ")}: ${why}.`);
+  note.textContent = parts.join(" ");
 }
 
 function fillCard(item) {
   const of = dataset(item);
   const { cells, artists } = summary(of, item.dataset.stem);
-  const winners = Object.entries(cells).filter(([, cell]) => cell[rankIndex()] === 1);
+  const winners = Object.entries(cells).filter(([, cell]) => rankOf(cell) === 1);
   const names = winners.map(([row]) => rowLabel(of.rows[row]));
   item.querySelector(".winner").textContent = names.join(", ") || "–";
   const unit = METRICS.get(state.metric).unit;
-  const score = winners.length ? decibels(decode(winners[0][1][statIndex()])) : "";
+  const score = winners.length ? decimals(winners[0][1][state.stat]) : "";
   item.querySelector(".score").textContent = score && `${score} ${unit}`.trim();
-  const rivals = winners.length
-    ? Object.entries(cells).filter(([row, cell]) => !cell[LEAKED] && cell[rankIndex()] > 1 && together(cell, winners[0][1]) && of.rows[row].input === of.rows[winners[0][0]].input)
-    : [];
-  const sure = rivals.length ? `not told apart from ${rivals.map(([row]) => of.rows[row].separator).join(", ")}` : "ahead of all others";
-  const few = (artists.mixture ?? 0) < FEWEST;
-  item.querySelector(".sure").textContent = winners.length ? (few ? "too few artists to tell" : sure) : "";
+  const enough = (artists.mixture ?? 0) >= FEWEST;
+  item.querySelector(".sure").textContent = winners.length ? (enough ? leadText(of, cells, winners[0]) : "too few artists for a test") : "";
+}
+
+// Whether the winner of a stem is significantly better than the others with its input.
+function leadText(of, cells, [first, best]) {
+  const rivals = Object.entries(cells).filter(
+    ([row, cell]) => !cell.leaked && rankOf(cell) > 1 && together(cell, best) && of.rows[row].input === of.rows[first].input,
+  );
+  const names = rivals.map(([row]) => of.rows[row].separator).join(", ");
+  return names ? `not significantly better than ${names}` : "significantly better than all others";
 }
 
 function setUpBoards() {

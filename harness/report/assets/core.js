@@ -1,14 +1,14 @@
-// Data, state and the small tools that the other scripts use. Text is only ever set as text.
+// Data, state and small helpers of the other scripts. Names are only inserted as text, never as HTML.
 "use strict";
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const METRICS = new Map(DATA.metrics.map((metric) => [metric.name, metric]));
 const state = { metric: DATA.metric, stat: "mean", spread: "interval", filter: "", stem: "" };
 
-// Values of a track are hundredths in 16 bits; what is no number has a code, as in cells.py.
+// Values per track are hundredths in 16 bits; codes stand for anything else, as in cells.py.
 const CODES = new Map([[-32768, null], [-32767, "u"], [-32766, "-inf"], [32767, "inf"]]);
 
 function unpack(packed) {
-  if (Array.isArray(packed)) return packed; // some value needs more than 16 bits
+  if (Array.isArray(packed)) return packed; // a value needs more than 16 bits
   const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   return Array.from({ length: bytes.length / 2 }, (_, i) => {
@@ -17,16 +17,35 @@ function unpack(packed) {
   });
 }
 
-for (const { values } of DATA.datasets) {
+// From here on, cells have their values under these names.
+const NUMBERS = ["mean", "median", "sd", "q1", "q3", "low", "high", "median_low", "median_high"];
+const GENRE_PLACES = ["mean", "sd", "n", "low", "high", "artists"];
+
+function named(places, cell) {
+  const found = Object.fromEntries(places.map((name, i) => [name, cell[i]]));
+  for (const name of NUMBERS) found[name] = decode(found[name]);
+  return found;
+}
+
+// Replace every value of an object.
+function mapValues(object, change) {
+  for (const key of Object.keys(object)) object[key] = change(object[key]);
+}
+
+for (const { values, summary, genres } of DATA.datasets) {
   for (const stems of Object.values(values)) {
-    for (const rows of Object.values(stems)) {
-      for (const row of Object.keys(rows)) rows[row] = unpack(rows[row]);
+    for (const rows of Object.values(stems)) mapValues(rows, unpack);
+  }
+  for (const stems of Object.values(summary)) {
+    for (const { cells } of Object.values(stems)) mapValues(cells, (cell) => named(DATA.places, cell));
+  }
+  for (const stems of Object.values(genres)) {
+    for (const found of Object.values(stems)) {
+      for (const cells of Object.values(found)) mapValues(cells, (cell) => named(GENRE_PLACES, cell));
     }
   }
 }
 
-// Places in a cell of the summary; as PLACES in cells.py.
-const [MEAN, MEDIAN, SD, Q1, Q3, N, RANK, RANK_MEDIAN, LEAKED, LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH, GROUP, RANK_LOW, RANK_HIGH, P_BEST] = Array(17).keys();
 const FEWEST = Number(document.body.dataset.minArtists); // artists, for an interval
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -45,54 +64,44 @@ function drawing(tag, attributes = {}, ...children) {
   return made;
 }
 
-// An encoded number as a JavaScript one; NaN where there is none.
+// An encoded number as a JavaScript one; NaN if missing.
 function decode(value) {
   if (value === "inf") return Infinity;
   if (value === "-inf") return -Infinity;
   return typeof value === "number" ? value : NaN;
 }
 
-// One value of a track, kept in hundredths.
+// One value of a track, stored in hundredths.
 function trackValue(value) {
   return decode(value) / 100;
 }
 
-function decibels(value) {
-  if (Number.isNaN(value)) return "–";
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  return value.toFixed(2).replace("-", "−");
-}
-
 const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 const stemLabel = (stem) => stem.split(":")[0].replaceAll("_", " ");
-const statIndex = () => (state.stat === "mean" ? MEAN : MEDIAN);
-const rankIndex = () => (state.stat === "mean" ? RANK : RANK_MEDIAN);
+const rankOf = (cell) => (state.stat === "mean" ? cell?.rank : cell?.rank_median);
 const dataset = (node) => DATA.datasets[Number(node.dataset.dataset)];
 const level = (node) => dataset(node).levels.find((one) => one.name === node.dataset.level);
 
-// The summary of one stem under the metric shown; empty where the metric has none.
+// The summary of one stem for the metric shown; empty if it has none.
 function summary(of, stem) {
   return of.summary[state.metric]?.[stem] ?? { cells: {}, n: {}, out: {}, why: {}, artists: {}, pairs: {} };
 }
 
-// Ends of the interval of what is shown; NaN where there is none.
-function ends(cell) {
-  const [low, high] = state.stat === "mean" ? [LOW, HIGH] : [MEDIAN_LOW, MEDIAN_HIGH];
-  return [decode(cell[low]), decode(cell[high])];
-}
+// Ends of the interval of the statistic shown; NaN if there is none.
+const endsOf = (cell) => (state.stat === "mean" ? [cell.low, cell.high] : [cell.median_low, cell.median_high]);
 
-// Whether two cells share a letter: nothing tells them apart.
-const together = (a, b) => Boolean(a && b) && [...a[GROUP]].some((letter) => b[GROUP].includes(letter));
+// Whether two cells share a letter: they do not differ significantly.
+const together = (a, b) => Boolean(a && b) && [...a.group].some((letter) => b.group.includes(letter));
 
-// Whether a row stays when the page is filtered: any of the words, parted by commas, is in it.
+// Whether the filter keeps a row: it contains any of the words, which are separated by commas.
 function isShown(row) {
   const words = state.filter.toLowerCase().split(",").map((word) => word.trim()).filter(Boolean);
   const about = [row.separator, row.title, row.role, row.fed, row.licence].join(" ").toLowerCase();
   return !words.length || words.some((word) => about.includes(word));
 }
 
-// Whether a row is compared with the others for the stem: a separator not trained on its tracks.
-const isRanked = (of, stem, row) => Boolean(summary(of, stem).cells[row]?.[RANK]);
+// Whether a row is ranked for the stem: a separator not trained on its tracks.
+const isRanked = (of, stem, row) => Boolean(summary(of, stem).cells[row]?.rank);
 
 function bestOf(values) {
   return METRICS.get(state.metric).higher ? Math.max(...values) : Math.min(...values);
@@ -107,14 +116,14 @@ const metricUnit = () => {
   return unit ? `${label}, ${unit}` : label;
 };
 
-// Order numbers or words with what is missing last, whichever the direction.
+// Compare numbers or words; missing ones come last in both directions.
 function compare(a, b, direction) {
   const gone = [a, b].map((x) => x === null || (typeof x === "number" && Number.isNaN(x)));
   if (gone[0] || gone[1]) return gone[0] - gone[1];
   return a < b ? -direction : a > b ? direction : 0;
 }
 
-// Mark which column a table is sorted by; a second click turns the direction round.
+// Mark the column that a table is sorted by; a second click reverses the direction.
 function markSorted(table, key, first) {
   const heads = all("thead th[data-key]", table);
   const head = heads.find((th) => th.dataset.key === key);

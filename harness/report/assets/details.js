@@ -1,10 +1,8 @@
-// The two tables about one stem: means by genre, and the heat map of tracks × separators.
-
-const FEW = 5;
+// Two tables of one stem: means by genre, and the heat map of tracks × separators.
 
 const headButton = (text) => element("button", { type: "button", class: "name" }, text);
 
-// Rows with a value for the stem, in the first order of its leaderboard.
+// Rows with a value for the stem, in the initial order of its leaderboard.
 function rowsOf(of, stem) {
   const values = of.values[state.metric]?.[stem] ?? {};
   const home = of.levels.find((one) => one.stems.includes(stem));
@@ -13,10 +11,10 @@ function rowsOf(of, stem) {
 
 function genreCell(td, cell) {
   if (!cell) return td.append("–");
-  const [mean, low, high] = [cell[0], cell[3], cell[4]].map(decode);
-  const sure = state.spread === "interval" && !Number.isNaN(low);
-  const range = sure ? `${decibels(low)} to ${decibels(high)}` : deviation(cell[1]);
-  td.append(element("b", {}, decibels(mean)), element("small", {}, range));
+  const { mean, sd, low, high } = cell;
+  const hasInterval = state.spread === "interval" && !Number.isNaN(low);
+  const range = hasInterval ? `${decimals(low)} to ${decimals(high)}` : deviation(sd);
+  td.append(element("b", {}, decimals(mean)), element("small", {}, range));
 }
 
 function drawGenres(table, stem) {
@@ -25,11 +23,11 @@ function drawGenres(table, stem) {
   const names = Object.keys(genres);
   const head = element("tr", {}, element("th", { scope: "col", class: "first" }, "Separator"));
   for (const name of names) {
-    const n = Math.max(...Object.values(genres[name]).map((cell) => cell[2]));
+    const largest = (count) => Math.max(...Object.values(genres[name]).map((cell) => cell[count]));
+    const n = largest("n");
     const th = element("th", { scope: "col" }, element("span", { class: "name" }, name));
-    const artists = Math.max(...Object.values(genres[name]).map((cell) => cell[5]));
-    th.append(element("small", { class: "n" }, `n = ${n}, ${count(artists, "artist")}`));
-    if (n < FEW) th.append(element("span", { class: "few", title: `fewer than ${FEW} tracks` }, "few"));
+    th.append(element("small", { class: "n" }, `n = ${n}, ${count(largest("artists"), "artist")}`));
+    if (n < DATA.few) th.append(element("span", { class: "few", title: `fewer than ${DATA.few} tracks` }, "few"));
     head.append(th);
   }
   const body = element("tbody");
@@ -39,11 +37,9 @@ function drawGenres(table, stem) {
     tr.append(element("th", { scope: "row", class: "first name" }, rowLabel(of.rows[i])));
     for (const name of names) {
       const cells = genres[name];
-      const mine = decode(cells[i]?.[0]);
-      const rivals = Object.entries(cells).filter(([j]) => ranked(j)).map(([, c]) => decode(c[0]));
-      const best = bestOf(rivals);
-      const td = element("td", { class: ranked(i) && mine === best ? "best" : "" });
-      if (cells[i]?.[2] < FEW) td.classList.add("thin");
+      const best = bestOf(Object.entries(cells).filter(([j]) => ranked(j)).map(([, cell]) => cell.mean));
+      const td = element("td", { class: ranked(i) && cells[i]?.mean === best ? "best" : "" });
+      if (cells[i]?.n < DATA.few) td.classList.add("thin");
       genreCell(td, cells[i]);
       tr.append(td);
     }
@@ -53,8 +49,8 @@ function drawGenres(table, stem) {
   table.replaceChildren(caption, element("thead", {}, head), body);
 }
 
-// Low and high end of the colours: the middle nine tenths of the finite values.
-function colourRange(values) {
+// Ends of the color scale: the middle nine tenths of the finite values.
+function colorRange(values) {
   const finite = values.map(trackValue).filter(Number.isFinite).sort((a, b) => a - b);
   const at = (q) => finite[Math.round(q * (finite.length - 1))] ?? 0;
   return [at(0.05), at(0.95)];
@@ -75,15 +71,15 @@ function heatCell(of, stem, row, track, look) {
   } else if (Number.isNaN(value)) {
     td.append("–");
   } else {
-    const ranks = of.rows[row].role === "separator" && !look.seen[row]?.has(track);
+    const ranks = of.rows[row].role === "separator" && !look.leaked[row]?.has(track);
     const t = (value - look.low) / (look.high - look.low || 1);
     td.style.setProperty("--t", `${Math.round(Math.min(Math.max(t, 0), 1) * 100)}%`);
     td.className = `value${t > 0.7 ? " strong" : ""}${ranks && value === look.best ? " top" : ""}`;
-    td.append(decibels(value));
+    td.append(decimals(value));
   }
-  if (look.seen[row]?.has(track)) {
+  if (look.leaked[row]?.has(track)) {
     td.classList.add("seen");
-    td.title = "seen in training";
+    td.title = "in the training data of the separator";
   }
   return td;
 }
@@ -94,7 +90,7 @@ function heatRow(of, stem, rows, track, look) {
   const th = element("th", { scope: "row", class: "first" });
   th.append(element("span", { class: "name" }, of.tracks.track[track]), element("small", { class: "name" }, who));
   const values = rows
-    .filter((i) => of.rows[i].role === "separator" && !look.seen[i]?.has(track))
+    .filter((i) => of.rows[i].role === "separator" && !look.leaked[i]?.has(track))
     .map((i) => trackValue(of.values[state.metric][stem][i][track]))
     .filter((v) => !Number.isNaN(v));
   const mark = { ...look, best: values.length ? bestOf(values) : null };
@@ -107,14 +103,14 @@ function drawHeat(table, stem) {
   const of = dataset(table);
   const rows = rowsOf(of, stem);
   const values = of.values[state.metric]?.[stem] ?? {};
-  const [low, high] = colourRange(rows.flatMap((i) => values[i]));
-  const seen = Object.fromEntries(Object.entries(of.leaked).map(([i, t]) => [i, new Set(t)]));
+  const [low, high] = colorRange(rows.flatMap((i) => values[i]));
+  const leaked = Object.fromEntries(Object.entries(of.leaked).map(([i, t]) => [i, new Set(t)]));
   const head = element("tr", {}, element("th", { scope: "col", class: "first", "data-key": "name" }, headButton("Track")));
   for (const i of rows) {
     head.append(element("th", { scope: "col", "data-key": String(i), class: `role-${of.rows[i].role}` }, headButton(rowLabel(of.rows[i]))));
   }
   const body = element("tbody");
-  body.append(...of.tracks.track.map((_, t) => heatRow(of, stem, rows, t, { low, high, seen })));
+  body.append(...of.tracks.track.map((_, t) => heatRow(of, stem, rows, t, { low, high, leaked })));
   const caption = element("caption", {}, `${METRICS.get(state.metric).label}, ${stemLabel(stem)}, track by track`);
   table.replaceChildren(caption, element("thead", {}, head), body);
   for (const th of all("thead th", table)) {

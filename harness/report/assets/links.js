@@ -1,4 +1,4 @@
-// The address holds what is shown: #metric=sdr&stat=median&stem=bass&at=dataset-0.
+// The address holds the state of the page: #metric=sdr&stat=median&stem=bass&at=dataset-0.
 
 const LINKED = ["metric", "stat", "spread", "filter", "stem"];
 
@@ -28,7 +28,7 @@ function writeAddress() {
   history.replaceState(null, "", [...shown].length ? `#${shown}` : location.pathname + location.search);
 }
 
-// A click on a link within the page keeps what is shown.
+// A click on a link within the page keeps the state.
 function keepState(event) {
   const link = event.target.closest?.('a[href^="#"]');
   if (!link || link.closest(".skip")) return;

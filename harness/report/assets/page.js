@@ -10,7 +10,7 @@ function draw() {
   all(".by-stem").forEach(drawByStem);
 }
 
-// Draw what stands beside a choice of stem.
+// Draw the chart or table next to a choice of stem.
 const BY_STEM = { genres: drawGenres, heat: drawHeat, pairs: drawPairs, pareto: drawPareto };
 function drawByStem(part) {
   const select = part.querySelector("select.stem");

@@ -1,4 +1,4 @@
-// Pairwise differences to one separator, with intervals: picture and table.
+// Pairwise differences to one separator, with intervals: chart and table.
 
 const PAIRS = { width: 720, left: 210, right: 20, row: 26, top: 8, bottom: 38 };
 
@@ -25,8 +25,6 @@ function differences(of, stem, row) {
   return found;
 }
 
-const signed = (value) => (value > 0 ? `+${decibels(value)}` : decibels(value));
-
 function differenceText({ low, high }) {
   return Number.isNaN(low) ? "–" : `${signed(low)} to ${signed(high)}`;
 }
@@ -35,11 +33,11 @@ function pText(p) {
   return Number.isNaN(p) ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3);
 }
 
-// Offer the ranked rows of a stem; keep the choice where it is still there, else take the best.
+// Offer the ranked rows of a stem; keep the choice if it is among them, otherwise take the best.
 function fillRivals(select, of, stem) {
   const { cells, pairs } = summary(of, stem);
   const rows = Object.values(pairs).flatMap(([members]) => members);
-  rows.sort((a, b) => cells[a][RANK] - cells[b][RANK]);
+  rows.sort((a, b) => cells[a].rank - cells[b].rank);
   const before = select.value;
   select.replaceChildren(...rows.map((i) => element("option", { value: i }, rowLabel(of.rows[i]))));
   if (before && rows.includes(Number(before))) select.value = before;
@@ -66,14 +64,14 @@ function drawPairs(canvas, stem) {
   const found = rival === null ? {} : differences(of, stem, rival);
   const rows = Object.keys(found).map(Number).filter((i) => isShown(of.rows[i]));
   rows.sort((a, b) => compare(found[a].value, found[b].value, -1));
-  if (!rows.length) return canvas.replaceChildren(element("p", { class: "note" }, "No two ranked separators to compare."));
+  if (!rows.length) return canvas.replaceChildren(element("p", { class: "note" }, "There are not two ranked separators to compare."));
   const ends = rows.flatMap((i) => [found[i].value, found[i].low, found[i].high]);
   const scale = axisOf([0, ...ends.filter(Number.isFinite)], PAIRS);
   const height = PAIRS.top + PAIRS.row * rows.length;
   const name = rowLabel(of.rows[rival]);
-  const title = `Differences of ${stemLabel(stem)} to ${name}, ${metricUnit()}`;
+  const title = `Differences from ${name} for ${stemLabel(stem)}, ${metricUnit()}`;
   const picture = chart(PAIRS.width, height + PAIRS.bottom, title, "The numbers are in the table below.");
-  picture.append(axis(scale, height, `difference to ${cut(name, 40)} in ${metricUnit()}`, PAIRS));
+  picture.append(axis(scale, height, `difference from ${cut(name, 40)}: ${metricUnit()}`, PAIRS));
   rows.forEach((i, k) => picture.append(pairLine(of, i, found[i], PAIRS.top + PAIRS.row * (k + 0.5), scale)));
   const numbers = element("details", {}, element("summary", {}, "Numbers"), pairTable(of, rows, found, title));
   numbers.open = canvas.querySelector("details")?.open ?? false; // as it was
@@ -81,7 +79,7 @@ function drawPairs(canvas, stem) {
 }
 
 function pairTable(of, rows, found, title) {
-  const heads = ["Separator", "Difference", "95 % interval", "p (Holm)", "Told apart"];
+  const heads = ["Separator", "Difference", "95 % interval", "p (Holm)", "Significant"];
   const head = element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)));
   const body = element("tbody");
   for (const i of rows) {

@@ -3,12 +3,12 @@
 const FRAME = 2048; // samples of a spectrum
 const LOWEST = 40; // Hz
 const RANGE = 90; // dB
-// Cividis (Nuñez, Anderton and Renslow, 2018) at six places: one scale for all kinds of eyes.
-const COLOURS = [[0, 32, 76], [49, 68, 107], [102, 105, 112], [149, 143, 120], [202, 185, 105], [255, 234, 70]];
+// Cividis (Nuñez, Anderton and Renslow, 2018) at six points: also clear to color-blind readers.
+const COLORS = [[0, 32, 76], [49, 68, 107], [102, 105, 112], [149, 143, 120], [202, 185, 105], [255, 234, 70]];
 const PALETTE = Array.from({ length: 256 }, (_, i) => {
-  const place = (i / 255) * (COLOURS.length - 1);
-  const low = Math.min(Math.floor(place), COLOURS.length - 2);
-  return COLOURS[low].map((from, c) => Math.round(from + (place - low) * (COLOURS[low + 1][c] - from)));
+  const place = (i / 255) * (COLORS.length - 1);
+  const low = Math.min(Math.floor(place), COLORS.length - 2);
+  return COLORS[low].map((from, c) => Math.round(from + (place - low) * (COLORS[low + 1][c] - from)));
 });
 
 function mono(channels) {
@@ -73,7 +73,7 @@ function spectrum(samples, centre) {
   return Float64Array.from({ length: FRAME / 2 + 1 }, (_, k) => 20 * Math.log10(Math.hypot(re[k], im[k]) / (FRAME / 4) + 1e-9));
 }
 
-// The largest magnitude of the bins between two frequencies, so that no line falls between pixels.
+// The largest magnitude of the bins between two frequencies, so that no spectral line is lost between pixels.
 function largest(magnitudes, from, to) {
   const first = Math.min(Math.max(0, Math.round(from)), magnitudes.length - 1);
   let found = magnitudes[first];
@@ -91,8 +91,8 @@ function drawSpectrogram(canvas, samples, rate) {
     const magnitudes = spectrum(samples, Math.round(((x + 0.5) * samples.length) / width));
     for (let y = 0; y < height; y++) {
       const level = 1 + largest(magnitudes, edges[y + 1], edges[y]) / RANGE;
-      const colour = PALETTE[Math.round(255 * Math.min(Math.max(level, 0), 1))];
-      image.data.set([...colour, 255], 4 * (y * width + x));
+      const color = PALETTE[Math.round(255 * Math.min(Math.max(level, 0), 1))];
+      image.data.set([...color, 255], 4 * (y * width + x));
     }
   }
   paint.putImageData(image, 0, 0);

@@ -3,14 +3,14 @@
 const VIEW = JSON.parse(document.getElementById("view").textContent);
 const FADE = 0.008; // seconds a switch takes; short enough to compare, too long to click
 
-// Decode one source of a stretch; every browser reads FLAC and keeps its sample rate here.
+// Decode one source of a region; every browser reads FLAC, and the context keeps its sample rate.
 function decode(region, source) {
   const text = document.getElementById(`audio-${region}-${source}`).textContent;
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   return new OfflineAudioContext(1, 1, VIEW.rate).decodeAudioData(bytes.buffer);
 }
 
-// Filter with a direct form of second order: b and a are its coefficients, a[0] being 1.
+// A second-order filter in direct form; b and a are its coefficients, a[0] is 1.
 function filtered(samples, b, a) {
   const out = new Float32Array(samples.length);
   let [x1, x2, y1, y2] = [0, 0, 0, 0];
@@ -45,13 +45,13 @@ function weighting(rate) {
 function loudness(channels, rate) {
   let power = 0;
   for (const samples of channels) {
-    const heard = weighting(rate).reduce((signal, { b, a }) => filtered(signal, b, a), samples);
-    power += heard.reduce((sum, x) => sum + x * x, 0) / Math.max(1, heard.length);
+    const weighted = weighting(rate).reduce((signal, { b, a }) => filtered(signal, b, a), samples);
+    power += weighted.reduce((sum, x) => sum + x * x, 0) / Math.max(1, weighted.length);
   }
   return power > 0 ? -0.691 + 10 * Math.log10(power) : -Infinity;
 }
 
-// Sources that run together; what is heard is a matter of their gains alone.
+// All sources play together; their gains decide which one is audible.
 class Player {
   constructor(onEnd) {
     this.onEnd = onEnd;
@@ -59,11 +59,11 @@ class Player {
     this.nodes = [];
     this.levels = [];
     this.playing = false;
-    this.at = 0; // seconds into the stretch, while paused
+    this.at = 0; // seconds into the region, while paused
     this.loop = true;
   }
 
-  // Take the sources of another excerpt: buffers of one length, and [from, to] within them.
+  // Load the sources of another excerpt: buffers of equal length, and [from, to] within them.
   load(buffers, from, to) {
     this.pause();
     [this.buffers, this.from, this.to, this.at] = [buffers, from, to, from];
@@ -87,7 +87,7 @@ class Player {
     this.nodes[0].source.onended = () => this.ended();
   }
 
-  // Start all sources of a context at one moment and place.
+  // Start all sources at the same time and position.
   connect(context, when) {
     return this.buffers.map((buffer, i) => {
       const source = new AudioBufferSourceNode(context, { buffer, loop: this.loop, loopStart: this.from, loopEnd: this.to });
@@ -129,7 +129,7 @@ class Player {
     if (was) await this.play();
   }
 
-  // Fade to other gains, one a source; a negative one turns a source over, so that it subtracts.
+  // Fade to other gains, one per source; a negative gain inverts a source, so that it subtracts.
   mix(levels) {
     this.levels = levels;
     if (!this.playing) return;

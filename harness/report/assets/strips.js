@@ -1,8 +1,8 @@
-// Strip plots: one panel a stem, one line a separator, every track a dot.
+// Strip plots: one panel per stem, one row per separator, one dot per track.
 
 const STRIP = { width: 380, left: 146, right: 12, row: 24, top: 6, bottom: 34, dot: 3.4 };
 
-// The scale holds all values but outliers (beyond three times the quartiles' distance from them).
+// The scale covers all values but outliers (beyond three times the interquartile range).
 function scaleOf(values) {
   const finite = values.filter(Number.isFinite).sort((a, b) => a - b);
   if (!finite.length) return null;
@@ -12,20 +12,15 @@ function scaleOf(values) {
   let high = Math.min(at(1), at(0.75) + reach);
   const pad = Math.max((high - low) * 0.04, 0.5);
   [low, high] = [low - pad, high + pad];
-  const rough = (high - low) / 5;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-  const ticks = [];
-  for (let i = Math.ceil(low / step); i * step <= high; i++) ticks.push(i * step);
   const span = STRIP.width - STRIP.left - STRIP.right;
   const x = (v) => STRIP.left + ((Math.min(Math.max(v, low), high) - low) / (high - low)) * span;
-  return { low, high, x, ticks };
+  return { low, high, x, ticks: ticksBetween(low, high) };
 }
 
-// A fixed scatter up and down, so that dots of alike values do not hide each other.
+// A fixed vertical scatter, so that dots with similar values do not hide each other.
 const jitter = (i) => (((i * 0.618034) % 1) - 0.5) * (STRIP.row - 12);
 
-// Dots of zero length with round ends: one path holds hundreds of them.
+// Dots are lines of zero length with round ends: one path holds hundreds.
 const dots = (points) => points.map((p) => `M${p.x.toFixed(1)} ${p.y.toFixed(1)}h0`).join("");
 
 function triangle(p, right) {
@@ -33,9 +28,9 @@ function triangle(p, right) {
   return `M${p.x.toFixed(1)} ${(p.y - 3).toFixed(1)}l${d} 3l${-d} 3z`;
 }
 
-// The name as a line has room for it: what it was fed with must stay, since names repeat.
+// The name, cut to fit; its input must stay, since names repeat.
 function shortLabel(row, most) {
-  const fed = row.input === "mixture" ? "" : row.input.startsWith("cascade:") ? " · cascade" : " · true";
+  const fed = row.input === "mixture" ? "" : row.input.startsWith("cascade:") ? " · cascade" : " · true stem";
   return `${cut(row.separator, most - fed.length)}${fed}`;
 }
 
@@ -51,7 +46,7 @@ function stripRow(of, stem, index, y, scale) {
   const group = drawing("g", { class: `strip role-${row.role}` });
   const base = { x1: STRIP.left, x2: STRIP.width - STRIP.right, y1: y, y2: y };
   group.append(drawing("line", { class: "base", ...base }));
-  const [low, high] = [decode(cell[Q1]), decode(cell[Q3])].map(scale.x);
+  const [low, high] = [cell.q1, cell.q3].map(scale.x);
   if (Number.isFinite(low + high)) {
     const box = { x: low, y: y - 9, width: Math.max(high - low, 1), height: 18, rx: 3 };
     group.append(drawing("rect", { class: "band", ...box }));
@@ -61,7 +56,7 @@ function stripRow(of, stem, index, y, scale) {
   group.append(drawing("path", { class: "dots faint", d: dots(seen.filter((p) => out.has(p.track))) }));
   const off = points.filter((p) => !within(p)).map((p) => triangle(p, p.value > scale.high));
   group.append(drawing("path", { class: "off", d: off.join("") }));
-  const stat = decode(cell[statIndex()]);
+  const stat = cell[state.stat];
   if (!Number.isNaN(stat)) {
     const x = scale.x(stat);
     group.append(drawing("line", { class: "stat-mark", x1: x, x2: x, y1: y - 10, y2: y + 10 }));
@@ -106,12 +101,12 @@ function showTip(event, picture, points, of) {
   }
   if (!best) return hideTip();
   const { track, artist, genre } = of.tracks;
-  const who = [artist[best.track], genre[best.track]].filter(Boolean).join(", ");
+  const about = [artist[best.track], genre[best.track]].filter(Boolean).join(", ");
   const tip = document.getElementById("tip");
   tip.replaceChildren(
-    element("b", {}, `${decibels(best.value)} ${METRICS.get(state.metric).unit}`),
+    element("b", {}, `${decimals(best.value)} ${METRICS.get(state.metric).unit}`),
     element("span", { class: "name" }, track[best.track]),
-    element("small", {}, [who, rowLabel(of.rows[best.index])].filter(Boolean).join(" · ")),
+    element("small", {}, [about, rowLabel(of.rows[best.index])].filter(Boolean).join(" · ")),
   );
   tip.hidden = false;
   const left = Math.min(event.clientX + 14, document.documentElement.clientWidth - tip.offsetWidth - 8);

@@ -1,4 +1,4 @@
-// Day and night, and printing: what every page has.
+// Theme and printing, on every page.
 "use strict";
 
 function setTheme(theme) {
@@ -10,7 +10,7 @@ function remembered() {
   try {
     return localStorage.getItem("theme");
   } catch {
-    return null; // storage may be switched off; the system's theme then holds
+    return null; // storage may be disabled; then the system's theme is used
   }
 }
 
@@ -26,7 +26,7 @@ function setUpTheme() {
     try {
       localStorage.setItem("theme", theme);
     } catch {
-      return; // nothing to remember it with
+      return; // it cannot be stored
     }
   });
 }

@@ -1,15 +1,15 @@
-// The listening panel: what is chosen, what is heard, what is shown.
+// The listening panel: choosing a source and excerpt, playing, and drawing.
 
-const REFERENCE = 1; // the mixture is 0, separators come after
+const REFERENCE = 1; // the mixture is 0, separators follow
 const panel = document.getElementById("panel");
 const find = (selector) => panel.querySelector(selector);
 const pick = { source: 0, excerpt: 0, difference: false, matched: true };
 const decoded = new Map(); // region: promise of its buffers
-let heard = null; // of the excerpt shown: samples and gains of every source
-let turn = 0; // changes when another excerpt is asked for
+let heard = null; // samples and gains of every source in the excerpt shown
+let turn = 0; // changes when another excerpt is requested
 const player = new Player(() => show());
 
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)} dB`;
+const gainText = (value) => `${signed(value, 1)} dB`;
 const clockOf = (second) => `${Math.floor(second / 60)}:${(second % 60).toFixed(1).padStart(4, "0")}`;
 const excerpt = () => VIEW.excerpts[pick.excerpt];
 const regionOf = ({ start }) => VIEW.regions.findIndex(([from, to]) => from <= start && start < to);
@@ -21,7 +21,7 @@ function buffersOf(region) {
   return decoded.get(region);
 }
 
-// The samples of a buffer that belong to the excerpt, a channel each.
+// The samples of a buffer in the excerpt, by channel.
 function samplesOf(buffer, { start, stop }) {
   const [from, to] = [start, stop].map((second) => Math.round((second - offset()) * VIEW.rate));
   return Array.from({ length: buffer.numberOfChannels }, (_, c) => buffer.getChannelData(c).subarray(from, to));
@@ -31,7 +31,7 @@ function subtracted(estimate, reference) {
   return estimate.map((samples, c) => samples.map((x, i) => x - reference[c][i]));
 }
 
-// How much a signal is turned up to be as loud as the reference, in dB.
+// Gain in dB that makes a signal as loud as the reference.
 function correction(channels) {
   const change = heard.target - loudness(channels, VIEW.rate);
   return Number.isFinite(change) ? change : 0;
@@ -57,7 +57,7 @@ async function load(index) {
   if (was) await player.play();
 }
 
-// What an estimate differs from the reference by: samples, correction and peak.
+// The difference of an estimate from the reference: its samples and gain.
 function difference(source) {
   if (!heard.differences.has(source)) {
     const samples = subtracted(heard.samples[source], heard.samples[REFERENCE]);
@@ -66,7 +66,7 @@ function difference(source) {
   return heard.differences.get(source);
 }
 
-// Gains of all sources. All are turned down together where one, turned up, would clip.
+// Gains of all sources; all are reduced together if one would clip.
 function levels() {
   const gain = (change) => (pick.matched ? 10 ** (change / 20) : 1);
   const room = Math.max(1, ...heard.peaks.map((peak, i) => peak * gain(heard.corrections[i])));
@@ -87,11 +87,11 @@ function show() {
     if (Number.isNaN(source)) {
       const able = pick.source > REFERENCE;
       row.querySelector("span").textContent = able ? `Difference: ${VIEW.sources[pick.source].name} − reference` : "Difference: choose an estimate";
-      row.querySelector("small").textContent = able && pick.matched ? signed(difference(pick.source).correction) : "";
+      row.querySelector("small").textContent = able && pick.matched ? gainText(difference(pick.source).correction) : "";
       continue;
     }
     row.querySelector("button").setAttribute("aria-pressed", String(source === pick.source));
-    row.querySelector("small").textContent = pick.matched ? signed(heard.corrections[source]) : "as it is";
+    row.querySelector("small").textContent = pick.matched ? gainText(heard.corrections[source]) : "original level";
   }
   if (pick.source > REFERENCE) markLine(pick.source - REFERENCE - 1);
   find("#play").textContent = player.playing ? "Pause" : "Play";
@@ -124,7 +124,7 @@ const pause = () => new Promise((resolve) => setTimeout(resolve));
 async function drawPictures(mine) {
   const peak = Math.max(1e-6, ...heard.peaks);
   for (const row of panel.querySelectorAll(".source[data-source]")) {
-    await pause(); // rows appear one by one, and the page can be used meanwhile
+    await pause(); // rows appear one by one, and the page stays responsive
     if (mine !== turn) return;
     const source = Number(row.dataset.source);
     if (Number.isNaN(source)) drawDifference();
@@ -139,14 +139,14 @@ function drawDifference() {
   row.querySelector(".pictures").hidden = pick.source <= REFERENCE;
 }
 
-// The picture of the whole track, cut to the excerpt: both have the same lines.
+// The chart of the whole track, cut to the excerpt.
 function drawScores() {
   const { start, stop } = excerpt();
   const [low, high] = VIEW.limits;
   const svg = find(".zoom");
   svg.setAttribute("viewBox", `${start} ${-high} ${stop - start} ${high - low}`);
   svg.replaceChildren(...[...document.querySelectorAll(".overview .second, .overview g")].map((node) => node.cloneNode(true)));
-  find(".range").textContent = `${low} to ${high} dB`.replaceAll("-", "−");
+  find(".range").textContent = `${short(low)} to ${short(high)} dB`;
   const seconds = Array.from({ length: stop - start }, (_, i) => start + i);
   find(".ticks").replaceChildren(
     ...seconds.map((second) => {
@@ -175,7 +175,7 @@ async function move(seconds) {
   tell();
 }
 
-// The worst second that can be heard of the estimate chosen; of all, where none is.
+// The worst second of the selected estimate within the excerpts; without one, of the median.
 async function jumpToWorst() {
   const frames = VIEW.sources[pick.source].frames;
   let [worst, second] = [0, VIEW.excerpts[0].second];

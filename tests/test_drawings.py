@@ -1,4 +1,4 @@
-"""Figures for papers: files that are there, that hold their fonts, and that are the same twice."""
+"""Figures for papers: files exist, embed their fonts, and are the same bytes twice."""
 
 import dataclasses
 import re
@@ -9,7 +9,7 @@ import pytest
 from synthetic_run import demo_run, empty_run
 
 from harness.errors import HarnessError
-from harness.report import drawings, payload, printed
+from harness.report import drawings, payload
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +20,10 @@ def view():
     return drawings.View(here, "demo", context), run
 
 
-def test_a_figure_is_the_same_bytes_twice_and_holds_its_fonts(view, monkeypatch, tmp_path):
-    monkeypatch.setattr(printed, "DRAWINGS", {"genres": drawings.genres})
-    first = printed.write_figures(view[1], tmp_path / "a")
-    second = printed.write_figures(view[1], tmp_path / "b")
+def test_a_figure_is_the_same_bytes_twice_and_embeds_its_fonts(view, monkeypatch, tmp_path):
+    monkeypatch.setattr(drawings, "DRAWINGS", {"genres": drawings.genres})
+    first = drawings.write_figures(view[1], tmp_path / "a")
+    second = drawings.write_figures(view[1], tmp_path / "b")
     assert [path.name for path in first[:2]] == ["0_demo_genres.pdf", "0_demo_genres.png"]
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
     pdf = first[0].read_bytes()
@@ -47,7 +47,7 @@ def test_the_bars_are_the_means_of_the_common_tracks(view):
 def test_the_axes_have_units(view):
     labels = [p.get_xlabel() for p in drawings.distributions(*view).axes]
     assert "SNR–SDR mean (dB)" in labels
-    assert "s of work per s of music" in drawings.cost(*view).axes[0].get_xlabel()
+    assert "s of computation per s of music" in drawings.cost(*view).axes[0].get_xlabel()
 
 
 def test_the_heat_map_goes_from_the_hardest_track_to_the_easiest(view):
@@ -57,10 +57,10 @@ def test_the_heat_map_goes_from_the_hardest_track_to_the_easiest(view):
 
 
 def test_a_run_without_scores_has_no_figures(tmp_path):
-    assert printed.write_figures(empty_run(), tmp_path) == []
+    assert drawings.write_figures(empty_run(), tmp_path) == []
 
 
-def test_a_run_without_genres_and_choices_has_the_other_figures(view):
+def test_a_run_without_genres_or_selection_lacks_only_those_figures(view):
     scores, run = view
     bare = drawings.View(scores.scores.assign(genre=""), "demo", scores.context)
     assert drawings.genres(bare, run) is None
@@ -69,7 +69,7 @@ def test_a_run_without_genres_and_choices_has_the_other_figures(view):
     assert drawings.selection(scores, nothing) is None
 
 
-def test_without_matplotlib_it_is_said_what_to_do(monkeypatch, tmp_path):
+def test_without_matplotlib_the_error_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(HarnessError, match=r"pip install 'harness\[train\]'"):
-        printed.write_figures(demo_run(6), tmp_path)
+        drawings.write_figures(demo_run(6), tmp_path)

@@ -1,7 +1,7 @@
-"""The tables of a report as files: CSV and Parquet to calculate with, LaTeX and Markdown to print.
+"""Tables of a report as files: CSV and Parquet for analysis, LaTeX and Markdown for print.
 
-CSV and Parquet hold full precision, LaTeX and Markdown what the page shows. Each file says at its
-head what it shows, of which run, over how many tracks, by which version; names from files are text
+CSV and Parquet hold full precision, LaTeX and Markdown what the page shows. Each file starts with
+what it shows, of which run, over how many tracks and by which version. Names from files stay text
 in all of them. Equal tables give equal bytes.
 """
 
@@ -13,15 +13,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.cache import write_stream
-from harness.report.sheet import Block, Sheet
+from harness.report import text
 from harness.results import Run
 
-LONG = 45  # rows; a LaTeX table with more runs over pages
+LONG = 45  # rows; a longer LaTeX table continues over pages
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "^": r"\textasciicircum{}", "_": r"\_", "%": r"\%", "~": r"\textasciitilde{}",
@@ -35,23 +37,58 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 
 @dataclass(frozen=True)
+class Block:
+    """One printed table: header and cells are text; ``bold`` holds (row, column) of the best."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bold: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table of a report, for analysis and for print."""
+
+    name: str  # of its files
+    title: str
+    about: str  # definition of its numbers
+    frame: pd.DataFrame  # tidy, exact
+    blocks: tuple[Block, ...]  # the same, laid out and rounded
+
+
+@dataclass(frozen=True)
 class Download:
-    """One table and its files, as a page links to them: {what it is: address}."""
+    """The files of one table, for a page: {format: address}."""
 
     name: str
     title: str
     files: Mapping[str, str]
 
 
+def plain_sheet(name: str, title: str, about: str, frame: pd.DataFrame) -> Sheet:
+    """Return a sheet printed column by column as it is, numbers with two decimals."""
+    shown = {
+        c: list(map(text.probability, frame[c])) if c == "p" else frame[c].tolist() for c in frame
+    }
+    rows = tuple(tuple(map(cell_text, row)) for row in zip(*shown.values(), strict=True))
+    head = tuple(str(c).replace("_", " ") for c in frame.columns)
+    return Sheet(name, title, about, frame, (Block(title, head, rows),))
+
+
+def cell_text(value: Any) -> str:
+    """Return one value of a table as text."""
+    if isinstance(value, float):
+        return text.decimals(value)
+    return text.MISSING if value is None else str(value)
+
+
 def write_sheets(
     sheets: Iterable[Sheet], run: Run, folder: Path, formats: Iterable[str] = ()
 ) -> list[Download]:
-    """Write each sheet in each format, and say where; addresses are relative to `folder`'s parent.
+    """Write each sheet in the formats given (all of `FORMATS` if none).
 
-    Parameters
-    ----------
-    formats
-        Some of `FORMATS`; all if none is given.
+    The addresses returned are relative to the parent of `folder`.
     """
     found = []
     for sheet in sheets:
@@ -66,7 +103,7 @@ def write_sheets(
 
 
 def head(sheet: Sheet, run: Run) -> dict[str, str]:
-    """Return what the head of a file says."""
+    """Return the lines at the head of each file."""
     tracks = run.scores.drop_duplicates(["dataset", "split", "track"]).groupby("dataset").size()
     record = run.record
     changed = " with uncommitted changes" if record.get("dirty") else ""
@@ -82,7 +119,7 @@ def head(sheet: Sheet, run: Run) -> dict[str, str]:
 
 
 def to_csv(sheet: Sheet, run: Run) -> bytes:
-    """Return the tidy table as CSV under comment lines; texts are quoted, numbers exact.
+    """Return the tidy table as CSV, its head as comment lines; texts are quoted, numbers exact.
 
     `pandas.read_csv(…, comment="#")` reads it.
     """
@@ -92,7 +129,7 @@ def to_csv(sheet: Sheet, run: Run) -> bytes:
 
 
 def to_parquet(sheet: Sheet, run: Run) -> bytes:
-    """Return the tidy table as Parquet; the head is in its metadata, under ``harness``."""
+    """Return the tidy table as Parquet; its metadata holds the head under ``harness``."""
     table = pa.Table.from_pandas(sheet.frame, preserve_index=False)
     about = {**(table.schema.metadata or {}), b"harness": json.dumps(head(sheet, run)).encode()}
     sink = pa.BufferOutputStream()
@@ -101,7 +138,7 @@ def to_parquet(sheet: Sheet, run: Run) -> bytes:
 
 
 def to_latex(sheet: Sheet, run: Run) -> bytes:
-    """Return the printed tables as LaTeX; needs booktabs, and longtable for long ones."""
+    """Return the printed tables as LaTeX for booktabs, and longtable for long ones."""
     lines = [f"% {key}: {one_line(value)}" for key, value in head(sheet, run).items()]
     lines.append(r"% needs \usepackage{booktabs,longtable,textcomp} and \usepackage[T1]{fontenc}")
     for block in sheet.blocks:
@@ -110,7 +147,6 @@ def to_latex(sheet: Sheet, run: Run) -> bytes:
 
 
 def _latex_block(block: Block) -> list[str]:
-    """Return one printed table as LaTeX."""
     columns = "".join("r" if number else "l" for number in _numeric(block))
     caption = f"\\caption{{{latex(block.caption)}}}"
     names = " & ".join(map(latex, block.head)) + r" \\"
@@ -141,7 +177,6 @@ def to_markdown(sheet: Sheet, run: Run) -> bytes:
 
 
 def _markdown_block(block: Block) -> list[str]:
-    """Return one printed table as Markdown."""
     rows = [
         [
             f"**{markdown(cell)}**" if (i, j) in block.bold else markdown(cell)
@@ -154,11 +189,11 @@ def _markdown_block(block: Block) -> list[str]:
 
 
 def _numeric(block: Block) -> list[bool]:
-    """Say of each column whether it holds numbers, which stand to the right."""
+    """Return whether each column holds numbers, which are aligned right."""
     return [all(_NUMBER.match(row[i]) for row in block.rows) for i in range(len(block.head))]
 
 
-def one_line(text: object) -> str:
+def one_line(value: object) -> str:
     r"""Return a text without line breaks and other control characters.
 
     Examples
@@ -166,29 +201,29 @@ def one_line(text: object) -> str:
     >>> one_line("a\nb\u2028c")
     'a b c'
     """
-    return _CONTROL.sub(" ", str(text))
+    return _CONTROL.sub(" ", str(value))
 
 
-def latex(text: str) -> str:
-    r"""Return a text that LaTeX sets as it is.
+def latex(words: str) -> str:
+    r"""Escape a text for LaTeX.
 
     Examples
     --------
     >>> latex("AC_DC & 50% \\input{x}")
     'AC\\_DC \\& 50\\% \\textbackslash{}input\\{x\\}'
     """
-    return "".join(_LATEX.get(sign, sign) for sign in one_line(text))
+    return "".join(_LATEX.get(sign, sign) for sign in one_line(words))
 
 
-def markdown(text: str) -> str:
-    r"""Return a text that Markdown sets as it is.
+def markdown(words: str) -> str:
+    r"""Escape a text for Markdown.
 
     Examples
     --------
     >>> markdown("a|b <img> *c*")
     'a\\|b \\<img\\> \\*c\\*'
     """
-    return _MARKDOWN.sub(r"\\\1", one_line(text))
+    return _MARKDOWN.sub(r"\\\1", one_line(words))
 
 
 FORMATS: dict[str, Callable[[Sheet, Run], bytes]] = {
