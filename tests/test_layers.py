@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 ORDER = (
-    "errors", "audio", "bands", "taxonomy", "cache", "download", "registry", "weight_files",
-    "weights", "datasets", "networks", "separators", "metrics", "costs", "results", "importing",
-    "benchmark", "selection", "report", "training", "pipeline", "exporting", "viewing", "reproduce",
-    "saving", "choice", "songs", "stem_files", "separating", "inventory", "cli", "__main__",
+    "errors", "strict_yaml", "audio", "bands", "taxonomy", "cache", "download", "registry",
+    "weight_files", "weights", "datasets", "networks", "separators", "metrics", "costs", "results",
+    "importing", "benchmark", "selection", "report", "training", "pipeline", "exporting", "viewing",
+    "reproduce", "saving", "choice", "songs", "stem_files", "separating", "inventory", "cli",
+    "__main__",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "harness"
