@@ -20,7 +20,7 @@ PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
 def read(source: Path | str, what: str = "YAML") -> Any:
-    """Read one document.
+    r"""Read one document.
 
     Parameters
     ----------
@@ -41,16 +41,15 @@ def read(source: Path | str, what: str = "YAML") -> Any:
 
     Examples
     --------
-    >>> read("sizes: [1, 2.5]\\nname: x")
+    >>> read("sizes: [1, 2.5]\nname: x")
     {'sizes': [1, 2.5], 'name': 'x'}
-    >>> read("a: 1\\na: 2", "recipe")
+    >>> read("a: 1\na: 2", "recipe")
     Traceback (most recent call last):
     ...
     harness.errors.HarnessError: recipe: line 2: 'a' occurs twice; correct the recipe
     """
-    where, content = what, source
-    if isinstance(source, Path):
-        where, content = str(source), _start_of(source)
+    where = what if isinstance(source, str) else str(source)
+    content = source if isinstance(source, str) else _start_of(source)
     if len(content) > MAX_BYTES:
         raise HarnessError(
             f"{where}: is too large; a {what} has at most {MAX_BYTES} bytes, shorten it"

@@ -64,9 +64,7 @@ def save(path: Path, module: nn.Module, metadata: Mapping[str, Any], *, half: bo
         Keep 16 bits of each value: half the size, errors of at most 0.05 %.
     """
     if path.suffix != ".safetensors":
-        raise HarnessError(
-            f"{path}: only safetensors are written; name it {path.stem}.safetensors"
-        )
+        raise HarnessError(f"{path}: only safetensors are written; name it {path.stem}.safetensors")
     tensors = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
     text = {KEY: json.dumps(dict(metadata), sort_keys=True)}
     write_atomic(path, safetensors.torch.save(tensors, text))

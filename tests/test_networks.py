@@ -9,7 +9,7 @@ from harness.networks.features import (
     PLANES,
     Amalgamation,
     Bands,
-    Stft,
+    TorchStft,
     band_positions,
     cosine_basis,
     decibels,
@@ -176,7 +176,7 @@ def test_unet_stems_are_independent():
 @pytest.mark.parametrize(("n_fft", "hop"), [(256, 64), (256, 128), (2048, 1024)])
 @pytest.mark.parametrize("n", [1, 100, 5000])
 def test_stft_comes_back(n_fft, hop, n):
-    stft, signal = Stft(n_fft, hop), noise(2, 3, n)
+    stft, signal = TorchStft(n_fft, hop), noise(2, 3, n)
     assert torch.allclose(stft.inverse(stft(signal), n), signal, atol=1e-5)
 
 
@@ -185,13 +185,13 @@ def test_stft_is_the_one_of_torch():
     theirs = torch.stft(
         signal, 256, 64, window=torch.hann_window(256), pad_mode="constant", return_complex=True
     )
-    assert torch.allclose(Stft(256, 64)(signal)[:, : theirs.shape[2]], theirs.mT, atol=1e-4)
+    assert torch.allclose(TorchStft(256, 64)(signal)[:, : theirs.shape[2]], theirs.mT, atol=1e-4)
 
 
 @pytest.mark.parametrize("hop", [100, 256])
 def test_impossible_hops_are_refused(hop):
     with pytest.raises(ValueError, match="even multiple"):
-        Stft(256, hop)
+        TorchStft(256, hop)
 
 
 def test_normalise_undoes():
@@ -224,7 +224,7 @@ def test_cosine_basis_is_orthonormal():
 
 
 def planes_of(signal, names=PLANES["both"]):
-    stft = Stft(512, 128)
+    stft = TorchStft(512, 128)
     a2f = Amalgamation(stft, Bands(257, 257), names)
     planes = a2f(signal, stft(signal).abs())[0]
     return dict(zip(names, planes[:, 4:-4], strict=True))  # frames that are full

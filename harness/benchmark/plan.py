@@ -12,7 +12,7 @@ from harness.datasets.tracks import WHOLE, Dataset, Excerpt, Source, Track
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
 from harness.separators import code_versions
-from harness.separators.files import find_files
+from harness.separators.from_disk import find_files
 from harness.weight_files import obstacle
 
 PRECISION = "float32"
@@ -161,7 +161,7 @@ def plan_for_files(
     entry
         Name and description of what made them; its stems and files are found per track.
     folder
-        In one of the layouts that `harness.separators.files.find_files` knows.
+        In one of the layouts that `harness.separators.from_disk.find_files` knows.
     """
     units: list[Unit] = []
     skips = []

@@ -19,7 +19,7 @@ from harness.datasets.tracks import Excerpt, read_sources, track_length
 from harness.errors import HarnessError, StorageError
 from harness.metrics import References, analyse
 from harness.separators import Oracle, Separator, load, parameters
-from harness.separators.running import made_of, run
+from harness.separators.protocol import made_of, run
 
 MAX_LOADED = 16  # separators a worker holds in memory
 _LOADED: dict[tuple[str, tuple[str, ...], int, str], Separator | Oracle] = {}

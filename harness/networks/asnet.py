@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.networks.features import PLANES, Amalgamation, Bands, Stft, apply_masks, normalise
+from harness.networks.configured import Configured
+from harness.networks.features import PLANES, Amalgamation, Bands, TorchStft, apply_masks, normalise
 
 POOLED = 4  # frames and bands that meet in one position of the bottleneck
 DROPOUT = 0.5
@@ -120,7 +121,7 @@ def _double(image: Tensor) -> Tensor:
     return functional.interpolate(image, scale_factor=2.0)
 
 
-class ASNet(nn.Module):
+class ASNet(Configured):
     """A2F features, `Strips`, and the masks on the mixture's spectrogram.
 
     Channels share one mask, made from features of all of them, so the estimates of all stems add up
@@ -170,12 +171,7 @@ class ASNet(nn.Module):
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
         self.segment = segment
-        self._options: dict[str, Any] = {
-            "n_fft": n_fft, "hop": hop, "bands": bands, "features": features, "fusion": fusion,
-            "bottleneck": bottleneck, "kernel": list(kernel), "units": units, "skip": skip,
-            "final": final, "per_stem": per_stem,
-        }  # fmt: skip
-        self.stft = Stft(n_fft, hop)
+        self.stft = TorchStft(n_fft, hop)
         self.bands = Bands(n_fft // 2 + 1, bands)
         planes = PLANES[features]
         self.a2f = Amalgamation(self.stft, self.bands, planes)
@@ -209,13 +205,3 @@ class ASNet(nn.Module):
         """Return signals (B, S, C, N) from masks over bands (B, S, T, W)."""
         wide = self.bands.to_bins(masks.float())
         return self.stft.inverse(apply_masks(wide[:, :, None], spectrum[:, None]), samples)
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            **self._options,
-        }

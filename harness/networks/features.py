@@ -39,7 +39,7 @@ def normalise(mixture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (mixture - mean) / deviation, mean, deviation
 
 
-class Stft(nn.Module):
+class TorchStft(nn.Module):
     """Short-time Fourier transform with a Hann window, and its inverse, for any length from 1 on.
 
     Parameters
@@ -166,7 +166,7 @@ class Amalgamation(nn.Module):
     basis: Tensor
     places: Tensor
 
-    def __init__(self, stft: Stft, bands: Bands, names: tuple[str, ...]) -> None:
+    def __init__(self, stft: TorchStft, bands: Bands, names: tuple[str, ...]) -> None:
         super().__init__()
         self.stft, self.bands, self.names = stft, bands, names
         self.register_buffer("basis", cosine_basis(bands.count, MFCCS), persistent=False)

@@ -8,16 +8,16 @@ training on processors without a GPU.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from demucs.htdemucs import HTDemucs as Published
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from harness.networks.configured import Configured
 from harness.networks.features import normalise
 
 
-class HTDemucs(nn.Module):
+class HTDemucs(Configured):
     """U-Nets over the spectrogram and over the waveform, with a transformer across at the bottom.
 
     Parameters
@@ -54,8 +54,7 @@ class HTDemucs(nn.Module):
     ) -> None:
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.n_fft, self.width, self.context = segment, n_fft, width, context
-        self.layers, self.heads = layers, heads
+        self.segment, self.n_fft = segment, n_fft
         self.model = Published(
             list(stems),
             audio_channels=channels,
@@ -76,17 +75,3 @@ class HTDemucs(nn.Module):
         x = functional.pad(x, (0, max(0, self.n_fft - samples)))  # a deviation takes some samples
         estimates: Tensor = self.model(x)[..., :samples]
         return estimates * deviation[:, None] + mean[:, None] / len(self.stems)
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            "n_fft": self.n_fft,
-            "width": self.width,
-            "context": self.context,
-            "layers": self.layers,
-            "heads": self.heads,
-        }

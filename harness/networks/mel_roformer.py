@@ -13,12 +13,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from harness.networks.configured import Configured
 
 Pairs = Iterable[tuple[nn.Module, nn.Module]]
 
@@ -190,7 +192,7 @@ def _perceptron(width: int, hidden: int, depth: int, size: int) -> nn.Sequential
     return nn.Sequential(nn.Sequential(*layers), nn.GLU())
 
 
-class MelRoformer(nn.Module):
+class MelRoformer(Configured):
     """Mel-Band RoFormer. As it stands here it is small; published ones say what they are.
 
     Parameters
@@ -240,11 +242,6 @@ class MelRoformer(nn.Module):
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
         self.segment, self.skip = segment, skip
-        self._options: dict[str, Any] = {
-            "width": width, "depth": depth, "time_depth": time_depth, "band_depth": band_depth,
-            "bands": bands, "heads": heads, "head_width": head_width, "n_fft": n_fft, "hop": hop,
-            "mask_depth": mask_depth, "mask_widening": mask_widening, "skip": skip,
-        }  # fmt: skip
         self._set_up_bands(n_fft, hop, bands)
         sizes = [2 * channels * (band.stop - band.start) for band in self.bands]
         rotaries = Rotary(head_width), Rotary(head_width)
@@ -320,13 +317,3 @@ class MelRoformer(nn.Module):
         signals = torch.istft(rows, self.n_fft, self.hop, window=self.window, length=length)
         shape = (len(spectra), len(self.stems), self.channels)
         return torch.unflatten(signals[..., :samples], 0, shape)
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            **self._options,
-        }

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from harness.networks.configured import Configured
 
 KERNELS, STRIDES = (3, 4, 16), (1, 4, 16)  # of the low, middle and high band, in bins
 DEPTHS = (3, 2, 1)  # convolution modules of each band
@@ -213,7 +214,7 @@ class SUBlock(nn.ModuleList):
         return out
 
 
-class SCNet(nn.Module):
+class SCNet(Configured):
     """Real and imaginary parts of a mixture's spectrogram in, those of every stem out.
 
     Parameters
@@ -278,21 +279,6 @@ class SCNet(nn.Module):
             deviation = spectrum.std(dim=(1, 2, 3), keepdim=True) + EPS
         planes = self._planes((spectrum - mean) / deviation) * deviation + mean
         return self._signals(planes, mixture.shape[-1])
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            "widths": list(self.widths),
-            "shares": list(self.shares),
-            "layers": len(self.separation_net.dp_modules),
-            "n_fft": self.n_fft,
-            "hop": self.hop,
-            "normalise": self.normalise,
-        }
 
     def _planes(self, x: Tensor) -> Tensor:
         """Return the planes of all stems, (B, stems · planes, F, T), of those of the mixture."""

@@ -8,12 +8,12 @@ speaks of four layers; only three of stride 4 give its 1,378 steps for 88,200 sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.networks.configured import Configured
 from harness.networks.features import normalise
 
 KERNEL, STRIDE, PADDING = 8, 4, 2
@@ -51,7 +51,7 @@ class Decoder(nn.Module):
         return out
 
 
-class SimplifiedDemucs(nn.Module):
+class SimplifiedDemucs(Configured):
     """Encoder, BiLSTM and decoder with skips, all in the time domain.
 
     Parameters
@@ -83,7 +83,7 @@ class SimplifiedDemucs(nn.Module):
     ) -> None:
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.widths, self.hidden = segment, tuple(widths), hidden
+        self.segment, self.widths = segment, tuple(widths)
         pairs = list(zip([channels, *widths], widths, strict=False))
         self.encoder = nn.ModuleList(Encoder(i, o) for i, o in pairs)
         self.lstm = nn.LSTM(
@@ -110,15 +110,3 @@ class SimplifiedDemucs(nn.Module):
         shape = (len(mixture), len(self.stems), self.channels, samples)
         estimates: Tensor = x[..., :samples].reshape(shape)
         return estimates * deviation[:, None] + mean[:, None] / len(self.stems)
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            "widths": list(self.widths),
-            "hidden": self.hidden,
-            "layers": self.lstm.num_layers,
-        }

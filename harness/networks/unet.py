@@ -7,13 +7,13 @@ channels: 256, 512, 1024 and 2048 of them at width 256.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.networks.features import Stft, apply_masks, decibels, normalise
+from harness.networks.configured import Configured
+from harness.networks.features import TorchStft, apply_masks, decibels, normalise
 
 DEPTH = 3  # blocks before the bottleneck, each followed by a halving of the frame rate
 
@@ -69,7 +69,7 @@ class StemUNet(nn.Module):
         return mask
 
 
-class UNet(nn.Module):
+class UNet(Configured):
     """One `StemUNet` for each stem, the same for every channel.
 
     Parameters
@@ -99,8 +99,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.width = segment, width
-        self.stft = Stft(n_fft, hop)
+        self.segment = segment
+        self.stft = TorchStft(n_fft, hop)
         self.networks = nn.ModuleDict(
             {stem: StemUNet(n_fft // 2 + 1, width) for stem in self.stems}
         )
@@ -114,15 +114,3 @@ class UNet(nn.Module):
         masks = [network(level).transpose(1, 2) for network in self.networks.values()]
         shaped = torch.stack([mask.reshape(spectrum.shape) for mask in masks], dim=1).float()
         return self.stft.inverse(apply_masks(shaped, spectrum[:, None]), mixture.shape[-1])
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            "n_fft": self.stft.n_fft,
-            "hop": self.stft.hop,
-            "width": self.width,
-        }

@@ -135,7 +135,7 @@ class Blend(_Strict):
         Between the frequency bands that have weights of their own, in Hz, rising.
     how
         ``mean`` by these weights; or ``median``, ``min_mag``, ``max_mag`` of equal ones, see
-        `harness.separators.ensembling`.
+        `harness.separators.ensemble`.
     consistent
         Whether the stems are then made to sum to what is taken apart.
     metric
