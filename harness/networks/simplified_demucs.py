@@ -1,8 +1,8 @@
 """Simplified Demucs: waveform in, waveforms out.
 
 Afshinrad et al., "Music Source Separation", Politecnico di Milano, 2024/25, section 7.1. The text
-speaks of four layers; only three of stride 4 give its 1,378 steps for 88,200 samples and end at its
-128 channels. Three layers and BiLSTMs of 256 have 2,794,760 parameters, the text's 2.8 million.
+has four layers, but only three of stride 4 yield its 1,378 steps for 88,200 samples and its 128
+channels. Three layers and BiLSTMs of 256 have 2,794,760 parameters, the text's 2.8 million.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KERNEL, STRIDE, PADDING = 8, 4, 2
 
 
 class Encoder(nn.Module):
-    """A quarter of the steps: convolution, then twice the channels gated by each other."""
+    """A convolution to a quarter of the steps, then a gate over twice the channels."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Four times the steps, from what lies below and what the encoder had on this level."""
+    """Four times the steps, from the level below and the encoder's output on this level."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -56,12 +56,8 @@ class SimplifiedDemucs(Configured):
 
     Parameters
     ----------
-    stems
-        What it gives.
-    sample_rate, channels
-        Of the mixture; other than in the networks on spectrograms, `channels` must be met.
-    segment
-        Samples an excerpt should have in training and inference.
+    stems, sample_rate, channels, segment
+        See `harness.networks.Network`.
     widths
         Channels of each encoder layer.
     hidden
