@@ -1,9 +1,13 @@
+import inspect
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import harness
+from harness import weights
 from harness.networks import NETWORKS, count_parameters
 from harness.networks.features import (
     PLANES,
@@ -15,7 +19,9 @@ from harness.networks.features import (
     decibels,
     normalise,
 )
+from harness.separators.learned import load_network
 
+CHECKPOINTS = Path(harness.__file__).parent / "checkpoints"
 SMALL = {
     "asnet": {"n_fft": 256, "hop": 128, "bands": 40, "bottleneck": 128},
     "mel_roformer": {"n_fft": 256, "hop": 128, "bands": 12, "width": 16, "depth": 2},
@@ -66,6 +72,21 @@ def test_config_rebuilds_the_same_network(name):
     assert torch.equal(again(mixture), network(mixture))
     assert (again.stems, again.segment, again.sample_rate) == (("a", "b"), 1234, 8000)
     assert again.config() == network.config()
+
+
+def test_config_holds_every_argument_in_the_order_of_the_constructor():
+    config = NETWORKS["scnet"](("a", "b"), 8000, widths=(4, 8, 8), layers=2).config()
+    assert config == {
+        "stems": ["a", "b"], "sample_rate": 8000, "channels": 2, "segment": 485100,
+        "widths": [4, 8, 8], "shares": [0.175, 0.392, 0.433], "layers": 2, "n_fft": 4096,
+        "hop": 1024, "normalise": True,
+    }  # fmt: skip
+    assert list(config) == list(inspect.signature(NETWORKS["scnet"]).parameters)
+
+
+@pytest.mark.parametrize("path", sorted(CHECKPOINTS.glob("*.safetensors")), ids=lambda p: p.stem)
+def test_config_of_shipped_weights_is_the_one_they_store(path):
+    assert load_network(path).config() == weights.load(path).metadata["config"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
