@@ -28,8 +28,8 @@ from harness.datasets.tracks import Track, read_sources, track_length
 from harness.metrics import BlendProducts, analyse, harmonic_mean, scorer, snr
 from harness.results import table
 from harness.separators import load
-from harness.separators.ensembling import COMBINE
-from harness.separators.running import made_of, run
+from harness.separators.ensemble import COMBINE
+from harness.separators.protocol import made_of, run
 
 
 def print_speed(n_blends: int = 100_000, n_separators: int = 10, n_tracks: int = 50) -> None:

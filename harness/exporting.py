@@ -9,7 +9,7 @@ from harness.cache import write_atomic
 from harness.errors import HarnessError
 from harness.report import comparison, model_card, sheets, table_files
 from harness.results import read_run
-from harness.separators.files import safe_name
+from harness.separators.from_disk import safe_name
 
 FORMATS = (*table_files.FORMATS, "museval", "model-card")
 

@@ -23,7 +23,7 @@ from harness.audio import Audio
 from harness.choice import Choice, choose
 from harness.errors import HarnessError, StorageError
 from harness.separators import Separator, load, progress
-from harness.separators.running import made_of, run
+from harness.separators.protocol import made_of, run
 from harness.songs import decoded, find_songs, seconds_of
 from harness.stem_files import BITS, Target, check_writable, written
 

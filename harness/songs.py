@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness import audio
 from harness.errors import HarnessError
-from harness.separators.files import safe_name
+from harness.separators.from_disk import safe_name
 
 READ = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff")
 DECODED = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")  # by ffmpeg

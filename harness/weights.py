@@ -1,8 +1,8 @@
-"""Checkpoints: checked, and read without ever running what is in them.
+"""Checkpoints: verified first, and read without running any code in them.
 
-A pickle can run any program when it is read. So ours are safetensors, which hold numbers only, and
-other people's pickles are opened after their sha256 was checked, by a reader that refuses every
-class but the few in `CLASSES`.
+A pickle can run any program when it is read. So ours are safetensors, which hold numbers only.
+Pickles of other people are opened only after their sha256 was verified, by a reader that refuses
+every class except those in `CLASSES`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,40 +23,31 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-import yaml
 from torch import Tensor, nn
 
+from harness import strict_yaml
 from harness.cache import write_atomic
 from harness.errors import HarnessError
 
-MAX_CONFIG_BYTES = 1_000_000
 PICKLES = (".th", ".ckpt", ".pt", ".pth")
-STATES = ("best_state", "state", "state_dict", "model_state_dict")  # where pickles keep the tensors
-CLASSES: tuple[type, ...] = (Fraction,)  # beside tensors and plain Python values
+STATES = ("best_state", "state", "state_dict", "model_state_dict")  # keys of the tensors in pickles
+CLASSES: tuple[type, ...] = (Fraction,)  # allowed besides tensors and plain Python values
 DTYPES = tuple(type(np.dtype(kind)) for kind in ("float64", "float32", "int64"))
 STAND_INS = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs")
-KEY = "harness"  # of the metadata in files of ours
+KEY = "harness"  # of the metadata in our files
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """The content of a file."""
 
-    Attributes
-    ----------
-    state
-        {name: tensor}, on the CPU, as stored.
-    metadata
-        In files of ours ``network``, ``config`` and ``trained_on``; else what stood beside the
-        tensors.
-    """
-
-    state: dict[str, Tensor]
+    state: dict[str, Tensor]  # on the CPU, as stored
+    # In our files ``network``, ``config`` and ``trained_on``; in others whatever is not a tensor.
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def check(path: Path, *, sha256: str | None = None, size: int | None = None) -> None:
-    """Refuse a file that is absent or not the one expected; see `load`."""
+    """Refuse a file that is absent or differs from the expected one; see `load`."""
     with _opened(path) as file:
         _check(file, path, sha256, size)
 
@@ -66,24 +57,21 @@ def save(path: Path, module: nn.Module, metadata: Mapping[str, Any], *, half: bo
 
     Parameters
     ----------
-    path
-        Ends in ``.safetensors``.
-    module
-        All of its state is kept.
     metadata
-        JSON values: ``network`` and ``config`` build it again, ``trained_on`` says what it saw.
+        JSON values: ``network`` and ``config`` build the network again, ``trained_on`` lists its
+        training data.
     half
         Keep 16 bits of each value: half the size, errors of at most 0.05 %.
     """
     if path.suffix != ".safetensors":
-        raise HarnessError(f"{path}: is not written; name it {path.stem}.safetensors")
+        raise HarnessError(f"{path}: only safetensors are written; name it {path.stem}.safetensors")
     tensors = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
     text = {KEY: json.dumps(dict(metadata), sort_keys=True)}
     write_atomic(path, safetensors.torch.save(tensors, text))
 
 
 def load(path: Path, *, sha256: str | None = None, size: int | None = None) -> Checkpoint:
-    """Read a checkpoint whose bytes were checked first.
+    """Read a checkpoint after its bytes were verified.
 
     Parameters
     ----------
@@ -93,15 +81,10 @@ def load(path: Path, *, sha256: str | None = None, size: int | None = None) -> C
         Of the whole file; pickles are not opened without one.
     size
         In bytes, if known.
-
-    Raises
-    ------
-    HarnessError
-        If the file is absent, is not the one expected, or holds anything but values.
     """
     kinds = (".safetensors", *PICKLES)
     if path.suffix not in kinds:
-        raise HarnessError(f"{path}: unknown kind of checkpoint; known are {', '.join(kinds)}")
+        raise HarnessError(f"{path}: unknown kind of checkpoint; use one of {', '.join(kinds)}")
     with _opened(path) as file:
         _check(file, path, sha256, size)
         file.seek(0)  # the bytes that were checked, whatever happens to the name meanwhile
@@ -109,49 +92,15 @@ def load(path: Path, *, sha256: str | None = None, size: int | None = None) -> C
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read the YAML configuration of a published checkpoint.
-
-    Tuples (``!!python/tuple``) are read as such; every other tag that names Python is refused.
-
-    Raises
-    ------
-    HarnessError
-        If it is absent, too large, or not a mapping of plain values.
-    """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise HarnessError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    if len(text) > MAX_CONFIG_BYTES:
-        raise HarnessError(
-            f"{path}: has {len(text)} bytes; a configuration has at most {MAX_CONFIG_BYTES}"
-        )
-    try:
-        config = yaml.load(text, Loader=_ConfigLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = getattr(error, "problem", None) or type(error).__name__
-        raise HarnessError(f"{path}: is not plain YAML ({problem}); mend or replace it") from error
+    """Return the configuration of a published checkpoint from its YAML."""
+    config = strict_yaml.read(path, "configuration")
     if not isinstance(config, dict):
-        raise HarnessError(f"{path}: is not a mapping; replace it")
+        raise HarnessError(f"{path}: is not a mapping of names to values; replace the file")
     return config
-
-
-class _ConfigLoader(yaml.SafeLoader):
-    """Plain values, and tuples."""
-
-    def construct_tuple(self, node: yaml.Node) -> tuple[Hashable, ...]:
-        """Return the values of a sequence."""
-        if not isinstance(node, yaml.SequenceNode):
-            raise yaml.MarkedYAMLError(problem="a tuple is not a sequence")
-        return tuple(self.construct_sequence(node, deep=True))
-
-
-_ConfigLoader.add_constructor("tag:yaml.org,2002:python/tuple", _ConfigLoader.construct_tuple)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BufferedReader]:
-    """Open a file, or say that it cannot be read."""
     try:
         with path.open("rb") as file:
             yield file
@@ -160,13 +109,13 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
-    """Return a copy of its own, on the CPU."""
+    """Return an independent copy on the CPU."""
     copy = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     return copy.half() if half and copy.is_floating_point() else copy
 
 
 def _check(file: BufferedReader, path: Path, sha256: str | None, size: int | None) -> None:
-    """Refuse a file that is not the one expected, and a pickle of which nothing is expected."""
+    """Refuse a file that differs from the expected one, and a pickle without a known sha256."""
     found_size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size is not None and found_size != size:
@@ -177,14 +126,13 @@ def _check(file: BufferedReader, path: Path, sha256: str | None, size: int | Non
     if sha256 is None:
         raise HarnessError(
             f"{path}: a pickle is opened only if its sha256 is known; "
-            f"if you trust this file, give it: {found}"
+            f"if you trust this file, add sha256: {found}"
         )
     if found != sha256.lower():
         raise HarnessError(f"{path}: sha256 is {found}, not {sha256.lower()}; fetch it again")
 
 
 def _read(file: BufferedReader, path: Path) -> Checkpoint:
-    """Read safetensors."""
     content = file.read()
     try:
         state = safetensors.torch.load(content)
@@ -197,35 +145,35 @@ def _read(file: BufferedReader, path: Path) -> Checkpoint:
 
 
 def _unpickle(file: BufferedReader, path: Path) -> Checkpoint:
-    """Read a pickle that names no class but the known ones."""
+    """Read a pickle that names no classes but the known ones."""
     try:
         with _known_classes():
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files fail in many ways
-        named = re.search(r"GLOBAL (\S+)", str(error))  # the rest tells to read without care
+        named = re.search(r"GLOBAL (\S+)", str(error))  # the rest advises unsafe reading
         reason = f"it names {named[1]}" if named else f"it is damaged ({type(error).__name__})"
         raise HarnessError(
-            f"{path}: refused, {reason}; only tensors and plain values are read from a pickle, "
-            "use a safetensors file"
+            f"{path}: refused, {reason}; use a safetensors file, "
+            "or a pickle of tensors and plain values only"
         ) from error
-    return _sorted_out(content, path)
+    return _split(content, path)
 
 
 @contextmanager
 def _known_classes() -> Iterator[None]:
-    """Let the reader meet `CLASSES`, numpy's scalars, and names of networks as empty classes."""
+    """Allow `CLASSES`, numpy's scalars, and empty classes with the names of known networks."""
     names = [name.rpartition(".") for name in STAND_INS]
     stand_ins = [type(name, (), {"__module__": module}) for module, _, name in names]
-    scalar: Any = np.float64().__reduce__()[0]  # trainers keep scores beside the tensors
+    scalar: Any = np.float64().__reduce__()[0]  # trainers store scores with the tensors
     scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     with torch.serialization.safe_globals([*CLASSES, *stand_ins, *scalars, np.dtype, *DTYPES]):
         yield
 
 
-def _sorted_out(content: Any, path: Path) -> Checkpoint:
-    """Tell the tensors of a pickle from what stands beside them."""
+def _split(content: Any, path: Path) -> Checkpoint:
+    """Split the content of a pickle into tensors and everything else."""
     if not isinstance(content, Mapping):
-        raise HarnessError(f"{path}: holds a {type(content).__name__}; expected named tensors")
+        raise HarnessError(f"{path}: holds a {type(content).__name__}; use one of named tensors")
     beside: dict[str, Any] = {}
     inner = next((key for key in STATES if isinstance(content.get(key), Mapping)), None)
     if inner is not None:
@@ -237,5 +185,5 @@ def _sorted_out(content: Any, path: Path) -> Checkpoint:
         if isinstance(tensor, Tensor)
     }
     if not state:
-        raise HarnessError(f"{path}: holds no tensors; check that it is a checkpoint")
+        raise HarnessError(f"{path}: holds no tensors; use a checkpoint")
     return Checkpoint(state, beside)

@@ -136,7 +136,7 @@ FAULTS = {
     "raise": "RuntimeError: weights are gone",
     "exit": "SystemExit: 1",
     "nan": "contains NaN",
-    "missing": "no estimate was given",
+    "missing": "no estimate was returned",
     "transposed": "give it as (channels, samples)",
     "cut": "1.00 s shorter than the mixture",
 }

@@ -15,7 +15,7 @@ from harness.metrics import analyse, harmonic_mean, scorer
 from harness.results import table
 from harness.selection import blending
 from harness.selection.worth import BEATS, BEATS_NOT
-from harness.separators.ensembling import COMBINE, consistent, max_mag, mean, median, min_mag
+from harness.separators.ensemble import COMBINE, consistent, max_mag, mean, median, min_mag
 
 
 def stem_of(noises: list, per_artist: int = 1, dataset: str = "set"):

@@ -222,7 +222,7 @@ def test_a_device_that_is_not_there_is_an_error(device):
 
 
 def test_output_of_the_wrong_shape_is_an_error():
-    with pytest.raises(HarnessError, match=r"Identity: gave shape \(2, 2, 64\)"):
+    with pytest.raises(HarnessError, match=r"Identity: returned shape \(2, 2, 64\)"):
         separate_chunked(nn.Identity(), noise(2, 100), segment=64)
 
 
@@ -268,7 +268,7 @@ def test_learned_joins_networks_of_one_stem_each(tmp_path):
         "vocals": (2, 500),
         "drums": (2, 500),
     }
-    with pytest.raises(HarnessError, match="both give it"):
+    with pytest.raises(HarnessError, match="both return it"):
         Learned(8000, ("vocals",), weights=[files[0], files[0]])
 
 

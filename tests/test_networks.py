@@ -1,21 +1,27 @@
+import inspect
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import harness
+from harness import weights
 from harness.networks import NETWORKS, count_parameters
 from harness.networks.features import (
     PLANES,
     Amalgamation,
     Bands,
-    Stft,
+    TorchStft,
     band_positions,
     cosine_basis,
     decibels,
     normalise,
 )
+from harness.separators.learned import load_network
 
+CHECKPOINTS = Path(harness.__file__).parent / "checkpoints"
 SMALL = {
     "asnet": {"n_fft": 256, "hop": 128, "bands": 40, "bottleneck": 128},
     "mel_roformer": {"n_fft": 256, "hop": 128, "bands": 12, "width": 16, "depth": 2},
@@ -66,6 +72,21 @@ def test_config_rebuilds_the_same_network(name):
     assert torch.equal(again(mixture), network(mixture))
     assert (again.stems, again.segment, again.sample_rate) == (("a", "b"), 1234, 8000)
     assert again.config() == network.config()
+
+
+def test_config_holds_every_argument_in_the_order_of_the_constructor():
+    config = NETWORKS["scnet"](("a", "b"), 8000, widths=(4, 8, 8), layers=2).config()
+    assert config == {
+        "stems": ["a", "b"], "sample_rate": 8000, "channels": 2, "segment": 485100,
+        "widths": [4, 8, 8], "shares": [0.175, 0.392, 0.433], "layers": 2, "n_fft": 4096,
+        "hop": 1024, "normalise": True,
+    }  # fmt: skip
+    assert list(config) == list(inspect.signature(NETWORKS["scnet"]).parameters)
+
+
+@pytest.mark.parametrize("path", sorted(CHECKPOINTS.glob("*.safetensors")), ids=lambda p: p.stem)
+def test_config_of_shipped_weights_is_the_one_they_store(path):
+    assert load_network(path).config() == weights.load(path).metadata["config"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -176,7 +197,7 @@ def test_unet_stems_are_independent():
 @pytest.mark.parametrize(("n_fft", "hop"), [(256, 64), (256, 128), (2048, 1024)])
 @pytest.mark.parametrize("n", [1, 100, 5000])
 def test_stft_comes_back(n_fft, hop, n):
-    stft, signal = Stft(n_fft, hop), noise(2, 3, n)
+    stft, signal = TorchStft(n_fft, hop), noise(2, 3, n)
     assert torch.allclose(stft.inverse(stft(signal), n), signal, atol=1e-5)
 
 
@@ -185,13 +206,13 @@ def test_stft_is_the_one_of_torch():
     theirs = torch.stft(
         signal, 256, 64, window=torch.hann_window(256), pad_mode="constant", return_complex=True
     )
-    assert torch.allclose(Stft(256, 64)(signal)[:, : theirs.shape[2]], theirs.mT, atol=1e-4)
+    assert torch.allclose(TorchStft(256, 64)(signal)[:, : theirs.shape[2]], theirs.mT, atol=1e-4)
 
 
 @pytest.mark.parametrize("hop", [100, 256])
 def test_impossible_hops_are_refused(hop):
     with pytest.raises(ValueError, match="even multiple"):
-        Stft(256, hop)
+        TorchStft(256, hop)
 
 
 def test_normalise_undoes():
@@ -224,7 +245,7 @@ def test_cosine_basis_is_orthonormal():
 
 
 def planes_of(signal, names=PLANES["both"]):
-    stft = Stft(512, 128)
+    stft = TorchStft(512, 128)
     a2f = Amalgamation(stft, Bands(257, 257), names)
     planes = a2f(signal, stft(signal).abs())[0]
     return dict(zip(names, planes[:, 4:-4], strict=True))  # frames that are full

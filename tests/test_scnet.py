@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.networks import count_parameters
 from harness.networks.scnet import Fusion, SCNet, SDLayer, SULayer, split
 from harness.separators import load
-from harness.separators.scnet import Scnet
+from harness.separators.published_scnet import PublishedScnet
 
 SMALL, LARGE = (32, 64, 128), (64, 128, 256)
 SHARES = {SMALL: (0.175, 0.392, 0.433), LARGE: (0.225, 0.372, 0.403)}
@@ -181,7 +181,7 @@ def checkpoint(path, content):
 
 
 def separator(path, sha256, normalise="none", **options):
-    return Scnet(
+    return PublishedScnet(
         8000,
         STEMS,
         weights=[path],
@@ -260,7 +260,7 @@ def test_silence_stays_silent(saved, normalise):
 
 def test_what_does_not_fit_is_said(saved, tmp_path):
     with pytest.raises(HarnessError, match="does not fit SCNet"):
-        Scnet(8000, STEMS, weights=[saved[0]], sha256=[saved[1]])
+        PublishedScnet(8000, STEMS, weights=[saved[0]], sha256=[saved[1]])
     with pytest.raises(HarnessError, match="normalise: 'wave' is not known"):
         separator(*saved, "wave")
     with pytest.raises(HarnessError, match="its sha256 is known"):
@@ -299,7 +299,7 @@ def test_the_published_size_runs(tmp_path):
     path = tmp_path / "full.th"
     sha256 = checkpoint(path, {"best_state": network.state_dict()})
     mixture = 0.1 * noise(2, 44100).numpy()
-    found = Scnet(weights=[path], sha256=[sha256], normalise="none").separate(mixture)
+    found = PublishedScnet(weights=[path], sha256=[sha256], normalise="none").separate(mixture)
     with torch.inference_mode():
         wanted = network(torch.from_numpy(mixture)[None])[0].numpy()
     np.testing.assert_allclose(np.stack(list(found.values())), wanted, atol=1e-5)

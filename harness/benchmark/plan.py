@@ -12,7 +12,7 @@ from harness.datasets.tracks import WHOLE, Dataset, Excerpt, Source, Track
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
 from harness.separators import code_versions
-from harness.separators.files import find_files
+from harness.separators.from_disk import find_files
 from harness.weight_files import obstacle
 
 PRECISION = "float32"
@@ -114,7 +114,7 @@ def plan_for_files(
     """Plan to score the estimates in a folder, which were made elsewhere.
 
     The entry has name and description of their separator; its stems and files are found per track,
-    in one of the layouts of `harness.separators.files.find_files`.
+    in one of the layouts of `harness.separators.from_disk.find_files`.
     """
     units: list[Unit] = []
     skips = []

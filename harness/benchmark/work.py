@@ -16,7 +16,7 @@ from harness.cache import Store
 from harness.costs import Meter
 from harness.errors import HarnessError, StorageError
 from harness.separators import Oracle, Separator, load, parameters
-from harness.separators.running import made_of, run
+from harness.separators.protocol import made_of, run
 
 MAX_LOADED = 16  # separators that a worker holds in memory
 _LOADED: dict[tuple[str, tuple[str, ...], int, str], Separator | Oracle] = {}

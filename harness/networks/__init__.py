@@ -1,4 +1,4 @@
-"""The networks of this project: audio in, audio of every stem out, for training and separation."""
+"""The networks of this project, from audio to audio of every stem, to train and to separate."""
 
 from __future__ import annotations
 
@@ -18,31 +18,19 @@ __all__ = ["NETWORKS", "Network", "count_parameters"]
 
 
 class Network(Protocol):
-    """What every network offers beside being a `torch.nn.Module`.
+    """The interface of every network, besides that of a `torch.nn.Module`."""
 
-    Attributes
-    ----------
-    stems
-        In the order of the output.
-    sample_rate
-        In Hz.
-    channels
-        Of the mixture.
-    segment
-        Samples an excerpt should have in training and inference.
-    """
-
-    stems: tuple[str, ...]
-    sample_rate: int
-    channels: int
-    segment: int
+    stems: tuple[str, ...]  # in the order of the output
+    sample_rate: int  # in Hz
+    channels: int  # of the mixture
+    segment: int  # samples of an excerpt in training and inference
 
     def __call__(self, mixture: Tensor) -> Tensor:
         """Return estimates (batch, stems, channels, samples) of (batch, channels, samples)."""
         ...
 
     def config(self) -> dict[str, Any]:
-        """Return JSON values, the keyword arguments that build it again."""
+        """Return JSON values: the keyword arguments that build the network again."""
         ...
 
 

@@ -1,24 +1,24 @@
 """Audio Strips Network: a mask for every source from the A2F features.
 
 Sakthidevi & Divya, "Audio Strips Network (ASNet) and Amalgamation Audio Features (A2F)", Archives
-of Acoustics, 2026, section 3.4. The text leaves the graph open in several places, and no reading of
-it has the 0.31 million parameters it prints; the options name the readings, docs/papers.md has
-their counts.
+of Acoustics, 2026, section 3.4. The text is ambiguous in several places, and no reading of it has
+the printed 0.31 million parameters. The options name the readings; docs/papers.md counts them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.networks.features import PLANES, Amalgamation, Bands, Stft, apply_masks, normalise
+from harness.networks.configured import Configured
+from harness.networks.features import PLANES, Amalgamation, Bands, TorchStft, apply_masks, normalise
 
-POOLED = 4  # frames and bands that meet in one position of the bottleneck
+POOLED = 4  # frames and bands per position of the bottleneck
 DROPOUT = 0.5
 
 
@@ -28,22 +28,21 @@ class Strips(nn.Module):
     Parameters
     ----------
     inputs
-        Channels of the image; the text has one.
+        Channels of the image; one in the text.
     classes
-        Sources that the softmax divides the mixture between.
+        Number of sources in the softmax.
     bottleneck
         Channels at the lowest resolution: 128, 256 or 512 in the paper's ablation.
     kernel
-        Frames and bands that a convolution sees.
+        Size of the convolutions in frames and bands.
     units
-        Whether the 64 and 128 units of the BiLSTMs are those of ``both`` directions together, which
-        fits the 128 channels that the upsampling starts from, or of ``each``; then the directions
-        of the second are added to fit.
+        Whether the BiLSTMs have 64 and 128 units in ``both`` directions together, which fits the
+        128 channels before upsampling, or in ``each``; then the directions of the second are added.
     skip
-        What the dense layer reads beside the upsampled channel: the first block's 64, concatenated
+        Input of the dense layer besides the upsampled channel: the first block's 64, concatenated
         (``concat``); nothing (``none``); or a dense map of the bottleneck, added (``bottleneck``).
     final
-        Channels of the second upsampling block; the text has one.
+        Channels of the second upsampling block; one in the text.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Strips(nn.Module):
         return scores.softmax(dim=1)[:, :, :frames, :bands]
 
     def _remember(self, deep: Tensor) -> Tensor:
-        """Run the BiLSTMs along time in each strip of bands; a strip knows its place."""
+        """Run the BiLSTMs along time in each strip of bands; its place is part of the input."""
         batch, channels, frames, strips = deep.shape
         placed = deep + place_code(channels, strips).to(deep)[:, None, :]
         rows = placed.permute(0, 3, 2, 1).reshape(batch * strips, frames, channels)
@@ -98,7 +97,7 @@ class Strips(nn.Module):
         return kept.reshape(batch, strips, frames, -1).permute(0, 3, 2, 1)
 
     def _consolidate(self, last: Tensor, first: Tensor, deep: Tensor) -> Tensor:
-        """Return what the dense layer makes of the upsampled channel and of the skip."""
+        """Return the dense layer's output from the upsampled channel and the skip."""
         if self.skip == "bottleneck":
             wide: Tensor = functional.interpolate(self.dense(deep), scale_factor=float(POOLED))
             return wide + last.mean(dim=1, keepdim=True)
@@ -108,7 +107,7 @@ class Strips(nn.Module):
 
 
 def place_code(channels: int, strips: int) -> Tensor:
-    """Return sines and cosines (channels, strips) that tell strips apart; nothing is trained."""
+    """Return sines and cosines (channels, strips), fixed, that identify the strips."""
     place = torch.arange(strips, dtype=torch.float32)[None, :]
     octave = torch.arange(channels // 2, dtype=torch.float32)[:, None] / (channels // 2)
     angle = math.pi * place / (2 * 256**octave)
@@ -116,36 +115,31 @@ def place_code(channels: int, strips: int) -> Tensor:
 
 
 def _double(image: Tensor) -> Tensor:
-    """Double frames and bands."""
     return functional.interpolate(image, scale_factor=2.0)
 
 
-class ASNet(nn.Module):
+class ASNet(Configured):
     """A2F features, `Strips`, and the masks on the mixture's spectrogram.
 
-    Channels share one mask, made from features of all of them, so the estimates of all stems add up
-    to the mixture in each channel.
+    All channels share one mask, made from features of all of them, so the estimates of all stems
+    sum to the mixture in each channel. Any number of channels works.
 
     Parameters
     ----------
-    stems
-        What the mixture is divided into.
-    sample_rate, channels
-        Of the mixture; any number of channels works.
-    segment
-        Samples an excerpt should have in training and inference.
+    stems, sample_rate, channels, segment
+        See `harness.networks.Network`.
     n_fft, hop, bands
-        Of the spectrogram; the paper names none. A band is one bin at the bottom, two at 325 Hz,
-        and as wide as its frequency is high above.
+        Of the spectrogram; the paper names none. A band is one bin wide at the bottom, two at
+        325 Hz, and proportional to the frequency above.
     features
         ``both``, ``spectral`` or ``temporal``: the paper's ablation.
     fusion
-        ``sum`` fuses the feature planes into one image by trained weights, as the text's single
-        input channel has it; ``stack`` gives the network each plane as a channel.
+        ``sum`` fuses the feature planes into one image by trained weights, for the text's single
+        input channel; ``stack`` makes each plane an input channel.
     bottleneck, kernel, units, skip, final
         See `Strips`.
     per_stem
-        A network for each stem against the rest, four times the parameters; else one for all.
+        One network per stem against the rest, four times the parameters; otherwise one for all.
     """
 
     def __init__(
@@ -170,12 +164,7 @@ class ASNet(nn.Module):
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
         self.segment = segment
-        self._options: dict[str, Any] = {
-            "n_fft": n_fft, "hop": hop, "bands": bands, "features": features, "fusion": fusion,
-            "bottleneck": bottleneck, "kernel": list(kernel), "units": units, "skip": skip,
-            "final": final, "per_stem": per_stem,
-        }  # fmt: skip
-        self.stft = Stft(n_fft, hop)
+        self.stft = TorchStft(n_fft, hop)
         self.bands = Bands(n_fft // 2 + 1, bands)
         planes = PLANES[features]
         self.a2f = Amalgamation(self.stft, self.bands, planes)
@@ -200,7 +189,7 @@ class ASNet(nn.Module):
         if len(self.networks) > 1:
             masks = torch.stack([network(image)[:, 0] for network in self.networks], dim=1)
             return self._masked(masks, spectrum, mixture.shape[-1])
-        masks = self.networks[0](image)[:, :-1]  # they sum to one: the last stem is what is left
+        masks = self.networks[0](image)[:, :-1]  # they sum to one: the last stem is the rest
         estimates = self._masked(masks, spectrum, mixture.shape[-1])
         rest = mixture[:, None] - estimates.sum(dim=1, keepdim=True)
         return torch.cat([estimates, rest], dim=1)
@@ -209,13 +198,3 @@ class ASNet(nn.Module):
         """Return signals (B, S, C, N) from masks over bands (B, S, T, W)."""
         wide = self.bands.to_bins(masks.float())
         return self.stft.inverse(apply_masks(wide[:, :, None], spectrum[:, None]), samples)
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            **self._options,
-        }

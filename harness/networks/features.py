@@ -15,23 +15,16 @@ SPECTRAL = ("magnitude", "decibel", "mfcc", "centroid", "rolloff")
 TEMPORAL = ("zcr", "rms")
 PLANES = {"both": SPECTRAL + TEMPORAL, "spectral": SPECTRAL, "temporal": TEMPORAL}
 MFCCS = 20  # coefficients kept
-ROLLOFF = 0.85  # share of the magnitude that lies below the roll-off
+ROLLOFF = 0.85  # share of the magnitude below the roll-off
 FLOOR = 1e-5  # of the normalised signal, where decibels end: -100 dB
 EPS = 1e-5
 
 
 def normalise(mixture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give each example zero mean and unit deviation of its mono sum.
+    """Normalise each example (B, C, N) to zero mean and unit deviation of its mono sum.
 
-    Parameters
-    ----------
-    mixture
-        Shape (B, C, N).
-
-    Returns
-    -------
-    normalised, mean, deviation
-        ``normalised * deviation + mean`` is the mixture; the last two have shape (B, 1, 1).
+    In the result ``normalised, mean, deviation`` the last two have the shape (B, 1, 1), and
+    ``normalised * deviation + mean`` is the mixture.
     """
     mono = mixture.mean(dim=1, keepdim=True)
     mean = mono.mean(dim=2, keepdim=True)
@@ -39,15 +32,10 @@ def normalise(mixture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (mixture - mean) / deviation, mean, deviation
 
 
-class Stft(nn.Module):
+class TorchStft(nn.Module):
     """Short-time Fourier transform with a Hann window, and its inverse, for any length from 1 on.
 
-    Parameters
-    ----------
-    n_fft
-        Window length in samples.
-    hop
-        At most half of it, and a divisor of it.
+    The hop divides the window length `n_fft` and is at most half of it, both in samples.
     """
 
     window: Tensor
@@ -74,7 +62,7 @@ class Stft(nn.Module):
         return self._overlapped(frames)[..., inside] / weight[inside]
 
     def _overlapped(self, frames: Tensor) -> Tensor:
-        """Add up frames (…, T, n_fft), each `hop` later than the last."""
+        """Sum frames (…, T, n_fft), each `hop` later than the previous one."""
         count, parts = frames.shape[-2], self.n_fft // self.hop
         total = frames.new_zeros(*frames.shape[:-2], count + parts - 1, self.hop)
         for part in range(parts):
@@ -84,17 +72,14 @@ class Stft(nn.Module):
 
 
 def apply_masks(masks: Tensor, spectrum: Tensor) -> Tensor:
-    """Multiply a complex spectrum by real masks of a shape that it is broadcast with."""
+    """Multiply a complex spectrum by real masks, with broadcasting."""
     return torch.view_as_complex(torch.view_as_real(spectrum) * masks[..., None])
 
 
 def band_positions(bins: int, bands: int) -> Tensor:
-    """Return where each bin lies on a scale of bands: one band a bin below, logarithmic above.
+    """Return the positions of bins on a scale of bands: one band per bin below, logarithmic above.
 
-    Returns
-    -------
-    Tensor
-        Shape (bins,), rising from 0 to `bands` - 1, in steps of at most 1.
+    The positions, of shape (bins,), rise from 0 to `bands` - 1 in steps of at most 1.
 
     Examples
     --------
@@ -114,7 +99,7 @@ def band_positions(bins: int, bands: int) -> Tensor:
 
 
 class Bands(nn.Module):
-    """Fewer bands than bins, and back; masks that sum to one over sources still do so."""
+    """Convert bins to fewer bands and back; the sum of masks over sources stays one."""
 
     positions: Tensor
     spread: Tensor
@@ -151,22 +136,16 @@ def cosine_basis(size: int, count: int) -> Tensor:
 class Amalgamation(nn.Module):
     """The A2F features of "Audio Strips Network" (2026), section 3.3, one plane (T, W) each.
 
-    A number that describes a whole frame becomes a plane by what it says about a band. Centroid,
-    roll-off and zero-crossing rate are frequencies: the plane holds the distance of each band to
-    them. The MFCC become the spectral envelope that they describe; the RMS is the same everywhere.
-
-    Parameters
-    ----------
-    stft, bands
-        The scale that everything is given on.
-    names
-        Which planes, of `SPECTRAL` and `TEMPORAL`.
+    A value of a whole frame becomes a plane over its bands. Centroid, roll-off and zero-crossing
+    rate are frequencies: the plane is the distance of each band to them. The MFCC become their
+    spectral envelope; the RMS is the same in all bands. `names` selects planes of `SPECTRAL` and
+    `TEMPORAL`.
     """
 
     basis: Tensor
     places: Tensor
 
-    def __init__(self, stft: Stft, bands: Bands, names: tuple[str, ...]) -> None:
+    def __init__(self, stft: TorchStft, bands: Bands, names: tuple[str, ...]) -> None:
         super().__init__()
         self.stft, self.bands, self.names = stft, bands, names
         self.register_buffer("basis", cosine_basis(bands.count, MFCCS), persistent=False)
@@ -176,7 +155,7 @@ class Amalgamation(nn.Module):
     def forward(self, mixture: Tensor, magnitude: Tensor) -> Tensor:
         """Return (B, P, T, W) from the mixture (B, C, N) and its magnitudes (B, C, T, K).
 
-        All channels count alike and none cancels another: the magnitude is the mean of theirs.
+        The magnitude is the mean over the channels, so that they do not cancel each other.
         """
         bands = self.bands(magnitude.mean(dim=1) * (2 / self.stft.n_fft))
         planes = self._spectral(bands) if "magnitude" in self.names else {}
@@ -185,7 +164,7 @@ class Amalgamation(nn.Module):
         return torch.stack([planes[name].expand_as(bands) for name in self.names], dim=1)
 
     def _spectral(self, magnitude: Tensor) -> dict[str, Tensor]:
-        """Planes from band magnitudes (B, T, W)."""
+        """Return planes from band magnitudes (B, T, W)."""
         decibel = decibels(magnitude)
         total = magnitude.cumsum(dim=-1)
         below = (total < ROLLOFF * total[..., -1:]).sum(dim=-1, keepdim=True).float()
@@ -199,7 +178,7 @@ class Amalgamation(nn.Module):
         }
 
     def _temporal(self, mono: Tensor) -> dict[str, Tensor]:
-        """Planes from the waveform (B, N)."""
+        """Return planes from the waveform (B, N)."""
         n_fft, hop = self.stft.n_fft, self.stft.hop
         edge = (n_fft // 2, n_fft // 2 + -mono.shape[-1] % hop)
         energy = _frame_means(functional.pad(mono, edge).square(), n_fft, hop)
@@ -212,7 +191,7 @@ class Amalgamation(nn.Module):
         }
 
     def _place(self, bins: Tensor) -> Tensor:
-        """Return where frequencies, in bins, lie on the scale of bands."""
+        """Return the positions of frequencies, in bins, on the scale of bands."""
         positions = self.bands.positions
         return positions[bins.round().long().clamp(0, len(positions) - 1)]
 

@@ -1,40 +1,36 @@
-"""A small hybrid transformer: spectrogram and waveform side by side, joined by attention.
+"""A small hybrid transformer: spectrogram and waveform in parallel, joined by attention.
 
 Rouard, Massa & Défossez, "Hybrid Transformers for Music Source Separation", ICASSP 2023, through
-the class of the ``demucs`` package: a quarter of its channels and two fifths of its attention, for
-training on processors without a GPU.
+the class of the ``demucs`` package, with a quarter of its channels and two fifths of its attention,
+to train without a GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from demucs.htdemucs import HTDemucs as Published
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from harness.networks.configured import Configured
 from harness.networks.features import normalise
 
 
-class HTDemucs(nn.Module):
+class HTDemucs(Configured):
     """U-Nets over the spectrogram and over the waveform, with a transformer across at the bottom.
 
     Parameters
     ----------
-    stems
-        What it gives.
-    sample_rate, channels
-        Of the mixture; `channels` must be met.
-    segment
-        Samples an excerpt should have in training and inference.
+    stems, sample_rate, channels, segment
+        See `harness.networks.Network`.
     n_fft
-        Window of the spectrogram, in samples; frames are a quarter apart. With less than 2048 the
-        four layers leave no frequencies, and nothing for the transformer to join.
+        Window of the spectrogram, in samples, at a hop of a quarter. Below 2048 the four layers
+        leave no frequencies for the transformer to join.
     width
-        Channels of the first of four layers; each further one has twice as many.
+        Channels of the first of four layers; they double with each layer.
     context
-        Neighbours on each side that the decoders' gates look at.
+        Neighbours on each side in the convolutions of the decoders' gates.
     layers, heads
         Of the transformer.
     """
@@ -54,8 +50,7 @@ class HTDemucs(nn.Module):
     ) -> None:
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.n_fft, self.width, self.context = segment, n_fft, width, context
-        self.layers, self.heads = layers, heads
+        self.segment, self.n_fft = segment, n_fft
         self.model = Published(
             list(stems),
             audio_channels=channels,
@@ -73,20 +68,6 @@ class HTDemucs(nn.Module):
         """Return estimates (B, stems, C, N) of a mixture (B, C, N)."""
         samples = mixture.shape[-1]
         x, mean, deviation = normalise(mixture)
-        x = functional.pad(x, (0, max(0, self.n_fft - samples)))  # a deviation takes some samples
+        x = functional.pad(x, (0, max(0, self.n_fft - samples)))  # a deviation needs some samples
         estimates: Tensor = self.model(x)[..., :samples]
         return estimates * deviation[:, None] + mean[:, None] / len(self.stems)
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            "n_fft": self.n_fft,
-            "width": self.width,
-            "context": self.context,
-            "layers": self.layers,
-            "heads": self.heads,
-        }

@@ -2,7 +2,7 @@
 
 Wang, Lu & Won, "Mel-Band RoFormer for Music Source Separation", 2023, on the network of Lu, Wang,
 Kong & Hung, "Music Source Separation with Band-Split RoPE Transformer", ICASSP 2024. Tensors have
-the names and shapes of the checkpoints that circulate, so that those load.
+the names and shapes of published checkpoints, so that those load.
 
 Letters: B batch, C channels, N samples, T frames, K bins, W bands, D width of a token, H heads,
 E width of a head, L length of a sequence, S stems.
@@ -13,32 +13,29 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.networks.configured import Configured
+
 Pairs = Iterable[tuple[nn.Module, nn.Module]]
 
 ROTARY_BASE = 10000.0  # of the slowest rotation, Su et al., RoFormer, 2021
-WIDENING = 4  # of a token within the feed-forward layers
-TINY = 1e-24  # beside a mean square, so that silence stays silence
+WIDENING = 4  # hidden width of the feed-forward layers, over that of a token
+TINY = 1e-24  # added to a mean square, so that silence stays silence
 
 
 def mel_bands(sample_rate: int, n_fft: int, bands: int) -> list[slice]:
     """Return the bins of each band: those under a triangle of the mel scale.
 
     The scale is Slaney's (Auditory Toolbox, 1998): linear up to 1 kHz, logarithmic above. A
-    triangle reaches from the peak of its left neighbour to that of its right one, neither of them
-    included; so a bin has at most two bands. The first band has the bin of 0 Hz too, the last one
-    that of half the sample rate.
-
-    Raises
-    ------
-    ValueError
-        If a bin has no band, or a band no bin.
+    triangle extends between the peaks of its neighbours, both excluded, so a bin has at most two
+    bands. The first band also has the bin of 0 Hz, the last one that of half the sample rate. A
+    ValueError is raised if a bin has no band, or a band no bin.
 
     Examples
     --------
@@ -71,7 +68,7 @@ class RmsNorm(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Turn neighbouring pairs of dimensions by angles that grow with the position."""
+    """Rotate neighbouring pairs of dimensions by angles that grow with the position."""
 
     freqs: Tensor
 
@@ -81,7 +78,7 @@ class Rotary(nn.Module):
         self.register_buffer("freqs", freqs)
 
     def turns(self, length: int) -> Tensor:
-        """Return the turns of each position and pair as complex numbers (L, 1, 1, E / 2)."""
+        """Return the rotation of each position and pair as complex numbers (L, 1, 1, E / 2)."""
         positions = torch.arange(length, device=self.freqs.device)
         angles = torch.outer(positions.float(), self.freqs.float())
         return torch.polar(torch.ones_like(angles), angles)[:, None, None]
@@ -101,7 +98,7 @@ class Attention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(inner, width, bias=False))
 
     def forward(self, x: Tensor, turns: Tensor) -> Tensor:
-        """Return what sequences (B, L, D) gain."""
+        """Return the residual of sequences (B, L, D)."""
         x = self.norm(x)
         queries_keys, values = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).split([2, 1], 2)
         pairs = torch.view_as_complex(queries_keys.float().unflatten(-1, (-1, 2)))
@@ -125,7 +122,7 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what tokens (…, D) gain."""
+        """Return the residual of tokens (…, D)."""
         gained: Tensor = self.net(x)
         return gained
 
@@ -135,7 +132,7 @@ class Transformer(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int, head_width: int, rotary: Rotary) -> None:
         super().__init__()
-        self.rotary = (rotary,)  # a tuple: its tensors are named in the layers
+        self.rotary = (rotary,)  # a tuple: the layers register its tensors
         self.layers = nn.ModuleList(
             nn.ModuleList([Attention(width, heads, head_width, rotary), FeedForward(width)])
             for _ in range(depth)
@@ -153,7 +150,7 @@ class Transformer(nn.Module):
 
 
 class BandSplit(nn.Module):
-    """One token for each band."""
+    """One token per band."""
 
     def __init__(self, sizes: Sequence[int], width: int) -> None:
         super().__init__()
@@ -175,13 +172,13 @@ class MaskEstimator(nn.Module):
         self.to_freqs = nn.ModuleList(_perceptron(width, hidden, depth, size) for size in sizes)
 
     def forward(self, bands: Sequence[Tensor]) -> Tensor:
-        """Return all bands' masks side by side (B, T, sum of sizes) of their tokens (B, T, D)."""
+        """Return the concatenated masks (B, T, sum of sizes) of all bands' tokens (B, T, D)."""
         pairs = zip(self.to_freqs, bands, strict=True)
         return torch.cat([estimate(tokens) for estimate, tokens in pairs], dim=-1)
 
 
 def _perceptron(width: int, hidden: int, depth: int, size: int) -> nn.Sequential:
-    """Build dense layers with tanh between and a gate at the end."""
+    """Return dense layers with tanh between them and a gate at the end."""
     widths = [width, *[hidden] * depth]
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
@@ -190,27 +187,23 @@ def _perceptron(width: int, hidden: int, depth: int, size: int) -> nn.Sequential
     return nn.Sequential(nn.Sequential(*layers), nn.GLU())
 
 
-class MelRoformer(nn.Module):
-    """Mel-Band RoFormer. As it stands here it is small; published ones say what they are.
+class MelRoformer(Configured):
+    """Mel-Band RoFormer, small by default; published ones come with a configuration.
 
     Parameters
     ----------
     stems, sample_rate, channels, segment
         See `harness.networks.Network`.
     width, depth
-        Of a token; pairs of a transformer along time and one across bands.
+        Width of a token; number of pairs of transformers, along time and across bands.
     time_depth, band_depth
         Layers of each transformer.
     bands
         See `mel_bands`.
-    heads, head_width
-        Of the attention.
-    n_fft, hop
-        Of the Fourier transform, in samples.
     mask_depth, mask_widening
-        Hidden layers of the mask estimators, and how much wider they are than a token.
+        Hidden layers of the mask estimators, and their width over that of a token.
     skip
-        Whether each pair is given the sum of what the pairs before it gave, too.
+        Whether the sum of all previous pairs' outputs is added to the input of each pair.
     """
 
     window: Tensor
@@ -240,11 +233,6 @@ class MelRoformer(nn.Module):
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
         self.segment, self.skip = segment, skip
-        self._options: dict[str, Any] = {
-            "width": width, "depth": depth, "time_depth": time_depth, "band_depth": band_depth,
-            "bands": bands, "heads": heads, "head_width": head_width, "n_fft": n_fft, "hop": hop,
-            "mask_depth": mask_depth, "mask_widening": mask_widening, "skip": skip,
-        }  # fmt: skip
         self._set_up_bands(n_fft, hop, bands)
         sizes = [2 * channels * (band.stop - band.start) for band in self.bands]
         rotaries = Rotary(head_width), Rotary(head_width)
@@ -262,10 +250,7 @@ class MelRoformer(nn.Module):
         )
 
     def _set_up_bands(self, n_fft: int, hop: int, bands: int) -> None:
-        """Keep what depends on the scale; it is no part of a checkpoint.
-
-        All of it is computed here, so that it is there when the weights come from a file.
-        """
+        """Compute what depends on the scale, also on the meta device: checkpoints lack it."""
         self.n_fft, self.hop = n_fft, hop
         self.bands = mel_bands(self.sample_rate, n_fft, bands)
         window = torch.hann_window(n_fft, device="cpu")
@@ -320,13 +305,3 @@ class MelRoformer(nn.Module):
         signals = torch.istft(rows, self.n_fft, self.hop, window=self.window, length=length)
         shape = (len(spectra), len(self.stems), self.channels)
         return torch.unflatten(signals[..., :samples], 0, shape)
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            **self._options,
-        }

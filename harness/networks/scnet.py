@@ -1,4 +1,4 @@
-"""SCNet: bands of a complex spectrogram, thinned out by how much they hold, and two paths of LSTMs.
+"""SCNet: bands of a complex spectrogram, compressed by their content, and two paths of LSTMs.
 
 Tong, Zhu, Chen, Kang, Xu & Kang, "SCNet: Sparse Compression Network for Music Source Separation",
 ICASSP 2024. Modules are named as in the authors' checkpoints, so that those load. `docs/scnet.md`
@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.networks.configured import Configured
+
 KERNELS, STRIDES = (3, 4, 16), (1, 4, 16)  # of the low, middle and high band, in bins
 DEPTHS = (3, 2, 1)  # convolution modules of each band
-COMPRESSION = 4  # times fewer channels inside a convolution module
+COMPRESSION = 4  # of the channels inside a convolution module
 EPS = 1e-5
 
 Cuts = tuple[tuple[int, int], ...]  # first bin of each band, and the one after its last
 
 
 def split(bins: int, shares: Sequence[float]) -> Cuts:
-    """Return where bands begin and end.
+    """Return the first bin of each band, and the one after its last.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def split(bins: int, shares: Sequence[float]) -> Cuts:
 
 
 class ConvolutionModule(nn.Module):
-    """Residual convolutions along time, the same for every bin of a band: (rows, C, T)."""
+    """Residual convolutions (rows, C, T) along time, the same for every bin of a band."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class ConvolutionModule(nn.Module):
 
 
 class SDLayer(nn.Module):
-    """Sparse down-sampling: every band with a kernel and a stride of its own along frequency."""
+    """Sparse down-sampling: each band has its own kernel and stride along frequency."""
 
     def __init__(self, inputs: int, outputs: int, shares: Sequence[float]) -> None:
         super().__init__()
@@ -76,7 +77,7 @@ class SDLayer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return a tensor for each band, (B, outputs, about F / stride, T)."""
+        """Return one tensor (B, outputs, about F / stride, T) per band."""
         bands = []
         for conv, (first, end), kernel, stride in zip(
             self.convs, split(x.shape[2], self.shares), KERNELS, STRIDES, strict=True
@@ -97,7 +98,7 @@ class SDBlock(nn.Module):
         self.globalconv = nn.Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, list[int]]:
-        """Return what goes deeper, what the decoder is given, and the bins of its bands."""
+        """Return the input of the next level, the skip to the decoder, and its bands' sizes."""
         bands = []
         for module, band in zip(self.conv_modules, self.SDlayer(x), strict=True):
             rows = band.transpose(1, 2)
@@ -124,7 +125,7 @@ class DualPath(nn.Module):
         return x + self._along(1, x)
 
     def _along(self, path: int, x: Tensor) -> Tensor:
-        """Run over the last axis of (B, C, rows, steps), each row for itself."""
+        """Run over the last axis of (B, C, rows, steps), each row separately."""
         rows = self.norm_layers[path](x).permute(0, 2, 3, 1)
         out = self.linear_layers[path](self.lstm_layers[path](rows.flatten(0, 1))[0])
         back: Tensor = out.unflatten(0, rows.shape[:2]).permute(0, 3, 1, 2)
@@ -132,10 +133,10 @@ class DualPath(nn.Module):
 
 
 class SeparationNet(nn.Module):
-    """Dual paths, in turn over frames and over the frequencies of their change.
+    """Dual paths, alternately over frames and over modulation frequencies.
 
-    Between two of them goes a real Fourier transform along time: half as many steps, real and
-    imaginary parts as twice the channels; and back.
+    A real Fourier transform along time is between two of them, with half the steps and, as real and
+    imaginary parts, twice the channels; the next one is inverse.
     """
 
     def __init__(self, channels: int, layers: int) -> None:
@@ -156,10 +157,10 @@ class SeparationNet(nn.Module):
 
 
 class Fusion(nn.Module):
-    """What comes from below and what the encoder had, added, through a gated convolution.
+    """The level below plus the encoder's skip, through a gated convolution.
 
-    The authors stack the sum twice and convolve 2C → 2C channels. To convolve a signal with itself
-    below it is to convolve it once with the sum of the two halves of the kernel: half the work.
+    The authors stack the sum twice and convolve 2C → 2C channels. One convolution with the sum of
+    the two halves of the kernel is equal, at half the work.
     """
 
     def __init__(self, channels: int) -> None:
@@ -175,7 +176,7 @@ class Fusion(nn.Module):
 
 
 class SULayer(nn.Module):
-    """Sparse up-sampling: the bands of an `SDLayer` back at the bins it had."""
+    """Sparse up-sampling: the inverse of `SDLayer`."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -185,15 +186,7 @@ class SULayer(nn.Module):
         )
 
     def forward(self, x: Tensor, sizes: Sequence[int], cuts: Cuts) -> Tensor:
-        """Return (B, outputs, F, T).
-
-        Parameters
-        ----------
-        x
-            Bands of `sizes` bins, one after the other.
-        cuts
-            Where they were cut from.
-        """
+        """Return (B, outputs, F, T) from bands of `sizes` bins in sequence, split at `cuts`."""
         bands = []
         for conv, band, (first, end) in zip(
             self.convtrs, torch.split(x, list(sizes), dim=2), cuts, strict=True
@@ -208,35 +201,31 @@ class SUBlock(nn.ModuleList):
     """A level of the decoder: `Fusion`, then `SULayer`."""
 
     def forward(self, x: Tensor, skip: Tensor, sizes: Sequence[int], cuts: Cuts) -> Tensor:
-        """Return (B, outputs, F, T) from what lies below and what the encoder had."""
+        """Return (B, outputs, F, T) from the level below and the encoder's skip."""
         out: Tensor = self[1](self[0](x, skip), sizes, cuts)
         return out
 
 
-class SCNet(nn.Module):
+class SCNet(Configured):
     """Real and imaginary parts of a mixture's spectrogram in, those of every stem out.
 
     Parameters
     ----------
-    stems
-        What it gives, in the order of the output.
-    sample_rate, channels
-        Of the mixture.
-    segment
-        Samples an excerpt should have in training and inference: 11 s.
+    stems, sample_rate, channels, segment
+        See `harness.networks.Network`; the segment is 11 s.
     widths
-        Channels of the encoder's levels. The authors write ``dims``, which begins with the
-        2 · `channels` planes of the input: [4, 32, 64, 128], and [4, 64, 128, 256] for SCNet-large.
+        Channels of the encoder's levels. The authors' ``dims`` begins with the 2 · `channels`
+        planes of the input: [4, 32, 64, 128], and [4, 64, 128, 256] for SCNet-large.
     shares
-        Of the bins that are the low, middle and high band (``band_SR``); SCNet-large has
-        (0.225, 0.372, 0.403).
+        Low, middle and high band as shares of the bins (``band_SR``); (0.225, 0.372, 0.403) for
+        SCNet-large.
     layers
         Dual paths between encoder and decoder, an even number.
     n_fft, hop
         Of the spectrogram, with a rectangular window.
     normalise
-        Give the spectrogram of each example zero mean and unit deviation, and undo it at the end.
-        The same weights give other estimates; a checkpoint is run as it was trained.
+        Normalise the spectrogram of each example to zero mean and unit deviation, and undo it at
+        the end. A checkpoint must run as it was trained, or its estimates differ.
     """
 
     def __init__(
@@ -279,23 +268,8 @@ class SCNet(nn.Module):
         planes = self._planes((spectrum - mean) / deviation) * deviation + mean
         return self._signals(planes, mixture.shape[-1])
 
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            "widths": list(self.widths),
-            "shares": list(self.shares),
-            "layers": len(self.separation_net.dp_modules),
-            "n_fft": self.n_fft,
-            "hop": self.hop,
-            "normalise": self.normalise,
-        }
-
     def _planes(self, x: Tensor) -> Tensor:
-        """Return the planes of all stems, (B, stems · planes, F, T), of those of the mixture."""
+        """Return the planes of all stems (B, stems · planes, F, T) from those of the mixture."""
         levels = []
         for encode in self.encoder:
             cuts = split(x.shape[2], self.shares)
@@ -309,9 +283,9 @@ class SCNet(nn.Module):
     def _spectrum(self, mixture: Tensor) -> Tensor:
         """Return (B, 2 · channels, F, T): real and imaginary part of left, then of right.
 
-        The end is filled up with zeros to an odd number of hops, so that T is even.
+        The end is padded with zeros to an odd number of hops, so that T is even.
         """
-        shortest = self.n_fft // (2 * self.hop)  # the edges are reflected, which takes so much
+        shortest = self.n_fft // (2 * self.hop)  # the edges are reflected, which needs so much
         hops = max(mixture.shape[-1] // self.hop, shortest) + 1 | 1
         signal = functional.pad(mixture.float(), (0, hops * self.hop - mixture.shape[-1]))
         spectrum = torch.stft(

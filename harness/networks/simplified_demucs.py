@@ -1,26 +1,26 @@
 """Simplified Demucs: waveform in, waveforms out.
 
 Afshinrad et al., "Music Source Separation", Politecnico di Milano, 2024/25, section 7.1. The text
-speaks of four layers; only three of stride 4 give its 1,378 steps for 88,200 samples and end at its
-128 channels. Three layers and BiLSTMs of 256 have 2,794,760 parameters, the text's 2.8 million.
+has four layers, but only three of stride 4 yield its 1,378 steps for 88,200 samples and its 128
+channels. Three layers and BiLSTMs of 256 have 2,794,760 parameters, the text's 2.8 million.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.networks.configured import Configured
 from harness.networks.features import normalise
 
 KERNEL, STRIDE, PADDING = 8, 4, 2
 
 
 class Encoder(nn.Module):
-    """A quarter of the steps: convolution, then twice the channels gated by each other."""
+    """A convolution to a quarter of the steps, then a gate over twice the channels."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Four times the steps, from what lies below and what the encoder had on this level."""
+    """Four times the steps, from the level below and the encoder's output on this level."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -51,17 +51,13 @@ class Decoder(nn.Module):
         return out
 
 
-class SimplifiedDemucs(nn.Module):
+class SimplifiedDemucs(Configured):
     """Encoder, BiLSTM and decoder with skips, all in the time domain.
 
     Parameters
     ----------
-    stems
-        What it gives.
-    sample_rate, channels
-        Of the mixture; other than in the networks on spectrograms, `channels` must be met.
-    segment
-        Samples an excerpt should have in training and inference.
+    stems, sample_rate, channels, segment
+        See `harness.networks.Network`.
     widths
         Channels of each encoder layer.
     hidden
@@ -83,7 +79,7 @@ class SimplifiedDemucs(nn.Module):
     ) -> None:
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.widths, self.hidden = segment, tuple(widths), hidden
+        self.segment, self.widths = segment, tuple(widths)
         pairs = list(zip([channels, *widths], widths, strict=False))
         self.encoder = nn.ModuleList(Encoder(i, o) for i, o in pairs)
         self.lstm = nn.LSTM(
@@ -110,15 +106,3 @@ class SimplifiedDemucs(nn.Module):
         shape = (len(mixture), len(self.stems), self.channels, samples)
         estimates: Tensor = x[..., :samples].reshape(shape)
         return estimates * deviation[:, None] + mean[:, None] / len(self.stems)
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            "widths": list(self.widths),
-            "hidden": self.hidden,
-            "layers": self.lstm.num_layers,
-        }

@@ -1,4 +1,4 @@
-"""U-Net of one-dimensional convolutions along time, with BiLSTMs at its bottom; one a stem.
+"""U-Net of one-dimensional convolutions along time, with BiLSTMs at its bottom; one per stem.
 
 Afshinrad et al., "Music Source Separation", Politecnico di Milano, 2024/25, section 4.1. Bins are
 channels: 256, 512, 1024 and 2048 of them at width 256.
@@ -7,29 +7,26 @@ channels: 256, 512, 1024 and 2048 of them at width 256.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.networks.features import Stft, apply_masks, decibels, normalise
+from harness.networks.configured import Configured
+from harness.networks.features import TorchStft, apply_masks, decibels, normalise
 
-DEPTH = 3  # blocks before the bottleneck, each followed by a halving of the frame rate
+DEPTH = 3  # blocks before the bottleneck; each halves the frame rate
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions, each normalised over the batch."""
     return nn.Sequential(*_layer(inputs, outputs), *_layer(outputs, outputs))
 
 
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:
-    """One convolution along time."""
     return [nn.Conv1d(inputs, outputs, 3, padding=1), nn.BatchNorm1d(outputs), nn.ReLU()]
 
 
 def _doubling(inputs: int, outputs: int) -> nn.Sequential:
-    """Twice the frames."""
     return nn.Sequential(
         nn.ConvTranspose1d(inputs, outputs, 2, stride=2), nn.BatchNorm1d(outputs), nn.ReLU()
     )
@@ -69,21 +66,17 @@ class StemUNet(nn.Module):
         return mask
 
 
-class UNet(nn.Module):
-    """One `StemUNet` for each stem, the same for every channel.
+class UNet(Configured):
+    """One independent `StemUNet` per stem, shared by the channels; any number of them works.
 
     Parameters
     ----------
-    stems
-        What it gives; each stem's network is independent of the others.
-    sample_rate, channels
-        Of the mixture; any number of channels works.
-    segment
-        Samples an excerpt should have in training and inference.
+    stems, sample_rate, channels, segment
+        See `harness.networks.Network`.
     n_fft, hop
         Of the spectrogram.
     width
-        Channels of the first block; 256 in the report, 81 million parameters a stem.
+        Channels of the first block; 256 in the report, with 81 million parameters per stem.
     """
 
     def __init__(
@@ -99,8 +92,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.width = segment, width
-        self.stft = Stft(n_fft, hop)
+        self.segment = segment
+        self.stft = TorchStft(n_fft, hop)
         self.networks = nn.ModuleDict(
             {stem: StemUNet(n_fft // 2 + 1, width) for stem in self.stems}
         )
@@ -114,15 +107,3 @@ class UNet(nn.Module):
         masks = [network(level).transpose(1, 2) for network in self.networks.values()]
         shaped = torch.stack([mask.reshape(spectrum.shape) for mask in masks], dim=1).float()
         return self.stft.inverse(apply_masks(shaped, spectrum[:, None]), mixture.shape[-1])
-
-    def config(self) -> dict[str, Any]:
-        """Return the keyword arguments that build it again."""
-        return {
-            "stems": list(self.stems),
-            "sample_rate": self.sample_rate,
-            "channels": self.channels,
-            "segment": self.segment,
-            "n_fft": self.stft.n_fft,
-            "hop": self.stft.hop,
-            "width": self.width,
-        }

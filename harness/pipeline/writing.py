@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.metrics import write_museval
 from harness.pipeline.choosing import with_selection, worth_of_blends
 from harness.results import join, read_run, write_run
-from harness.separators.files import safe_name
+from harness.separators.from_disk import safe_name
 
 MOST_BLENDED = 60  # tracks of a dataset; with more, harness select says what blends are worth
 

@@ -93,7 +93,7 @@ Weighting = Annotated[
 class EnsembleParams(_Strict):
     """The `params` of an ensemble: how its stems are made, and how well they are expected to score.
 
-    The weights of a stem sum to one. See `harness.separators.ensembling` for the ways to combine.
+    The weights of a stem sum to one. See `harness.separators.ensemble` for the ways to combine.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""Separators: everything that takes a mixture apart.
+"""Separators: everything that splits a mixture into stems.
 
 `FAMILIES` names the code behind each family of the registry; nothing heavy is imported until a
 separator is loaded.
@@ -16,35 +16,21 @@ from harness.registry import Entry, suggestion
 from harness.separators.protocol import Oracle, Separator, parameters
 
 __all__ = [
-    "FAMILIES",
-    "Family",
-    "Oracle",
-    "Separator",
-    "code_versions",
-    "is_learned",
-    "load",
-    "parameters",
-]
+    "FAMILIES", "Family", "Oracle", "Separator", "code_versions", "find_family", "is_learned",
+    "load", "parameters",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Family:
-    """Code that runs separators of one kind.
+    """The code that runs one kind of separators.
 
-    Attributes
-    ----------
-    target
-        ``module:Class``; the class takes ``sample_rate``, ``stems``, ``input_stem`` and the
-        entry's ``params`` as keywords.
-    version
-        Raised whenever the same entry would give other estimates; finished work is then redone.
-    learned
-        Whether the class also takes ``weights``, the entry's checked files, ``sha256``, the hash
-        of each (a pickle is not opened without), and ``device``.
+    The class is built with ``sample_rate``, ``stems``, ``input_stem`` and the entry's ``params``; a
+    learned one also with ``weights``, the verified files, ``sha256``, their hashes, and ``device``.
     """
 
-    target: str
-    version: int
+    target: str  # ``module:Class``
+    version: int  # raised whenever an entry's estimates change; finished work is then redone
     learned: bool = False
 
 
@@ -61,8 +47,8 @@ FAMILIES: dict[str, Family] = {
     "mel_roformer": Family("harness.separators.roformer:Roformer", 1, learned=True),
     "audio_separator": Family("harness.separators.audio_separator:AudioSeparator", 1, learned=True),
     "demucs": Family("harness.separators.demucs:Demucs", 1, learned=True),
-    "scnet": Family("harness.separators.scnet:Scnet", 1, learned=True),
-    "files": Family("harness.separators.files:Files", 1),
+    "scnet": Family("harness.separators.published_scnet:PublishedScnet", 1, learned=True),
+    "files": Family("harness.separators.from_disk:FromDisk", 1),
     "nmf": Family("harness.separators.nmf:Nmf", 1),
     "drum_nmf": Family("harness.separators.drum_nmf:DrumNmf", 1),
     "centre": Family("harness.separators.classical:Centre", 1),
@@ -77,19 +63,10 @@ def load(
 
     Parameters
     ----------
-    entry
-        A registry row.
-    stems
-        What to give where the entry leaves it open.
-    sample_rate
-        Of the dataset, in Hz; used where the entry leaves it open.
+    stems, sample_rate
+        Of the dataset, in Hz; used where the entry does not specify them.
     device
         Where a network runs.
-
-    Raises
-    ------
-    HarnessError
-        If the family is unknown, the entry not available, or a parameter not one of the family's.
     """
     if entry.unavailable:
         raise HarnessError(f"{entry.name}: {entry.unavailable}; choose another separator")
@@ -116,21 +93,21 @@ def load(
 
 
 def is_learned(entry: Entry) -> bool:
-    """Whether the entry is a network that can run, or has one among its members."""
+    """Whether the entry is a network that can run, or an ensemble with one."""
     return not weight_files.obstacle(entry) and any(
         find_family(e).learned for e in (entry, *entry.members)
     )
 
 
 def code_versions(entry: Entry) -> int | dict[str, int]:
-    """Return what changes whenever the same entry would give other estimates."""
+    """Return the versions of the code behind an entry, for the key of its finished work."""
     own = find_family(entry).version
     members = {member.name: find_family(member).version for member in entry.members}
     return {entry.family: own, **members} if members else own
 
 
 def _members(entry: Entry, sample_rate: int, device: str) -> dict[str, Any]:
-    """Return the members of an ensemble, loaded, their weights, and how they are combined."""
+    """Return the keywords of an ensemble: loaded members, weights and the rule to combine them."""
     return {
         "members": [
             (member, load(member, stems=(), sample_rate=sample_rate, device=device))
@@ -144,7 +121,7 @@ def _members(entry: Entry, sample_rate: int, device: str) -> dict[str, Any]:
 
 
 def _weights(entry: Entry) -> dict[str, Any]:
-    """Return the entry's checkpoints, each checked before it is opened."""
+    """Return the keywords of a learned family: checkpoints, each verified first."""
     from harness import weights
 
     paths = []

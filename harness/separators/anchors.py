@@ -1,8 +1,8 @@
-"""Anchors: what doing nothing scores, and what the ideal masks score.
+"""Anchors: doing nothing as the floor, and ideal masks as upper bounds.
 
 The oracles follow SiSEC 2018: windows of 2048 samples overlapping by half, masks from the true
-stems applied to the mixture. What the stems given do not cover takes part as one more source, and
-stems of which one lies inside the other (drums and kick) are estimated separately.
+stems applied to the mixture. The part of the mixture outside the given stems is one more source.
+Stems of which one contains the other (drums and kick) are estimated separately.
 
 References
 ----------
@@ -26,12 +26,12 @@ Covariances = npt.NDArray[np.complex128]  # (sources, bins, channels, channels)
 Change = Callable[[Spectrum, Spectrum], Spectrum]  # mixture and sources to the stems
 Learn = Callable[..., Change]  # from the transform, the mixture and the stems
 
-REGULARISATION = 1e-6  # part of the identity in a spatial covariance: dual mono is singular
+REGULARISATION = 1e-6  # share of the identity in a spatial covariance: dual mono is singular
 
 
 @dataclass(kw_only=True)
 class Mixture:
-    """The input as estimate of every stem, unscaled: the score of doing nothing."""
+    """The unscaled input as the estimate of every stem: the score of doing nothing."""
 
     sample_rate: int
     stems: tuple[str, ...] = FOUR_STEMS
@@ -46,24 +46,17 @@ class Mixture:
 class IdealBinaryMask:
     """Keep the bins in which a stem's magnitude is at least a share of the mixture's.
 
-    Stems are judged one by one: a bin may be kept for several of them or for none.
-
-    Attributes
-    ----------
-    threshold
-        Least share.
-    power
-        Exponent of both magnitudes: 1 is SiSEC's IBM1, 2 its IBM2.
+    Each stem is independent of the others: several of them or none may keep a bin.
     """
 
     sample_rate: int
     stems: tuple[str, ...] = FOUR_STEMS
     input_stem: str = "mixture"
-    threshold: float = 0.5
-    power: float = 1.0
+    threshold: float = 0.5  # least share
+    power: float = 1.0  # exponent of both magnitudes: 1 is SiSEC's IBM1, 2 its IBM2
 
     def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
-        """Return {stem: estimate} for the references given; shapes (channels, samples)."""
+        """Return {stem: estimate} for each of the references; shapes (channels, samples)."""
 
         def binary(mixture: Spectrum, sources: Spectrum) -> Spectrum:
             level = np.abs(sources[:-1]) ** np.float32(self.power)
@@ -75,21 +68,15 @@ class IdealBinaryMask:
 
 @dataclass(kw_only=True)
 class IdealRatioMask:
-    """Give each bin to the stems in proportion to their magnitudes.
-
-    Attributes
-    ----------
-    power
-        Exponent of the magnitudes: 1 is SiSEC's IRM1, 2 its IRM2.
-    """
+    """Divide each bin between the stems in proportion to their magnitudes."""
 
     sample_rate: int
     stems: tuple[str, ...] = FOUR_STEMS
     input_stem: str = "mixture"
-    power: float = 2.0
+    power: float = 2.0  # exponent of the magnitudes: 1 is SiSEC's IRM1, 2 its IRM2
 
     def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
-        """Return {stem: estimate} for the references given; shapes (channels, samples)."""
+        """Return {stem: estimate} for each of the references; shapes (channels, samples)."""
 
         def ratio(mixture: Spectrum, sources: Spectrum) -> Spectrum:
             level = np.abs(sources)
@@ -103,7 +90,7 @@ class IdealRatioMask:
 
 @dataclass(kw_only=True)
 class MultichannelWiener:
-    """Wiener filter of all channels jointly, from true power spectra and spatial covariances.
+    """Joint Wiener filter of all channels, from true power spectra and spatial covariances.
 
     A stem's covariance in a bin is its power there times a spatial covariance that is constant
     over the track. The latter is the mean of the observed covariances, each divided by its power;
@@ -120,7 +107,7 @@ class MultichannelWiener:
     input_stem: str = "mixture"
 
     def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
-        """Return {stem: estimate} for the references given; shapes (channels, samples)."""
+        """Return {stem: estimate} for each of the references; shapes (channels, samples)."""
 
         def learn(stft: Stft, *signals: Audio) -> Change:
             spatial = _spatial_covariances(stft, *signals)
@@ -157,7 +144,7 @@ def _mixture_and_sources(rows: Spectrum, channels: int) -> tuple[Spectrum, Spect
 
 
 def _disjoint(stems: Iterable[str]) -> list[list[str]]:
-    """Group stems so that none lies inside another of its group."""
+    """Group stems so that none contains another one of its group."""
     sets: list[list[str]] = []
     for stem in stems:
         for names in sets:
@@ -170,7 +157,7 @@ def _disjoint(stems: Iterable[str]) -> list[list[str]]:
 
 
 def _spatial_covariances(stft: Stft, *signals: Audio) -> Covariances:
-    """Mean over frames of the normalised observed covariances, with trace = channels."""
+    """Return the mean over frames of the normalised covariances, with trace = channels."""
     channels, n_sources = len(signals[0]), len(signals)  # the stems and the rest
     total = np.zeros((n_sources, stft.n_bins, channels, channels), np.complex128)
     for _, block in stft.blocks(*signals):
@@ -189,7 +176,7 @@ def _spatial_covariances(stft: Stft, *signals: Audio) -> Covariances:
 def _wiener(
     mixture: Spectrum, sources: Spectrum, spatial: Covariances, inverse: Covariances
 ) -> Spectrum:
-    """Joint filter of a block, shape (stems, channels, frames, bins)."""
+    """Return the filtered block, shape (stems, channels, frames, bins)."""
     channels = len(mixture)
     by_bin = sources.transpose(0, 3, 1, 2).astype(np.complex128)  # sources, bins, channels, frames
     power: Powers = np.sum(by_bin.conj() * (inverse @ by_bin), axis=2).real / channels

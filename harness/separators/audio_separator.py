@@ -1,8 +1,8 @@
 """Any model of the ``audio-separator`` package: MDX (onnx), VR, and MDXC with its RoFormers.
 
-Its architectures are built directly. So nothing looks for files on the network, nothing scales the
-signal to a peak, and a model that cannot be loaded is an error of one entry, not the end of the
-program. Models of the Demucs family have an adapter of their own.
+Its architectures are built directly, not by its program. So nothing is downloaded, the signal is
+not scaled to a peak, and a model that cannot be loaded is an error of one entry, not the end of the
+program. Models of the Demucs family have their own adapter.
 """
 
 from __future__ import annotations
@@ -25,39 +25,36 @@ from harness.audio import Audio
 from harness.errors import HarnessError
 from harness.registry import suggestion
 from harness.separators.chunked import find_device
-from harness.separators.roformer import tell_apart
+from harness.separators.learned import Networked, reason
+from harness.separators.roformer import model_and_config
 
 ARCHITECTURES = {"mdx": "MDXSeparator", "vr": "VRSeparator", "mdxc": "MDXCSeparator"}
-RATE = 44100  # of the package's program, whatever a model computes at inside
+RATE = 44100  # of the package's program, whatever the rate inside a model
 CHANNELS = 2
 NAMES = {"instrumental": "accompaniment"}
 ONNX = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 
 
-class AudioSeparator:
-    """One model of audio-separator, in its own chunks.
+class AudioSeparator(Networked):
+    """One model of audio-separator, with the package's own chunks.
 
     Parameters
     ----------
     sample_rate, stems
-        What is wanted; 44100 Hz, and stems the model gives.
-    input_stem
-        What it takes apart.
+        44100 Hz, and stems that the model returns.
     weights, sha256
-        The model's file and, unless `config` is given, its ``.yaml``; each has to have a hash.
-    device
-        ``cpu``, ``cuda``, ``mps``.
+        The model's file and, unless `config` is given, its ``.yaml``; each needs a hash.
     architecture
         ``mdx``, ``vr`` or ``mdxc``.
     config
-        What the package keeps apart from the file: for ``mdxc`` the content of its ``.yaml``, for
+        What the package stores outside the file: for ``mdxc`` the content of its ``.yaml``, for
         ``mdx`` and ``vr`` the row of its ``model_data_new.json``.
     options
-        Of the architecture, such as ``overlap``; where they are left out the package's defaults
-        hold. The chunk of a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long,
-        often shorter than what the network was trained on.
+        Of the architecture, such as ``overlap``; the package's defaults hold for the rest. The
+        chunk of a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long, often
+        shorter than in its training.
     names
-        {a stem's name in the package: ours}; else its name in lower case, with ``accompaniment``
+        {the package's name of a stem: ours}; other names are in lower case, with ``accompaniment``
         for ``Instrumental``.
     """
 
@@ -75,22 +72,29 @@ class AudioSeparator:
         options: Mapping[str, Any] | None = None,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
+        super().__init__(
+            sample_rate, stems, input_stem, weights=weights, sha256=sha256, device=device
+        )
         self._names = dict(names or {})
         if architecture not in ARCHITECTURES:
             raise HarnessError(
                 f"architecture {architecture!r}: not one of audio-separator's that run here; "
                 f"{suggestion(architecture, ARCHITECTURES)}"
             )
-        files = dict(zip(map(Path, weights), sha256 or [None] * len(weights), strict=True))
-        _check_hashes(files)
-        self._path, settings = tell_apart(files, config)
+        for path, known in self.files:
+            if known is None:
+                raise HarnessError(
+                    f"{path}: has no sha256, and audio-separator would unpickle it; add it to the "
+                    "entry"
+                )
+            checkpoints.check(path, sha256=known)
+        self._path, _, settings = model_and_config(self.files, config)
         self._model = _build(architecture, self._path, settings, options or {}, device)
         self._check(settings)
 
     @property
     def parameters(self) -> int | None:
-        """How many trained values the model has; None where the package hides its network."""
+        """Number of trained values; None where the package hides its network."""
         from torch import nn
 
         networks = {id(held): held for held in vars(self._model).values()}.values()
@@ -107,22 +111,23 @@ class AudioSeparator:
             return {stem: np.zeros_like(audio) for stem in self.stems}
         mixture = signals.to_channels(audio, CHANNELS, "audio_separator")
         with _guarded(self._path):
-            found = {self._name(stem): heard for stem, heard in _run(self._model, mixture).items()}
+            found = {
+                self._name(stem): estimate for stem, estimate in _run(self._model, mixture).items()
+            }
         return {stem: self._fitted(found[stem], audio, stem) for stem in self.stems}
 
     def _fitted(self, found: Any, audio: Audio, stem: str) -> Audio:
-        """Give an estimate the shape of the input: models pad and resample inside."""
+        """Return an estimate in the shape of the input: models pad and resample inside."""
         estimate, _ = signals.fit_length(
             np.asarray(found, np.float32), audio.shape[1], self.sample_rate, stem
         )
         return signals.to_channels(estimate, audio.shape[0], stem)
 
     def _name(self, stem: str) -> str:
-        """Return our name of a stem."""
         return self._names.get(stem, NAMES.get(stem.lower(), stem.lower()))
 
     def _check(self, settings: Mapping[str, Any]) -> None:
-        """Refuse a model that is not for the wanted stems and sample rate."""
+        """Refuse a model for other stems or another sample rate."""
         made_for = settings.get("audio", {}).get("sample_rate", RATE)
         if {made_for, self.sample_rate} != {RATE}:
             raise HarnessError(
@@ -132,16 +137,11 @@ class AudioSeparator:
         training = settings.get("training", {})
         several = [] if training.get("target_instrument") else training.get("instruments", [])
         theirs = several or [self._model.primary_stem_name, self._model.secondary_stem_name]
-        given = [self._name(stem) for stem in theirs]
-        if missing := [stem for stem in self.stems if stem not in given]:
-            raise HarnessError(
-                f"{self._path}: no {missing[0]!r}, only {', '.join(given)}; correct the "
-                "entry's stems or names"
-            )
+        self.check_stems(self._path, map(self._name, theirs))
 
 
 def _run(model: Any, mixture: Audio) -> dict[str, Any]:
-    """Return {stem as the package calls it: estimate} without any scaling."""
+    """Return {the package's name of a stem: estimate} without any scaling."""
     kind = type(model).__name__
     if kind == ARCHITECTURES["vr"]:
         return _through_a_file(model, mixture)
@@ -155,7 +155,10 @@ def _run(model: Any, mixture: Audio) -> dict[str, Any]:
 
 
 def _through_a_file(model: Any, mixture: Audio) -> dict[str, Any]:
-    """Run a model that reads its own input; what it would write is taken as it is."""
+    """Run a model that reads and writes files itself.
+
+    Its last step, which would scale the estimates and write them with 16 bits, is replaced.
+    """
     found: dict[str, Any] = {}
     model.final_process = lambda path, source, stem: found.__setitem__(stem, source.T)
     with tempfile.TemporaryDirectory() as folder:
@@ -181,12 +184,12 @@ def _build(
         raise HarnessError(
             f"{path}: needs audio-separator ({error}); pip install 'harness[audio-separator]'"
         ) from error
-    except RuntimeError as error:  # of its torchvision, where that is not made for this torch
+    except RuntimeError as error:  # from a torchvision made for another torch
         raise HarnessError(
             f"{path}: audio-separator cannot be imported ({error}); install torch and torchvision "
             "from the same place"
         ) from error
-    module.tqdm = lambda chunks, *_, **__: chunks  # type: ignore[attr-defined]  # no bars of its own
+    module.tqdm = lambda chunks, *_, **__: chunks  # type: ignore[attr-defined]  # its bars break ours
     parameter = f"{architecture}_params"
     defaults: dict[str, Any] = inspect.signature(program).parameters[parameter].default
     if unknown := sorted(options.keys() - defaults.keys()):
@@ -200,11 +203,11 @@ def _build(
 
 
 def _common(path: Path, settings: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """Return what the package's program tells each architecture."""
+    """Return the settings that the package's program passes to each architecture."""
     import torch
 
     logger = logging.getLogger("harness.audio_separator")
-    logger.setLevel(logging.CRITICAL + 1)  # what is wrong is said once, in the error
+    logger.setLevel(logging.CRITICAL + 1)  # problems appear once, in the error
     kind = device.partition(":")[0]
     return {
         "logger": logger,
@@ -226,30 +229,22 @@ def _common(path: Path, settings: Mapping[str, Any], device: str) -> dict[str, A
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
-    """Read pickles as tensors and plain values only; make an error of whatever goes wrong."""
+    """Make torch read pickles as plain values only, and turn any failure into an error.
+
+    The package calls `torch.load` itself, so only the environment can make that safe.
+    """
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"
     try:
         yield
     except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())[:200]
         raise HarnessError(
-            f"{path}: audio-separator cannot run it ({type(error).__name__}: {reason}); check "
-            "architecture and config"
+            f"{path}: audio-separator cannot run it ({type(error).__name__}: {reason(error)}); "
+            "check architecture and config"
         ) from error
     finally:
         if before is None:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def _check_hashes(files: Mapping[Path, str | None]) -> None:
-    """Refuse a file that has no hash or is not the one expected."""
-    for path, sha256 in files.items():
-        if sha256 is None:
-            raise HarnessError(
-                f"{path}: has no sha256, and audio-separator would unpickle it; add it to the entry"
-            )
-        checkpoints.check(path, sha256=sha256)

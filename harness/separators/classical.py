@@ -1,8 +1,8 @@
 """Separators without training: median filters, repetition (REPET and relatives) and panning.
 
 Masks are made from the magnitude averaged over the channels and applied to every channel, so the
-stereo image stays; nothing is rescaled. Whatever is not given to the other stems is the last one,
-so the stems sum to the input.
+stereo image stays; nothing is rescaled. The last stem is what the others leave of the input, so the
+stems sum to the input.
 """
 
 from __future__ import annotations
@@ -45,20 +45,9 @@ VOICES = ("lead", "background")
 class Hpss:
     """Voice from two harmonic/percussive separations.
 
-    With a long window a sung note, never steady, is on the percussive side while held instruments
-    are harmonic; with a short window the voice is on the harmonic side while hits are percussive.
-    The voice is what is percussive in the first and harmonic in the second.
-
-    Attributes
-    ----------
-    long_window, short_window
-        In seconds; 16384 and 1024 samples at 44.1 kHz.
-    kernel
-        Length of the medians, odd.
-    power
-        Exponent of the masks.
-    high_pass
-        Below this, in Hz, nothing is voice.
+    With a long window a sung note, never steady, is percussive while held instruments are harmonic.
+    With a short window the voice is harmonic while hits are percussive. The voice is what is
+    percussive in the first and harmonic in the second.
 
     References
     ----------
@@ -70,17 +59,17 @@ class Hpss:
     sample_rate: int
     stems: tuple[str, ...] = TWO_STEMS
     input_stem: str = "mixture"
-    long_window: float = 0.3715
-    short_window: float = 0.0232
-    kernel: int = 17
-    power: float = 2.0
-    high_pass: float = 100.0
+    long_window: float = 0.3715  # in seconds: 16384 samples at 44.1 kHz
+    short_window: float = 0.0232  # 1024 samples
+    kernel: int = 17  # length of the medians, odd
+    power: float = 2.0  # exponent of the masks
+    high_pass: float = 100.0  # in Hz; nothing below is voice
 
     def __post_init__(self) -> None:
         check_stems("Hpss", self.stems, TWO_STEMS)
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return the voice and what is left; shapes (channels, samples)."""
+        """Return the voice and the rest; shapes (channels, samples)."""
         long = stft_of(self.long_window, self.sample_rate, overlap=4)
         with progress.part(0, 20, 7):
             steady = self._harmonic(long, audio)
@@ -95,7 +84,6 @@ class Hpss:
         return with_rest(audio, {"vocals": vocals}, "accompaniment")
 
     def _harmonic(self, stft: Stft, audio: Audio) -> Magnitude:
-        """Harmonic mask of a signal."""
         with progress.part(0, 7):
             magnitude = stft.magnitude(audio)
         with progress.part(1, 7, 6):
@@ -104,25 +92,20 @@ class Hpss:
 
 @dataclass(kw_only=True)
 class Centre:
-    """Lead voice from the middle of a stereo image; what is at the sides is the background.
+    """Lead voice from the middle of the stereo image, background from its sides.
 
-    A bin is in the middle when both channels are alike in level and phase there.
-
-    Attributes
-    ----------
-    power
-        Exponent of the likeness, 0 to 1, which is the mask.
+    A bin is in the middle when both channels have similar level and phase there.
 
     References
     ----------
     Avendano, "Frequency-domain source identification and manipulation in stereo mixes for
-    enhancement, suppression and re-panning applications", WASPAA 2003, for the likeness.
+    enhancement, suppression and re-panning applications", WASPAA 2003, for the similarity.
     """
 
     sample_rate: int
     stems: tuple[str, ...] = VOICES
     input_stem: str = "vocals"
-    power: float = 2.0
+    power: float = 2.0  # exponent of the similarity, 0 to 1, which is the mask
 
     def __post_init__(self) -> None:
         check_stems("Centre", self.stems, VOICES)
@@ -130,7 +113,7 @@ class Centre:
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return lead and background; shapes (2, samples), exact sum."""
         if len(audio) != 2:
-            raise HarnessError(f"Centre: has {len(audio)} channels; give the entry 'channels: 2'")
+            raise HarnessError(f"Centre: has {len(audio)} channels; add 'channels: 2' to the entry")
 
         def middle(spectrum: Spectrum, _: slice) -> Spectrum:
             left, right = spectrum
@@ -147,15 +130,8 @@ class Centre:
 class Repet:
     """Voice as what does not repeat with the period of the music.
 
-    Attributes
-    ----------
-    shortest, longest
-        Range of the repeating period, in seconds.
-    high_pass
-        Below this, in Hz, nothing is voice.
-    binary
-        Give each bin wholly to the stem with more of it, as the first paper on REPET did; fewer
-        leftovers of the other stem, more artefacts.
+    A binary mask assigns each bin wholly to the stem with more of it, as the first paper on REPET
+    did: less interference, more artefacts.
 
     References
     ----------
@@ -165,16 +141,16 @@ class Repet:
     sample_rate: int
     stems: tuple[str, ...] = TWO_STEMS
     input_stem: str = "mixture"
-    shortest: float = 0.8
+    shortest: float = 0.8  # period, in seconds
     longest: float = 8.0
-    high_pass: float = 100.0
+    high_pass: float = 100.0  # in Hz; nothing below is voice
     binary: bool = False
 
     def __post_init__(self) -> None:
         check_stems("Repet", self.stems, TWO_STEMS)
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return the voice and what is left; shapes (channels, samples)."""
+        """Return the voice and the rest; shapes (channels, samples)."""
         stft = standard_stft(self.sample_rate, overlap=2)
         with progress.part(0, 10, 2):
             magnitude = stft.magnitude(audio)
@@ -197,21 +173,8 @@ class Repet:
 class RepetSim:
     """Voice as what differs from the similar moments of the music.
 
-    Attributes
-    ----------
-    features
-        ``spectrum``: similarity of magnitude spectra, as published. ``mfcc``: similarity of
-        cepstra, our reading of the name REPET-MFCC, which has no published definition.
-    count
-        At most so many similar frames.
-    apart
-        Least time between two of them, in seconds.
-    threshold
-        Least similarity.
-    high_pass
-        Below this, in Hz, nothing is voice.
-    binary
-        Give each bin wholly to the stem with more of it.
+    Similarity is that of magnitude spectra, as published (``spectrum``), or that of cepstra
+    (``mfcc``): our reading of the name REPET-MFCC, which has no published definition.
 
     References
     ----------
@@ -222,11 +185,11 @@ class RepetSim:
     stems: tuple[str, ...] = TWO_STEMS
     input_stem: str = "mixture"
     features: str = "spectrum"
-    count: int = 100
-    apart: float = 1.0
-    threshold: float = 0.0
-    high_pass: float = 100.0
-    binary: bool = False
+    count: int = 100  # largest number of similar frames
+    apart: float = 1.0  # least time between two of them, in seconds
+    threshold: float = 0.0  # least similarity
+    high_pass: float = 100.0  # in Hz; nothing below is voice
+    binary: bool = False  # see `Repet`
 
     def __post_init__(self) -> None:
         check_stems("RepetSim", self.stems, TWO_STEMS)
@@ -236,7 +199,7 @@ class RepetSim:
             )
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return the voice and what is left; shapes (channels, samples)."""
+        """Return the voice and the rest; shapes (channels, samples)."""
         stft = standard_stft(self.sample_rate, overlap=2)
         with progress.part(0, 20):
             magnitude = stft.magnitude(audio)
@@ -260,39 +223,26 @@ class RepetSim:
 class RepetSim4:
     """Four stems from HPSS, REPET-SIM and a low-pass filter.
 
-    Drums are the percussive part with the range of the voice attenuated; vocals are what does not
-    repeat in the harmonic part; bass is the harmonic part below a cutoff; other is what is left.
+    Drums are the percussive part with the range of the voice attenuated. Vocals are what does not
+    repeat in the harmonic part. Bass is the harmonic part below a cutoff. Other is the rest.
 
-    Attributes
-    ----------
-    kernel, power
-        Of the harmonic/percussive separation.
-    voice_band, voice_gain
-        Range in Hz, and the factor by which drums are attenuated there.
-    bass_cutoff, bass_order
-        Butterworth low-pass, in Hz.
-    zero_phase
-        Filter the bass forwards and backwards. False filters forwards only, as the report did: the
-        delay then costs most of the bass's SNR.
-    count, exclude
-        Similar frames: at most how many, and how far from the frame itself, in seconds.
-    high_pass
-        Below this, in Hz, nothing is voice.
+    The bass is filtered forwards and backwards. Without `zero_phase` it is filtered forwards only,
+    as in the report: the delay then costs most of the bass's SNR.
     """
 
     sample_rate: int
     stems: tuple[str, ...] = FOUR_STEMS
     input_stem: str = "mixture"
-    kernel: int = 31
-    power: float = 2.0
-    voice_band: Sequence[float] = (300.0, 3000.0)
+    kernel: int = 31  # of the harmonic/percussive separation, odd
+    power: float = 2.0  # of its masks
+    voice_band: Sequence[float] = (300.0, 3000.0)  # in Hz, where drums are attenuated
     voice_gain: float = 0.4
-    bass_cutoff: float = 200.0
+    bass_cutoff: float = 200.0  # in Hz, of a Butterworth low-pass
     bass_order: int = 4
     zero_phase: bool = True
-    count: int = 100
-    exclude: float = 2.0
-    high_pass: float = 100.0
+    count: int = 100  # largest number of similar frames
+    exclude: float = 2.0  # their least distance from the frame itself, in seconds
+    high_pass: float = 100.0  # in Hz; nothing below is voice
 
     def __post_init__(self) -> None:
         check_stems("RepetSim4", self.stems, FOUR_STEMS)
@@ -305,7 +255,7 @@ class RepetSim4:
         return with_rest(audio, found, "other")
 
     def _split(self, audio: Audio, stft: Stft) -> tuple[Audio, Audio, Audio]:
-        """Harmonic part, drums and vocals in one pass over the spectrum."""
+        """Return harmonic part, drums and vocals in one pass over the spectrum."""
         with progress.part(0, 20):
             magnitude = stft.magnitude(audio)
         with progress.part(1, 20, 2):
@@ -328,7 +278,7 @@ class RepetSim4:
         return out[0], out[1], out[2]
 
     def _voice_mask(self, magnitude: Magnitude, stft: Stft) -> Magnitude:
-        """Mask of what does not repeat in the harmonic part."""
+        """Return the mask of what does not repeat in the harmonic part."""
         background = similar_background(
             magnitude,
             magnitude,
@@ -340,7 +290,7 @@ class RepetSim4:
         return mask
 
     def _low_pass(self, audio: Audio) -> Audio:
-        """Butterworth low-pass of each channel; the cutoff stays below half the sample rate."""
+        """Filter each channel; the cutoff stays below half the sample rate."""
         cutoff = min(self.bass_cutoff, 0.45 * self.sample_rate)
         sos = scipy.signal.butter(self.bass_order, cutoff, fs=self.sample_rate, output="sos")
         out = np.empty_like(audio)
@@ -353,12 +303,11 @@ class RepetSim4:
 
 
 def _frames(seconds: float, stft: Stft, sample_rate: int) -> int:
-    """Convert a time to the nearest number of frames."""
     return math.floor(seconds * sample_rate / stft.hop + 0.5)
 
 
 def _foreground(magnitude: Magnitude, background: Magnitude, *, binary: bool = False) -> Magnitude:
-    """Mask of what rises above the background, which is overwritten."""
+    """Return the mask of what exceeds the background, which is overwritten."""
     np.minimum(background, magnitude, out=background)
     np.subtract(magnitude, background, out=background)
     background /= np.maximum(magnitude, TINY)

@@ -1,8 +1,8 @@
 """Demucs and its descendants, through the classes of the ``demucs`` package.
 
-Checkpoints are read as their authors publish them, by `harness.weights` and without the network:
-packages of class, arguments and tensors, as ``.th`` or ``.safetensors``. Chunks, what fills up
-short ones, and the normalisation are those of demucs' own program; so are the estimates.
+Checkpoints are read as their authors publish them, by `harness.weights` and offline: packages of
+class, arguments and tensors, as ``.th`` or ``.safetensors``. Chunks, their padding and the
+normalisation are those of demucs' own program; so are the estimates.
 
 References
 ----------
@@ -30,43 +30,29 @@ from harness import weights as checkpoints
 from harness.audio import Audio
 from harness.errors import HarnessError
 from harness.separators import progress
-from harness.separators.chunked import Estimates, separate_chunked
+from harness.separators.chunked import Estimates
+from harness.separators.learned import Networked, fitting
 
-EPSILON = 1e-8  # beside the deviation of a track, which may be silent
+EPSILON = 1e-8  # added to the deviation of a track, which may be silent
 LONGEST_DELAY = 0.5  # seconds
 
 
-class Demucs:
+class Demucs(Networked):
     """One model of the Demucs family, or a bag of several.
 
     Parameters
     ----------
-    sample_rate, stems
-        What is wanted; the models must have been made for it.
-    input_stem
-        What they take apart.
-    weights, sha256
-        Files of the models, and the hash of each, without which a ``.th`` is not opened.
-    device
-        ``cpu``, ``cuda``, ``mps``.
     names
         {a model's name of a stem: ours}, where they differ.
     bag
         For each file {stem: its weight in the mean over the files}; None weighs all files alike.
     segment
         Seconds of a chunk; None takes the model's own, which a transformer cannot exceed.
-    overlap
-        Share of a chunk that the next one repeats, in [0, 1).
     shifts
-        0 separates once. Otherwise the mean is taken over so many separations of the track, each
-        delayed by another part of half a second; the delays are the same in every call.
-    batch, mixed
-        See `harness.separators.chunked.separate_chunked`.
-
-    Attributes
-    ----------
-    notes
-        What was done otherwise than asked for in the last call of `separate`.
+        0 separates once. Otherwise the result is the mean over so many separations of the track,
+        each delayed by a random part of half a second; the delays are the same in every call.
+    options
+        See `harness.separators.learned.Networked`.
     """
 
     def __init__(
@@ -75,32 +61,17 @@ class Demucs:
         stems: Sequence[str] = ("drums", "bass", "other", "vocals"),
         input_stem: str = "mixture",
         *,
-        weights: Sequence[Path | str],
-        sha256: Sequence[str | None] | None = None,
-        device: str = "cpu",
         names: Mapping[str, str] | None = None,
         bag: Sequence[Mapping[str, float]] | None = None,
         segment: float | None = None,
-        overlap: float = 0.25,
         shifts: int = 0,
-        batch: int = 4,
-        mixed: bool = False,
+        **options: Any,
     ) -> None:
-        self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
-        self.networks = [
-            load_model(Path(path), sha256=known)
-            for path, known in zip(weights, sha256 or [None] * len(weights), strict=True)
-        ]
-        self.notes: list[str] = []
+        super().__init__(sample_rate, stems, input_stem, **options)
+        self.networks = [load_model(path, sha256=known) for path, known in self.files]
         self._names, self._segment, self._shifts = dict(names or {}), segment, shifts
         self._bag = bag or [dict.fromkeys(self.stems, 1.0) for _ in self.networks]
-        self._options: dict[str, Any] = {
-            "overlap": overlap,
-            "batch": 1 if device == "cpu" else batch,
-            "device": device,
-            "mixed": mixed,
-        }
-        self._check(", ".join(Path(path).name for path in weights))
+        self._check(", ".join(path.name for path, _ in self.files))
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return {stem: estimate}, each of the input's shape."""
@@ -124,73 +95,61 @@ class Demucs:
         return {stem: signals.to_channels(total[stem], channels, stem) for stem in self.stems}
 
     def _shifted(self, part: _Part, mixture: Audio, delays: random.Random) -> Estimates:
-        """Return the mean over the delays asked for."""
+        """Return the mean over the delayed separations."""
         if not self._shifts:
-            return self._chunked(part, mixture)
+            return self._once(part, mixture)
         longest = int(LONGEST_DELAY * self.sample_rate)
         total = np.zeros((len(part.chosen), *mixture.shape), np.float32)
         for i in range(self._shifts):
             delay = longest - delays.randint(0, longest)
             delayed = np.pad(mixture, ((0, 0), (delay, 0)))
             with progress.part(i, self._shifts):
-                total += self._chunked(part, delayed)[..., delay:]
+                total += self._once(part, delayed)[..., delay:]
         total /= self._shifts
         return total
 
-    def _chunked(self, part: _Part, mixture: Audio) -> Estimates:
+    def _once(self, part: _Part, mixture: Audio) -> Estimates:
         """Run one network over a track."""
         network = part.network
         samples = int(self.sample_rate * (self._segment or network.segment))
         fill: Callable[[int], int] = getattr(network, "valid_length", lambda given: given)
         if self._segment and _of_one_length(network):
             fill = lambda _: samples  # noqa: E731
-        found, notes = separate_chunked(part, mixture, segment=samples, fill=fill, **self._options)
-        self.notes += [note for note in notes if note not in self.notes]
-        return found
+        return self.chunked(part, mixture, samples, fill=fill)
 
     def _sources(self, network: Any) -> list[str]:
-        """Return our names of what a network gives, in its order."""
+        """Return our names of a network's outputs, in its order."""
         return [self._names.get(source, source) for source in network.sources]
 
     def _total_weight(self, stem: str) -> float:
-        """Return what the files count together for a stem."""
         return sum(weights.get(stem, 0.0) for weights in self._bag)
 
     def _check(self, files: str) -> None:
-        """Refuse models and a bag that are not for what is wanted."""
+        """Refuse models and a bag that do not fit the entry."""
         if len(self._bag) != len(self.networks):
             raise HarnessError(
                 f"{files}: {len(self._bag)} rows in the bag for {len(self.networks)} files; "
-                "give one row for each"
+                "write one row per file"
             )
         for network, weights in zip(self.networks, self._bag, strict=True):
-            given = self._sources(network)
-            if missing := [stem for stem in weights if stem not in given]:
-                raise HarnessError(
-                    f"{files}: no {missing[0]!r}, only {', '.join(given)}; correct the entry's "
-                    "stems or names"
-                )
-            if network.samplerate != self.sample_rate:
-                raise HarnessError(
-                    f"{files}: made for {network.samplerate} Hz, not {self.sample_rate}; "
-                    "correct the entry's sample_rate"
-                )
+            self.check_stems(files, self._sources(network), weights)
+            self.check_rate(files, network.samplerate)
             if (self._segment or 0) > float(network.segment) and _of_one_length(network):
                 raise HarnessError(
                     f"{files}: a segment of {self._segment} s is longer than the "
-                    f"{float(network.segment)} s it was trained on; give at most that"
+                    f"{float(network.segment)} s it was trained on; use at most that"
                 )
         if absent := [stem for stem in self.stems if self._total_weight(stem) <= 0]:
-            raise HarnessError(f"{files}: nothing in the bag gives {absent[0]!r}; add its weight")
+            raise HarnessError(f"{files}: nothing in the bag returns {absent[0]!r}; add its weight")
 
 
 def _of_one_length(network: nn.Module) -> bool:
-    """Whether a network takes chunks of the length it was trained on, as transformers do."""
+    """Whether a network needs chunks of the length it was trained on, as transformers do."""
     return hasattr(network, "use_train_segment")
 
 
 class _Part(nn.Module):
-    """Some of what a model gives."""
+    """Some outputs of a model."""
 
     def __init__(self, network: nn.Module, chosen: Sequence[int]) -> None:
         super().__init__()
@@ -204,7 +163,7 @@ class _Part(nn.Module):
 
 
 def load_model(path: Path, *, sha256: str | None = None, size: int | None = None) -> Any:
-    """Build the model of a published checkpoint and give it its weights, in evaluation mode.
+    """Build the model of a published checkpoint with its weights, in evaluation mode.
 
     Parameters
     ----------
@@ -216,28 +175,18 @@ def load_model(path: Path, *, sha256: str | None = None, size: int | None = None
     Returns
     -------
     torch.nn.Module
-        Of a class of the demucs package, in 32 bits.
-
-    Raises
-    ------
-    HarnessError
-        If the checkpoint is not one of demucs, or does not fit the class it names.
+        A class of the demucs package, in 32 bits.
     """
     checkpoint = checkpoints.load(path, sha256=sha256, size=size)
     klass, args, kwargs = _package(checkpoint.metadata, path)
-    try:
+    with fitting(path, f"{klass.__name__} of demucs", "fetch it again"):
         model = klass(*args, **kwargs)
         model.load_state_dict(checkpoint.state)
-    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise HarnessError(
-            f"{path}: does not fit {klass.__name__} of demucs ({reason}); fetch it again"
-        ) from error
     return model.eval()
 
 
 def _package(metadata: Mapping[str, Any], path: Path) -> tuple[Any, list[Any], dict[str, Any]]:
-    """Return the class that a checkpoint names, and its arguments."""
+    """Return the class named in a checkpoint, and its arguments."""
     name, args, kwargs = (metadata.get(key) for key in ("klass", "args", "kwargs"))
     if isinstance(name, type):
         name = f"{name.__module__}.{name.__name__}"
@@ -252,17 +201,17 @@ def _package(metadata: Mapping[str, Any], path: Path) -> tuple[Any, list[Any], d
         or not isinstance(kwargs, dict)
     ):
         raise HarnessError(
-            f"{path}: is not a package of demucs; its klass is none of "
-            f"{', '.join(checkpoints.STAND_INS)}, or args and kwargs are missing"
+            f"{path}: is not a package of demucs; its klass must be one of "
+            f"{', '.join(checkpoints.STAND_INS)}, with args and kwargs"
         )
     module, _, short = str(name).rpartition(".")
     klass = getattr(importlib.import_module(module), short)
-    known = inspect.signature(klass).parameters  # demucs drops those of its older versions too
+    known = inspect.signature(klass).parameters  # demucs drops those of older versions, too
     return klass, list(args), {key: value for key, value in kwargs.items() if key in known}
 
 
 def _fraction(value: dict[str, Any]) -> Any:
-    """Read a fraction as demucs writes it in JSON."""
+    """Read a fraction in demucs' JSON."""
     if value.get("_type") == "fraction":
         return Fraction(value["numerator"], value["denominator"])
     return value

@@ -1,4 +1,4 @@
-"""Kick, snare, toms and cymbals by factorising drums onto spectra that are known beforehand."""
+"""Kick, snare, toms and cymbals: drums factorised with templates known in advance."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from harness.separators.spectral import (
 Peak = tuple[float, float, float]  # centre in Hz, half width in octaves, level in dB
 Bins = npt.NDArray[np.intp]
 
-KIT = ("kick", "snare", "toms", "hihat_cymbals")  # the last one takes what the others leave
+KIT = ("kick", "snare", "toms", "hihat_cymbals")  # the last one is the rest of the input
 BANDS_PER_OCTAVE = 12
 LOWEST = 20.0  # Hz
 
-# What a hit of each piece looks like: membranes are peaks near the lowest mode (a kick below toms
+# The spectrum of a hit of each piece: membranes are peaks near the lowest mode (a kick below toms
 # below a snare's shell), a beater or stick is a weak click above, wires and metal are wide noise.
 HITS: dict[str, tuple[tuple[Peak, ...], ...]] = {
     "kick": tuple(((centre, 0.35, 0.0), (3500.0, 1.0, -34.0)) for centre in (45.0, 60.0)),
@@ -52,23 +52,12 @@ HITS: dict[str, tuple[tuple[Peak, ...], ...]] = {
 
 @dataclass(kw_only=True)
 class DrumNmf:
-    """NMF of drums with a few templates for each piece of the kit, drawn from descriptions.
+    """NMF of drums with a few templates per piece of the kit, drawn from descriptions.
 
-    Magnitudes are summed into bands of a twelfth of an octave and fitted by templates and
-    activations in the sense of the Kullback–Leibler divergence. The templates may follow the
-    recording, less at first and more later. The fits share each band of each channel out by soft
-    masks, so the stems sum to the input. Nothing is learned from other music.
-
-    Attributes
-    ----------
-    iterations
-        Sweeps over activations and templates.
-    adaptation
-        How far templates may end from the descriptions: 0 keeps them, 1 forgets them.
-    sparsity
-        Price of a tom's activation; toms play seldom and their spectra lie between others'.
-    power
-        Exponent of the soft masks.
+    Magnitudes are summed into bands of a twelfth of an octave, and templates and activations are
+    fitted to them by the Kullback–Leibler divergence. The templates adapt to the recording, little
+    at first and more later. Soft masks from the fits divide each band of each channel, so the stems
+    sum to the input. Nothing is learned from other music.
 
     References
     ----------
@@ -81,16 +70,16 @@ class DrumNmf:
     stems: tuple[str, ...] = KIT
     input_stem: str = "drums"
     iterations: int = 40
-    adaptation: float = 0.8
-    sparsity: float = 1.0
-    power: float = 1.0
+    adaptation: float = 0.8  # 0 keeps the templates as described, 1 forgets the descriptions
+    sparsity: float = 1.0  # penalty on toms: they are rare, with spectra between those of others
+    power: float = 1.0  # exponent of the soft masks
 
     def __post_init__(self) -> None:
         check_stems("DrumNmf", self.stems, KIT)
         if self.iterations < 1 or not 0 <= self.adaptation <= 1 or self.sparsity < 0:
             raise HarnessError(
                 f"DrumNmf: iterations {self.iterations}, adaptation {self.adaptation} or sparsity "
-                f"{self.sparsity} out of range; give at least 1, 0 to 1, and at least 0"
+                f"{self.sparsity} out of range; use at least 1, 0 to 1, and at least 0"
             )
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
@@ -122,7 +111,7 @@ class DrumNmf:
 
 
 def band_of_bins(stft: Stft, sample_rate: int) -> Bins:
-    """Return the band of each frequency bin, shape (bins,); low bands hold one bin each."""
+    """Return the band of each frequency bin, shape (bins,); low bands have one bin each."""
     frequencies = np.arange(stft.n_bins) * sample_rate / stft.n_fft
     octaves = np.log2(np.maximum(frequencies, LOWEST) / LOWEST)
     edges = np.floor(octaves * BANDS_PER_OCTAVE)
@@ -137,7 +126,7 @@ def describe(stft: Stft, sample_rate: int, bands: Bins) -> tuple[Magnitude, Bins
     templates
         Shape (templates, bands); each sums to one.
     owner
-        Which piece of `KIT` each is of.
+        Index in `KIT` of each template.
     """
     frequencies = np.maximum(np.arange(stft.n_bins) * sample_rate / stft.n_fft, LOWEST)
     drawn = [_draw(frequencies, peaks) for piece in KIT for peaks in HITS[piece]]
@@ -148,8 +137,8 @@ def describe(stft: Stft, sample_rate: int, bands: Bins) -> tuple[Magnitude, Bins
 
 
 def _draw(frequencies: npt.NDArray[np.float64], peaks: tuple[Peak, ...]) -> Magnitude:
-    """Return the magnitude spectrum that bell curves over log-frequency describe."""
-    total = np.full(len(frequencies), 1e-4)  # no band is closed to a template that adapts
+    """Return a magnitude spectrum of bell curves over log-frequency."""
+    total = np.full(len(frequencies), 1e-4)  # a template can adapt in every band
     for centre, width, level in peaks:
         distance = np.log2(frequencies / centre) / width
         total += 10 ** (level / 20) * np.exp(-0.5 * distance**2)
@@ -168,15 +157,7 @@ def _summed(stft: Stft, audio: Audio, bands: Bins) -> Magnitude:
 def _fit(
     levels: Magnitude, templates: Magnitude, prices: Magnitude, iterations: int, adaptation: float
 ) -> tuple[Magnitude, Magnitude]:
-    """Minimise the divergence of the levels from activations times templates.
-
-    Returns
-    -------
-    activations
-        Shape (frames, templates).
-    templates
-        Shape (templates, bands).
-    """
+    """Return activations (frames, templates) and templates (templates, bands) that fit levels."""
     drawn = templates
     activations = np.repeat(levels.sum(axis=1, keepdims=True), len(templates), axis=1)
     activations /= np.float32(len(templates))
@@ -195,5 +176,5 @@ def _fit(
 
 
 def _ratio(levels: Magnitude, activations: Magnitude, templates: Magnitude) -> Magnitude:
-    """Return how far the product of the factors is below the levels, as a ratio."""
+    """Return the levels divided by the product of the factors."""
     return np.asarray(levels / np.maximum(activations @ templates, TINY), np.float32)

@@ -25,7 +25,7 @@ from harness.separators.spectral import (
 
 Model = tuple[slice, Magnitude, Magnitude]  # bins, activations (frames, k), templates (k, bins)
 
-ORDER = ("drums", "bass", "vocals", "other")  # each is fitted to what the ones before it left
+ORDER = ("drums", "bass", "vocals", "other")  # each is fitted to what the previous ones left
 
 BANDS: dict[str, Sequence[float]] = {
     "drums": (20.0, 8000.0),
@@ -33,32 +33,17 @@ BANDS: dict[str, Sequence[float]] = {
     "vocals": (80.0, 8000.0),
     "other": (200.0, 16000.0),
 }
-COMPONENTS: dict[str, int] = {"drums": 4, "bass": 3, "vocals": 6, "other": 5}
+COMPONENTS: dict[str, int] = {"drums": 4, "bass": 3, "vocals": 6, "other": 5}  # templates
 
 
 @dataclass(kw_only=True)
 class Nmf:
     """Band-wise NMF guided by a harmonic/percussive separation.
 
-    Drums are fitted to the percussive part; bass, vocals and other in turn to what is left of the
-    harmonic part, each inside its band. The fits share the mixture out by soft masks; where none
-    of them has energy, the mixture goes to other, so the stems sum to the input. There is no
-    penalty on the factors: it would make the result depend on the level of the recording.
-
-    Attributes
-    ----------
-    bands
-        Range of each stem in Hz.
-    components
-        Number of templates of each stem.
-    iterations
-        Sweeps over both factors.
-    kernel
-        Length of the medians of the harmonic/percussive separation, odd.
-    power
-        Exponent of the soft masks.
-    seed
-        Of the initial factors.
+    Drums are fitted to the percussive part; bass, vocals and other in turn to the rest of the
+    harmonic part, each inside its band. Soft masks from the fits divide the mixture. Where no fit
+    has energy, the mixture goes to other, so the stems sum to the input. There is no penalty on the
+    factors: it would make the result depend on the level of the recording.
 
     References
     ----------
@@ -69,19 +54,19 @@ class Nmf:
     sample_rate: int
     stems: tuple[str, ...] = FOUR_STEMS
     input_stem: str = "mixture"
-    bands: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(BANDS))
+    bands: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(BANDS))  # in Hz
     components: Mapping[str, int] = field(default_factory=lambda: dict(COMPONENTS))
     iterations: int = 100
-    kernel: int = 31
-    power: float = 2.0
-    seed: int = 42
+    kernel: int = 31  # length of the medians of the harmonic/percussive separation, odd
+    power: float = 2.0  # exponent of the soft masks
+    seed: int = 42  # of the initial factors
 
     def __post_init__(self) -> None:
         check_stems("Nmf", self.stems, FOUR_STEMS)
         for name, given in (("bands", self.bands), ("components", self.components)):
             check_stems(f"Nmf: {name}", tuple(given), FOUR_STEMS)
         if self.iterations < 1 or min(self.components.values()) < 1:
-            raise HarnessError("Nmf: iterations and components must be positive; raise them")
+            raise HarnessError("Nmf: iterations and components must be positive; increase them")
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return vocals, drums, bass and other; shapes (channels, samples), exact sum."""
@@ -98,7 +83,7 @@ class Nmf:
         return with_rest(audio, dict(zip(ORDER[:3], out, strict=True)), "other")
 
     def _fit(self, audio: Audio, stft: Stft) -> dict[str, Model]:
-        """Fit the stems one after another, taking each from the harmonic part that is left."""
+        """Fit the stems in turn, and subtract each fit before the next one."""
         with progress.part(0, 15):
             percussive = stft.magnitude(audio)
         with progress.part(1, 15, 5):
@@ -122,23 +107,8 @@ def factorise(
 ) -> tuple[Magnitude, Magnitude]:
     """Approximate a non-negative matrix by the product of two, in the least-squares sense.
 
-    Parameters
-    ----------
-    matrix
-        Shape (frames, bins).
-    rank
-        Number of components.
-    iterations
-        Sweeps over both factors.
-    rng
-        For the initial factors.
-
-    Returns
-    -------
-    activations
-        Shape (frames, rank).
-    templates
-        Shape (rank, bins).
+    The matrix has the shape (frames, bins), the activations (frames, rank) and the templates
+    (rank, bins). Each iteration updates both factors; `rng` draws the initial ones.
     """
     n_frames, n_bins = matrix.shape
     scale = np.sqrt(matrix.mean(dtype=np.float64) / rank) if matrix.size else 0.0
@@ -152,7 +122,7 @@ def factorise(
 
 
 def _sweep(factor: Magnitude, target: Magnitude, gram: Magnitude) -> None:
-    """Give each row of the factor its best non-negative value, the other rows held, in place."""
+    """Set each row of the factor in turn to its best non-negative value, in place."""
     for row in range(len(factor)):
         if gram[row, row] > TINY:
             step = (target[row] - gram[row] @ factor) / gram[row, row]
@@ -160,7 +130,7 @@ def _sweep(factor: Magnitude, target: Magnitude, gram: Magnitude) -> None:
 
 
 def _subtract(matrix: Magnitude, activations: Magnitude, templates: Magnitude) -> None:
-    """Take the product of the factors away, down to zero, in place."""
+    """Subtract the product of the factors in place; nothing becomes negative."""
     for first in range(0, len(matrix), BLOCK_FRAMES):
         frames = slice(first, first + BLOCK_FRAMES)
         matrix[frames] -= activations[frames] @ templates
@@ -170,7 +140,7 @@ def _subtract(matrix: Magnitude, activations: Magnitude, templates: Magnitude) -
 def _masks(
     models: Mapping[str, Model], frames: slice, n_bins: int, power: float
 ) -> dict[str, Magnitude]:
-    """Soft masks of all stems for a block of frames; zero where no stem has energy."""
+    """Return all stems' soft masks for a block of frames; zero where no stem has energy."""
     fits = {}
     for stem, (bins, activations, templates) in models.items():
         fit = np.zeros((frames.stop - frames.start, n_bins), np.float32)

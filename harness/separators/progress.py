@@ -1,7 +1,7 @@
-"""How far a separator has come with one signal, told to whoever listens.
+"""The progress of a separator on one signal, reported to a listener.
 
-A separator need not tell. What runs others in turn says whose turn it is with `part`, so that each
-tells of its own work only.
+A separator does not have to report. Code that runs several separators in turn marks the turns with
+`part`, so that each reports its own work only.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 Step = TypeVar("Step")
-Listener = Callable[[float], None]  # gets the share that is done, 0 to 1
+Listener = Callable[[float], None]  # called with the finished share, 0 to 1
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def tell(share: float) -> None:
-    """Say which share of the work is done; without a listener nothing happens."""
+    """Report the finished share of the work; without a listener nothing happens."""
     if listener := _listener.get():
         listener(share)
 
 
 @contextmanager
 def told(listener: Listener | None) -> Iterator[None]:
-    """Let a function hear what is told within the block."""
+    """Send the reports within the block to a function, or to nobody."""
     token = _listener.set(listener)
     try:
         yield
@@ -35,7 +35,7 @@ def told(listener: Listener | None) -> Iterator[None]:
 
 @contextmanager
 def part(index: int, count: int, size: int = 1) -> Iterator[None]:
-    """Make what is told within the block that of `size` of `count` equal parts of the work.
+    """Count the work within the block as `size` of `count` equal parts of the whole.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def part(index: int, count: int, size: int = 1) -> Iterator[None]:
 
 
 def each(steps: Sequence[Step]) -> Iterator[Step]:
-    """Go through steps that take equally long, and tell after each.
+    """Iterate over steps of equal length, and report after each.
 
     Examples
     --------

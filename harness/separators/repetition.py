@@ -12,7 +12,7 @@ from harness.separators.spectral import BLOCK_FRAMES, TINY, Magnitude
 
 Indices = npt.NDArray[np.intp]
 
-PEAK_SHIFT = 2  # frames by which a repetition may come early or late
+PEAK_SHIFT = 2  # frames by which a repetition may be early or late
 MEL_BANDS = 40
 
 
@@ -27,20 +27,20 @@ def similar_background(
 ) -> Magnitude:
     """Replace each frame by the median of the frames most similar to it.
 
-    Similarity is the cosine between feature frames. It is computed for a block of frames at a
-    time, since the matrix of all against all does not fit in memory for a long track.
+    Similarity is the cosine between feature frames. It is computed block by block, because for a
+    long track the whole matrix does not fit in memory.
 
     Parameters
     ----------
     magnitude
         Shape (frames, bins).
     features
-        Shape (frames, features), what similarity is judged by.
+        Shape (frames, features), for the similarity.
     count
-        At most so many similar frames.
+        Largest number of similar frames.
     apart
-        Similar frames lie more than this many frames from each other (only the local maxima of
-        similarity count); 0 lets neighbours in.
+        Similar frames are more than this many frames apart (only local maxima of the similarity
+        count); 0 allows neighbours.
     exclude
         Frames nearer than this to the frame itself do not count; 0 counts the frame itself.
     threshold
@@ -49,7 +49,7 @@ def similar_background(
     Returns
     -------
     Magnitude
-        Shape (frames, bins); a frame with no similar one stays as it is.
+        Shape (frames, bins); a frame without similar frames stays as it is.
 
     References
     ----------
@@ -75,14 +75,9 @@ def similar_background(
 
 
 def periodic_background(magnitude: Magnitude, period: int) -> Magnitude:
-    """Replace each frame by the median of the frames a whole number of periods away.
+    """Replace each frame by the median of all frames at a whole number of periods from it.
 
-    Parameters
-    ----------
-    magnitude
-        Shape (frames, bins).
-    period
-        In frames.
+    The magnitude has the shape (frames, bins); the period is in frames.
     """
     out = np.empty_like(magnitude)
     for phase in progress.each(range(min(period, len(magnitude)))):
@@ -91,10 +86,10 @@ def periodic_background(magnitude: Magnitude, period: int) -> Magnitude:
 
 
 def beat_spectrum(magnitude: Magnitude) -> npt.NDArray[np.float64]:
-    """Return how alike the power spectrogram is to itself, by lag in frames; 1 at lag 0.
+    """Return the self-similarity of the power spectrogram by lag in frames; 1 at lag 0.
 
-    The autocorrelation of each bin over time, averaged over bins; each lag is divided by the number
-    of frame pairs it has.
+    It is the autocorrelation of each bin over time, averaged over the bins. Each lag is divided by
+    its number of frame pairs.
     """
     n_frames, n_bins = magnitude.shape
     total = np.zeros(n_frames)
@@ -108,18 +103,18 @@ def beat_spectrum(magnitude: Magnitude) -> npt.NDArray[np.float64]:
 
 
 def repeating_period(beat: npt.NDArray[np.float64], shortest: int, longest: int) -> int:
-    """Return the period, in frames, whose multiples stand out most in the beat spectrum.
+    """Return the period, in frames, with the most prominent multiples in the beat spectrum.
 
-    A multiple counts if the highest value within three quarters of a period lies within two frames
-    of it; it counts by how far it rises above its surroundings. The last quarter of the lags is
-    too noisy to use, and a period must fit three times in the rest.
+    A multiple counts if the highest value within three quarters of a period is within two frames of
+    it; it counts by its height above the surroundings. The last quarter of the lags is too noisy to
+    use, and a period must fit three times in the rest.
 
     Parameters
     ----------
     beat
         From `beat_spectrum`.
     shortest, longest
-        Range searched, in frames; cut to what the signal's length allows.
+        Search range, in frames; limited by the signal's length.
 
     References
     ----------
@@ -133,21 +128,9 @@ def repeating_period(beat: npt.NDArray[np.float64], shortest: int, longest: int)
 
 
 def cepstra(magnitude: Magnitude, sample_rate: int, count: int = 20) -> Magnitude:
-    """Return mel-frequency cepstral coefficients, each with its mean over the track removed.
+    """Return mel-frequency cepstral coefficients, each without its mean over the track.
 
-    Parameters
-    ----------
-    magnitude
-        Shape (frames, bins).
-    sample_rate
-        In Hz.
-    count
-        Number of coefficients, the zeroth included.
-
-    Returns
-    -------
-    Magnitude
-        Shape (frames, count); signed.
+    Their shape is (frames, count), from magnitudes (frames, bins); the zeroth one is included.
     """
     bank = _mel_bank(magnitude.shape[1], sample_rate)
     energy = np.empty((len(magnitude), MEL_BANDS), np.float32)
@@ -167,7 +150,7 @@ def _forget_neighbours(similarity: Magnitude, first: int, exclude: int) -> None:
 
 
 def _best(values: Magnitude, candidates: Indices, count: int) -> Indices:
-    """Pick the `count` candidates of the highest value, in order of time."""
+    """Return the `count` candidates with the highest values, in order of time."""
     if len(candidates) <= count:
         return candidates
     cut = np.argpartition(values[candidates], len(candidates) - count)
@@ -175,7 +158,7 @@ def _best(values: Magnitude, candidates: Indices, count: int) -> Indices:
 
 
 def _median(frames: Magnitude) -> Magnitude:
-    """Median of each bin; sorting contiguous rows is the fastest way numpy has."""
+    """Return the median of each bin; sorting contiguous rows is fastest in numpy."""
     ordered = np.array(frames.T, order="C")
     ordered.sort(axis=1)
     middle = len(frames) // 2
@@ -186,7 +169,7 @@ def _median(frames: Magnitude) -> Magnitude:
 
 
 def _prominence(beat: npt.NDArray[np.float64], period: int) -> float:
-    """Mean height of the multiples of `period` above their surroundings."""
+    """Return the mean height of the multiples of `period` above their surroundings."""
     around = 3 * period // 4
     multiples = np.arange(period, len(beat), period)
     if len(multiples) == 0:
@@ -201,7 +184,7 @@ def _prominence(beat: npt.NDArray[np.float64], period: int) -> float:
 
 
 def _mel_bank(n_bins: int, sample_rate: int) -> Magnitude:
-    """Triangles evenly spaced in mel, shape (bins, bands)."""
+    """Return triangles evenly spaced in mel, shape (bins, bands)."""
     top = 2595 * np.log10(1 + sample_rate / 2 / 700)
     corners = 700 * (10 ** (np.linspace(0, top, MEL_BANDS + 2) / 2595) - 1)
     frequency = np.linspace(0, sample_rate / 2, n_bins)[:, np.newaxis]

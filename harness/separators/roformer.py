@@ -1,8 +1,8 @@
 """Mel-Band RoFormer with published weights and their configuration.
 
 Configurations are those of the training program that most published checkpoints come from: a
-mapping with ``audio``, ``model``, ``training`` and ``inference``. What is not known here is
-refused: an option left out would give other estimates, and no error.
+mapping with ``audio``, ``model``, ``training`` and ``inference``. Unknown options are refused:
+to ignore one would change the estimates without an error.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from harness.audio import Audio
 from harness.errors import HarnessError
 from harness.networks.mel_roformer import MelRoformer
 from harness.registry import suggestion
-from harness.separators.chunked import separate_chunked
+from harness.separators.learned import Networked, fitting
 
 CONFIGS = (".yaml", ".yml")
-NAMES = {  # of the model's options: what they are called here
+NAMES = {  # {an option of theirs: ours}
     "dim": "width", "depth": "depth", "time_transformer_depth": "time_depth",
     "freq_transformer_depth": "band_depth", "num_bands": "bands", "heads": "heads",
     "dim_head": "head_width", "stft_n_fft": "n_fft", "stft_hop_length": "hop",
     "mask_estimator_depth": "mask_depth", "mlp_expansion_factor": "mask_widening",
     "skip_connection": "skip",
 }  # fmt: skip
-DEFAULTS = {  # of the class that reads these configurations, where they differ from ours
+DEFAULTS = {  # of their class, where they differ from ours
     "time_transformer_depth": 2, "freq_transformer_depth": 2, "num_bands": 60, "heads": 8,
     "dim_head": 64, "stft_n_fft": 2048, "stft_hop_length": 512, "mask_estimator_depth": 1,
     "mlp_expansion_factor": 4, "skip_connection": False,
 }  # fmt: skip
-FIXED = {"linear_transformer_depth": 0, "stft_window_fn": None}  # no other value is known here
-SAYS_NOTHING = {  # of the estimates: used in training, given by others, or a way of computing
+FIXED = {"linear_transformer_depth": 0, "stft_window_fn": None}  # no other value is supported
+WITHOUT_EFFECT = {  # on estimates: for training, redundant, or a way of computing
     "attn_dropout", "ff_dropout", "flash_attn", "sage_attention", "use_torch_checkpoint",
     "multi_stft_resolution_loss_weight", "multi_stft_resolutions_window_sizes",
     "multi_stft_hop_size", "multi_stft_normalized", "multi_stft_window_fn", "dim_freqs_in",
@@ -47,34 +47,21 @@ CHECKED = {"stereo", "num_stems", "sample_rate", "stft_win_length"}
 INFERENCE = {"num_overlap", "chunk_size", "batch_size", "dim_t", "normalize"}
 
 
-class Roformer:
+class Roformer(Networked):
     """One published Mel-Band RoFormer.
 
     Parameters
     ----------
-    sample_rate, stems
-        What is wanted; the network must have been made for it.
-    input_stem
-        What it takes apart.
-    weights, sha256
-        The checkpoint and, unless `config` is given, its ``.yaml``; the hash of each, without which
-        a ``.ckpt`` is not opened.
-    device
-        ``cpu``, ``cuda``, ``mps``.
     config
-        The configuration itself. Of ``training`` the ``instruments`` are read: what the network
-        gives, or, beside a ``target_instrument``, what it leaves of its input.
+        The configuration itself; None reads the ``.yaml`` among the weights. ``instruments`` in
+        ``training`` are the outputs of the network. With a ``target_instrument`` that one is the
+        only output, and the other instrument is what remains of the input.
     names
         {an instrument's name: ours}, where they differ.
     overlap
         Share of a chunk that the next one repeats; None takes the configuration's ``num_overlap``.
-    batch, mixed
-        See `harness.separators.chunked.separate_chunked`.
-
-    Attributes
-    ----------
-    notes
-        What was done otherwise than asked for in the last call of `separate`.
+    options
+        See `harness.separators.learned.Networked`.
     """
 
     def __init__(
@@ -83,64 +70,38 @@ class Roformer:
         stems: Sequence[str] = ("vocals", "accompaniment"),
         input_stem: str = "mixture",
         *,
-        weights: Sequence[Path | str],
-        sha256: Sequence[str | None] | None = None,
-        device: str = "cpu",
         config: Mapping[str, Any] | None = None,
         names: Mapping[str, str] | None = None,
         overlap: float | None = None,
-        batch: int = 4,
-        mixed: bool = False,
+        **options: Any,
     ) -> None:
-        self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
-        files = dict(zip(map(Path, weights), sha256 or [None] * len(weights), strict=True))
-        path, settings = tell_apart(files, config)
-        given, self._rest = _stems(settings, names or {}, path)
-        self.networks = [load_model(path, settings, given, sha256=files[path])]
-        self.notes: list[str] = []
-        self._options: dict[str, Any] = {
-            "segment": self.networks[0].segment,
-            "overlap": _overlap(settings, path) if overlap is None else overlap,
-            "batch": 1 if device == "cpu" else batch,
-            "device": device,
-            "mixed": mixed,
-        }
-        self._check(path)
+        super().__init__(sample_rate, stems, input_stem, **options)
+        path, sha256, settings = model_and_config(self.files, config)
+        self._chunks["overlap"] = _overlap(settings, path) if overlap is None else overlap
+        outputs, self._rest = _stems(settings, names or {}, path)
+        self.networks = [load_model(path, settings, outputs, sha256=sha256)]
+        self.check_rate(path, self.networks[0].sample_rate)
+        self.check_stems(path, [*outputs, *([self._rest] if self._rest else [])])
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return {stem: estimate}, each of the input's shape."""
+        self.notes = []
         network = self.networks[0]
         mixture = signals.to_channels(audio, network.channels, "mel_roformer")
-        found, self.notes = separate_chunked(network, mixture, **self._options)
-        channels = audio.shape[0]
+        found = self.chunked(network, mixture, network.segment)
         estimates = {
-            stem: signals.to_channels(estimate, channels, stem)
+            stem: signals.to_channels(estimate, audio.shape[0], stem)
             for stem, estimate in zip(network.stems, found, strict=True)
         }
         if self._rest:
             estimates[self._rest] = audio - estimates[network.stems[0]]
         return {stem: estimates[stem] for stem in self.stems}
 
-    def _check(self, path: Path) -> None:
-        """Refuse a network that is not for the wanted stems and sample rate."""
-        network = self.networks[0]
-        if network.sample_rate != self.sample_rate:
-            raise HarnessError(
-                f"{path}: made for {network.sample_rate} Hz, not {self.sample_rate}; "
-                "correct the entry's sample_rate"
-            )
-        given = [*network.stems, *([self._rest] if self._rest else [])]
-        if missing := [stem for stem in self.stems if stem not in given]:
-            raise HarnessError(
-                f"{path}: no {missing[0]!r}, only {', '.join(given)}; correct the entry's stems "
-                "or names"
-            )
-
 
 def load_model(
     path: Path, config: Mapping[str, Any], stems: Sequence[str], *, sha256: str | None = None
 ) -> MelRoformer:
-    """Build the network of a configuration and give it a checkpoint's weights.
+    """Build the network of a configuration with a checkpoint's weights, in evaluation mode.
 
     Parameters
     ----------
@@ -149,41 +110,27 @@ def load_model(
     config
         See `Roformer`.
     stems
-        What the network gives, in its order.
-
-    Raises
-    ------
-    HarnessError
-        If an option is unknown or missing, or the checkpoint does not fit.
+        The outputs of the network, in its order.
     """
     options = network_options(config, path)
     if (wanted := _section(config, "model", path).get("num_stems", 1)) != len(stems):
-        raise HarnessError(f"{path}: num_stems is {wanted} for {', '.join(stems)}; correct it")
+        raise HarnessError(
+            f"{path}: num_stems is {wanted}, but the stems are {', '.join(stems)}; correct it"
+        )
     checkpoint = checkpoints.load(path, sha256=sha256)
     state: dict[str, Tensor] = {name: tensor.float() for name, tensor in checkpoint.state.items()}
-    try:
-        with torch.device("meta"):  # no random numbers for what is replaced at once
+    with fitting(path, "its configuration", "fetch both again"):
+        with torch.device("meta"):  # no random numbers where weights follow at once
             network = MelRoformer(stems, **options)
         network.load_state_dict(state, assign=True)
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise HarnessError(
-            f"{path}: does not fit its configuration ({reason}); fetch both again"
-        ) from error
     return network.eval()
 
 
 def network_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the keyword arguments of `MelRoformer` but its stems.
-
-    Raises
-    ------
-    HarnessError
-        If an option is unknown or missing.
-    """
+    """Return the keyword arguments of `MelRoformer`, except its stems."""
     audio, model = _section(config, "audio", path), _section(config, "model", path)
     inference = _section(config, "inference", path)
-    known = {*NAMES, *FIXED, *SAYS_NOTHING, *CHECKED}
+    known = {*NAMES, *FIXED, *WITHOUT_EFFECT, *CHECKED}
     _refuse_unknown("model", model, known, path)
     _refuse_unknown("inference", inference, INFERENCE, path)
     settings = {**DEFAULTS, **model}
@@ -191,9 +138,11 @@ def network_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     wanted = {**FIXED, "sample_rate": sample_rate, "stft_win_length": settings["stft_n_fft"]}
     for key, value in wanted.items():
         if model.get(key, value) != value:
-            raise HarnessError(f"{path}: {key} is {model[key]!r}; only {value!r} is supported")
+            raise HarnessError(
+                f"{path}: {key} is {model[key]!r}; only {value!r} is supported, use another model"
+            )
     if inference.get("normalize"):
-        raise HarnessError(f"{path}: normalize is set; only networks without it are supported")
+        raise HarnessError(f"{path}: normalize is set; use a network without it")
     try:
         segment = inference.get("chunk_size") or audio["chunk_size"]
         options = {ours: settings[theirs] for theirs, ours in NAMES.items()}
@@ -207,27 +156,28 @@ def network_options(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     }
 
 
-def tell_apart(
-    files: Mapping[Path, str | None], config: Mapping[str, Any] | None
-) -> tuple[Path, Mapping[str, Any]]:
-    """Tell the checkpoint of an entry from its configuration, given or in a file beside it."""
-    models = [path for path in files if path.suffix not in CONFIGS]
-    texts = [path for path in files if path.suffix in CONFIGS]
+def model_and_config(
+    files: Sequence[tuple[Path, str | None]], config: Mapping[str, Any] | None
+) -> tuple[Path, str | None, Mapping[str, Any]]:
+    """Return an entry's model, its hash, and the configuration, which may be a file beside it."""
+    models = [file for file in files if file[0].suffix not in CONFIGS]
+    texts = [file for file in files if file[0].suffix in CONFIGS]
     if len(models) != 1 or len(texts) != (config is None):
         raise HarnessError(
-            f"{', '.join(map(str, files))}: one model and one configuration are needed; give "
-            "its .yaml among the weights, or config in params"
+            f"{', '.join(str(path) for path, _ in files)}: one model and one configuration are "
+            "needed; add its .yaml to the weights, or config to params"
         )
-    if config is not None:
-        return models[0], config
-    checkpoints.check(texts[0], sha256=files[texts[0]])
-    return models[0], checkpoints.read_config(texts[0])
+    if config is None:
+        path, sha256 = texts[0]
+        checkpoints.check(path, sha256=sha256)
+        config = checkpoints.read_config(path)
+    return *models[0], config
 
 
 def _stems(
     config: Mapping[str, Any], names: Mapping[str, str], path: Path
 ) -> tuple[list[str], str | None]:
-    """Return what the network gives, and what its input without that is called, if anything."""
+    """Return the outputs of the network, and the name of the remaining input, if it has one."""
     training = _section(config, "training", path)
     instruments, target = training.get("instruments"), training.get("target_instrument")
     if not isinstance(instruments, (list, tuple)) or not instruments:
@@ -241,23 +191,21 @@ def _stems(
 
 
 def _overlap(config: Mapping[str, Any], path: Path) -> float:
-    """Return what share of a chunk the next one repeats, from the number that meet anywhere."""
+    """Return the overlap at which `num_overlap` chunks cover each sample."""
     count = _section(config, "inference", path).get("num_overlap", 2)
     if not isinstance(count, (int, float)) or count < 1:
-        raise HarnessError(f"{path}: num_overlap is {count!r}; give 1 or more")
+        raise HarnessError(f"{path}: num_overlap is {count!r}; use 1 or more")
     return 1 - 1 / count
 
 
 def _section(config: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
-    """Return a part of a configuration."""
     section = config.get(name, {})
     if not isinstance(section, Mapping):
-        raise HarnessError(f"{path}: {name} in its configuration is no mapping; correct it")
+        raise HarnessError(f"{path}: {name} in its configuration is not a mapping; correct it")
     return section
 
 
 def _refuse_unknown(section: str, options: Mapping[str, Any], known: set[str], path: Path) -> None:
-    """Refuse an option that is not known here."""
     if unknown := sorted(str(key) for key in options if key not in known):
         raise HarnessError(
             f"{path}: unknown option {section}.{unknown[0]} in its configuration; "

@@ -1,8 +1,8 @@
 """Tools that the spectral separators share: a streamed STFT, median filters, soft masks.
 
-Spectrograms are (rows, frames, bins), rows being channels of one signal or of several; masks and
-magnitudes are (frames, bins). The complex spectrogram of a track is never held as a whole: work
-goes through `Stft.filter`, a block of frames at a time, so that long tracks fit in memory.
+Spectrograms are (rows, frames, bins), with the channels of one signal or of several as rows; masks
+and magnitudes are (frames, bins). The complex spectrogram of a track is never stored as a whole:
+`Stft.filter` works block by block, so that long tracks fit in memory.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Spectrum = npt.NDArray[np.complex64]  # (rows, frames, bins)
 FOUR_STEMS = ("vocals", "drums", "bass", "other")
 
 FRAME = 0.0464  # seconds: 2048 samples at 44.1 kHz, 1024 at 16 and 22.05 kHz
-BLOCK_FRAMES = 256  # frames worked on at once
+BLOCK_FRAMES = 256  # frames processed at once
 BLOCK_ROWS = 64  # rows median-filtered at once
-TINY = np.float32(1e-30)  # keeps 0 / 0 out of masks, far below any magnitude that is heard
+TINY = np.float32(1e-30)  # prevents 0 / 0 in masks, far below any audible magnitude
 
 
 def frame_length(seconds: float, sample_rate: int) -> int:
@@ -46,19 +46,12 @@ def frame_length(seconds: float, sample_rate: int) -> int:
 class Stft:
     """Short-time Fourier transform with a periodic Hann window and exact inverse.
 
-    The signal is padded with zeros on both sides until every sample lies in as many frames as any
-    other, so that analysis followed by synthesis gives the signal back up to float32 rounding.
-
-    Attributes
-    ----------
-    n_fft
-        Window length in samples.
-    hop
-        Step in samples; divides `n_fft` and is at most half of it.
+    The signal is padded with zeros on both sides until every sample is in the same number of
+    frames. Analysis followed by synthesis thus returns the signal, up to float32 rounding.
     """
 
-    n_fft: int
-    hop: int
+    n_fft: int  # window length in samples
+    hop: int  # in samples; divides `n_fft` and is at most half of it
 
     def n_frames(self, n_samples: int) -> int:
         """Return the number of frames of a signal.
@@ -76,12 +69,10 @@ class Stft:
         return self.n_fft // 2 + 1
 
     def blocks(self, *signals: Audio) -> Iterator[tuple[slice, Spectrum]]:
-        """Yield (which frames, their spectra) from the start to the end.
+        """Yield (range of frames, their spectra) from the start to the end.
 
-        Parameters
-        ----------
-        *signals
-            Shape (channels, samples), equal lengths; their channels become the rows, in order.
+        The signals have the shape (channels, samples) and equal lengths; all their channels become
+        the rows, in order.
         """
         left, n_frames = self.n_fft - self.hop, self.n_frames(signals[0].shape[1])
         window = self._window()
@@ -107,25 +98,20 @@ class Stft:
         return out
 
     def filter(self, change: Callable[[Spectrum, slice], Spectrum], *signals: Audio) -> Audio:
-        """Change the spectrum of signals and go back to time.
+        """Change the spectrum of signals and return the result in time, (its rows, samples).
 
         Parameters
         ----------
         change
             From a block of spectra (rows, frames, bins) and its frame numbers to the spectra of
-            the result, whose number of rows may differ. The block may be overwritten.
+            the result, which may have another number of rows. The block may be overwritten.
         *signals
             Shape (channels, samples), equal lengths.
-
-        Returns
-        -------
-        Audio
-            Shape (rows of the result, samples).
         """
         synthesis, n_samples = self._synthesis_window(), signals[0].shape[1]
         left = self.n_fft - self.hop
         out = np.empty((0, n_samples), np.float32)
-        tail = np.zeros((0, left), np.float32)  # what later frames still add to
+        tail = np.zeros((0, left), np.float32)  # later frames still add to it
         for frames, spectrum in self.blocks(*signals):
             pieces = scipy.fft.irfft(change(spectrum, frames), n=self.n_fft, axis=-1)
             if len(out) == 0:
@@ -162,12 +148,12 @@ class Stft:
         return min(math.ceil(frequency * self.n_fft / sample_rate), self.n_bins)
 
     def _window(self) -> npt.NDArray[np.float32]:
-        """Periodic Hann window."""
+        """Return the periodic Hann window."""
         phase = 2 * np.pi * np.arange(self.n_fft) / self.n_fft
         return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
 
     def _overlap_add(self, pieces: Magnitude) -> Audio:
-        """Add up frames (rows, frames, n_fft) at their places."""
+        """Add frames (rows, frames, n_fft) at their positions."""
         rows, n_frames, _ = pieces.shape
         overlap = self.n_fft // self.hop
         steps = pieces.reshape(rows, n_frames, overlap, self.hop)
@@ -177,7 +163,7 @@ class Stft:
         return added.reshape(rows, -1)
 
     def _synthesis_window(self) -> npt.NDArray[np.float32]:
-        """Window that makes overlapping products of both windows add up to one."""
+        """Return the window with which overlapping products of both windows sum to one."""
         window = self._window()
         total = np.sum(window.reshape(-1, self.hop) ** 2, axis=0)
         return np.asarray(window / np.tile(total, self.n_fft // self.hop), np.float32)
@@ -219,7 +205,7 @@ def median_over_frequency(magnitude: Magnitude, size: int) -> Magnitude:
 
 
 def harmonic_mask(magnitude: Magnitude, *, kernel: int = 31, power: float = 2.0) -> Magnitude:
-    """Return the soft mask of what is steady in time; the percussive mask is one minus it.
+    """Return the soft mask of what is steady in time; one minus it is the percussive mask.
 
     Sustained tones are lines along time and survive a median over time, hits are lines along
     frequency and survive a median over frequency; both compete as in a Wiener filter. Where both
@@ -265,7 +251,7 @@ def share(part: Magnitude, rest: Magnitude, power: float) -> Magnitude:
 
 
 def with_rest(audio: Audio, found: Mapping[str, Audio], rest: str) -> dict[str, Audio]:
-    """Return the stems found and, as `rest`, what they leave of the input."""
+    """Return the stems in `found` and, named `rest`, the remainder of the input."""
     left = audio.copy()
     for part in found.values():
         left -= part
@@ -273,7 +259,7 @@ def with_rest(audio: Audio, found: Mapping[str, Audio], rest: str) -> dict[str, 
 
 
 def check_stems(where: str, stems: Collection[str], known: Collection[str]) -> None:
-    """Refuse stems other than those a method gives."""
+    """Refuse stems other than those of a method."""
     if sorted(stems) != sorted(known):
         raise HarnessError(
             f"{where}: has stems {', '.join(stems)}; this method needs {', '.join(known)}"
@@ -281,7 +267,7 @@ def check_stems(where: str, stems: Collection[str], known: Collection[str]) -> N
 
 
 def _median_of_rows(rows: Magnitude, size: int) -> Magnitude:
-    """Filter rows as one long row: in one dimension the filter need not sort at every point."""
+    """Filter rows as one long row: in one dimension scipy does not sort at every point."""
     half = size // 2
     padded = np.pad(rows, ((0, 0), (half, half)), mode="symmetric")
     flat = scipy.ndimage.median_filter(padded.ravel(), size=size, mode="nearest")

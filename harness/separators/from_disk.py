@@ -1,4 +1,4 @@
-"""Estimates made elsewhere, found on disk in the layouts that the field's tools write."""
+"""Estimates made elsewhere, read from disk in the layouts of common tools."""
 
 from __future__ import annotations
 
@@ -13,14 +13,8 @@ from harness.errors import HarnessError
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 
 
-class Files:
-    """A "separator" whose estimates lie on disk; it only reads them.
-
-    Parameters
-    ----------
-    files
-        {stem: path}.
-    """
+class FromDisk:
+    """A "separator" that only reads existing estimates, from `files`: {stem: path}."""
 
     def __init__(
         self,
@@ -36,7 +30,7 @@ class Files:
         self._files = {stem: Path(path) for stem, path in files.items()}
 
     def separate(self, mixture: Audio) -> dict[str, Audio]:
-        """Return the estimates as they were written; the mixture is not looked at."""
+        """Return the estimates as they were written; the mixture is ignored."""
         return {stem: self._read(path) for stem, path in self._files.items()}
 
     def _read(self, path: Path) -> Audio:
@@ -44,7 +38,7 @@ class Files:
         if rate != self.sample_rate:
             raise HarnessError(
                 f"{path}: sample rate is {rate} Hz, the references have {self.sample_rate} Hz; "
-                "resample the estimates, and say so beside their scores"
+                "resample the estimates, and say so next to their scores"
             )
         return signal
 
@@ -52,24 +46,19 @@ class Files:
 def find_files(
     folder: Path, names: Iterable[str], split: str, stems: Iterable[str]
 ) -> dict[str, Path]:
-    """Find the estimates of one track.
+    """Return {stem: path} of the estimates of one track; empty if there are none.
 
-    Looked for, in turn: ``[split/]<track>/<stem>.<ext>`` (musdb, demucs, MSS-Training),
-    ``[split/]<track>_<stem>.<ext>`` (MSS-Training's validation) and
-    ``[split/]<track>_(<Stem>)_<model>.<ext>`` (audio-separator). Stem names may be any that
+    The layouts are tried in this order: ``[split/]<track>/<stem>.<ext>`` (musdb, demucs,
+    MSS-Training), ``[split/]<track>_<stem>.<ext>`` (MSS-Training's validation) and
+    ``[split/]<track>_(<Stem>)_<model>.<ext>`` (audio-separator). A file may use any stem name that
     `taxonomy.canonical` knows.
 
     Parameters
     ----------
     names
-        What the track may be called on disk.
+        Possible names of the track on disk.
     stems
-        Those wanted; other files are left alone.
-
-    Returns
-    -------
-    dict
-        {stem: path}; empty if there are none.
+        The wanted ones; other files are ignored.
     """
     wanted = set(stems)
     for name in map(safe_name, names):
@@ -81,7 +70,7 @@ def find_files(
 
 
 def safe_name(name: str) -> str:
-    """Return the name as one path component, never one that leads elsewhere.
+    """Return the name as one path component that cannot lead to another folder.
 
     Examples
     --------
@@ -93,7 +82,7 @@ def safe_name(name: str) -> str:
 
 
 def _in_own_folder(folder: Path, wanted: set[str]) -> dict[str, Path]:
-    """Return the stems in a folder that belongs to one track."""
+    """Return the stems in the folder of one track."""
     return _pick(((path, path.stem) for path in _listing(folder)), wanted) or _pick(
         (
             (path, match[1])
@@ -105,7 +94,7 @@ def _in_own_folder(folder: Path, wanted: set[str]) -> dict[str, Path]:
 
 
 def _side_by_side(folder: Path, name: str, wanted: set[str]) -> dict[str, Path]:
-    """Return the stems of one track in a folder that holds many."""
+    """Return the stems of one track in a folder of many."""
     mine = [path for path in _listing(folder) if path.name.startswith(name + "_")]
     rests = [(path, path.stem[len(name) + 1 :]) for path in mine]
     in_brackets = [
@@ -115,7 +104,6 @@ def _side_by_side(folder: Path, name: str, wanted: set[str]) -> dict[str, Path]:
 
 
 def _pick(named: Iterable[tuple[Path, str]], wanted: set[str]) -> dict[str, Path]:
-    """Keep the files whose name is that of a wanted stem."""
     found: dict[str, Path] = {}
     for path, name in named:
         stem = taxonomy.canonical(name)
@@ -123,14 +111,14 @@ def _pick(named: Iterable[tuple[Path, str]], wanted: set[str]) -> dict[str, Path
             if stem in found:
                 raise HarnessError(
                     f"{path.parent}: both {found[stem].name!r} and {path.name!r} are {stem}; "
-                    "remove one, or name a folder with one model in it"
+                    "remove one, or name a folder with the estimates of one model"
                 )
             found[stem] = path
     return found
 
 
 def _listing(folder: Path) -> list[Path]:
-    """Return the audio files of a folder, sorted; none if it is no folder."""
+    """Return the audio files of a folder, sorted; none if it is not a folder."""
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
