@@ -28,6 +28,7 @@ from harness.importing.foreign_formats import (
     find_format,
     read_file,
 )
+from harness.machine import environment
 from harness.registry import Entry
 from harness.results import SELECTION_COLUMNS, Run, table
 
