@@ -24,7 +24,7 @@ from scipy import stats
 
 from harness import importing, selection
 from harness.selection import Grid, cross_fit, grids, mean_intervals, track_scores
-from harness.selection.grid import FloatArray, IntArray
+from harness.grid import FloatArray, IntArray
 from harness.selection.resampling import draw, means_and_errors, resampled_means, studentised_means
 
 Bounds = Callable[[FloatArray, IntArray, FloatArray], Sequence[float]]

@@ -111,7 +111,7 @@ def import_scores(
         print_json({"folder": str(folder), "report": str(page)})
         return
     for board in report_boards(read_run(folder)):
-        print_table(board.title, board.head, board.rows)
+        print_table(board.title, board.head, board.rows, board.notes)
     typer.echo(page)
 
 

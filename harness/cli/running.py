@@ -228,7 +228,7 @@ def _finish(
         errors.print(f"{done} of {outcome.units} pieces of work done, {outcome.reused} found done")
         shown = report_boards(read_run(outcome.folder))
         for board in shown:
-            print_table(board.title, board.head, board.rows)
+            print_table(board.title, board.head, board.rows, board.notes)
         if not shown:
             typer.echo("nothing to rank: seen in training, failed, or no separator; see the page")
         for reason in outcome.failures[:10]:

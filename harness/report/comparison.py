@@ -11,7 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.cache import write_atomic
-from harness.report import formats, html, names, provenance, tables, text
+from harness.grid import HARMONIC
+from harness.report import formats, html, names, provenance, text
 from harness.report.sheet import plain
 from harness.report.terminal import Board
 from harness.results import Run
@@ -62,7 +63,7 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> Comparison:
     refused = {name: why for name in sorted(have[0] | have[1]) if (why := _refusal(a, b, name))}
     kept = [name for name in names.METRICS if name in have[0] & have[1] and name not in refused]
     if {"snr", "sdr"} <= {*kept}:
-        kept.insert(0, tables.HARMONIC)
+        kept.insert(0, HARMONIC)
     found = {name: changes.changes(left, right, name, resamples=resamples) for name in kept}
     notes = [
         f"{text.count(len(other), 'track')} of the same name hold other audio in the two runs, and "

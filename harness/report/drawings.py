@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from harness.grid import LIMIT, FloatArray, Grid
+from harness.ranking import NO_GENRE, OVERALL, genre_name, level
 from harness.report import names, tables
 from harness.report.dataset import Context
 from harness.results import Run
 from harness.selection import pareto
-from harness.selection.grid import LIMIT, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,18 +38,26 @@ class View:
         self._common: dict[str, pd.DataFrame] = {}
 
     def common(self, metric: str) -> pd.DataFrame:
-        """Return the finite scores of a metric on the tracks that are compared."""
+        """Return the scores of a metric on the common tracks.
+
+        Columns stem, separator, track, genre, value (within ±`LIMIT`), limited (whether it was
+        beyond that).
+        """
         if metric not in self._common:
-            how = self.context.how
-            rows = tables.common_tracks(self.scores, self.dataset, metric, **how)
-            rows = rows[rows["common"]]
-            self._common[metric] = rows[np.isfinite(rows["value"])]
+            about = next((m for m in self.context.metrics if m["name"] == metric), None)
+            found = self.context.rank(self.scores, self.dataset, about) if about else None
+            parts = [_long(stem.grid) for stem in found.stems.values()] if found else []
+            rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
+            if found:
+                shown = dict(zip(found.tracks, names.of_tracks(found.tracks), strict=True))
+                rows["track"] = [shown[place] for place in rows["track"]]
+            self._common[metric] = rows
         return self._common[metric]
 
     def stems(self, rows: pd.DataFrame) -> list[str]:
         """Return the stems of the first level without its overall score."""
         found = [s for s in rows["stem"].unique() if not names.is_overall(s)]
-        main = [s for s in found if tables.level(s) == "main"]
+        main = [s for s in found if level(s) == "main"]
         return sorted(main or found, key=names.stem_rank)
 
     def separators(self, rows: pd.DataFrame, *, ranked: bool = False) -> list[str]:
@@ -70,6 +79,23 @@ class View:
     def colour(self, name: str) -> str:
         """Return the colour of a separator's role."""
         return ROLE_COLOURS[self.context.roles.get(name, "separator")]
+
+
+_COLUMNS = ["stem", "separator", "track", "genre", "value", "limited"]
+
+
+def _long(grid: Grid) -> pd.DataFrame:
+    """Return one row per score of a grid; a track is (split, track)."""
+    row, column = np.nonzero(np.isfinite(grid.scores))
+    found = {
+        "stem": grid.stem,
+        "separator": np.array(grid.separators, dtype=object)[column],
+        "track": [grid.keys[i] for i in row],
+        "genre": grid.genres[row],
+        "value": grid.scores[row, column],
+        "limited": grid.limited[row, column] if grid.limited is not None else False,
+    }
+    return pd.DataFrame(found, columns=_COLUMNS)
 
 
 def _panels(n: int, height: float, *, share: bool = True) -> tuple[Figure, list[Axes]]:
@@ -113,7 +139,7 @@ def distributions(view: View, _run: Run) -> Figure | None:
         _label_rows(panel, order)
         panel.set_title(f"{names.stem_label(stem)}, n = {_n(rows, stem)}", fontsize=8)
         panel.grid(axis="x", lw=0.3)
-    beyond = f", beyond ±{LIMIT:g} at the edge" if (rows["value"].abs() > LIMIT).any() else ""
+    beyond = f", beyond ±{LIMIT:g} at the edge" if rows["limited"].any() else ""
     _label_columns(panels, view.label + beyond)
     return figure
 
@@ -121,11 +147,9 @@ def distributions(view: View, _run: Run) -> Figure | None:
 def _strip(panel: Axes, row: int, values: FloatArray, colour: str) -> None:
     """Draw the tracks of one separator in a row: dots, the middle half, the mean."""
     spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else np.zeros(1)
-    panel.scatter(np.clip(values, -LIMIT, LIMIT), row + spread, s=4, c=colour, alpha=0.5, lw=0)
-    half = np.clip(np.quantile(values, [0.25, 0.75]), -LIMIT, LIMIT)
-    panel.plot(half, [row, row], c=colour, lw=5, alpha=0.25)
-    if abs(values.mean()) <= LIMIT:
-        panel.plot([values.mean()] * 2, [row - 0.35, row + 0.35], c="black", lw=1.2)
+    panel.scatter(values, row + spread, s=4, c=colour, alpha=0.5, lw=0)
+    panel.plot(np.quantile(values, [0.25, 0.75]), [row, row], c=colour, lw=5, alpha=0.25)
+    panel.plot([values.mean()] * 2, [row - 0.35, row + 0.35], c="black", lw=1.2)
 
 
 def _n(rows: pd.DataFrame, stem: str) -> int:
@@ -176,9 +200,9 @@ def by_genre(view: View, _run: Run) -> Figure | None:
     for metric in ("snr", "sdr"):
         rows = view.common(metric)
         rows = rows[rows["separator"].isin(ranked) & rows["stem"].isin(view.stems(rows))]
-        genres = rows["genre"].map(tables.genre_name)
+        genres = rows["genre"].map(genre_name)
         found[metric] = rows.assign(genre=genres)
-    order = sorted({*found["snr"]["genre"]} - {tables.NO_GENRE})
+    order = sorted({*found["snr"]["genre"]} - {NO_GENRE})
     if not order:
         return None
     figure, panels = _panels(2, 0.8 + 0.2 * len(order) * min(len(ranked), 8) / 2)
@@ -221,9 +245,9 @@ def selection(view: View, run: Run) -> Figure | None:
 
 def genres(view: View, _run: Run) -> Figure | None:
     """Draw how many tracks each genre has."""
-    tracks = view.scores.drop_duplicates("track")["genre"].map(tables.genre_name)
+    tracks = view.scores.drop_duplicates(["split", "track"])["genre"].map(genre_name)
     counts = tracks.value_counts().sort_index().sort_values(kind="stable", ascending=False)
-    if not {*counts.index} - {tables.NO_GENRE}:
+    if not {*counts.index} - {NO_GENRE}:
         return None
     figure, (panel,) = _panels(1, 0.5 + 0.2 * len(counts))
     panel.barh(range(len(counts)), counts.to_numpy(), 0.7, color=COLOURS[0])
@@ -238,7 +262,7 @@ def genres(view: View, _run: Run) -> Figure | None:
 def cost(view: View, _run: Run) -> Figure | None:
     """Draw quality against speed; nothing beats those on the line."""
     rows = view.common(view.first["name"])
-    overall = rows[rows["stem"] == tables.OVERALL]
+    overall = rows[rows["stem"] == OVERALL]
     rows = overall if len(overall) else rows[rows["stem"].isin(view.stems(rows)[:1])]
     means = rows.groupby("separator", observed=True)["value"].mean()
     speed = {n: view.context.costs.get((view.dataset, n, "mixture", "rtf")) for n in means.index}
@@ -291,7 +315,7 @@ def _name_points(panel: Axes, labels: Sequence[str], points: FloatArray) -> None
 def heat(view: View, _run: Run) -> Figure | None:
     """Draw tracks × separators, from the track that is hardest for all to the easiest."""
     rows = view.common(view.first["name"])
-    overall = rows[rows["stem"] == tables.OVERALL]
+    overall = rows[rows["stem"] == OVERALL]
     rows = overall if len(overall) else rows[rows["stem"].isin(view.stems(rows)[:1])]
     order = view.separators(rows)
     if not order:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from harness.report.tables import HARMONIC, OVERALL, level
+from collections import Counter
+from collections.abc import Collection
+
+from harness.ranking import HARMONIC, OVERALL, level
 from harness.taxonomy import STEMS
 
 METRICS = (HARMONIC, "snr", "sdr", "si_sdr", "csdr", "isr", "sir", "sar")
@@ -103,3 +106,15 @@ def stem_rank(stem: str) -> tuple[int, int, str]:
 def is_overall(stem: str) -> bool:
     """Whether this is no stem but the mean over a level's stems."""
     return stem.startswith(OVERALL)
+
+
+def of_tracks(places: Collection[tuple[str, str]]) -> list[str]:
+    """Return the name of each (split, track), with its split where two splits have that name.
+
+    Examples
+    --------
+    >>> of_tracks([("test", "Intro"), ("test", "Song"), ("train", "Intro")])
+    ['Intro (test)', 'Song', 'Intro (train)']
+    """
+    n = Counter(track for _, track in places)
+    return [f"{track} ({split})" if n[track] > 1 else track for split, track in places]

@@ -8,13 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from harness.ranking import HARMONIC, NO_GENRE, Ranking, genre_name, level
 from harness.report import names, payload, provenance, sure_sheets, tables, text
 from harness.report.dataset import Context, records
 from harness.report.sheet import Block, Sheet, cell_text, plain
-from harness.report.tables import genre_name
 from harness.results import Run
 
-COMMON = "means over the tracks that all ranked separators share and none saw in training"
+COMMON = (
+    "means over the common tracks: those on which all ranked separators have a clean score; scores "
+    "beyond ±30 dB count as ±30 dB (limited: how many)"
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Source:
     run: Run
     scores: pd.DataFrame
     context: Context
-    _common: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+    _rankings: dict[tuple[str, str], Ranking] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -32,13 +35,12 @@ class Source:
         about = self.context.metrics
         return {m["name"]: f"{m['label']}, {m['unit']}".rstrip(", ") for m in about}
 
-    def common(self, dataset: str, metric: str) -> pd.DataFrame:
-        """Return `tables.common_tracks`, made once."""
-        if (dataset, metric) not in self._common:
-            here = self.scores[self.scores["dataset"] == dataset]
-            rows = tables.common_tracks(here, dataset, metric, **self.context.how)
-            self._common[dataset, metric] = rows
-        return self._common[dataset, metric]
+    def ranking(self, dataset: str, metric: dict[str, Any]) -> Ranking:
+        """Return a dataset's ranking by one metric, made once."""
+        key = dataset, metric["name"]
+        if key not in self._rankings:
+            self._rankings[key] = self.context.rank(self.scores, dataset, metric)
+        return self._rankings[key]
 
     def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give each dataset with each metric."""
@@ -54,29 +56,22 @@ def all_sheets(run: Run) -> list[Sheet]:
         _leaderboard, _genres, _selection, _hierarchy, _costs, _tracks,
     ]  # fmt: skip
     found = [make(source) for make in makers]
-    found += sure_sheets.of_means(_first_metric(source), source.context.how["ranked"])
+    found += sure_sheets.of_means(_first_metric(source))
     found += sure_sheets.of_choices(run) + _records(run)
     return [sheet for sheet in found if len(sheet.frame)]
 
 
-def _first_metric(source: Source) -> dict[str, pd.DataFrame]:
-    """Return the rows on common tracks of the metric that selects, by dataset."""
-    return {
-        dataset: source.common(dataset, metric["name"])
-        for dataset, metric in source.each()
-        if metric["name"] == tables.HARMONIC
-    }
+def _first_metric(source: Source) -> list[Ranking]:
+    """Return the ranking of each dataset by the metric that selects."""
+    return [source.ranking(*each) for each in source.each() if each[1]["name"] == HARMONIC]
 
 
-def _gather(
-    source: Source, make: Callable[[pd.DataFrame, str, dict[str, Any]], pd.DataFrame]
-) -> pd.DataFrame:
-    """Return one table over all datasets and metrics; `make` takes scores, dataset and metric."""
+def _gather(source: Source, make: Callable[[Ranking], pd.DataFrame]) -> pd.DataFrame:
+    """Return one table over all datasets and metrics."""
     found = []
     for dataset, metric in source.each():
-        here = source.scores[source.scores["dataset"] == dataset]
         about = {"dataset": dataset, "metric": metric["name"], "unit": metric["unit"]}
-        found.append(make(here, dataset, metric).assign(**about))
+        found.append(make(source.ranking(dataset, metric)).assign(**about))
     if not found:
         return pd.DataFrame()
     frame = pd.concat(found, ignore_index=True)
@@ -85,16 +80,10 @@ def _gather(
 
 
 def _leaderboard(source: Source) -> Sheet:
-    """Return what the boards show: one row a dataset, input, stem, separator and metric."""
-
-    def make(here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
-        rows = source.common(dataset, metric["name"])
-        how = {**source.context.how, "higher_is_better": metric["higher"], "common": rows}
-        return tables.leaderboard(here, dataset, metric["name"], **how)
-
-    frame = _gather(source, make)
+    """Return what the boards show: one row per dataset, input, stem, separator and metric."""
+    frame = _gather(source, lambda ranking: ranking.board)
     if len(frame):
-        frame.insert(0, "level", [tables.level(str(stem)) for stem in frame["stem"]])
+        frame.insert(0, "level", [level(str(stem)) for stem in frame["stem"]])
         first = ["dataset", "level", "input", "stem", "metric", "unit", "role", "separator"]
         frame = _first(frame, first).astype({"rank": "Int64", "rank_median": "Int64"})
     about = f"{_definitions(source)}. All {COMMON}; sd is that of the tracks"
@@ -106,12 +95,12 @@ def _boards(frame: pd.DataFrame, source: Source) -> Iterator[Block]:
     """Lay the leaderboard out: a block a dataset, level, input and metric, best first."""
     order = [m["name"] for m in source.context.metrics]
     keys = ["dataset", "level", "input"]
-    for (dataset, level, fed), part in frame.groupby(keys, sort=True):
+    for (dataset, name, fed), part in frame.groupby(keys, sort=True):
         stems = sorted(part["stem"].unique(), key=names.stem_rank)
         for metric in order:
             rows = part[part["metric"] == metric]
             if len(rows):
-                where = f"{dataset}: {names.LEVELS[str(level)]}"
+                where = f"{dataset}: {names.LEVELS[str(name)]}"
                 fed_with = "" if fed == "mixture" else f", {names.input_label(str(fed))}"
                 yield _board(f"{where}{fed_with}: {source.labels[metric]}", rows, stems)
 
@@ -156,14 +145,8 @@ def _spread(cell: Mapping[Any, Any] | None) -> str:
 
 def _genres(source: Source) -> Sheet:
     """Return the means by genre."""
-
-    def make(_here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
-        rows = source.common(dataset, metric["name"])
-        named = rows[rows["common"]].assign(genre=lambda found: found["genre"].map(genre_name))
-        return tables.summarise(named, [*tables.COMPETITOR, "genre"]).reset_index()
-
-    frame = _gather(source, make)
-    if not len(frame) or set(frame["genre"]) == {tables.NO_GENRE}:
+    frame = _gather(source, lambda ranking: ranking.genres)
+    if not len(frame) or set(frame["genre"]) == {NO_GENRE}:
         frame = frame.iloc[:0]
     blocks = []
     keys = ["dataset", "input", "stem", "metric"]
@@ -196,7 +179,7 @@ def _counted(cell: Mapping[Any, Any] | None) -> str:
 def _selection(source: Source) -> Sheet:
     """Return how often each separator was chosen, by genre."""
     named = source.run.selection
-    named = named.assign(genre=named["genre"].map(tables.genre_name))
+    named = named.assign(genre=named["genre"].map(genre_name))
     about = (
         "on how many tracks each separator is the one to take, by the harmonic mean of SNR and SDR:"
         " oracle with the answers of the track, deployable chosen on other artists' tracks"
@@ -236,10 +219,9 @@ def _tracks(source: Source) -> Sheet:
         label = next(iter(source.labels.values()))
         for (dataset, fed, stem), rows in first.groupby(["dataset", "input", "stem"], sort=True):
             columns = [c for c in frame.columns[len(keys) :] if rows[c].notna().any()]
-            body = tuple(
-                (track, *map(cell_text, values))
-                for track, *values in records(rows, "track", *columns)
-            )
+            tracks = names.of_tracks(list(records(rows, "split", "track")))
+            values = records(rows, *columns)
+            body = tuple((t, *map(cell_text, v)) for t, v in zip(tracks, values, strict=True))
             where = f"{dataset}, {names.stem_label(str(stem))}"
             fed_with = "" if fed == "mixture" else f", {names.input_label(str(fed))}"
             blocks.append(Block(f"{where}{fed_with}: {label}", ("track", *columns), body))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 
 import pandas as pd
 
 from harness import selection
+from harness.ranking import Ranking
 from harness.report import choices
-from harness.report.certainty import certainties, grids
+from harness.report.certainty import certainties
 from harness.report.sheet import Sheet, plain
 from harness.results import Run
 
 MEANS = (
     "harmonic mean of SNR and SDR, dB, on the common tracks; 95 % bootstrap by artist; scores "
-    "beyond 30 dB count as 30; separators that share a letter in group cannot be told apart"
+    "beyond ±30 dB count as ±30 dB; separators that share a letter in group do not differ "
+    "significantly"
 )
 PAIRS = (
     "a minus b, harmonic mean of SNR and SDR, dB, on the common tracks; 95 % bootstrap by artist; "
@@ -27,18 +29,12 @@ WORTH = (
 SHARES = "how often each separator has the best mean when the artists are drawn again"
 
 
-def of_means(common: Mapping[str, pd.DataFrame], ranked: Collection[str]) -> list[Sheet]:
-    """Return intervals of the means, and all pairwise differences.
-
-    Parameters
-    ----------
-    common
-        {dataset: rows as from `tables.common_tracks`}, of the metric that selects.
-    """
+def of_means(rankings: Iterable[Ranking]) -> list[Sheet]:
+    """Return intervals of the means, and all pairwise differences, by the metric that selects."""
     cells, pairs = [], []
-    for dataset, rows in common.items():
-        for (source, stem), sure in certainties(rows, grids(rows), ranked).items():
-            where = {"dataset": dataset, "input": source, "stem": stem}
+    for ranking in rankings:
+        for (source, stem), sure in certainties(ranking).items():
+            where = {"dataset": ranking.dataset, "input": source, "stem": stem}
             for name, cell in sure.cells.items():
                 about = {"separator": name, "artists": sure.artists}
                 cells.append({**where, **about, **cell._asdict()})
@@ -55,8 +51,8 @@ def of_choices(run: Run) -> list[Sheet]:
     found = choices.candidates(run)
     first = choices.POLICIES[0]
     policies = {first: selection.POLICIES[first]}
-    worth = selection.summary(found, policies=policies, resamples=choices.RESAMPLES)
-    shares = selection.frequencies(found, resamples=choices.RESAMPLES)
+    worth = selection.summary(found, policies=policies)
+    shares = selection.frequencies(found)
     return [
         plain("worth", "What choosing is worth", WORTH, worth),
         plain("stability", "How stable the choice is", SHARES, shares),

@@ -1,5 +1,13 @@
 """Selection: which separator for which stem, with the answers and, apart from it, without."""
 
+from harness.grid import (
+    HARMONIC,
+    Grid,
+    chosen_by,
+    grids,
+    track_scores,
+    without_leaked,
+)
 from harness.selection.best_of import (
     DEPLOYABLE,
     ORACLE,
@@ -28,15 +36,7 @@ from harness.selection.budget import (
     within,
 )
 from harness.selection.comparing import TIED, TOO_FEW, compare, pairs, ranking, told_apart
-from harness.selection.grid import (
-    HARMONIC,
-    Grid,
-    chosen_by,
-    grids,
-    track_scores,
-    without_leaked,
-)
-from harness.selection.leaks import leak_statuses, leaked_pairs, ledger, recorded_statuses
+from harness.selection.leaks import leak_statuses, ledger, recorded_statuses
 from harness.selection.policies import (
     POLICIES,
     bagged,
@@ -97,7 +97,6 @@ __all__ = [
     "holm",
     "in_words",
     "leak_statuses",
-    "leaked_pairs",
     "ledger",
     "letters",
     "mean_intervals",

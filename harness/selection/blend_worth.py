@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.bands import Weight
 from harness.bands import in_words as words_of
+from harness.grid import HARMONIC, FloatArray, Grid, IntArray, grids
 from harness.results import table
 from harness.selection.best_of import choosing
 from harness.selection.blending import (
@@ -19,7 +20,6 @@ from harness.selection.blending import (
     products_of,
 )
 from harness.selection.comparing import TOO_FEW, compare
-from harness.selection.grid import HARMONIC, FloatArray, Grid, IntArray, grids
 from harness.selection.policies import fold_of
 from harness.selection.words import Board, boards
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from harness.selection.grid import (
+from harness.grid import (
     HARMONIC,
     LIMIT,
     TRACK,

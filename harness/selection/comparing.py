@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import HarnessError
-from harness.selection.grid import (
+from harness.grid import (
     HARMONIC,
     BoolArray,
     FloatArray,
@@ -30,6 +30,7 @@ from harness.selection.resampling import (
     ALPHA,
     MIN_ARTISTS,
     RESAMPLES,
+    difference_intervals,
     draw,
     mean_intervals,
     rank_intervals,
@@ -117,9 +118,10 @@ def pairs(grid: Grid, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     left, right = np.triu_indices(len(whole.separators), k=1)
     names = np.array(whole.separators, dtype=object)
     table = pd.DataFrame({"a": names[left], "b": names[right]})
-    found = _differences(whole.scores[:, left] - whole.scores[:, right], whole, resamples)
-    table = pd.concat([table, found], axis=1)
-    table["p"] = holm(table["p"].to_numpy())
+    bounds = difference_intervals(whole.scores, whole.clusters, left, right, resamples=resamples)
+    table["difference"], table["low"], table["high"] = bounds.mean, bounds.low, bounds.high
+    by_artist = artist_means(whole.scores, whole)
+    table["p"] = holm(_p_of(by_artist[:, left] - by_artist[:, right]))
     return table.assign(verdict=_verdicts(table, (table["a"], table["b"])))
 
 
@@ -197,9 +199,15 @@ def _differences(columns: FloatArray, grid: Grid, resamples: int) -> pd.DataFram
         nothing = np.full(columns.shape[1], np.nan)
         return pd.DataFrame(dict.fromkeys(("difference", "low", "high", "p"), nothing))
     bounds = mean_intervals(columns, grid.clusters, resamples=resamples)
-    enough = grid.n_artists >= MIN_ARTISTS
-    p = signed_rank(artist_means(columns, grid)) if enough else np.full(columns.shape[1], np.nan)
+    p = _p_of(artist_means(columns, grid))
     return pd.DataFrame({"difference": bounds.mean, "low": bounds.low, "high": bounds.high, "p": p})
+
+
+def _p_of(blocks: FloatArray) -> FloatArray:
+    """Return the signed-rank test's p per column of artists' differences; NaN with too few."""
+    if len(blocks) < MIN_ARTISTS:
+        return np.full(blocks.shape[1], np.nan)
+    return signed_rank(blocks)
 
 
 def _verdicts(table: pd.DataFrame, names: tuple[object, object]) -> npt.NDArray[np.object_]:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.errors import HarnessError
-from harness.selection.grid import BoolArray, FloatArray, Grid
+from harness.grid import BoolArray, FloatArray, Grid
 from harness.selection.resampling import MIN_ARTISTS, cluster_sums
 
 

@@ -11,11 +11,11 @@ import pandas as pd
 
 from harness import taxonomy
 from harness.bands import Weight
+from harness.grid import FloatArray, Grid, Names, grids, track_scores
 from harness.selection.best_of import choosing
 from harness.selection.blend_worth import BEATS, BLEND, blends, named_weights
 from harness.selection.blending import Kept, choose_weights, products_of
 from harness.selection.comparing import TOO_FEW
-from harness.selection.grid import FloatArray, Grid, Names, grids, track_scores
 from harness.selection.policies import best_mean, choose_on, cross_fit
 from harness.selection.resampling import in_short
 from harness.selection.words import in_decibels

@@ -16,7 +16,8 @@ function fillCell(td, cell, n, first) {
   const leaked = Boolean(cell) && cell[LEAKED] === 1;
   const near = !best && together(cell, first);
   td.className = [best ? "best" : "", near ? "near" : "", leaked ? "leaked" : ""].filter(Boolean).join(" ");
-  if (!cell || !cell[N]) return td.replaceChildren("–");
+  const why = cell?.[WHY] ? [element("small", { class: "why" }, cell[WHY])] : [];
+  if (!cell || !cell[N]) return td.replaceChildren("–", ...why);
   const parts = [element("b", {}, decibels(decode(cell[statIndex()])))];
   if (best) parts.push(element("span", { class: "hidden" }, " best"));
   if (cell[GROUP]) {
@@ -28,7 +29,11 @@ function fillCell(td, cell, n, first) {
     parts.push(element("abbr", { class: "mark", title }, "leaked"));
   }
   parts.push(element("small", {}, rangeText(cell, n)));
-  td.replaceChildren(...parts);
+  if (cell[LIMITED]) {
+    const title = "scores beyond ±30 dB count as ±30 dB in means, intervals and ranks";
+    parts.push(element("small", { class: "limited", title }, `${cell[LIMITED]} limited to ±30 dB`));
+  }
+  td.replaceChildren(...parts, ...why);
 }
 
 // The rank, or the ranks that the tracks do not rule out.
@@ -77,12 +82,16 @@ function boardKey(table, key, tr) {
   return (key === "weights" ? row.weights : row.costs[key]) ?? null;
 }
 
-// Sort within each group, so that ranked separators and the others never mix.
+// Sort within each group; in the column of a stem, those without a rank come after the others.
 function sortBoard(table, key, direction) {
+  const { cells } = summary(dataset(table), key);
   for (const body of table.tBodies) {
-    const rows = all("tr[data-row]", body).map((tr) => [boardKey(table, key, tr), tr]);
-    rows.sort((a, b) => compare(a[0], b[0], direction) || a[1].dataset.row - b[1].dataset.row);
-    body.append(...rows.map(([, tr]) => tr));
+    const rows = all("tr[data-row]", body).map((tr) => {
+      const value = boardKey(table, key, tr);
+      return { value, gone: Number.isNaN(value), unranked: !cells[tr.dataset.row]?.[rankIndex()], tr };
+    });
+    rows.sort((a, b) => a.gone - b.gone || a.unranked - b.unranked || compare(a.value, b.value, direction) || a.tr.dataset.row - b.tr.dataset.row);
+    body.append(...rows.map(({ tr }) => tr));
   }
 }
 

@@ -26,7 +26,7 @@ for (const { values } of DATA.datasets) {
 }
 
 // Places in a cell of the summary; as PLACES in cells.py.
-const [MEAN, MEDIAN, SD, Q1, Q3, N, RANK, RANK_MEDIAN, LEAKED, LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH, GROUP, RANK_LOW, RANK_HIGH, P_BEST] = Array(17).keys();
+const [MEAN, MEDIAN, SD, Q1, Q3, N, RANK, RANK_MEDIAN, LEAKED, LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH, GROUP, RANK_LOW, RANK_HIGH, P_BEST, LIMITED, WHY] = Array(19).keys();
 const FEWEST = Number(document.body.dataset.minArtists); // artists, for an interval
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];

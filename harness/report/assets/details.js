@@ -17,6 +17,7 @@ function genreCell(td, cell) {
   const sure = state.spread === "interval" && !Number.isNaN(low);
   const range = sure ? `${decibels(low)} to ${decibels(high)}` : deviation(cell[1]);
   td.append(element("b", {}, decibels(mean)), element("small", {}, range));
+  if (cell[6]) td.append(element("small", { class: "limited" }, `${cell[6]} limited to ±30 dB`));
 }
 
 function drawGenres(table, stem) {
