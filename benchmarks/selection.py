@@ -23,8 +23,8 @@ import numpy as np
 from scipy import stats
 
 from harness import importing, selection
+from harness.grid import FloatArray, IntArray
 from harness.selection import Grid, cross_fit, grids, mean_intervals, track_scores
-from harness.selection.grid import FloatArray, IntArray
 from harness.selection.statistics import draw, means_and_errors, resampled_means, studentized_means
 
 Bounds = Callable[[FloatArray, IntArray, FloatArray], Sequence[float]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "ensembles": COLUMNS,
     "selection": SELECTION_COLUMNS,
 }
+_NOT_IDENTITY = ("run", "artist", "genre", "value", "note", "status", "score")  # of a row
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def join(runs: Sequence[Run]) -> Run:
                 raise _other(name, run, runs[0])
     merged = {
         name: pd.concat([getattr(run, name) for run in runs], ignore_index=True).drop_duplicates(
-            [c for c in columns if c not in ("run", "value", "note", "status", "score")]
+            [c for c in columns if c not in _NOT_IDENTITY]
         )
         for name, columns in TABLES.items()
     }
@@ -163,6 +164,23 @@ def join(runs: Sequence[Run]) -> Run:
     for part in ("skipped", "leaks", "selection_notes", "units", "published"):
         record[part] = [row for run in runs for row in run.record.get(part, ())]
     return Run(name=record["run"], record=record, **merged)
+
+
+def leaks(record: Mapping[str, Any]) -> dict[tuple[str, str, str, str], str]:
+    """Return the status of each (separator, dataset, split, track) that is not clean.
+
+    It is ``leaked`` (seen in training) or ``unknown``. Nothing else reads a record's ledger.
+    """
+    names = ("separator", "dataset", "split", "track")
+    found: dict[Any, str] = {}
+    for row in record.get("leaks") or ():
+        found.setdefault(tuple(row.get(name, "") for name in names), row["status"])
+    return found
+
+
+def leaked(record: Mapping[str, Any], status: str = "leaked") -> set[tuple[str, str, str, str]]:
+    """Return the (separator, dataset, split, track) of one status; see `leaks`."""
+    return {pair for pair, found in leaks(record).items() if found == status}
 
 
 def _other(what: str, run: Run, first: Run) -> HarnessError:

@@ -14,11 +14,11 @@ from harness import pipeline, registry, selection, taxonomy
 from harness.bands import Weight
 from harness.cache import write_atomic
 from harness.errors import HarnessError
+from harness.grid import HARMONIC, Grid, grids
 from harness.registry import FILE_NAME, Entry
 from harness.results import Run
 from harness.selection.blending import Kept
 from harness.selection.budget import Budget
-from harness.selection.grid import HARMONIC, Grid, grids
 
 UNSCORED = (
     "the score of stems that are made to sum to the mixture is unknown until the ensemble itself "

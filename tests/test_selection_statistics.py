@@ -9,8 +9,8 @@ from scipy import stats
 from selection_tables import one_grid, planted
 
 from harness.errors import HarnessError
+from harness.grid import track_scores, without_leaked
 from harness.selection import MIN_ARTISTS, compare, grids, mean_intervals, pairs, ranking, remarks
-from harness.selection.grid import track_scores, without_leaked
 from harness.selection.statistics import (
     draw,
     holm,

@@ -45,5 +45,5 @@ def print_ranking(folder: Path) -> bool:
     """Print the leaderboards of a run, and return whether there are any."""
     found = boards(read_run(folder))
     for board in found:
-        print_table(board.title, board.head, board.rows)
+        print_table(board.title, board.head, board.rows, board.notes)
     return bool(found)

@@ -16,8 +16,8 @@ from harness.cli.arguments import find_run
 from harness.cli.options import flag, option
 from harness.cli.terminal import errors, print_json, print_table, records
 from harness.errors import HarnessError
+from harness.ranking import OVERALL
 from harness.results import Run
-from harness.selection.summary import OVERALL
 from harness.selection.words import in_decibels
 
 IN_USE = "best mean"  # the policy that selects

@@ -44,8 +44,13 @@ def progress(what: str, quiet: bool) -> Iterator[Any]:
         yield advance
 
 
-def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; cells are plain text, never markup, and words are not broken if they fit."""
+def print_table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], notes: Sequence[str] = ()
+) -> None:
+    """Print a table and the lines below it.
+
+    Cells are plain text, never markup, and words are not broken if they fit.
+    """
     console = Console(emoji=False)
     columns = [[str(cell) for cell in column] for column in zip(head, *rows, strict=True)]
     longest = [min(max(map(len, " ".join(c).split()), default=0), LONGEST) for c in columns]
@@ -63,6 +68,8 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) 
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     console.print(table)
+    for note in notes:
+        console.print(Text(note))
 
 
 def widened(least: Sequence[int], most: Sequence[int], room: int) -> Sequence[int | None]:

@@ -11,6 +11,7 @@ from harness import selection
 from harness.benchmark import blends_of_run
 from harness.cache import only_one
 from harness.metrics import BlendProducts
+from harness.ranking import may_choose
 from harness.results import Run, read_run, write_run
 
 
@@ -30,17 +31,6 @@ def with_selection(run: Run, on: str | None = None) -> Run:
     chosen, ensembles, notes = selection.select(*may_choose(run), on=on)
     record = {**run.record, "selection_notes": notes}
     return replace(run, selection=chosen, ensembles=ensembles, record=record)
-
-
-def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, str, str]]]:
-    """Return what selection is made from: scores, separators that may be chosen, leaked pairs.
-
-    Scores of a cascade are those of two separators, and are left out.
-    """
-    alike = run.scores[~run.scores["input"].str.startswith("cascade:")]
-    ranked = [n for n, row in run.record["separators"].items() if row["role"] == "separator"]
-    statuses = selection.recorded_statuses(run.scores, run.record["leaks"])
-    return alike, ranked, selection.leaked_pairs(statuses)
 
 
 def kept_products(

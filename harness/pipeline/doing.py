@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import importing
+from harness import importing, ranking
 from harness.benchmark import (
     Failures,
     Parents,
@@ -34,8 +34,7 @@ from harness.errors import HarnessError
 from harness.pipeline.choosing import with_selection
 from harness.pipeline.record import is_current, record_of, state_of
 from harness.registry import Entry, find
-from harness.report import tables
-from harness.results import SELECTION_COLUMNS, Run, table, write_run
+from harness.results import SELECTION_COLUMNS, Run, leaked, table, write_run
 
 FIRST = "first"  # in cascade: feed with the separator that ranks first for the stem
 
@@ -174,27 +173,24 @@ def _do(
 def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Parents:
     """Return whose estimate of a stem is given to the separators of that stem.
 
-    The first is that of the leaderboard: by the mean of SNR and SDR, on the tracks that all ranked
-    separators share and none has seen; of equals the first by name.
+    `FIRST` is the first of the leaderboard by the harmonic mean of SNR and SDR; of equals the first
+    by name.
     """
     wanted = wanted_parents(plan)
     if cascade != FIRST or not wanted:
         return dict.fromkeys(wanted, cascade)
-    scores = tables.add_harmonic(table(score_rows(plan, store, failures, "")))
-    scores["track"] = scores["split"] + "/" + scores["track"]
-    ranked = {unit.entry.name for unit in plan.units if unit.entry.role == "separator"}
-    leaks = {
-        (row["separator"], row["dataset"], f"{row['split']}/{row['track']}")
-        for row in leak_rows(plan)
-        if row["status"] == "leaked"
+    scores = ranking.add_harmonic(table(score_rows(plan, store, failures, "")))
+    names = {unit.entry.name for unit in plan.units if unit.entry.role == ranking.SEPARATOR}
+    leaks = leaked({"leaks": leak_rows(plan)})
+    return {
+        (dataset, stem): separator
+        for dataset in {dataset for dataset, _ in wanted}
+        for stem, separator in ranking.rank(
+            scores, dataset, ranking.HARMONIC, ranked=names, leaks=leaks
+        )
+        .best()
+        .items()
     }
-    first: dict[tuple[str, str], str] = {}
-    for dataset in {dataset for dataset, _ in wanted}:
-        board = tables.leaderboard(scores, dataset, tables.HARMONIC, ranked=ranked, leaks=leaks)
-        best = board[(board["input"] == "mixture") & (board["rank"] == 1)]
-        for stem, separator in zip(best["stem"], best["separator"], strict=True):
-            first.setdefault((dataset, stem), separator)
-    return first
 
 
 def _tables(plan: Plan, store: Store, failures: Failures, record: dict[str, Any]) -> Run:

@@ -16,7 +16,7 @@ CODES = {None: -32768, "u": -32767, "-inf": -32766, "inf": 32767}  # as in core.
 LARGEST = 32765
 PLACES = (
     "mean", "median", "sd", "q1", "q3", "n", "rank", "rank_median", "leaked", "low", "high",
-    "median_low", "median_high", "group", "rank_low", "rank_high", "p_best",
+    "median_low", "median_high", "group", "rank_low", "rank_high", "p_best", "limited", "why",
 )  # fmt: skip
 
 
@@ -33,6 +33,8 @@ def cell(row: Mapping[Any, Any], sure: Cell) -> list[Any]:
         sure.rank_low,
         sure.rank_high,
         text.encode(sure.p_best),
+        row["limited"],
+        row["why"],
     ]
 
 

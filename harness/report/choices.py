@@ -1,4 +1,4 @@
-"""What choosing is worth: who is chosen how often, how stable that is, and what it gains."""
+"""What choosing is worth: which separators are chosen how often, how stably, and what it gains."""
 
 from __future__ import annotations
 
@@ -8,30 +8,24 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness import selection
+from harness.grid import Grid, grids
+from harness.ranking import genre_name, may_choose
 from harness.report import figures, names, tables, text
 from harness.report.dataset import records
 from harness.results import Run
 
 Rows = dict[str, list[dict[str, Any]]]  # by dataset
 POLICIES = ("best mean", "best median", "bagged", "by genre")  # what is quick to cross-fit
-RESAMPLES = 2000
 
 
 def candidates(run: Run) -> pd.DataFrame:
-    """Return the scores that may choose and be chosen, as `selection.candidates_of` does.
-
-    Those of a cascade are scores of two separators, and are left out.
-    """
-    about = run.record.get("separators") or {}
-    ranked = [n for n, row in about.items() if row.get("role", "separator") == "separator"]
-    alone = run.scores[~run.scores["input"].str.startswith("cascade:")]
-    statuses = selection.recorded_statuses(run.scores, run.record.get("leaks") or [])
-    return selection.candidates_of(alone, ranked, selection.leaked_pairs(statuses))
+    """Return the scores that may choose and be chosen, see `harness.selection.candidates_of`."""
+    return selection.candidates_of(*may_choose(run))
 
 
 def counts(run: Run) -> Rows:
-    """Return per dataset and stem who was chosen how often, as picture and by genre."""
-    named = run.selection.assign(genre=run.selection["genre"].map(tables.genre_name))
+    """Return per dataset and stem how often each separator was chosen, as picture and by genre."""
+    named = run.selection.assign(genre=run.selection["genre"].map(genre_name))
     keys = ["dataset", "input", "stem"]
     by_genre = tables.selection_counts(named, by=["input", "genre"])
     found: Rows = {}
@@ -62,7 +56,7 @@ def worth(found: pd.DataFrame) -> Rows:
         {dataset: rows of `harness.selection.summary`, with ``ways``: {policy: held-out score}}.
     """
     policies = {name: selection.POLICIES[name] for name in POLICIES}
-    table = selection.summary(found, policies=policies, resamples=RESAMPLES)
+    table = selection.summary(found, policies=policies)
     keys = ["dataset", "input", "stem"]
     ways: dict[tuple[str, ...], dict[str, Any]] = {}
     for *key, policy, score in records(table, *keys, "policy", "score"):
@@ -75,9 +69,9 @@ def worth(found: pd.DataFrame) -> Rows:
 
 
 def stability(found: pd.DataFrame) -> Rows:
-    """Return who would be chosen how often if the artists were drawn again, from `candidates`.
+    """Return how often each separator would be chosen if the artists were drawn again.
 
-    Only where there are artists enough to draw from.
+    From `candidates`, and only where there are enough artists to draw from.
 
     Returns
     -------
@@ -86,10 +80,10 @@ def stability(found: pd.DataFrame) -> Rows:
     """
     enough = {
         (grid.dataset, grid.source, grid.stem)
-        for grid in map(selection.Grid.complete, selection.grids(found))
+        for grid in map(Grid.complete, grids(found))
         if grid.n_artists >= selection.MIN_ARTISTS
     }
-    table = selection.frequencies(found, resamples=RESAMPLES)
+    table = selection.frequencies(found)
     out: Rows = {}
     for key, block in table.groupby(["dataset", "input", "stem"], sort=True):
         dataset, source, stem = map(str, key)

@@ -11,7 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.cache import write_atomic
-from harness.report import html, names, provenance, table_files, tables, text
+from harness.grid import HARMONIC
+from harness.report import html, names, provenance, table_files, text
 from harness.report.table_files import plain_sheet
 from harness.report.terminal import Board
 from harness.results import Run
@@ -49,7 +50,7 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> RunComparison
     refused = {name: why for name in sorted(have[0] | have[1]) if (why := _refusal(a, b, name))}
     kept = [name for name in names.METRICS if name in have[0] & have[1] and name not in refused]
     if {"snr", "sdr"} <= {*kept}:
-        kept.insert(0, tables.HARMONIC)
+        kept.insert(0, HARMONIC)
     found = {name: comparing.changes(left, right, name, resamples=resamples) for name in kept}
     notes = [
         f"{text.count(len(other), 'track')} not compared: same name but different audio in the two "

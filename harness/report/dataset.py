@@ -9,13 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report import cells, names, tables, text
-from harness.report.certainty import Cell, Certainty, certainties, genre_intervals, grids
-from harness.selection import MIN_ARTISTS, Grid
+from harness.grid import Leaked
+from harness.ranking import SEPARATOR, Ranking, level, rank
+from harness.report import cells, names, text
+from harness.report.certainty import Cell, certainties, genre_intervals
+from harness.selection import MIN_ARTISTS
 
 Json = dict[str, Any]
 NAMED = 4  # separators that a reason names
-NOTHING = Certainty(0, {}, pd.DataFrame())
+Place = tuple[str, str]  # (separator, input) of a row, (split, track) of a track
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,18 @@ class Context:
     metrics: list[Json]
     weights: Mapping[str, Json]
     costs: Mapping[tuple[str, str, str, str], float]
-    leaked: tables.Leaks
-    unknown: tables.Leaks
+    leaked: Leaked
+    unknown: Leaked
 
     @property
-    def how(self) -> Json:
-        """Return how competitors are compared, as `tables` wants it."""
-        ranked = {name for name, role in self.roles.items() if role == "separator"}
-        return {"ranked": ranked, "leaks": self.leaked}
+    def ranked(self) -> set[str]:
+        """Return the separators that may have a place."""
+        return {name for name, role in self.roles.items() if role == SEPARATOR}
+
+    def rank(self, scores: pd.DataFrame, dataset: str, metric: Mapping[str, Any]) -> Ranking:
+        """Return the ranking of one dataset by one of `metrics`."""
+        how: Json = {"ranked": self.ranked, "leaks": self.leaked}
+        return rank(scores, dataset, metric["name"], higher_is_better=metric["higher"], **how)
 
 
 def view(here: pd.DataFrame, name: str, context: Context) -> Json:
@@ -42,27 +48,22 @@ def view(here: pd.DataFrame, name: str, context: Context) -> Json:
     here = _without_idle_stems(here, context)
     rows = _rows(here, name, context)
     number = {(row["separator"], row["input"]): i for i, row in enumerate(rows)}
-    tracks = here.drop_duplicates("track").sort_values(["split", "track"])
-    order = {track: i for i, track in enumerate(tracks["track"])}
+    tracks = here.drop_duplicates(["split", "track"]).sort_values(["split", "track"])
+    order = {place: i for i, place in enumerate(records(tracks, "split", "track"))}
     stems = sorted(set(here["stem"]) - {""}, key=names.stem_rank)
-    metrics = [m["name"] for m in context.metrics]
-    shown = {m: here[here["metric"] == m] for m in metrics}
-    common = {m: tables.common_tracks(here, name, m, **context.how) for m in metrics}
-    scores = {m: grids(rows) for m, rows in common.items()}
-    summary = {
-        m["name"]: _summary(
-            here, name, m, (common[m["name"]], scores[m["name"]]), (number, order), context
-        )
-        for m in context.metrics
-    }
+    found = {m["name"]: context.rank(here, name, m) for m in context.metrics}
+    summary = {metric: _summary(ranking, number, order) for metric, ranking in found.items()}
     return {
         "rows": rows,
-        "tracks": {c: _texts(tracks[c]) for c in ("track", "artist", "genre", "split")},
+        "tracks": {
+            "track": names.of_tracks(order),
+            **{c: _texts(tracks[c]) for c in ("artist", "genre", "split")},
+        },
         "stems": stems,
         "levels": _levels(stems, summary, rows, context) if summary else [],
         "summary": summary,
-        "values": {metric: _values(scores, number, order) for metric, scores in shown.items()},
-        "genres": {m: _genres(common[m], scores[m], number) for m in metrics},
+        "values": {m: _values(here[here["metric"] == m], number, order) for m in found},
+        "genres": {metric: _genres(ranking, number) for metric, ranking in found.items()},
         "failed": _failed(here, number, order),
         "leaked": _marks(context.leaked, name, rows, order),
         "unknown": _marks(context.unknown, name, rows, order),
@@ -113,40 +114,28 @@ def _rows(here: pd.DataFrame, dataset: str, context: Context) -> list[Json]:
     return sorted(rows, key=place)
 
 
-def _summary(
-    here: pd.DataFrame,
-    name: str,
-    metric: Json,
-    basis: tuple[pd.DataFrame, Mapping[tuple[str, str], Grid]],
-    places: tuple[Mapping[tuple[str, str], int], Mapping[str, int]],
-    context: Context,
-) -> Json:
+def _summary(found: Ranking, number: Mapping[Place, int], order: Mapping[Place, int]) -> Json:
     """Return per stem its cells, and per input how many tracks are compared on and why not all.
 
     ``cells`` is {row: values in the order of `cells.PLACES`}, ``n`` {input: common tracks}, ``out``
     {input: the other tracks}, ``why`` {input: reasons with counts}, ``artists`` {input: how many},
     ``pairs`` {input: as from `cells.pairs`}.
     """
-    (common, scores), (number, order) = basis, places
-    ranked, better = context.how["ranked"], {"higher_is_better": metric["higher"]}
-    how = {"common": common, **better, **context.how}
-    board = tables.leaderboard(here, name, metric["name"], **how)
-    sure = certainties(common, scores, ranked, **better)
+    sure = certainties(found)
     stems: Json = {}
-    for row in board.to_dict("records"):
+    for row in found.board.to_dict("records"):
         empty: Json = {part: {} for part in ("cells", "n", "out", "why", "artists", "pairs")}
         stem = stems.setdefault(row["stem"], empty)
-        here_sure = sure.get((row["input"], row["stem"]), NOTHING)
+        here_sure = sure[row["input"], row["stem"]]
         cell = cells.cell(row, here_sure.cells.get(row["separator"], Cell()))
         stem["cells"][number[row["separator"], row["input"]]] = cell
         stem["n"][row["input"]] = row["common"]
         stem["artists"][row["input"]] = here_sure.artists
-    for (source, of), found in sure.items():
-        stems[of]["pairs"][source] = cells.pairs(found.pairs, number, source)
-    missing = tables.left_out(here, name, metric["name"], common, ranked)
-    for (fed, where), rows in missing.groupby(["input", "stem"], sort=True, observed=True):
+    for (source, of), certainty in sure.items():
+        stems[of]["pairs"][source] = cells.pairs(certainty.pairs, number, source)
+    for (fed, where), rows in found.left_out.groupby(["input", "stem"], sort=True):
         about = stems[str(where)]
-        about["out"][fed] = sorted(order[track] for track in rows["track"])
+        about["out"][fed] = sorted(order[place] for place in records(rows, "split", "track"))
         about["why"][fed] = _why(rows)
     return stems
 
@@ -164,57 +153,58 @@ def _why(rows: pd.DataFrame) -> str:
 
 
 def _values(
-    scores: pd.DataFrame, number: Mapping[tuple[str, str], int], order: Mapping[str, int]
+    scores: pd.DataFrame, number: Mapping[Place, int], order: Mapping[Place, int]
 ) -> dict[str, dict[int, str | list[Any]]]:
-    """Return per stem {row: one value a track}, in hundredths, packed."""
+    """Return per stem {row: one value per track}, in hundredths, packed."""
     out: dict[str, dict[int, list[Any]]] = {}
-    columns = ("stem", "separator", "input", "track", "value", "status")
-    for stem, separator, source, track, value, status in records(scores, *columns):
+    columns = ("stem", "separator", "input", "split", "track", "value", "status")
+    for stem, separator, source, split, track, value, status in records(scores, *columns):
         rows = out.setdefault(stem, {})
         row = rows.setdefault(number[separator, source], [None] * len(order))
-        row[order[track]] = "u" if status == "undefined" else cells.hundredths(value)
+        row[order[split, track]] = "u" if status == "undefined" else cells.hundredths(value)
     return {
         stem: {row: cells.pack(values) for row, values in sorted(rows.items())}
         for stem, rows in out.items()
     }
 
 
-def _genres(
-    common: pd.DataFrame,
-    scores: Mapping[tuple[str, str], Grid],
-    number: Mapping[tuple[str, str], int],
-) -> Json:
-    """Return per stem and genre {row: [mean, sd, n, low, high, artists]} on the common tracks."""
-    means = tables.genre_means(common)
+def _genres(found: Ranking, number: Mapping[Place, int]) -> Json:
+    """Return per stem and genre {row: cell} on the common tracks.
+
+    A cell is [mean, sd, n, low, high, artists, limited scores].
+    """
     keys = ["input", "stem", "genre", "separator"]
-    means = means.astype(dict.fromkeys(keys, object)).merge(genre_intervals(scores), on=keys)
+    means = found.genres.merge(genre_intervals(found), on=keys)
     out: Json = {}
-    columns = ("stem", "genre", "separator", "input", "mean", "sd", "n", "low", "high", "artists")
-    for stem, genre, separator, source, mean, sd, n, low, high, who in records(means, *columns):
-        cell = [text.encode(mean), text.encode(sd), n, text.encode(low), text.encode(high), who]
+    columns = ("mean", "sd", "low", "high", "n", "artists", "limited")
+    for source, stem, genre, separator, *values in records(means, *keys, *columns):
+        mean, sd, low, high = map(text.encode, values[:4])
+        n, artists, limited = values[4:]
+        cell = [mean, sd, n, low, high, artists, limited]
         out.setdefault(stem, {}).setdefault(genre, {})[number[separator, source]] = cell
     return out
 
 
 def _failed(
-    here: pd.DataFrame, number: Mapping[tuple[str, str], int], order: Mapping[str, int]
+    here: pd.DataFrame, number: Mapping[Place, int], order: Mapping[Place, int]
 ) -> dict[int, dict[int, str]]:
     """Return {row: {track: reason}} of failed work."""
     out: dict[int, dict[int, str]] = {}
     failed = here[here["status"] == "failed"]
-    for separator, source, track, note in records(failed, "separator", "input", "track", "note"):
-        out.setdefault(number[separator, source], {})[order[track]] = str(note)
+    columns = ("separator", "input", "split", "track", "note")
+    for separator, source, split, track, note in records(failed, *columns):
+        out.setdefault(number[separator, source], {})[order[split, track]] = str(note)
     return out
 
 
 def _marks(
-    leaks: tables.Leaks, dataset: str, rows: list[Json], order: Mapping[str, int]
+    leaks: Leaked, dataset: str, rows: list[Json], order: Mapping[Place, int]
 ) -> dict[int, list[int]]:
     """Return {row: tracks} that one status of the leak ledger is about."""
     marked: dict[str, list[int]] = {}
-    for separator, where, track in leaks:
-        if where == dataset and track in order:
-            marked.setdefault(separator, []).append(order[track])
+    for separator, where, *place in leaks:
+        if where == dataset and tuple(place) in order:
+            marked.setdefault(separator, []).append(order[place[0], place[1]])
     named = enumerate(row["separator"] for row in rows)
     return {i: sorted(marked[name]) for i, name in named if name in marked}
 
@@ -225,13 +215,13 @@ def _levels(stems: list[str], summary: Json, rows: list[Json], context: Context)
     first, sign = summary[context.metrics[0]["name"]], 1 if context.metrics[0]["higher"] else -1
     homeless = set(range(len(rows))) - _with_cells(summary, stems)
     for name, title in names.LEVELS.items():
-        shown = [stem for stem in stems if tables.level(stem) == name]
+        shown = [stem for stem in stems if level(stem) == name]
         if not shown:
             continue
         by = shown[-1] if names.is_overall(shown[-1]) else shown[0]
-        means = {i: cell[0] for i, cell in first[by]["cells"].items()} if by in first else {}
+        by_row = first[by]["cells"] if by in first else {}
         present = _with_cells(summary, shown)
-        if not out:  # who has no score anywhere stands in the first table, with its failures
+        if not out:  # separators without any score are in the first table, with their failures
             present |= homeless
         groups: dict[tuple[str, str], list[int]] = {}
         for i in sorted(present):
@@ -244,7 +234,7 @@ def _levels(stems: list[str], summary: Json, rows: list[Json], context: Context)
                 "by": by,
                 "few": _few(first.get(by)),
                 "groups": [
-                    {"role": role, "input": source, "rows": _best_first(members, means, sign)}
+                    {"role": role, "input": source, "rows": _best_first(members, by_row, sign)}
                     for (role, source), members in groups.items()
                 ],
             }
@@ -270,11 +260,17 @@ def _with_cells(summary: Json, stems: Iterable[str]) -> set[int]:
     return {row for cells in found for row in cells}
 
 
-def _best_first(members: list[int], means: Mapping[int, Any], sign: int) -> list[int]:
-    """Order rows by their score, best first, as the script does; those without come last."""
+def _best_first(members: list[int], by_row: Mapping[int, list[Any]], sign: int) -> list[int]:
+    """Order rows as the script does: ranked ones by their mean, the others, those without a mean.
 
-    def place(i: int) -> tuple[bool, float, int]:
-        mean = means.get(i)
-        return mean is None, 0.0 if mean is None else -sign * float(mean), i
+    `by_row` holds the cells of the column that orders.
+    """
+
+    def place(i: int) -> tuple[bool, bool, float, int]:
+        mean, rank = (by_row[i][cells.PLACES.index(n)] if i in by_row else None for n in _ORDER)
+        return mean is None, rank is None, 0.0 if mean is None else -sign * float(mean), i
 
     return sorted(members, key=place)
+
+
+_ORDER = ("mean", "rank")

@@ -16,11 +16,12 @@ import pandas as pd
 
 from harness.cache import write_atomic
 from harness.errors import HarnessError
+from harness.grid import LIMIT, FloatArray, Grid
+from harness.ranking import NO_GENRE, OVERALL, genre_name, level
 from harness.report import names, payload, tables
 from harness.report.dataset import Context
 from harness.results import Run
 from harness.selection import pareto
-from harness.selection.grid import LIMIT, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,24 +106,32 @@ class View:
         self._common: dict[str, pd.DataFrame] = {}
 
     def common(self, metric: str) -> pd.DataFrame:
-        """Return the finite scores of a metric on the common tracks."""
+        """Return the scores of a metric on the common tracks.
+
+        Columns stem, separator, track, genre, value (within ±`LIMIT`), limited (whether it was
+        beyond that).
+        """
         if metric not in self._common:
-            how = self.context.how
-            rows = tables.common_tracks(self.scores, self.dataset, metric, **how)
-            rows = rows[rows["common"]]
-            self._common[metric] = rows[np.isfinite(rows["value"])]
+            about = next((m for m in self.context.metrics if m["name"] == metric), None)
+            found = self.context.rank(self.scores, self.dataset, about) if about else None
+            parts = [_long(stem.grid) for stem in found.stems.values()] if found else []
+            rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
+            if found:
+                shown = dict(zip(found.tracks, names.of_tracks(found.tracks), strict=True))
+                rows["track"] = [shown[place] for place in rows["track"]]
+            self._common[metric] = rows
         return self._common[metric]
 
     def headline(self) -> pd.DataFrame:
         """Return the first metric's rows of the overall score, or else of the first stem."""
         rows = self.common(self.first["name"])
-        overall = rows[rows["stem"] == tables.OVERALL]
+        overall = rows[rows["stem"] == OVERALL]
         return overall if len(overall) else rows[rows["stem"].isin(self.stems(rows)[:1])]
 
     def stems(self, rows: pd.DataFrame) -> list[str]:
         """Return the stems of the first level without its overall score."""
         found = [s for s in rows["stem"].unique() if not names.is_overall(s)]
-        main = [s for s in found if tables.level(s) == "main"]
+        main = [s for s in found if level(s) == "main"]
         return sorted(main or found, key=names.stem_rank)
 
     def separators(self, rows: pd.DataFrame, *, ranked: bool = False) -> list[str]:
@@ -136,6 +145,23 @@ class View:
     def color(self, name: str) -> str:
         """Return the color of a separator's role."""
         return ROLE_COLORS[self.context.roles.get(name, "separator")]
+
+
+_COLUMNS = ["stem", "separator", "track", "genre", "value", "limited"]
+
+
+def _long(grid: Grid) -> pd.DataFrame:
+    """Return one row per score of a grid; a track is (split, track)."""
+    row, column = np.nonzero(np.isfinite(grid.scores))
+    found = {
+        "stem": grid.stem,
+        "separator": np.array(grid.separators, dtype=object)[column],
+        "track": [grid.keys[i] for i in row],
+        "genre": grid.genres[row],
+        "value": grid.scores[row, column],
+        "limited": grid.limited[row, column] if grid.limited is not None else False,
+    }
+    return pd.DataFrame(found, columns=_COLUMNS)
 
 
 def distributions(view: View, _run: Run) -> Figure | None:
@@ -153,7 +179,7 @@ def distributions(view: View, _run: Run) -> Figure | None:
         _label_rows(panel, order)
         panel.set_title(_stem_title(stem, rows), fontsize=8)
         panel.grid(axis="x", lw=0.3)
-    beyond = f", beyond ±{LIMIT:g} at the edge" if (rows["value"].abs() > LIMIT).any() else ""
+    beyond = f", beyond ±{LIMIT:g} at the edge" if rows["limited"].any() else ""
     _label_columns(panels, view.label + beyond)
     return figure
 
@@ -186,8 +212,8 @@ def by_genre(view: View, _run: Run) -> Figure | None:
     for metric in ("snr", "sdr"):
         rows = view.common(metric)
         rows = rows[rows["separator"].isin(ranked) & rows["stem"].isin(view.stems(rows))]
-        found[metric] = rows.assign(genre=rows["genre"].map(tables.genre_name))
-    order = sorted({*found["snr"]["genre"]} - {tables.NO_GENRE})
+        found[metric] = rows.assign(genre=rows["genre"].map(genre_name))
+    order = sorted({*found["snr"]["genre"]} - {NO_GENRE})
     if not order:
         return None
     figure, panels = _panels(2, 0.8 + 0.2 * len(order) * min(len(ranked), 8) / 2)
@@ -223,9 +249,9 @@ def selection(view: View, run: Run) -> Figure | None:
 
 def genres(view: View, _run: Run) -> Figure | None:
     """Draw the number of tracks per genre."""
-    tracks = view.scores.drop_duplicates("track")["genre"].map(tables.genre_name)
+    tracks = view.scores.drop_duplicates(["split", "track"])["genre"].map(genre_name)
     counts = tracks.value_counts().sort_index().sort_values(kind="stable", ascending=False)
-    if not {*counts.index} - {tables.NO_GENRE}:
+    if not {*counts.index} - {NO_GENRE}:
         return None
     figure, (panel,) = _panels(1, 0.5 + 0.2 * len(counts))
     _bars(panel, [str(name) for name in counts.index], {"tracks": counts})

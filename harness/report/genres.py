@@ -1,4 +1,4 @@
-"""What genres change: how many tracks each has, and whether a choice by genre would pay."""
+"""What genres change: how many tracks each has, and whether choosing by genre would pay."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from harness.report import figures, names, tables, text
-from harness.selection import MIN_ARTISTS, Grid, genre_cells, grids
+from harness.grid import Grid, grids
+from harness.ranking import NO_GENRE, genre_name
+from harness.report import figures, names, text
+from harness.selection import MIN_ARTISTS, genre_cells
 from harness.selection.policies import MIN_GENRE
-
-RESAMPLES = 2000
 
 
 def counts(view: Mapping[str, Any]) -> dict[str, Markup]:
     """Return the picture of how many tracks each genre has, per dataset that knows genres."""
     found = {}
     for dataset in view["datasets"]:
-        tracks = Counter(map(tables.genre_name, dataset["tracks"]["genre"]))
+        tracks = Counter(map(genre_name, dataset["tracks"]["genre"]))
         ordered = sorted(tracks, key=lambda genre: (-tracks[genre], genre))
         told = ", ".join(f"{genre} {tracks[genre]}" for genre in ordered)
         title = f"Genres of {dataset['name']}: {told}"
         series = {"tracks": [tracks[genre] for genre in ordered]}
-        if set(tracks) - {tables.NO_GENRE}:
+        if set(tracks) - {NO_GENRE}:
             picture = figures.bars(ordered, series, title=title, axis="number of tracks")
             found[dataset["name"]] = picture
     return found
 
 
 def policy(candidates: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Return per dataset, stem and genre whether a policy by genre would choose otherwise.
+    """Return per dataset, stem and genre whether a policy by genre would choose differently.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def policy(candidates: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     for grid in sorted(map(Grid.complete, grids(candidates)), key=_place):
         if len(grid.separators) < 2:
             continue
-        for cell in genre_cells(grid, resamples=RESAMPLES).to_dict("records"):
+        for cell in genre_cells(grid).to_dict("records"):
             row = {**cell, "stem": grid.stem, "input": grid.source, "verdict": _verdict(cell)}
             row |= {name: text.encode(cell[name]) for name in ("gain", "low")}
             found.setdefault(grid.dataset, []).append({str(k): v for k, v in row.items()})

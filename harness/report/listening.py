@@ -11,7 +11,9 @@ import pandas as pd
 from harness.benchmark import clips
 from harness.cache import digest, write_atomic
 from harness.datasets import DATASETS
-from harness.report import tables, track_page
+from harness.grid import add_harmonic
+from harness.ranking import genre_name
+from harness.report import track_page
 from harness.report.track_page import TrackPage
 from harness.results import Run
 from harness.taxonomy import in_order
@@ -88,7 +90,7 @@ def _pages_of(
     scores = _scores(run, place)
     key = units[0]["track_key"]
     estimates = {u["separator"]: clips.read_estimates(work_folder, key, u["key"]) for u in units}
-    artist, genre = str(scores["artist"].iloc[0]), tables.genre_name(scores["genre"].iloc[0])
+    artist, genre = str(scores["artist"].iloc[0]), genre_name(scores["genre"].iloc[0])
     silent = why_silent(place[0], audio)
     pages = [
         TrackPage(*place, artist, genre, stem, _href(*place, stem), silent)
@@ -109,7 +111,7 @@ def _scores(run: Run, place: Place) -> pd.DataFrame:
         frame[(frame["track"] == track) & (frame["split"] == split) & (frame["dataset"] == dataset)]
         for frame in (run.scores, run.ensembles)
     ]
-    return tables.add_harmonic(pd.concat(here, ignore_index=True))
+    return add_harmonic(pd.concat(here, ignore_index=True))
 
 
 def _href(dataset: str, split: str, track: str, stem: str) -> str:

@@ -7,13 +7,13 @@ of a split, for one stem and one metric.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
+from harness.grid import limit_of
 from harness.report import names, payload
 from harness.results import Run
 
@@ -44,7 +44,7 @@ def cards(run: Run, source_url: str = "") -> dict[str, str]:
     return found
 
 
-_PAIR = ("separator", "dataset", "track")
+_PAIR = ("separator", "dataset", "split", "track")
 
 
 def _results(run: Run, rows: pd.DataFrame, source_url: str) -> list[dict[str, Any]]:
@@ -68,15 +68,14 @@ def _results(run: Run, rows: pd.DataFrame, source_url: str) -> list[dict[str, An
 
 
 def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
-    """Return the mean of each metric and stem, without infinite ones."""
+    """Return the mean of each metric and stem; scores are limited as in every mean."""
     found = []
     groups = {
         (str(s), str(m)): values for (s, m), values in rows.groupby(["stem", "metric"])["value"]
     }
     for stem, metric in sorted(groups, key=_place):
-        mean = float(groups[stem, metric].mean())
-        if not math.isfinite(mean):
-            continue
+        limit = limit_of(metric)
+        mean = float(groups[stem, metric].clip(-limit, limit).mean())
         about = payload.about(run.record, metric)
         fed_with = "" if fed == "mixture" else f", {names.input_label(fed)}"
         label = f"{about['label']} {names.stem_label(stem)}, {about['unit']}{fed_with}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+
 from harness.metrics import METRICS as RECORDS
-from harness.report.tables import HARMONIC, OVERALL, level
+from harness.ranking import HARMONIC, OVERALL, level
 from harness.taxonomy import STEMS
 
 METRICS = (HARMONIC, *(name for name, metric in RECORDS.items() if metric.compute))
@@ -94,3 +97,15 @@ def stem_rank(stem: str) -> tuple[int, int, str]:
 def is_overall(stem: str) -> bool:
     """Return whether this is the mean over a level's stems instead of a stem."""
     return stem.startswith(OVERALL)
+
+
+def of_tracks(places: Collection[tuple[str, str]]) -> list[str]:
+    """Return the name of each (split, track), with its split where two splits have that name.
+
+    Examples
+    --------
+    >>> of_tracks([("test", "Intro"), ("test", "Song"), ("train", "Intro")])
+    ['Intro (test)', 'Song', 'Intro (train)']
+    """
+    n = Counter(track for _, track in places)
+    return [f"{track} ({split})" if n[track] > 1 else track for split, track in places]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from harness import results
 from harness.cache import write_atomic
 from harness.report import (
     cells,
@@ -102,10 +104,8 @@ def _notes(record: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, list
     return found
 
 
-def _leaks(record: Mapping[str, Any]) -> Any:
+def _leaks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Count the leak ledger per separator, dataset and status."""
-    rows = pd.DataFrame(
-        record.get("leaks") or [], columns=["separator", "dataset", "track", "status"]
-    )
-    counts = rows.groupby(["separator", "dataset", "status"], sort=True).size()
-    return counts.rename("n").reset_index().to_dict("records")
+    counts = Counter((pair[0], pair[1], status) for pair, status in results.leaks(record).items())
+    names_of = ("separator", "dataset", "status")
+    return [{**dict(zip(names_of, key, strict=True)), "n": counts[key]} for key in sorted(counts)]

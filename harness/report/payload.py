@@ -1,6 +1,6 @@
-"""From a run to the plain values a page is made of: what the templates and the script both read.
+"""From a run to the plain values of a page: what both the templates and the script read.
 
-Everything here can be written as JSON. Rows of a dataset (competitors) and its tracks are counted
+Everything here can be written as JSON. Rows of a dataset (competitors) and its tracks are numbered
 from 0 and referred to by that number; scores are already rounded to what is shown.
 """
 
@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from harness import ranking
 from harness.report import names, tables
 from harness.report.dataset import Context, Json, records, view
-from harness.results import Run
+from harness.results import Run, leaked
 
 _ORDER = ["dataset", "split", "track", "separator", "input", "stem", "metric"]
 
@@ -44,23 +45,20 @@ def build(run: Run) -> Json:
 
 
 def prepare(run: Run) -> tuple[pd.DataFrame, Context]:
-    """Return all scores of a run, ensembles, harmonic and overall ones too, and what they share.
-
-    Tracks have one name each; `Context` names roles and leaks by these.
-    """
-    scores, renamed = _unique_tracks(pd.concat([run.scores, run.ensembles], ignore_index=True))
+    """Return all scores of a run, ensembles, harmonic and overall ones too, and what they share."""
+    scores = pd.concat([run.scores, run.ensembles], ignore_index=True)
     order = scores[_ORDER].astype("category").sort_values(_ORDER, kind="stable").index
-    scores = tables.add_harmonic(scores.loc[order].reset_index(drop=True))
+    scores = ranking.add_harmonic(scores.loc[order].reset_index(drop=True))
     context = Context(
-        roles=_roles(run),
+        roles=ranking.roles(run),
         titles={n: e.get("title") or "" for n, e in part(run.record, "separators").items()},
         weights={n: _weights(e) for n, e in part(run.record, "separators").items()},
         metrics=_metrics(run.record, scores),
         costs=_costs(run.costs),
-        leaked=_leaks(run.record, renamed, "leaked"),
-        unknown=_leaks(run.record, renamed, "unknown"),
+        leaked=leaked(run.record),
+        unknown=leaked(run.record, "unknown"),
     )
-    scores = tables.add_overall(scores, context.how["ranked"])
+    scores = ranking.add_overall(scores, context.ranked)
     scores[_ORDER] = scores[_ORDER].astype("category")  # compared and grouped far faster
     return scores, context
 
@@ -68,49 +66,6 @@ def prepare(run: Run) -> tuple[pd.DataFrame, Context]:
 def part(record: Mapping[str, Any], name: str) -> Any:
     """Return one part of the record, empty where it is not there."""
     return record.get(name) or {}
-
-
-def _roles(run: Run) -> dict[str, str]:
-    """Return the role of every separator that has a row or an entry."""
-    roles = {
-        name: "oracle" if name.endswith("_oracle") else "ensemble"
-        for name in map(str, run.ensembles["separator"].unique())
-    }
-    roles |= dict.fromkeys(map(str, run.scores["separator"].unique()), "separator")
-    for name, entry in part(run.record, "separators").items():
-        if entry.get("role") in names.ROLES and roles.get(name) != "oracle":
-            roles[name] = entry["role"]
-    return roles
-
-
-def _unique_tracks(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], list[str]]]:
-    """Give a track name that two splits of a dataset share one name each; say which."""
-    splits = frame.groupby(["dataset", "track"])["split"].nunique()
-    twice = set(splits.index[splits > 1])
-    pairs = records(frame, "dataset", "track")
-    both = pd.Series([pair in twice for pair in pairs], index=frame.index, dtype=bool)
-    split = frame["track"].astype(str) + " (" + frame["split"].astype(str) + ")"
-    new = frame["track"].mask(both, split)
-    renamed: dict[tuple[str, str], set[str]] = {}
-    for dataset, old, name in records(frame.assign(new=new)[both], "dataset", "track", "new"):
-        renamed.setdefault((dataset, old), set()).add(name)
-    return frame.assign(track=new), {key: sorted(found) for key, found in renamed.items()}
-
-
-def _leaks(
-    record: Mapping[str, Any], renamed: Mapping[tuple[str, str], list[str]], status: str
-) -> set[tuple[str, str, str]]:
-    """Return (separator, dataset, track) of the leak ledger with one status."""
-    found = set()
-    for row in part(record, "leaks"):
-        if row["status"] == status:
-            for track in renamed.get((row["dataset"], row["track"]), [row["track"]]):
-                if "split" not in row or track in (
-                    row["track"],
-                    f"{row['track']} ({row['split']})",
-                ):
-                    found.add((row["separator"], row["dataset"], track))
-    return found
 
 
 def _metrics(record: Mapping[str, Any], scores: pd.DataFrame) -> list[Json]:
@@ -132,7 +87,7 @@ def _weights(entry: Mapping[str, Any]) -> Json:
 def about(record: Mapping[str, Any], name: str) -> Json:
     """Return what is known of a metric."""
     entry = part(record, "metrics").get(name) or {}
-    ours = name == tables.HARMONIC
+    ours = name == ranking.HARMONIC
     return {
         "name": name,
         "label": names.metric_label(name),

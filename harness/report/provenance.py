@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.datasets import overlaps
 from harness.datasets.tracks import Track
+from harness.ranking import HARMONIC
 from harness.report import html, names, payload, tables, text
 from harness.results import Run
 from harness.selection import ledger, recorded_statuses
@@ -45,7 +46,7 @@ def _definitions(run: Run) -> dict[str, list[dict[str, Any]]]:
     """Return the metrics and costs that the run has, with their definitions."""
     have = {*run.scores["metric"], *run.ensembles["metric"]} - {""}
     if {"snr", "sdr"} <= have:
-        have.add(tables.HARMONIC)
+        have.add(HARMONIC)
     order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
     measured = [cost for cost in names.COSTS if cost in set(run.costs["metric"])]
     return {
@@ -90,13 +91,8 @@ def leaks(run: Run) -> list[dict[str, Any]]:
 
 
 def _statuses(run: Run) -> pd.DataFrame:
-    """Return the status of each (separator, track); the record holds those that are not clean."""
-    rows = payload.part(run.record, "leaks")
-    if any("split" not in row for row in rows):
-        splits = run.scores.drop_duplicates(["dataset", "track"])
-        split = {(d, t): s for d, t, s in splits[["dataset", "track", "split"]].to_numpy()}
-        rows = [{"split": split.get((r["dataset"], r["track"]), ""), **r} for r in rows]
-    return recorded_statuses(run.scores.astype({"separator": object}), rows)
+    """Return the status of each (separator, track); the record names the pairs not clean."""
+    return recorded_statuses(run.scores.astype({"separator": object}), run.record)
 
 
 def _reason(row: Mapping[str, Any]) -> str:

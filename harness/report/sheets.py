@@ -10,14 +10,17 @@ from typing import Any
 import pandas as pd
 
 from harness import selection
+from harness.ranking import HARMONIC, NO_GENRE, Ranking, genre_name, level
 from harness.report import choices, names, payload, provenance, tables, text
-from harness.report.certainty import Certainty, certainties, grids
+from harness.report.certainty import Certainty, certainties
 from harness.report.dataset import Context, records
 from harness.report.table_files import Block, Sheet, cell_text, plain_sheet
-from harness.report.tables import genre_name
 from harness.results import Run
 
-COMMON = "means over the tracks that all ranked separators have scores for and none was trained on"
+COMMON = (
+    "means over the common tracks: those on which all ranked separators have a clean score; scores "
+    "beyond ±30 dB count as ±30 dB (limited: how many)"
+)
 _SCORE = "harmonic mean of SNR and SDR, dB"
 _SURE = f"{_SCORE}, on the common tracks; 95 % interval (bootstrap by artist)"
 
@@ -29,7 +32,7 @@ class ScoredRun:
     run: Run
     scores: pd.DataFrame
     context: Context
-    _common: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+    _rankings: dict[tuple[str, str], Ranking] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -46,23 +49,20 @@ class ScoredRun:
             found.append(f"{metric['name']}{version}: {metric['definition']}")
         return "; ".join(found)
 
-    def common(self, dataset: str, metric: str) -> pd.DataFrame:
-        """Return `tables.common_tracks`, computed once."""
-        if (dataset, metric) not in self._common:
-            here = self.scores[self.scores["dataset"] == dataset]
-            rows = tables.common_tracks(here, dataset, metric, **self.context.how)
-            self._common[dataset, metric] = rows
-        return self._common[dataset, metric]
+    def ranking(self, dataset: str, metric: dict[str, Any]) -> Ranking:
+        """Return a dataset's ranking by one metric, made once."""
+        key = dataset, metric["name"]
+        if key not in self._rankings:
+            self._rankings[key] = self.context.rank(self.scores, dataset, metric)
+        return self._rankings[key]
 
     @cached_property
     def certainties(self) -> list[tuple[dict[str, str], Certainty]]:
         """Return the certainty of the metric that selects, per dataset, input and stem."""
         found = []
         for dataset, metric in self.each():
-            if metric["name"] == tables.HARMONIC:
-                rows = self.common(dataset, metric["name"])
-                sure = certainties(rows, grids(rows), self.context.how["ranked"])
-                for (fed, stem), one in sure.items():
+            if metric["name"] == HARMONIC:
+                for (fed, stem), one in certainties(self.ranking(dataset, metric)).items():
                     found.append(({"dataset": dataset, "input": fed, "stem": stem}, one))
         return found
 
@@ -90,15 +90,12 @@ def all_sheets(run: Run) -> list[Sheet]:
     return [sheet for sheet in found if len(sheet.frame)]
 
 
-def _gather(
-    source: ScoredRun, make: Callable[[pd.DataFrame, str, dict[str, Any]], pd.DataFrame]
-) -> pd.DataFrame:
-    """Return one table over all datasets and metrics; `make` gets scores, dataset and metric."""
+def _gather(source: ScoredRun, make: Callable[[Ranking], pd.DataFrame]) -> pd.DataFrame:
+    """Return one table over all datasets and metrics."""
     found = []
     for dataset, metric in source.each():
-        here = source.scores[source.scores["dataset"] == dataset]
         about = {"dataset": dataset, "metric": metric["name"], "unit": metric["unit"]}
-        found.append(make(here, dataset, metric).assign(**about))
+        found.append(make(source.ranking(dataset, metric)).assign(**about))
     if not found:
         return pd.DataFrame()
     frame = pd.concat(found, ignore_index=True)
@@ -107,16 +104,10 @@ def _gather(
 
 
 def _leaderboard(source: ScoredRun) -> Sheet:
-    """Return the boards: one row per dataset, input, stem, separator and metric."""
-
-    def make(here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
-        rows = source.common(dataset, metric["name"])
-        how = {**source.context.how, "higher_is_better": metric["higher"], "common": rows}
-        return tables.leaderboard(here, dataset, metric["name"], **how)
-
-    frame = _gather(source, make)
+    """Return what the boards show: one row per dataset, input, stem, separator and metric."""
+    frame = _gather(source, lambda ranking: ranking.board)
     if len(frame):
-        frame.insert(0, "level", [tables.level(str(stem)) for stem in frame["stem"]])
+        frame.insert(0, "level", [level(str(stem)) for stem in frame["stem"]])
         first = ["dataset", "level", "input", "stem", "metric", "unit", "role", "separator"]
         frame = _first(frame, first).astype({"rank": "Int64", "rank_median": "Int64"})
     about = f"{source.definitions}. All are {COMMON}; sd is the standard deviation over tracks"
@@ -128,7 +119,7 @@ def _boards(frame: pd.DataFrame, source: ScoredRun) -> Iterator[Block]:
     """Lay the leaderboard out: one block per dataset, level, input and metric, best first."""
     order = [m["name"] for m in source.context.metrics]
     keys = ["dataset", "level", "input"]
-    for (dataset, level, fed), part in frame.groupby(keys, sort=True):
+    for (dataset, name, fed), part in frame.groupby(keys, sort=True):
         stems = sorted(part["stem"].unique(), key=names.stem_rank)
         for metric in order:
             rows = part[part["metric"] == metric]
@@ -175,14 +166,8 @@ def _spread(cell: Mapping[Any, Any] | None) -> str:
 
 def _genres(source: ScoredRun) -> Sheet:
     """Return the means by genre."""
-
-    def make(_here: pd.DataFrame, dataset: str, metric: dict[str, Any]) -> pd.DataFrame:
-        rows = source.common(dataset, metric["name"])
-        named = rows[rows["common"]].assign(genre=lambda found: found["genre"].map(genre_name))
-        return tables.summarise(named, [*tables.COMPETITOR, "genre"]).reset_index()
-
-    frame = _gather(source, make)
-    if not len(frame) or set(frame["genre"]) == {tables.NO_GENRE}:
+    frame = _gather(source, lambda ranking: ranking.genres)
+    if not len(frame) or set(frame["genre"]) == {NO_GENRE}:
         frame = frame.iloc[:0]
     blocks = []
     keys = ["dataset", "input", "stem", "metric"]
@@ -210,7 +195,7 @@ def _by_genre(caption: str, rows: pd.DataFrame) -> Block:
 def _selection(source: ScoredRun) -> Sheet:
     """Return how often each separator was chosen, by genre."""
     rows = source.run.selection
-    rows = rows.assign(genre=rows["genre"].map(tables.genre_name))
+    rows = rows.assign(genre=rows["genre"].map(genre_name))
     about = (
         "number of tracks on which each separator is chosen by the harmonic mean of SNR and SDR: "
         "oracle by the scores of the track itself, deployable by those of other artists' tracks"
@@ -250,10 +235,9 @@ def _tracks(source: ScoredRun) -> Sheet:
         label = next(iter(source.labels.values()))
         for (dataset, fed, stem), rows in first.groupby(["dataset", "input", "stem"], sort=True):
             columns = [c for c in frame.columns[len(keys) :] if rows[c].notna().any()]
-            body = tuple(
-                (track, *map(cell_text, values))
-                for track, *values in records(rows, "track", *columns)
-            )
+            tracks = names.of_tracks(list(records(rows, "split", "track")))
+            values = records(rows, *columns)
+            body = tuple((t, *map(cell_text, v)) for t, v in zip(tracks, values, strict=True))
             where = f"{dataset}, {names.stem_label(str(stem))}{_input_after(fed)}"
             blocks.append(Block(f"{where}: {label}", ("track", *columns), body))
     return Sheet("tracks", "Track by track", about, frame, tuple(blocks))
@@ -288,7 +272,7 @@ def _worth(source: ScoredRun) -> Sheet:
     """Return the expected score of choosing by the best mean."""
     first = choices.POLICIES[0]
     policies = {first: selection.POLICIES[first]}
-    table = selection.summary(source.candidates, policies=policies, resamples=choices.RESAMPLES)
+    table = selection.summary(source.candidates, policies=policies)
     about = (
         f"{_SCORE}, held out: chosen by the best mean on other artists' tracks; regret: gap to the "
         "oracle; optimism: score on the tracks that chose minus held-out score; gain: over the "
@@ -299,7 +283,7 @@ def _worth(source: ScoredRun) -> Sheet:
 
 def _stability(source: ScoredRun) -> Sheet:
     """Return how often each separator would be chosen on resampled artists."""
-    table = selection.frequencies(source.candidates, resamples=choices.RESAMPLES)
+    table = selection.frequencies(source.candidates)
     about = "share of bootstrap resamples of the artists in which each separator has the best mean"
     return plain_sheet("stability", "Stability of the choice", about, table)
 

@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from harness.report import tables
+from harness import ranking
+from harness.grid import chosen_by
 from harness.report.names import input_label, input_rank, metric_label
-from harness.results import Run
-from harness.selection import chosen_by
+from harness.results import Run, leaked
 from harness.taxonomy import in_order
 
 
 @dataclass(frozen=True)
 class Board:
-    """One dataset's table: head and rows of text."""
+    """One dataset's table: head and rows of text, and remarks below it."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
 
 
 def boards(run: Run) -> list[Board]:
-    """Return a table a dataset and input: the mean score per ranked separator and stem.
+    """Return one table per dataset and input: the mean score per ranked separator and stem.
 
-    Best first. The score is what separators are chosen by, see `harness.selection.chosen_by`. The
-    means are those of the page, on the tracks that all ranked separators share. Ensembles, which
-    are not ranked with their members, follow in tables of their own.
+    Best first. The score is the one that separators are chosen by, see `harness.grid.chosen_by`;
+    the means are those of the page. Ensembles, which are not ranked with their members, follow in
+    tables of their own.
     """
-    leaks = {
-        (row["separator"], row["dataset"], row["track"])
-        for row in run.record["leaks"]
-        if row["status"] == "leaked"
+    scores, roles = ranking.add_harmonic(run.scores), ranking.roles(run)
+    by_role = {
+        role: chosen_by(scores[scores["separator"].map(roles) == role])
+        for role in ("ensemble", ranking.SEPARATOR)
     }
-    scores = tables.add_harmonic(run.scores)
-    return [board for role in ("separator", "ensemble") for board in _of(role, run, scores, leaks)]
+    how: Any = {"ranked": ranking.ranked_in(run), "leaks": leaked(run.record)}
+    found = [
+        ranking.rank(scores, dataset, metric, **how)
+        for dataset, metric in sorted({**by_role["ensemble"], **by_role["separator"]}.items())
+    ]
+    return [board for role in reversed(by_role) for one in found for board in _of(role, one, roles)]
 
 
-def _of(role: str, run: Run, scores: pd.DataFrame, leaks: tables.Leaks) -> Iterator[Board]:
-    """Give the tables of the separators of one role."""
-    names = {name for name, entry in run.record["separators"].items() if entry["role"] == role}
-    for dataset, metric in chosen_by(scores[scores["separator"].isin(names)]).items():
-        board = tables.leaderboard(scores, dataset, metric, ranked=names, leaks=leaks)
-        board = board[board["rank"].notna()]
-        for source in sorted(board["input"].unique(), key=input_rank):
-            yield _board(dataset, source, metric, board[board["input"] == source], role)
+def _of(role: str, found: ranking.Ranking, roles: Mapping[str, str]) -> Iterator[Board]:
+    """Yield the tables of the separators of one role."""
+    rows = found.board[found.board["separator"].map(roles) == role]
+    shown = rows["rank"].notna() if role == ranking.SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
+    for source in sorted(rows.loc[shown, "input"].unique(), key=input_rank):
+        here = rows["input"] == source
+        yield _board(found, source, role, rows[here & shown], rows[here & ~shown])
 
 
-def _board(dataset: str, source: str, metric: str, board: pd.DataFrame, role: str) -> Board:
-    """Lay one dataset and input out: separators with the most and best stems first."""
+def _board(
+    found: ranking.Ranking, source: str, role: str, board: pd.DataFrame, others: pd.DataFrame
+) -> Board:
+    """Lay out one dataset and input: separators with the most and best stems first."""
     means = board.pivot_table(index="separator", columns="stem", values="mean")
     common = board.groupby("stem")["common"].max()
     stems = in_order(means.columns)
@@ -62,6 +69,22 @@ def _board(dataset: str, source: str, metric: str, board: pd.DataFrame, role: st
     ]
     head = (role, *(f"{stem} (n={common[stem]})" for stem in stems))
     fed = "" if source == "mixture" else f", {input_label(source)}"
-    score = "harmonic mean of SNR and SDR" if metric == tables.HARMONIC else metric_label(metric)
-    title = f"{dataset}{fed}: {score}, dB, mean over the n shared tracks"
-    return Board(title, head, tuple(rows))
+    label = metric_label(found.metric)
+    if found.metric == ranking.HARMONIC:
+        label = "harmonic mean of SNR and SDR"
+    title = f"{found.dataset}{fed}: {label}, dB, mean over the n common tracks"
+    return Board(title, head, tuple(rows), tuple(_notes(board, others)))
+
+
+def _notes(board: pd.DataFrame, others: pd.DataFrame) -> Iterator[str]:
+    """Yield which scores were limited, and which separators have too few tracks to be ranked."""
+    limited = board[board["limited"] > 0]
+    if len(limited):
+        where = ", ".join(
+            f"{row['separator']} {row['stem']} {row['limited']}"
+            for row in limited.to_dict("records")
+        )
+        yield f"Scores limited to ±{ranking.LIMIT:g} dB: {where}"
+    few = others[others["why"] != ""]
+    for (name, why), rows in few.groupby(["separator", "why"], sort=True):
+        yield f"{name}, {', '.join(in_order(rows['stem']))}: {why}"

@@ -16,7 +16,8 @@ from harness.audio import Audio
 from harness.benchmark import clips
 from harness.benchmark.clips import Clip, Float64
 from harness.datasets import DATASETS
-from harness.report import excerpts, frame_lines, html, names, tables, text
+from harness.grid import HARMONIC
+from harness.report import excerpts, frame_lines, html, names, text
 from harness.results import Run
 
 SCRIPTS = ("theme.js", "numbers.js", "sound.js", "pictures.js", "track.js")  # in this order
@@ -128,7 +129,7 @@ def _sources(
 ) -> list[StemEstimate]:
     """Return the estimates of a stem: by role, best first."""
     entries = run.record.get("separators") or {}
-    values = scores[scores["metric"] == tables.HARMONIC]
+    values = scores[scores["metric"] == HARMONIC]
     found = [
         StemEstimate(
             name=row["separator"],

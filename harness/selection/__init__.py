@@ -1,10 +1,10 @@
 """Selection: the best separator per stem, as an upper bound and as a choice that can be used."""
 
+from harness.grid import HARMONIC, Grid, chosen_by, grids, track_scores
 from harness.selection.best_of import candidates_of, select
 from harness.selection.budget import choose_within, costs_of, pareto, parse_budget
 from harness.selection.comparing import TIED, TOO_FEW, compare, pairs, ranking
-from harness.selection.grid import HARMONIC, Grid, chosen_by, grids, track_scores
-from harness.selection.leaks import leaked_pairs, ledger, recorded_statuses
+from harness.selection.leaks import ledger, recorded_statuses
 from harness.selection.policies import POLICIES, best_mean, genre_cells
 from harness.selection.statistics import MIN_ARTISTS, mean_intervals, median_intervals
 from harness.selection.summary import frequencies, summary
@@ -42,7 +42,6 @@ __all__ = [
     "genre_cells",
     "grids",
     "in_words",
-    "leaked_pairs",
     "ledger",
     "mean_intervals",
     "median_intervals",

@@ -13,9 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError
-from harness.metrics import DEFAULT
-from harness.results import COLUMNS, SELECTION_COLUMNS, table
-from harness.selection.grid import (
+from harness.grid import (
     HARMONIC,
     Grid,
     Leaked,
@@ -24,6 +22,8 @@ from harness.selection.grid import (
     track_scores,
     without_leaked,
 )
+from harness.metrics import DEFAULT
+from harness.results import COLUMNS, SELECTION_COLUMNS, table
 from harness.selection.policies import NOBODY, Policy, best_mean, choose_on, cross_fit
 
 ORACLE = "best_of_oracle"

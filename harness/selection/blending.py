@@ -30,8 +30,8 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from harness.errors import HarnessError
+from harness.grid import HARMONIC, LIMIT, FloatArray, Grid, IntArray
 from harness.metrics import BlendProducts, harmonic_mean, scorer
-from harness.selection.grid import HARMONIC, LIMIT, FloatArray, Grid, IntArray
 from harness.selection.policies import fold_of
 from harness.selection.statistics import draw
 

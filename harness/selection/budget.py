@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import HarnessError
-from harness.selection.grid import BoolArray, FloatArray, Grid, grids
+from harness.grid import BoolArray, FloatArray, Grid, grids
 from harness.selection.statistics import rounded_mean
 from harness.selection.summary import by_level
 

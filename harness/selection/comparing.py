@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import HarnessError
-from harness.selection.grid import (
+from harness.grid import (
     HARMONIC,
     LIMIT,
     TRACK,
@@ -32,6 +32,7 @@ from harness.selection.statistics import (
     MIN_ARTISTS,
     RESAMPLES,
     cluster_means,
+    difference_intervals,
     draw,
     holm,
     letters,
@@ -121,8 +122,11 @@ def pairs(grid: Grid, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     left, right = np.triu_indices(len(whole.separators), k=1)
     names = np.array(whole.separators, dtype=object)
     table = pd.DataFrame({"a": names[left], "b": names[right]})
-    found = _differences(whole.scores[:, left] - whole.scores[:, right], whole, resamples)
-    return _with_verdicts(pd.concat([table, found], axis=1), table["a"], table["b"])
+    bounds = difference_intervals(whole.scores, whole.clusters, left, right, resamples=resamples)
+    table["difference"], table["low"], table["high"] = bounds.mean, bounds.low, bounds.high
+    by_artist = cluster_means(whole.scores, whole.clusters)
+    table["p"] = _p_of(by_artist[:, left] - by_artist[:, right])
+    return _with_verdicts(table, table["a"], table["b"])
 
 
 def ranking(
@@ -271,9 +275,15 @@ def _differences(columns: FloatArray, grid: Grid, resamples: int) -> pd.DataFram
     if not len(columns):
         return pd.DataFrame(dict.fromkeys(("difference", "low", "high", "p"), nothing))
     bounds = mean_intervals(columns, grid.clusters, resamples=resamples)
-    enough = grid.n_artists >= MIN_ARTISTS
-    p = signed_rank(cluster_means(columns, grid.clusters)) if enough else nothing
+    p = _p_of(cluster_means(columns, grid.clusters))
     return pd.DataFrame({"difference": bounds.mean, "low": bounds.low, "high": bounds.high, "p": p})
+
+
+def _p_of(blocks: FloatArray) -> FloatArray:
+    """Return the signed-rank test's p per column of artists' differences; NaN with too few."""
+    if len(blocks) < MIN_ARTISTS:
+        return np.full(blocks.shape[1], np.nan)
+    return signed_rank(blocks)
 
 
 def _with_verdicts(table: pd.DataFrame, a: object, b: object) -> pd.DataFrame:

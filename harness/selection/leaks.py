@@ -1,17 +1,19 @@
-"""Who may have heard what: each (separator, track) is clean, leaked or unknown.
+"""The leak ledger: each (separator, track) is clean, leaked (trained on) or unknown.
 
-Leaked pairs never choose, are never chosen, and are not ranked unless asked for. Unknown ones are,
-with the ledger beside them: most published separators do not say all that they were trained on.
+Leaked pairs never choose, are never chosen and are not ranked. Unknown ones are, and the ledger
+says so: most published separators do not list everything that they were trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Track
+from harness.results import leaks
 
 PAIR = ["separator", "dataset", "split", "track"]
 STATUSES = ("clean", "leaked", "unknown")
@@ -20,15 +22,15 @@ STATUSES = ("clean", "leaked", "unknown")
 def leak_statuses(
     scores: pd.DataFrame, trained_on: Mapping[str, Sequence[str] | None]
 ) -> pd.DataFrame:
-    """Decide for every (separator, track) of a table whether it was heard in training.
+    """Decide for every (separator, track) of a table whether it was trained on.
 
     Parameters
     ----------
     scores
         Columns separator, dataset, split, track.
     trained_on
-        {separator: halves and collections}, see `harness.datasets.overlaps.leak`. None, and a
-        separator that is not named, is one of which nobody knows.
+        {separator: halves and collections}, see `harness.datasets.overlaps.leak`. None, and
+        a separator that is not named, mean that nobody knows.
 
     Returns
     -------
@@ -51,17 +53,12 @@ def leak_statuses(
     return found.assign(status=status)
 
 
-def recorded_statuses(scores: pd.DataFrame, leaks: Iterable[Mapping[str, str]]) -> pd.DataFrame:
+def recorded_statuses(scores: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
     """Return the same from a run's record, which names the pairs that are not clean."""
     found = scores[PAIR].drop_duplicates(ignore_index=True)
-    known = pd.DataFrame(list(leaks), columns=[*PAIR, "status"]).drop_duplicates(PAIR)
-    return found.merge(known, on=PAIR, how="left").fillna({"status": "clean"})
-
-
-def leaked_pairs(statuses: pd.DataFrame) -> set[tuple[str, str, str, str]]:
-    """Return the leaked (separator, dataset, split, track), as selection takes them."""
-    rows = statuses.loc[statuses["status"] == "leaked", PAIR]
-    return set(rows.itertuples(index=False, name=None))
+    known = leaks(record)
+    pairs = found.itertuples(index=False, name=None)
+    return found.assign(status=[known.get(pair, "clean") for pair in pairs])
 
 
 def ledger(statuses: pd.DataFrame) -> pd.DataFrame:

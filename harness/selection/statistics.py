@@ -3,7 +3,8 @@
 One bootstrap resample draws as many artists as there are, with replacement, and takes all of their
 tracks: tracks of one artist are alike, and drawing them one by one would promise more than the data
 hold. Everything is a product of the counts of the drawn artists with sums by artist, so that ten
-thousand resamples are one matrix product.
+thousand resamples are one matrix product. The counts depend only on the number of artists, and are
+cached.
 
 In all functions `values` have shape (tracks, columns) without NaN (for a paired comparison, the
 differences), `clusters` is the number of the artist of each track, from 0, and `weights` are as
@@ -13,15 +14,16 @@ from `draw`.
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from harness.selection.grid import BoolArray, FloatArray, IntArray
+from harness.grid import BoolArray, FloatArray, IntArray
 
-RESAMPLES = 10_000
+RESAMPLES = 10_000  # of every interval: page, tables, comparisons
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
 MIN_ARTISTS = 6  # with 5 the signed-rank test cannot fall below p = 0.06, whatever the scores
@@ -36,12 +38,15 @@ class Intervals(NamedTuple):
     high: FloatArray
 
 
+@lru_cache(maxsize=8)
 def draw(n_clusters: int, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
     """Return how often each cluster is in each resample, shape (resamples, clusters)."""
     drawn = np.random.default_rng(seed).integers(n_clusters, size=(resamples, n_clusters))
     cells = drawn + n_clusters * np.arange(resamples)[:, None]
     counts = np.bincount(cells.ravel(), minlength=resamples * n_clusters)
-    return counts.reshape(resamples, n_clusters).astype(float)
+    weights = counts.reshape(resamples, n_clusters).astype(float)
+    weights.flags.writeable = False  # every caller has the same array
+    return weights
 
 
 def cluster_sums(values: FloatArray, clusters: IntArray) -> FloatArray:
@@ -87,8 +92,49 @@ def mean_intervals(
         for start in range(0, values.shape[1], _CHUNK):
             part = slice(start, start + _CHUNK)
             means = resampled_means(values[:, part], clusters, weights)
-            low[part], high[part] = np.quantile(means, [tail, 1 - tail], axis=0)
+            low[part], high[part] = _ends(means.T, tail, mean[part])
     return Intervals(mean, low, high)
+
+
+def difference_intervals(
+    values: FloatArray,
+    clusters: IntArray,
+    left: IntArray,
+    right: IntArray,
+    *,
+    resamples: int = RESAMPLES,
+) -> Intervals:
+    """Return `mean_intervals` of columns `left` minus columns `right`, from one set of resamples.
+
+    Parameters
+    ----------
+    values
+        Shape (tracks, columns), no NaN.
+    left, right
+        Which columns are compared.
+    """
+    n = int(clusters.max(initial=-1)) + 1
+    mean, low, high = np.full((3, len(left)), np.nan)
+    if not len(values):
+        return Intervals(mean, low, high)
+    columns, rows = np.ascontiguousarray(values.T), None
+    if n >= MIN_ARTISTS:
+        means = resampled_means(values, clusters, draw(n, resamples))
+        rows = np.ascontiguousarray(means.T)
+    for start in range(0, len(left), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        mean[part] = (columns[left[part]] - columns[right[part]]).mean(axis=1)
+        if rows is not None:
+            gaps = rows[left[part]] - rows[right[part]]
+            low[part], high[part] = _ends(gaps, _tail(n), mean[part])
+    return Intervals(mean, low, high)
+
+
+def _ends(rows: FloatArray, tail: float, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the percentiles of each row of resampled means; rounding must not exclude the mean."""
+    rows = np.ascontiguousarray(rows)
+    low, high = np.quantile(rows, [tail, 1 - tail], axis=1)
+    return np.minimum(low, mean), np.maximum(high, mean)
 
 
 def rounded_mean(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
@@ -105,7 +151,9 @@ def rounded_mean(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
     return {name: round(float(x), 2) for name, x in named.items() if np.isfinite(x)}
 
 
-def median_intervals(values: FloatArray, clusters: IntArray, *, resamples: int = 1000) -> Intervals:
+def median_intervals(
+    values: FloatArray, clusters: IntArray, *, resamples: int = RESAMPLES
+) -> Intervals:
     """Return the median over tracks of each column, with its interval as of `mean_intervals`.
 
     With an even number of tracks the lower end uses the lower of the two
@@ -116,14 +164,38 @@ def median_intervals(values: FloatArray, clusters: IntArray, *, resamples: int =
     low, high = np.full_like(median, np.nan), np.full_like(median, np.nan)
     if n >= MIN_ARTISTS:
         tail = _tail(n)
-        weights = draw(n, resamples)[:, clusters].T.astype(np.int32)  # (tracks, resamples)
-        total = weights.sum(axis=0)
-        for column, order in enumerate(np.argsort(values, axis=0, kind="stable").T):
-            below = 2 * weights[order].cumsum(axis=0)
-            ends = (below >= total).mean(axis=1), (below > total).mean(axis=1)
-            low[column] = values[order[np.argmax(ends[0] >= tail)], column]
-            high[column] = values[order[np.argmax(ends[1] >= 1 - tail)], column]
+        weights = draw(n, resamples).astype(np.float32)  # counts below 2^24 are exact
+        ordered = np.sort(values, axis=0)
+        columns = np.arange(values.shape[1])
+        for end, share, strictly in ((low, tail, False), (high, 1 - tail, True)):
+            end[:] = ordered[_first_rank(values, clusters, weights, share, strictly), columns]
     return Intervals(median, low, high)
+
+
+def _first_rank(
+    values: FloatArray,
+    clusters: IntArray,
+    weights: npt.NDArray[np.float32],
+    share: float,
+    strictly: bool,
+) -> IntArray:
+    """Return the first rank, from 0, up to which half of the tracks are in `share` of resamples.
+
+    Half, or with `strictly` more than half. The share never falls with the rank, so that bisection
+    finds it for all columns at once.
+    """
+    own = (clusters[:, None] == np.arange(weights.shape[1])).astype(np.float32)
+    total = (weights @ own.sum(axis=0))[:, None]
+    ranks = np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0, kind="stable")
+    first = np.zeros(values.shape[1], dtype=np.intp)
+    last = np.full_like(first, len(values) - 1)
+    while (first < last).any():
+        middle = (first + last) // 2
+        below = 2 * (weights @ (own.T @ (ranks <= middle).astype(np.float32)))
+        enough = (below > total if strictly else below >= total).mean(axis=0) >= share
+        last, first = np.where(enough, middle, last), np.where(enough, first, middle + 1)
+        first = np.minimum(first, last)
+    return first
 
 
 def _tail(n: int) -> float:

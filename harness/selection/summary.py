@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from harness import taxonomy
+from harness.grid import FloatArray, Grid, Names, grids
+from harness.ranking import OVERALL
 from harness.selection.best_of import choosing
-from harness.selection.grid import FloatArray, Grid, Names, grids
 from harness.selection.policies import POLICIES, Policy, best_mean, choose_on, cross_fit
 from harness.selection.statistics import (
     RESAMPLES,
@@ -20,7 +21,6 @@ from harness.selection.statistics import (
     shares_of_best,
 )
 
-OVERALL = "overall"
 FOLDS = 20  # of slow policies; best mean holds out one artist at a time
 _COLUMNS = (
     "dataset", "input", "stem", "policy", "n", "artists", "oracle", "score", "regret", "optimism",

@@ -15,6 +15,15 @@ import pandas as pd
 from harness import taxonomy
 from harness.bands import Weight
 from harness.bands import in_words as band_weights
+from harness.grid import (
+    HARMONIC,
+    FloatArray,
+    Grid,
+    IntArray,
+    Names,
+    grids,
+    track_scores,
+)
 from harness.results import table
 from harness.selection.best_of import choosing
 from harness.selection.blending import (
@@ -25,15 +34,6 @@ from harness.selection.blending import (
     products_of,
 )
 from harness.selection.comparing import TOO_FEW, compare
-from harness.selection.grid import (
-    HARMONIC,
-    FloatArray,
-    Grid,
-    IntArray,
-    Names,
-    grids,
-    track_scores,
-)
 from harness.selection.policies import best_mean, choose_on, cross_fit, fold_of
 from harness.selection.statistics import rounded_mean
 from harness.selection.words import Board, boards, in_decibels

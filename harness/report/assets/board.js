@@ -16,7 +16,8 @@ function fillCell(td, cell, n, first) {
   const leaked = Boolean(cell?.leaked);
   const near = !best && together(cell, first);
   td.className = [best ? "best" : "", near ? "near" : "", leaked ? "leaked" : ""].filter(Boolean).join(" ");
-  if (!cell?.n) return td.replaceChildren("–");
+  const why = cell?.why ? [element("small", { class: "why" }, cell.why)] : [];
+  if (!cell?.n) return td.replaceChildren("–", ...why);
   const parts = [element("b", {}, decimals(cell[state.stat]))];
   if (best) parts.push(element("span", { class: "hidden" }, " best"));
   if (cell.group) {
@@ -28,7 +29,11 @@ function fillCell(td, cell, n, first) {
     parts.push(element("abbr", { class: "mark", title }, "leaked"));
   }
   parts.push(element("small", {}, rangeText(cell, n)));
-  td.replaceChildren(...parts);
+  if (cell.limited) {
+    const title = "scores beyond ±30 dB count as ±30 dB in means, intervals and ranks";
+    parts.push(element("small", { class: "limited", title }, `${cell.limited} limited to ±30 dB`));
+  }
+  td.replaceChildren(...parts, ...why);
 }
 
 // The rank, or the range of ranks that the tracks leave open.
@@ -77,12 +82,16 @@ function boardKey(table, key, tr) {
   return (key === "weights" ? row.weights : row.costs[key]) ?? null;
 }
 
-// Sort within each group, so that ranked and unranked rows stay separate.
+// Sort within each group; in the column of a stem, rows without a rank come after the others.
 function sortBoard(table, key, direction) {
+  const { cells } = summary(dataset(table), key);
   for (const body of table.tBodies) {
-    const rows = all("tr[data-row]", body).map((tr) => [boardKey(table, key, tr), tr]);
-    rows.sort((a, b) => compare(a[0], b[0], direction) || a[1].dataset.row - b[1].dataset.row);
-    body.append(...rows.map(([, tr]) => tr));
+    const rows = all("tr[data-row]", body).map((tr) => {
+      const value = boardKey(table, key, tr);
+      return { value, gone: Number.isNaN(value), unranked: !rankOf(cells[tr.dataset.row]), tr };
+    });
+    rows.sort((a, b) => a.gone - b.gone || a.unranked - b.unranked || compare(a.value, b.value, direction) || a.tr.dataset.row - b.tr.dataset.row);
+    body.append(...rows.map(({ tr }) => tr));
   }
 }
 

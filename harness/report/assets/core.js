@@ -19,7 +19,7 @@ function unpack(packed) {
 
 // From here on, cells have their values under these names.
 const NUMBERS = ["mean", "median", "sd", "q1", "q3", "low", "high", "median_low", "median_high"];
-const GENRE_PLACES = ["mean", "sd", "n", "low", "high", "artists"];
+const GENRE_PLACES = ["mean", "sd", "n", "low", "high", "artists", "limited"];
 
 function named(places, cell) {
   const found = Object.fromEntries(places.map((name, i) => [name, cell[i]]));

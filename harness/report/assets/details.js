@@ -11,10 +11,11 @@ function rowsOf(of, stem) {
 
 function genreCell(td, cell) {
   if (!cell) return td.append("–");
-  const { mean, sd, low, high } = cell;
+  const { mean, sd, low, high, limited } = cell;
   const hasInterval = state.spread === "interval" && !Number.isNaN(low);
   const range = hasInterval ? `${decimals(low)} to ${decimals(high)}` : deviation(sd);
   td.append(element("b", {}, decimals(mean)), element("small", {}, range));
+  if (limited) td.append(element("small", { class: "limited" }, `${limited} limited to ±30 dB`));
 }
 
 function drawGenres(table, stem) {
