@@ -666,7 +666,7 @@ def test_musdb_path_serves_both_layouts(
     monkeypatch.setenv("MUSDB_PATH", str(tmp_path / layout))
     assert configured({}) == {name: tmp_path / layout}
     other = {"musdb18hq": "musdb18", "musdb18": "musdb18hq"}[name]
-    with pytest.raises(HarnessError, match=r"MUSDB_PATH=.* holds another layout"):
+    with pytest.raises(HarnessError, match=r"MUSDB_PATH=.* has another layout"):
         find(other, {})
 
 

@@ -25,18 +25,10 @@ TAXONOMY = "moises-official-4"
 
 # stemName → our stem; `drums` and `vocals` also have parts.
 STEMS = {
-    "vocals": "vocals",
-    "drums": "drums",
-    "bass": "bass",
-    "guitar": "guitar",
-    "piano": "piano",
-    "otherkeys": "keys",
-    "otherplucked": "plucked",
-    "percussion": "percussion",
-    "bowedstrings": "strings",
-    "wind": "wind",
-    "other": "misc",
+    name: name for name in ("vocals", "drums", "bass", "guitar", "piano", "percussion", "wind")
 }
+STEMS |= {"otherkeys": "keys", "otherplucked": "plucked", "bowedstrings": "strings"}
+STEMS |= {"other": "misc"}
 
 # trackType → our stem, inside vocals and inside drums; any other type may be several of them.
 PARTS = {
@@ -47,11 +39,8 @@ PARTS = {
         "humanchoir": "background",
     },
     "drums": {
-        "kickdrum": "kick",
-        "snaredrum": "snare",
-        "toms": "toms",
-        "hihat": "hihat",
-        "cymbals": "cymbals",
+        **{"kickdrum": "kick", "snaredrum": "snare", "toms": "toms"},
+        **{"hihat": "hihat", "cymbals": "cymbals"},
     },
 }
 LEVEL = {
