@@ -45,9 +45,11 @@ class Genre:
 
 def _genre(name: str, rules: dict[str, Any]) -> Genre:
     """Build one genre from its table."""
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in rules.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in rules.items()
+    }
     parts = {key: Part(*rules[key]) for key in ("bass", "guitar", "piano", "keys") if key in rules}
-    return Genre(name, **{**values, **parts})
+    return Genre(name, **(values | parts))
 
 
 _TABLES = resources.files("harness.datasets") / "metadata" / "demo_genres.yaml"

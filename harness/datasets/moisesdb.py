@@ -4,8 +4,8 @@ The four stems are those of the dataset's own library: everything but vocals, ba
 `other`, including percussion. Stems without a recording are absent. The mixture is the sum of all
 files. A choir counts as background vocals.
 
-If a file holds several parts of the drum kit (overheads, whole kit, drum machine), all parts of the
-kit are excluded; if a file may be lead or background (such as a vocoder), all parts of the vocals.
+If a file mixes parts of the drum kit (overheads, whole kit, drum machine), all parts of the kit are
+excluded; if a file may be lead or background (such as a vocoder), all parts of the vocals.
 A file marked `has_bleed` marks every stem it is a part of.
 """
 

@@ -176,5 +176,5 @@ def _why_empty(scan: Scan, name: str) -> str:
     if not scan.root.is_dir():
         return f"is not a folder; {name} was expected here"
     if scan.problems:
-        return f"holds no usable track of {name} (first problem: {scan.problems[0]})"
-    return f"holds no track of {name}"
+        return f"has no usable track of {name} (first problem: {scan.problems[0]})"
+    return f"has no track of {name}"
