@@ -48,8 +48,9 @@ def _genre(name: str, rules: dict[str, Any]) -> Genre:
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in rules.items()
     }
-    parts = {key: Part(*rules[key]) for key in ("bass", "guitar", "piano", "keys") if key in rules}
-    return Genre(name, **(values | parts))
+    for key in values.keys() & {"bass", "guitar", "piano", "keys"}:
+        values[key] = Part(*values[key])
+    return Genre(name, **values)
 
 
 _TABLES = resources.files("harness.datasets") / "metadata" / "demo_genres.yaml"
