@@ -1,7 +1,7 @@
-"""Files that survive a kill: atomic writing, fingerprints of audio files, finished pieces of work.
+"""Files that survive a kill: atomic writing, checks, fingerprints, and a store of finished work.
 
-Everything here is addressed by content: a piece of work has a key made of all that can change its
-result, and a file under that key is complete or absent.
+The key of a piece of work covers everything that can change its result. The file under that key is
+complete or absent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.errors import HarnessError, StorageError
 
 
 def cache_folder() -> Path:
-    """Return where rendered music and weights are kept; HARNESS_CACHE overrides the system's."""
+    """Return the folder of rendered music and weights; HARNESS_CACHE overrides the system's."""
     chosen = os.environ.get("HARNESS_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("harness"))
 
@@ -123,7 +123,7 @@ def digest(value: object) -> str:
 
 @contextmanager
 def only_one(folder: Path, option: str = "--results") -> Iterator[None]:
-    """Hold the folder for this process; the lock goes when the process does, even when killed."""
+    """Lock the folder for this process; the lock ends with the process, even if it is killed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -145,7 +145,7 @@ def only_one(folder: Path, option: str = "--results") -> Iterator[None]:
 class Fingerprints:
     """sha256 of files, remembered by path, size and time of change.
 
-    The memory is a file of JSON lines that is only ever appended to; a torn last line is skipped.
+    They are stored as JSON lines in a file that is only appended to; an incomplete line is skipped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -153,12 +153,12 @@ class Fingerprints:
         self._known: dict[tuple[str, int, int], str] = {}
         text = path.read_text(errors="replace") if path.is_file() else ""
         for line in text.split("\n"):
-            with suppress(ValueError, TypeError):  # a torn line
+            with suppress(ValueError, TypeError):  # an incomplete line
                 name, size, changed, sha256 = json.loads(line)
                 self._known[name, size, changed] = sha256
 
     def of(self, path: Path) -> str:
-        """Return the sha256 of a file's bytes; "absent" where there is none."""
+        """Return the sha256 of a file's bytes, or "absent"."""
         try:
             stat = path.stat()
             key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
@@ -170,7 +170,7 @@ class Fingerprints:
         return self._known[key]
 
     def _remember(self, key: tuple[str, int, int]) -> None:
-        """Add one line; what cannot be remembered is computed again next time."""
+        """Add one line; if this fails, the hash is computed again next time."""
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
@@ -184,11 +184,11 @@ class Store:
         self.folder = folder
 
     def path(self, key: str) -> Path:
-        """Return where the piece with this key lies or will lie."""
+        """Return the path for this key, whether it exists or not."""
         return self.folder / key[:2] / f"{key}.json"
 
     def has(self, key: str) -> bool:
-        """Whether that piece is finished and readable."""
+        """Whether this piece is finished and readable."""
         return self.get(key) is not None
 
     def get(self, key: str) -> dict[str, Any] | None:
@@ -200,10 +200,10 @@ class Store:
         return content if isinstance(content, dict) else None
 
     def put(self, key: str, content: Mapping[str, Any]) -> None:
-        """Keep a finished piece."""
+        """Store a finished piece."""
         write_atomic(self.path(key), json.dumps(content, sort_keys=True).encode())
 
     def sweep(self) -> None:
-        """Remove what killed writers left behind; call it only while holding the folder."""
+        """Delete leftovers of killed writers; call it only while the folder is locked."""
         for part in self.folder.rglob("*.part"):
             part.unlink(missing_ok=True)

@@ -40,7 +40,7 @@ class Expected:
     hashes: dict[str, str]  # {algorithm of `hashlib`: hexadecimal digest}
 
     def complaint(self, path: Path) -> str:
-        """Return how a file differs; empty if it does not."""
+        """Return how a file differs from it; empty if it does not."""
         with path.open("rb") as file:
             return mismatch(file, self.size, self.hashes)
 

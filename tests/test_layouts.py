@@ -1,4 +1,4 @@
-"""Writing datasets in the layouts of the field, and reading them back."""
+"""Demo music, written in the layouts of other datasets, is read back sample by sample."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,6 @@ from harness import audio, datasets
 from harness.datasets import demo
 from harness.datasets.demo_catalog import entry
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
-from harness.errors import HarnessError
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +123,9 @@ def test_mir1k_has_accompaniment_left_and_voice_right(
     back = datasets.load("mir1k", written["mir1k"])
     assert back.sample_rate == 16000
     assert len(back.tracks) == 3
+    for clip in back.tracks:
+        parts = [_read(clip, stem, back) for stem in ("vocals", "accompaniment")]
+        np.testing.assert_allclose(_read(clip, "mixture", back), sum(parts), atol=1e-6)
     instrumental = entry("test", 3).artist.lower().replace(" ", "")
     for name in (entry("test", 2).name, entry("test", 3).name):
         track = _named(music, name)
@@ -137,9 +139,7 @@ def test_mir1k_has_accompaniment_left_and_voice_right(
             np.testing.assert_allclose(both[channel], wanted, atol=1.01 / 32768)
 
 
-def _noise(
-    root: Path, rng: np.random.Generator, *, name: str = "A - B", seconds: int = 1
-) -> Dataset:
+def _noise(root: Path, rng: np.random.Generator, seconds: int) -> Dataset:
     """One track of noise at 16 kHz with vocals and accompaniment only."""
     stems = {}
     for stem in ("vocals", "accompaniment"):
@@ -147,7 +147,7 @@ def _noise(
         audio.write(root / f"{stem}.wav", signal, 16000, subtype="PCM_16")
         stems[stem] = (Source(root / f"{stem}.wav"),)
     mixture = tuple(source for sources in stems.values() for source in sources)
-    track = Track("noise", name, "A", "test", mixture, stems)
+    track = Track("noise", "A - B", "A", "test", mixture, stems)
     return Dataset("noise", "1", 16000, tuple(stems), (track,))
 
 
@@ -156,30 +156,3 @@ def test_mir1k_cuts_long_tracks_into_clips(tmp_path: Path, rng: np.random.Genera
     clips = sorted((tmp_path / "out" / "Wavfile").iterdir())
     assert [clip.name for clip in clips] == ["a_1_01.wav", "a_1_02.wav"]
     assert {audio.length(clip) for clip in clips} == {(8 * 16000, 16000)}
-
-
-@pytest.mark.parametrize("layout", ["musdb18hq", "dsd100"])
-def test_a_stem_the_layout_needs_is_missed(
-    tmp_path: Path, rng: np.random.Generator, layout: str
-) -> None:
-    with pytest.raises(HarnessError, match="A - B: has no drums"):
-        LAYOUTS[layout](_noise(tmp_path, rng), tmp_path / "out")
-
-
-def test_a_stem_the_layout_cannot_name_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
-    with pytest.raises(HarnessError, match="no place for 'accompaniment'"):
-        LAYOUTS["moisesdb"](_noise(tmp_path, rng), tmp_path / "out")
-
-
-def test_names_cannot_leave_the_folder(tmp_path: Path, rng: np.random.Generator) -> None:
-    dataset = _noise(tmp_path / "in", rng, name="../..\\A/B: <C>")
-    LAYOUTS["folder"](dataset, tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_.._A_B_ _C_"]
-    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
-
-
-def test_two_tracks_of_one_name_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
-    dataset = _noise(tmp_path, rng)
-    twice = replace(dataset, tracks=dataset.tracks * 2)
-    with pytest.raises(HarnessError, match="two tracks have this name"):
-        LAYOUTS["folder"](twice, tmp_path / "out")

@@ -109,16 +109,17 @@ def find(name: str, data: Mapping[str, Path]) -> Path:
         return data[name]
     info = DATASETS.get(name)
     if info is None:
-        known = ", ".join(DATASETS)
         raise HarnessError(
             f"dataset {name}: not known; give its folder with --data {name}=PATH, "
-            f"or use one of {known}"
+            f"or use one of {', '.join(DATASETS)}"
         )
-    for variable in info.env:
-        value = os.environ.get(variable)
-        if value and _layout_fits(name, Path(value)):
-            return Path(value)
-    raise HarnessError(f"dataset {name}: {_nothing_set(info)}; {advice(name)}")
+    folders = {variable: os.environ[variable] for variable in info.env if os.environ.get(variable)}
+    for path in map(Path, folders.values()):
+        if _layout_fits(name, path):
+            return path
+    wrong = " and ".join(f"{variable}={value}" for variable, value in folders.items())
+    why = f"{wrong} has another layout" if wrong else "its folder is not given"
+    raise HarnessError(f"dataset {name}: {why}; {advice(name)}")
 
 
 def configured(data: Mapping[str, Path]) -> dict[str, Path]:
@@ -154,11 +155,13 @@ def advice(name: str) -> str:
     'make the folder <track>/{mixture,<stem>,…}.{wav,flac,mp3} and give --data mysongs=PATH'
     """
     info = DATASETS.get(name, DATASETS["folder"])
+    if name == "demo":
+        return info.how_to
     if not info.env:
         return f"make the folder {info.holds} and give --data {name}=PATH"
     return (
         f"to get it: {info.how_to}; then give --data {name}=PATH or set {info.env[0]} "
-        f"to the folder that holds {info.holds}"
+        f"to the folder with {info.holds}"
     )
 
 
@@ -166,13 +169,4 @@ def _layout_fits(name: str, path: Path) -> bool:
     """Whether MUSDB_PATH means this MUSDB: the variable serves the wav and the stem.mp4 layout."""
     if not name.startswith("musdb18"):
         return True
-    has_streams = any(path.glob("*/*.stem.mp4"))
-    return has_streams == (name == "musdb18")
-
-
-def _nothing_set(info: DatasetInfo) -> str:
-    """Say which environment variables were looked at."""
-    values = [f"{name}={os.environ[name]}" for name in info.env if os.environ.get(name)]
-    if values:
-        return f"{' and '.join(values)} holds another layout"
-    return "its folder is not given"
+    return any(path.glob("*/*.stem.mp4")) == (name == "musdb18")

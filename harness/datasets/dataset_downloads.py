@@ -91,8 +91,13 @@ def unpack(zipped: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(zipped) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and not _is_litter(m)]
-            goals = {partial / _safe_name(member, zipped): member for member in members}
-            todo = {path: member for path, member in goals.items() if not _done(path, member)}
+            targets = {partial / _safe_name(member, zipped): member for member in members}
+            # a file of the right size is from an earlier call: it got its name when it was complete
+            todo = {
+                path: member
+                for path, member in targets.items()
+                if not path.is_file() or path.stat().st_size != member.file_size
+            }
             _check_space(partial, todo.values())
             for leftover in partial.rglob("*.part"):  # of a killed call
                 leftover.unlink()
@@ -112,9 +117,8 @@ def unpack(zipped: Path, folder: Path) -> None:
 
 def _why_not(name: str) -> str:
     """Say why a dataset cannot be downloaded, and what to do instead."""
-    can = ", ".join(ARCHIVES)
     if name not in DATASETS:
-        return f"dataset {name}: not known; harness can fetch {can}"
+        return f"dataset {name}: not known; use one of {', '.join(ARCHIVES)}"
     info = DATASETS[name]
     where = f" ({info.url})" if info.url else ""
     return f"dataset {name}: cannot be fetched{where}, license: {info.license}; {advice(name)}"
@@ -146,11 +150,6 @@ def _is_litter(member: zipfile.ZipInfo) -> bool:
     """Whether macOS added the member."""
     path = PurePosixPath(member.filename)
     return "__MACOSX" in path.parts or path.name == ".DS_Store"
-
-
-def _done(path: Path, member: zipfile.ZipInfo) -> bool:
-    """Whether an earlier call unpacked this member; it got its name when it was complete."""
-    return path.is_file() and path.stat().st_size == member.file_size
 
 
 def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:

@@ -66,12 +66,12 @@ def render_track(split: str, index: int, *, seconds: float = 30.0, seed: int = 0
     """
     if seconds < MIN_SECONDS:
         raise HarnessError(f"demo: {seconds} s is too short; ask for {MIN_SECONDS} s or more")
-    who = entry(split, index)
-    artist = np.random.default_rng([seed, who.number, 1])
+    facts = entry(split, index)
+    artist = np.random.default_rng([seed, facts.number, 1])
     track = np.random.default_rng([seed, SPLITS.index(split), index, 2])
     with threadpool_limits(limits=1):
-        stems, bleed = perform(who, round(seconds * RATE), artist, track)
-    return RenderedTrack(split, who.name, who.artist, who.genre.name, stems, bleed)
+        stems, bleed = perform(facts, round(seconds * RATE), artist, track)
+    return RenderedTrack(split, facts.name, facts.artist, facts.genre.name, stems, bleed)
 
 
 def demo(root: Path) -> Dataset:

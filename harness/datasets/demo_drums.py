@@ -10,19 +10,9 @@ import numpy as np
 from harness.datasets.demo_synth import RATE, Signal, attack, decay, modes, noise, release, unit
 
 VARIANTS = 3
-LEAF_OF = {
-    "kick": "kick",
-    "snare": "snare",
-    "stick": "snare",
-    "clap": "snare",
-    "tom_high": "toms",
-    "tom_mid": "toms",
-    "tom_floor": "toms",
-    "hat": "hihat",
-    "open_hat": "hihat",
-    "ride": "cymbals",
-    "crash": "cymbals",
-}
+LEAF_OF = {"kick": "kick", "snare": "snare", "stick": "snare", "clap": "snare"}
+LEAF_OF |= {"tom_high": "toms", "tom_mid": "toms", "tom_floor": "toms"}
+LEAF_OF |= {"hat": "hihat", "open_hat": "hihat", "ride": "cymbals", "crash": "cymbals"}
 PAN = {"tom_high": 0.35, "tom_mid": 0.0, "tom_floor": -0.45, "hat": -0.3, "open_hat": -0.3}
 PAN |= {"ride": 0.45, "crash": -0.4}
 

@@ -45,9 +45,12 @@ class Genre:
 
 def _genre(name: str, rules: dict[str, Any]) -> Genre:
     """Build one genre from its table."""
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in rules.items()}
-    parts = {key: Part(*rules[key]) for key in ("bass", "guitar", "piano", "keys") if key in rules}
-    return Genre(name, **{**values, **parts})
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in rules.items()
+    }
+    for key in values.keys() & {"bass", "guitar", "piano", "keys"}:
+        values[key] = Part(*values[key])
+    return Genre(name, **values)
 
 
 _TABLES = resources.files("harness.datasets") / "metadata" / "demo_genres.yaml"

@@ -215,8 +215,8 @@ def _bleed(case: str, stems: dict[str, Audio], rng: np.random.Generator) -> froz
     else:
         return frozenset()
     pairs = [pair for pair in pairs if pair[0] in stems and pair[1] in stems]
-    heard = {pair: _distant(stems[pair[1]], rng) for pair in pairs}
-    for (into, _), sound in heard.items():
+    picked_up = {pair: _distant(stems[pair[1]], rng) for pair in pairs}
+    for (into, _), sound in picked_up.items():
         stems[into] = stems[into] + sound
     parents = {"lead"} if case == "vocal bleed" else set()
     return frozenset({into for into, _ in pairs} | parents)
@@ -242,8 +242,13 @@ def _master(
     peak, *others = (float(np.max(np.abs(x * gain))) for x in _nodes(stems, mixture))
     gain *= np.float32(min(CEILING / peak, 0.99 / max(others)))
     silence = np.zeros((2, n_samples), np.float32)
-    played = {leaf: np.rint(stem * gain * GRID) / GRID for leaf, stem in stems.items()}
-    return {leaf: played.get(leaf, silence) for leaf in LEAVES}
+    return {leaf: _to_grid(stems[leaf] * gain) if leaf in stems else silence for leaf in LEAVES}
+
+
+def _to_grid(x: Audio) -> Audio:
+    """Round to 16 bits."""
+    out: Audio = np.rint(x * GRID) / GRID
+    return out
 
 
 def _nodes(stems: Mapping[str, Audio], mixture: Audio) -> list[Audio]:

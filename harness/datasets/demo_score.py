@@ -23,6 +23,7 @@ VELOCITY = {"x": 1.0, "o": 0.72, ".": 0.38}
 MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 STEPS = 16  # of a bar
 Rng = np.random.Generator
+Motif = list[tuple[int, int, int, str, str]]  # per note: step, length, move, vowel, consonant
 HATS = (
     "x-o-x-o-x-o-x-o-",
     "xoxoxoxoxoxoxoxo",
@@ -119,7 +120,7 @@ def compose(rng: Rng, genre: Genre, seconds: float, spread: float) -> Compositio
     verse, chorus = (choices[int(i)] for i in rng.integers(len(choices), size=2))
     sections = _form(n_bars, rng)
     scale = tuple((key + i) % 12 for i in (MINOR if minor else MAJOR))
-    chords = _chords(sections, {"chorus": chorus}, verse, key)
+    chords = _chords(sections, verse, chorus, key)
     swing = genre.swing * float(rng.uniform(0.85, 1.15))
     return Composition(genre, float(tempo), swing, key, scale, sections, chords)
 
@@ -191,13 +192,11 @@ def parse_chord(word: str, key: int) -> tuple[int, tuple[int, ...]]:
     return (key + int(found[1])) % 12, QUALITIES[found[2]]
 
 
-def _chords(
-    sections: Sequence[Section], by_kind: dict[str, str], default: str, key: int
-) -> tuple[Chord, ...]:
+def _chords(sections: Sequence[Section], verse: str, chorus: str, key: int) -> tuple[Chord, ...]:
     """Write out the progression of every section."""
     chords = []
     for section in sections:
-        bars = by_kind.get(section.kind, default).split()
+        bars = (chorus if section.kind == "chorus" else verse).split()
         for i in range(section.bars):
             words = bars[i % len(bars)].split("/")
             length = STEPS // len(words)
@@ -218,23 +217,15 @@ def drums(song: Composition, rng: Rng) -> list[Hit]:
         if "crash" in pattern and (bar - section.first) % 4:
             del pattern["crash"]
         fill = bar == section.first + section.bars - 1
-        hits += _bar_of_drums(song, bar, pattern, 10 if fill else STEPS, rng)
+        hits += [
+            _hit(song, bar * STEPS + step, sound, VELOCITY[letter] * rng.uniform(0.88, 1.0), rng)
+            for sound, line in pattern.items()
+            for step, letter in enumerate(line[: 10 if fill else STEPS])
+            if letter in VELOCITY
+        ]
         if fill:
             hits += _fill(song, bar, rng)
     return sorted(hits, key=lambda hit: hit.start)
-
-
-def _bar_of_drums(
-    song: Composition, bar: int, pattern: dict[str, str], steps: int, rng: Rng
-) -> list[Hit]:
-    """Play one bar up to a step."""
-    hits = []
-    for sound, line in pattern.items():
-        for step, letter in enumerate(line[:steps]):
-            if letter in VELOCITY:
-                velocity = VELOCITY[letter] * rng.uniform(0.88, 1.0)
-                hits.append(_hit(song, bar * STEPS + step, sound, velocity, rng))
-    return hits
 
 
 def _hit(song: Composition, step: int, sound: str, velocity: float, rng: Rng) -> Hit:
@@ -249,22 +240,22 @@ def _fill(song: Composition, bar: int, rng: Rng) -> list[Hit]:
     order = ["snare", "snare", "tom_high", "tom_high", "tom_mid", "tom_floor"]
     if rng.random() < 0.4:
         order = ["tom_high", "tom_high", "tom_mid", "tom_mid", "tom_floor", "tom_floor"]
-    hits = []
-    for i, sound in enumerate(order):
-        if rng.random() < 0.85:
-            velocity = 0.6 + 0.07 * i
-            hits.append(_hit(song, bar * STEPS + 10 + i, sound, velocity, rng))
-    return hits
+    first = bar * STEPS + 10
+    return [
+        _hit(song, first + i, sound, 0.6 + 0.07 * i, rng)
+        for i, sound in enumerate(order)
+        if rng.random() < 0.85
+    ]
 
 
 def bass(song: Composition, part: Part, rng: Rng) -> list[Note]:
     """Play the bass pattern over the chords, in the octave from E1 up."""
     notes: list[Note] = []
     for bar in range(song.n_bars):
-        section = song.section_at(bar)
-        if section.kind == "intro" and bar == 0:
+        kind = song.section_at(bar).kind
+        if kind == "intro" and bar == 0:
             continue
-        line = part.chorus if section.kind == "chorus" else part.verse
+        line = part.chorus if kind == "chorus" else part.verse
         for step, letter in enumerate(line):
             if letter in "-.":
                 continue
@@ -358,7 +349,7 @@ class Phrase:
 
 def melody(song: Composition, centre: int, rng: Rng) -> list[Phrase]:
     """Write the lead line around a MIDI pitch; equal sections share rhythm, contour and words."""
-    motifs: dict[tuple[str, int], list[tuple[int, int, int, str, str]]] = {}
+    motifs: dict[tuple[str, int], Motif] = {}
     phrases: list[Phrase] = []
     for section in song.sections:
         if section.kind in ("intro", "bridge"):
@@ -376,8 +367,8 @@ def melody(song: Composition, centre: int, rng: Rng) -> list[Phrase]:
     return phrases
 
 
-def _motif(rap: bool, rng: Rng) -> list[tuple[int, int, int, str, str]]:
-    """Invent a phrase of two bars: (step, length, move, vowel, consonant) of each note."""
+def _motif(rap: bool, rng: Rng) -> Motif:
+    """Invent a phrase of two bars."""
     lengths, odds = ((1, 2), (0.55, 0.45)) if rap else ((2, 3, 4, 6), (0.5, 0.2, 0.22, 0.08))
     step = int(rng.choice([0, 2, 4])) if not rap else int(rng.integers(0, 3))
     end = int(rng.integers(25, 31)) if rap else int(rng.integers(20, 27))
@@ -395,11 +386,7 @@ def _motif(rap: bool, rng: Rng) -> list[tuple[int, int, int, str, str]]:
 
 
 def _realise(
-    song: Composition,
-    motif: Sequence[tuple[int, int, int, str, str]],
-    span: tuple[int, int],
-    centre: int,
-    rap: bool,
+    song: Composition, motif: Motif, span: tuple[int, int], centre: int, rap: bool
 ) -> list[Syllable]:
     """Fit a motif to the chords: chord tones on strong beats, the scale between."""
     notes: list[Syllable] = []
@@ -435,14 +422,14 @@ def nearest(pitch: int, classes: Sequence[int]) -> int:
     )
 
 
-def harmony(song: Composition, phrase: Phrase, above: int, late: float) -> list[Syllable]:
+def harmony(song: Composition, phrase: Phrase, above: int, late: float) -> tuple[Syllable, ...]:
     """Follow a phrase `late` seconds behind, on the chord tones nearest to `above` semitones."""
     out = []
     for s in phrase.syllables:
         chord = song.chord_at(round(s.start * song.tempo / 15.0))
         pitch = nearest(round(s.pitch) + above, chord.tones())
         out.append(replace(s, start=s.start + late, pitch=pitch, velocity=s.velocity * 0.9))
-    return out
+    return tuple(out)
 
 
 def oohs(song: Composition, around: int, vowel: str) -> list[Phrase]:

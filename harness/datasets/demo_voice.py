@@ -35,6 +35,7 @@ CONSONANTS: dict[str, tuple[float, float, float]] = {  # centre Hz, width in oct
 }
 SOFT = ("l", "m", "")  # voiced onsets: the voice only dips
 FEMALE_TRACT = 1.17
+Float64 = npt.NDArray[np.float64]
 _WINDOW, _HOP = 1024, 512
 _TABLE = 8192
 
@@ -130,7 +131,7 @@ def _to_samples(values: npt.NDArray[np.floating], n_samples: int) -> Signal:
     return out
 
 
-def _loudness(line: Sequence[Syllable], n_frames: int) -> npt.NDArray[np.float64]:
+def _loudness(line: Sequence[Syllable], n_frames: int) -> Float64:
     """Return the voice's loudness per frame: notes with soft edges, dips at consonants."""
     loudness = np.zeros(n_frames)
     for s in line:
@@ -140,7 +141,7 @@ def _loudness(line: Sequence[Syllable], n_frames: int) -> npt.NDArray[np.float64
         shape[:dip] *= 0.55 if s.consonant in SOFT else 0.12
         part = loudness[a:b]
         part[:] = np.maximum(part, shape[: len(part)])
-    smooth: npt.NDArray[np.float64] = ndimage.uniform_filter1d(loudness, 3)
+    smooth: Float64 = ndimage.uniform_filter1d(loudness, 3)
     return smooth
 
 
@@ -194,9 +195,7 @@ def _tract(line: Sequence[Syllable], voice: Voice, n_frames: int) -> Signal:
     return out
 
 
-def _airgate(
-    line: Sequence[Syllable], loudness: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _airgate(line: Sequence[Syllable], loudness: Float64) -> Float64:
     """Return 1 per frame in which the voice may sound, with consonants and breaths, 0 elsewhere."""
     gate = (loudness > 1e-3).astype(float)
     for s in line:
@@ -205,12 +204,7 @@ def _airgate(
     return gate
 
 
-def _airflow(
-    line: Sequence[Syllable],
-    voice: Voice,
-    loudness: npt.NDArray[np.float64],
-    tract: Signal,
-) -> Signal:
+def _airflow(line: Sequence[Syllable], voice: Voice, loudness: Float64, tract: Signal) -> Signal:
     """Return the noise's response, shape (frames, bins): aspiration, consonants, breaths."""
     flow = tract * (voice.breath * loudness).astype(np.float32)[:, None]
     f = np.maximum(fft.rfftfreq(_WINDOW, 1.0 / RATE), 20.0)

@@ -4,8 +4,8 @@ The four stems are those of the dataset's own library: everything but vocals, ba
 `other`, including percussion. Stems without a recording are absent. The mixture is the sum of all
 files. A choir counts as background vocals.
 
-If a file holds several parts of the drum kit (overheads, whole kit, drum machine), all parts of the
-kit are excluded; if a file may be lead or background (such as a vocoder), all parts of the vocals.
+If a file mixes parts of the drum kit (overheads, whole kit, drum machine), all parts of the kit are
+excluded; if a file may be lead or background (such as a vocoder), all parts of the vocals.
 A file marked `has_bleed` marks every stem it is a part of.
 """
 
@@ -25,18 +25,10 @@ TAXONOMY = "moises-official-4"
 
 # stemName → our stem; `drums` and `vocals` also have parts.
 STEMS = {
-    "vocals": "vocals",
-    "drums": "drums",
-    "bass": "bass",
-    "guitar": "guitar",
-    "piano": "piano",
-    "otherkeys": "keys",
-    "otherplucked": "plucked",
-    "percussion": "percussion",
-    "bowedstrings": "strings",
-    "wind": "wind",
-    "other": "misc",
+    name: name for name in ("vocals", "drums", "bass", "guitar", "piano", "percussion", "wind")
 }
+STEMS |= {"otherkeys": "keys", "otherplucked": "plucked", "bowedstrings": "strings"}
+STEMS |= {"other": "misc"}
 
 # trackType → our stem, inside vocals and inside drums; any other type may be several of them.
 PARTS = {
@@ -47,11 +39,8 @@ PARTS = {
         "humanchoir": "background",
     },
     "drums": {
-        "kickdrum": "kick",
-        "snaredrum": "snare",
-        "toms": "toms",
-        "hihat": "hihat",
-        "cymbals": "cymbals",
+        **{"kickdrum": "kick", "snaredrum": "snare", "toms": "toms"},
+        **{"hihat": "hihat", "cymbals": "cymbals"},
     },
 }
 LEVEL = {

@@ -70,19 +70,15 @@ class Scan:
         """List `parent`, without what desktops and archivers leave behind."""
         try:
             paths = sorted(path for path in parent.iterdir() if not _is_litter(path.name))
-            return [path for path in paths if self._has_text_name(path)]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             self.note(parent, f"cannot be listed ({error.strerror})")
             return []
-
-    def _has_text_name(self, path: Path) -> bool:
-        """Whether the name is text; a name of other bytes fits into no table, and is noted."""
-        if storable(path.name) == path.name:
-            return True
-        self.note(path, "its name is not UTF-8; left out, rename it")
-        return False
+        text = [path for path in paths if storable(path.name) == path.name]
+        for path in sorted({*paths} - {*text}):  # no table can store such a name
+            self.note(path, "its name is not UTF-8; left out, rename it")
+        return text
 
     def _inside(self, path: Path) -> bool:
         """Whether no link leads out of the root on the way to the path; if one does, note that."""
@@ -180,5 +176,5 @@ def _why_empty(scan: Scan, name: str) -> str:
     if not scan.root.is_dir():
         return f"is not a folder; {name} was expected here"
     if scan.problems:
-        return f"holds no usable track of {name} (first problem: {scan.problems[0]})"
-    return f"holds no track of {name}"
+        return f"has no usable track of {name} (first problem: {scan.problems[0]})"
+    return f"has no track of {name}"
