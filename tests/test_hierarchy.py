@@ -284,7 +284,7 @@ def test_inputs_are_ranked_separately_in_the_terminal_and_on_the_page():
         ("demo, from drums by half", (("child", "5.00", "1.00"),)),
     ]
     page = render(seen)
-    assert "Fed with the true stem and in cascade" in page
+    assert "From the true stem and in cascade" in page
     assert page.count("from drums by half") >= 2
 
 

@@ -274,7 +274,7 @@ def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
     assert "<i>FAIR" not in page
     made = (tmp_path / "reports" / "sisec18" / "provenance.html").read_text()
     assert read_run(tmp_path / "results" / "sisec18").record["published"][0]["sha256"] in made
-    assert "Finished work is found again" not in made
+    assert "Finished jobs are cached" not in made
 
 
 def test_importing_again_replaces_but_never_a_measured_run(tmp_path):

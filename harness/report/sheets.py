@@ -289,7 +289,7 @@ def _stability(source: ScoredRun) -> Sheet:
 
 
 def _input_after(fed: object) -> str:
-    """Return what separators were fed with, to append to a caption; nothing for the mixture."""
+    """Return the input, to append to a caption; empty for the mixture."""
     return "" if fed == "mixture" else f", {names.input_label(str(fed))}"
 
 
