@@ -326,7 +326,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == cli.INTERRUPTED, err
-    assert "run the same command to continue" in err
+    assert "repeat the command to continue" in err
     assert "Traceback" not in err
     kept = len(list(work.glob("*/*.json")))
     assert 2 <= kept < 16

@@ -243,7 +243,7 @@ def test_paths_without_scores_are_refused(harness, tmp_path, monkeypatch):
         ([table, "--format", "musval"], "museval"),
         ([table, "--format", "moisesdb"], "no column 'track_id'"),
         ([table, "--name", "../up"], "not a valid name"),
-        ([table, "--data-split", "../up:test"], "write DATASET:SPLIT"),
+        ([table, "--data-split", "../up:test"], "not of the form DATASET:SPLIT"),
     ):
         assert reason in harness("import", *arguments, expected=cli.USER_ERROR)
     monkeypatch.setattr(foreign_formats, "LARGEST", 10)
@@ -260,7 +260,7 @@ def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
     deployable = [row for row in told["counts"] if row["kind"] == "deployable"]
     assert {row["separator"] for row in deployable} == {"sisec18:GOOD"}
     assert "musdb18: no separator has both SNR and SDR; csdr chooses" in told["notes"]
-    assert "chosen by csdr" in harness("select", "sisec18")
+    assert "selected by csdr" in harness("select", "sisec18")
     rows = json.loads(
         harness("compare", "sisec18:GOOD", "sisec18:<i>FAIR", "--run", "sisec18", "--json")
     )

@@ -132,7 +132,7 @@ def test_what_is_saved_stays_within_the_budget(call, tmp_path):
     assert "nothing is within peak_memory<0.5GB; raise the budget" in " ".join(said.split())
     write_run(path, found)
     said = call("select", "--save", "mix", "--how", "blend", *on, "rtf<0.5", expected=2)
-    assert "a budget chooses the best of each stem" in " ".join(said.split())
+    assert "a budget selects the best separator per stem" in " ".join(said.split())
     assert "tiny" not in registry.load()
 
 

@@ -189,7 +189,7 @@ def test_large_downloads_need_consent(harness, server, content, monkeypatch):
     monkeypatch.setattr(fetch, "UNASKED", len(content) - 1)
     write_registry(content, server.url)
     _, err = harness("fetch", "separator", "mine", expected=cli.USER_ERROR)
-    assert "give --yes" in err
+    assert "add --yes" in err
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     assert harness("fetch", "separator", "mine")[0] == ""
     assert server.asked == []
