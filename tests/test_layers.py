@@ -7,9 +7,9 @@ import pytest
 
 ORDER = (
     "errors", "audio", "bands", "taxonomy", "cache", "download", "registry", "weight_files",
-    "weights", "datasets", "networks", "separators", "metrics", "costs", "results", "importing",
-    "benchmark", "selection", "report", "training", "pipeline", "exporting", "viewing", "reproduce",
-    "saving", "choice", "songs", "stem_files", "separating", "inventory", "cli", "__main__",
+    "weights", "datasets", "networks", "separators", "metrics", "costs", "results", "grid",
+    "ranking", "importing", "benchmark", "selection", "report", "training", "pipeline", "exporting",
+    "viewing", "reproduce", "saving", "choice", "songs", "stem_files", "separating", "inventory", "cli", "__main__",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "harness"
