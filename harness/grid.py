@@ -125,11 +125,15 @@ class Grid:
         return kept.take(np.asarray(np.isfinite(kept.scores).all(axis=1)))
 
     def parts(self) -> Iterator[Grid]:
-        """Yield the separators that have the same tracks together, with these tracks alone."""
+        """Yield the separators that have the same tracks together, with these tracks alone.
+
+        Separators without a track are in no part.
+        """
         have = np.isfinite(self.scores)
         for pattern in np.unique(have, axis=1).T:  # usually one: all have all
-            same = (have == pattern[:, None]).all(axis=0)
-            yield self.only(np.array(self.separators)[same].tolist()).take(pattern)
+            if pattern.any():
+                same = (have == pattern[:, None]).all(axis=0)
+                yield self.only(np.array(self.separators)[same].tolist()).take(pattern)
 
     def at(self, names: Names) -> FloatArray:
         """Return the score of the named separator on each track; NaN where there is none."""
@@ -231,7 +235,7 @@ def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
     if not len(candidates):
         return []
     number = candidates.groupby(["dataset", "split", "track"], sort=True, observed=True).ngroup()
-    at_track = np.asarray(number, dtype=np.intp)
+    at_track: IntArray = number.to_numpy().astype(np.intp)
     at_name, names = pd.factorize(candidates["separator"].astype(object), sort=True)
     labels = {name: _labels(candidates[name], at_track) for name in TRACK[1:]}
     raw = candidates["score"].to_numpy(np.float64)

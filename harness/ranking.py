@@ -235,8 +235,6 @@ def summarise(grid: Grid) -> pd.DataFrame:
     found = {name: np.full(len(place), np.nan) for name in SUMMARY}
     found |= {name: np.zeros(len(place), dtype=int) for name in ("n", "limited")}
     for part in grid.parts():
-        if not len(part.tracks):
-            continue
         at = [place[name] for name in part.separators]
         found["n"][at], found["mean"][at] = len(part.tracks), part.means
         quartiles = np.quantile(part.scores, [0.25, 0.5, 0.75], axis=0)

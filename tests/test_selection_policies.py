@@ -7,7 +7,7 @@ import pytest
 from selection_tables import one_grid, planted
 
 from harness.errors import HarnessError
-from harness.results import table
+from harness.results import leaked, table
 from harness.selection import (
     POLICIES,
     best_mean,
@@ -16,7 +16,6 @@ from harness.selection import (
     frequencies,
     genre_cells,
     grids,
-    leaked_pairs,
     ledger,
     pareto,
     parse_budget,
@@ -297,13 +296,13 @@ def test_ledger_counts_each_status():
         columns=["separator", "dataset", "split", "track"],
     )
     found = leak_statuses(scores, {"x": ["musdb18:train"], "y": []})
-    assert leaked_pairs(found) == {("x", "musdb18hq", "train", songs[0])}
     counts = ledger(found).set_index(["separator", "split"])[["clean", "leaked", "unknown"]]
     assert counts.loc[("x", "train")].tolist() == [0, 1, 0]
     assert counts.loc[("y", "test")].tolist() == [1, 0, 0]
     assert counts.loc[("z", "test")].tolist() == [0, 0, 1]
     rows = found[found["status"] != "clean"].to_dict("records")
-    again = recorded_statuses(scores, rows)
+    assert leaked({"leaks": rows}) == {("x", "musdb18hq", "train", songs[0])}
+    again = recorded_statuses(scores, {"leaks": rows})
     pd.testing.assert_frame_equal(again.reset_index(drop=True), found.reset_index(drop=True))
 
 

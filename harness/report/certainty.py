@@ -82,7 +82,7 @@ def intervals(grid: Grid, *, median: bool = True) -> dict[str, Cell]:
         mean = mean_intervals(part.scores, part.clusters)
         for name, low, high in zip(part.separators, mean.low, mean.high, strict=True):
             cells[name] = Cell(float(low), float(high))
-        if median and len(part.tracks):
+        if median:
             middle = median_intervals(part.scores, part.clusters)
             for name, low, high in zip(part.separators, middle.low, middle.high, strict=True):
                 cells[name] = cells[name]._replace(median_low=float(low), median_high=float(high))
