@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from harness.benchmark.hierarchy import wanted_parents
+from harness.benchmark.cascades import wanted_parents
 from synthetic_run import empty_run, rows_table
 
 from harness import ranking, report, selection

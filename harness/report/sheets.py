@@ -124,7 +124,7 @@ def _boards(frame: pd.DataFrame, source: ScoredRun) -> Iterator[Block]:
         for metric in order:
             rows = part[part["metric"] == metric]
             if len(rows):
-                where = f"{dataset}: {names.LEVELS[str(level)]}{_input_after(fed)}"
+                where = f"{dataset}: {names.LEVELS[str(name)]}{_input_after(fed)}"
                 yield _board(f"{where}: {source.labels[metric]}", rows, stems)
 
 
