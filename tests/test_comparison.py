@@ -129,7 +129,7 @@ def test_tracks_with_different_audio_are_excluded():
 
 def test_the_page_and_the_terminal_show_the_same_numbers(two, tmp_path):
     found = comparison.compare_runs(*two, resamples=200)
-    board = comparison.boards(found)[0]
+    board = comparison.comparison_boards(found)[0]
     (line,) = board.rows
     assert line[:4] == ("demo", "nmf", "vocals", "14")
     assert line[-1] == "better"

@@ -51,7 +51,7 @@ def compare(
     if as_json:
         print_json(records(table))
         return
-    for board in selection.boards(table, f"A is {a}, B is {b}; {metric}, dB"):
+    for board in selection.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
         print_table(*board)
     for line in selection.remarks(table, a, b):
         typer.echo(line)

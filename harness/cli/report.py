@@ -46,7 +46,7 @@ def _compare(folders: list[Path], reports: Path) -> None:
     if len(folders) != 2:
         raise HarnessError(f"report --compare: needs two runs, not {len(folders)}; name two")
     found, page = exporting.compare_runs(folders[0], folders[1], reports)
-    for board in comparison.boards(found):
+    for board in comparison.comparison_boards(found):
         print_table(board.title, board.head, board.rows)
     for line in comparison.remarks(found):
         errors.print(line, markup=False)

@@ -151,11 +151,11 @@ def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
     names = {selection.HARMONIC: "the harmonic mean of SNR and SDR"}
     by = sorted({names.get(m, m) for m in selection.chosen_by(run.scores).values()})
     summary = tables["summary"]
-    boards = selection.boards(tables["counts"], f"selected by {', '.join(by)}")
+    boards = selection.table_boards(tables["counts"], f"selected by {', '.join(by)}")
     boards += selection.summary_boards(summary, IN_USE)
     boards += selection.blend_boards(tables["blends"])
     if "within" in tables:
-        boards += selection.boards(tables["within"], f"the best within {scope.budget}")
+        boards += selection.table_boards(tables["within"], f"the best within {scope.budget}")
     for board in boards:
         print_table(*board)
     if scope.on and summary.empty:

@@ -67,7 +67,7 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> RunComparison
     )
 
 
-def boards(found: RunComparison) -> list[Board]:
+def comparison_boards(found: RunComparison) -> list[Board]:
     """Return the comparison for a terminal: the first metric, and how the runs were made."""
     shown = []
     for metric, table in list(found.differences.items())[:1]:

@@ -8,7 +8,7 @@ from harness.selection.leaks import ledger, recorded_statuses
 from harness.selection.policies import POLICIES, best_mean, genre_cells
 from harness.selection.statistics import MIN_ARTISTS, mean_intervals, median_intervals
 from harness.selection.summary import frequencies, summary
-from harness.selection.words import boards, remarks, summary_boards
+from harness.selection.words import remarks, summary_boards, table_boards
 from harness.selection.worth import (
     UNSCORED,
     WAYS,
@@ -31,7 +31,6 @@ __all__ = [
     "best_mean",
     "blend_boards",
     "blends",
-    "boards",
     "candidates_of",
     "choose_within",
     "chosen_by",
@@ -54,6 +53,7 @@ __all__ = [
     "select",
     "summary",
     "summary_boards",
+    "table_boards",
     "track_scores",
     "weights_of",
 ]

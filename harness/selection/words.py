@@ -35,13 +35,13 @@ class Board(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def boards(table: pd.DataFrame, title: str) -> list[Board]:
+def table_boards(table: pd.DataFrame, title: str) -> list[Board]:
     """Lay a table of this package out for a terminal: one board per dataset and input.
 
     Examples
     --------
     >>> row = {"dataset": "demo", "stem": "bass", "gain": 0.5, "low": -0.125, "high": 1.0}
-    >>> boards(pd.DataFrame([row]), "worth")[0].rows
+    >>> table_boards(pd.DataFrame([row]), "worth")[0].rows
     [['bass', '0.50 (−0.12 to 1.00)']]
     """
     keys = [key for key in ("dataset", "input") if key in table]
@@ -60,11 +60,11 @@ def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
     if summary.empty:
         return []
     main = summary[summary["policy"] == policy].drop(columns=["policy", "chosen"])
-    found = boards(main, "expected scores of the choice, dB")
+    found = table_boards(main, "expected scores of the choice, dB")
     others = summary.pivot(index=["dataset", "input", "policy"], columns="stem", values="score")
     stems = list(dict.fromkeys(summary["stem"]))
     others = others[stems].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
-    return found + boards(others, "held-out scores of ways to choose, dB")
+    return found + table_boards(others, "held-out scores of ways to choose, dB")
 
 
 def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:

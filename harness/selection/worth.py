@@ -36,7 +36,7 @@ from harness.selection.blending import (
 from harness.selection.comparing import TOO_FEW, compare
 from harness.selection.policies import best_mean, choose_on, cross_fit, fold_of
 from harness.selection.statistics import rounded_mean
-from harness.selection.words import Board, boards, in_decibels
+from harness.selection.words import Board, in_decibels, table_boards
 
 BLEND, SINGLE = "blend", "best single"
 BEATS, BEATS_NOT = "beats it", "does not beat it"
@@ -220,8 +220,8 @@ def blend_boards(worth: pd.DataFrame) -> list[Board]:
     place = [name for name in ("dataset", "input", "stem", "edges") if name in words]
     shown = words.drop(columns=["weights", "in_sample", "p"])
     return [
-        *boards(shown, "blends against the best single separator, dB"),
-        *boards(words[[*place, "weights"]], "weights that all tracks choose"),
+        *table_boards(shown, "blends against the best single separator, dB"),
+        *table_boards(words[[*place, "weights"]], "weights that all tracks choose"),
     ]
 
 
