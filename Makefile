@@ -22,7 +22,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/resume.py
 
-.venv/installed: pyproject.toml constraints.txt hatch_build.py harness/metrics/kernel.c
+.venv/installed: pyproject.toml constraints.txt hatch_build.py harness/metrics/engine/kernel.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "harness needs Python 3.11 or newer; run 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
 	$(PYTHON) -m venv .venv

@@ -11,12 +11,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("harness/metrics/kernel.c")
+SOURCE = Path("harness/metrics/engine/kernel.c")
 FLAGS = ("-O3", "-fPIC", "-shared")
 
 
 class CompileKernel(BuildHookInterface[Any]):
-    """Puts ``libkernel.so`` beside ``kernel.c``; `harness.metrics.kernel` loads it."""
+    """Puts ``libkernel.so`` beside ``kernel.c``; `harness.metrics.engine.kernel` loads it."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before a wheel, or an editable installation, is made."""

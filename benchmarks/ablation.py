@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.core.machine import cores
 from harness.datasets.available import DEMO_TRACKS, DatasetChoice, choose_datasets
 from harness.datasets.tracks import Dataset, track_length
-from harness.machine import cores
-from harness.networks import count_parameters
 from harness.separators.chunked import separate_chunked
 from harness.separators.learned import load_network
+from harness.separators.networks import count_parameters
 from harness.training import RECIPES, Session, train
 from harness.training.data import Material, TrainingSong
 from harness.training.validation import mean_score, validate

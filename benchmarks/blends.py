@@ -19,14 +19,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness import registry, selection, taxonomy
-from harness.audio import Audio
-from harness.bands import EDGES, weighted
+from harness import registry, selection
+from harness.cli import selection_boards
 from harness.cli.arguments import parse_data
+from harness.core import taxonomy
+from harness.core.audio import Audio
+from harness.core.bands import EDGES, weighted
 from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.datasets.tracks import Track, read_sources, track_length
 from harness.metrics import BlendProducts, analyse, harmonic_mean, scorer, snr
-from harness.results import table
+from harness.results import grid
+from harness.results.runs import table
 from harness.separators import load
 from harness.separators.ensemble import COMBINE
 from harness.separators.protocol import made_of, run
@@ -108,8 +111,8 @@ def print_worth(kept: Mapping[tuple[str, str, str, str], BlendProducts]) -> None
         for name in blend.separators
         for metric, value in blend.score({name: 1.0}).items()
     ]
-    worth, _ = selection.blends(selection.track_scores(table(rows)), kept)
-    for title, head, lines in selection.blend_boards(worth):
+    worth, _ = selection.blends(grid.track_scores(table(rows)), kept)
+    for title, head, lines, _ in selection_boards.blend_boards(worth):
         print(f"\n{title}", head, *lines, sep="\n")
 
 

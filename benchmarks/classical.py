@@ -21,7 +21,7 @@ import librosa
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from harness.audio import Audio
+from harness.core.audio import Audio
 from harness.separators.anchors import IdealBinaryMask, IdealRatioMask, MultichannelWiener
 from harness.separators.classical import Hpss, Repet, RepetSim, RepetSim4
 from harness.separators.nmf import Nmf, factorise

@@ -18,8 +18,8 @@ from pathlib import Path
 import mir_eval
 import numpy as np
 
-from harness import audio
-from harness.audio import Audio
+from harness.core import audio
+from harness.core.audio import Audio
 from harness.separators.anchors import IdealRatioMask, Mixture
 from harness.separators.classical import TWO_STEMS, Hpss, Repet, RepetSim
 from harness.separators.protocol import Oracle

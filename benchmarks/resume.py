@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import audio
+from harness.core import audio
 
 SEPARATORS = ("mixture", "ibm", "irm", "mwf", "hpss", "repet", "repet_sim", "nmf")
 

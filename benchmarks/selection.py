@@ -22,9 +22,11 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from harness import importing, selection
-from harness.grid import FloatArray, IntArray
-from harness.selection import Grid, cross_fit, grids, mean_intervals, track_scores
+from harness import selection
+from harness.cli import selection_boards
+from harness.results import importing
+from harness.results.grid import FloatArray, Grid, IntArray, chosen_by, grids, track_scores
+from harness.selection import cross_fit, mean_intervals
 from harness.selection.statistics import draw, means_and_errors, resampled_means, studentized_means
 
 Bounds = Callable[[FloatArray, IntArray, FloatArray], Sequence[float]]
@@ -188,13 +190,13 @@ def print_published(folder: Path) -> None:
             continue
         run = importing.read_published(files, importing.Request())
         scores = run.scores.assign(separator=run.scores["separator"].str.partition(":")[2])
-        (metric,) = selection.chosen_by(scores).values()
+        (metric,) = chosen_by(scores).values()
         print(f"\n## {title}")
         for grid in grids(track_scores(scores, metric)):
             _print_ranking(grid.complete(min_tracks=30), of=len(grid.separators))
         blind = [importing.role_of(name) == "separator" for name in scores["separator"]]
         found = selection.summary(track_scores(scores[blind], metric))
-        for board, head, rows in selection.summary_boards(found, "best mean"):
+        for board, head, rows, _ in selection_boards.summary_boards(found, "best mean"):
             print(f"\n{board}\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|")
             print("\n".join(f"| {' | '.join(row)} |" for row in rows))
 

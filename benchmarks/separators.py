@@ -34,11 +34,11 @@ import numpy as np
 import torch
 
 from harness import registry
-from harness.audio import Audio
-from harness.networks import NETWORKS, count_parameters
+from harness.core.audio import Audio
 from harness.registry import Entry
 from harness.separators import load
 from harness.separators.chunked import separate_chunked
+from harness.separators.networks import NETWORKS, count_parameters
 
 RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
@@ -154,8 +154,8 @@ def roformer_pair(name: str, audio: Audio, device: str) -> tuple[Estimates, Esti
 
     Its window over a chunk is another than ours, so estimates differ where chunks meet.
     """
-    from harness.networks.mel_roformer import MelRoformer
     from harness.separators.audio_separator import AudioSeparator
+    from harness.separators.networks.mel_roformer import MelRoformer
     from harness.separators.roformer import Roformer, network_options
 
     row: Any = registry.find(registry.load(), name).params["config"]

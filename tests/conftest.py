@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import web
 
-from harness import audio
+from harness.core import audio
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -69,6 +69,6 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[web.Server]:
     """A web server on this machine, reached past any proxy."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("harness.download.BACKOFF", 0.0)
+    monkeypatch.setattr("harness.core.download.BACKOFF", 0.0)
     with web.serving() as state:
         yield state

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.audio import Audio, check_pair
+from harness.core.audio import Audio, check_pair
 from harness.metrics import References, analyse
 from harness.metrics.ratios import db, frame_bounds
 from harness.metrics.references import Compat

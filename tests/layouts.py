@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import audio, taxonomy
-from harness.audio import Audio
+from harness.core import audio, taxonomy
+from harness.core.audio import Audio
 from harness.datasets.tracks import Dataset, Source, Track, read_sources
 
 FOUR = ("vocals", "drums", "bass", "other")

@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from harness.metrics import BlendProducts
-from harness.results import table
-from harness.selection import Grid, grids, track_scores
+from harness.results.grid import Grid, grids, track_scores
+from harness.results.runs import table
 
 
 def planted(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.results import COLUMNS, SELECTION_COLUMNS, Run, table
+from harness.results.runs import COLUMNS, SELECTION_COLUMNS, Run, table
 
 FOUR = ("vocals", "drums", "bass", "other")
 KIT = ("kick", "snare", "toms", "hihat", "cymbals")

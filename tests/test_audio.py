@@ -8,8 +8,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import audio
-from harness.errors import HarnessError, StorageError
+from harness.core import audio
+from harness.core.errors import HarnessError, StorageError
 
 RATE = 8000
 STEP = {"FLOAT": 0.0, "PCM_24": 2.0**-23, "PCM_16": 2.0**-15}  # of the format's grid

@@ -14,7 +14,7 @@ from test_mel_roformer import CONFIG as ROFORMER
 from test_mel_roformer import MODEL, network_of
 
 from harness import registry
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.separators import load, parameters
 from harness.separators.audio_separator import AudioSeparator
 from harness.separators.roformer import Roformer

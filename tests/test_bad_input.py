@@ -15,7 +15,7 @@ import soundfile
 from conftest import song_stems, write_song
 
 from harness import cli
-from harness.results import Run, read_run
+from harness.results.runs import Run, read_run
 
 SEPARATORS = ("--separator", "repet", "--separator", "mixture")
 

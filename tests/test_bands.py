@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness import bands
+from harness.core import bands
 
 RATE = 8000
 EDGES = (500.0, 2000.0)

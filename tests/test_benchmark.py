@@ -8,17 +8,18 @@ import planted
 import pytest
 from conftest import song_stems, write_song
 
-from harness import pipeline
-from harness.bands import weighted
-from harness.benchmark import Settings, blends_of_run, execute, find_blends, make_plan
-from harness.benchmark.workers import KILLED, do_batch, make_batches
-from harness.cache import Fingerprints, Store
+from harness.benchmark import Settings, execute, make_plan, runner
+from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.work import do_batch
+from harness.benchmark.workers import KILLED, make_batches
+from harness.core.bands import weighted
+from harness.core.errors import HarnessError, StorageError
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt
-from harness.errors import HarnessError, StorageError
 from harness.metrics import METRICS, analyse
 from harness.registry import Entry
-from harness.results import read_run
+from harness.results.run_products import blends_of_run, find_blends
+from harness.results.runs import read_run
 from harness.separators import FAMILIES, Family, load
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -36,7 +37,7 @@ def entry(name: str = "echo", family: str = "echo", stems=FOUR, **fields) -> Ent
 
 def run(root: Path, entries, tmp_path: Path, **settings):
     chosen = Settings(results=tmp_path / "results", **settings)
-    outcome = pipeline.run(entries, [folder(root, name="songs")], chosen)
+    outcome = runner.run(entries, [folder(root, name="songs")], chosen)
     return outcome, read_run(outcome.folder)
 
 
@@ -357,7 +358,7 @@ def test_blends_are_scored_from_inner_products_as_from_audio(songs, tmp_path, jo
     dataset = folder(songs, name="songs")
     dataset = replace(dataset, tracks=dataset.tracks[:1])
     settings = Settings(results=tmp_path / "results", jobs=jobs)
-    outcome = pipeline.run(entries, [dataset], settings)
+    outcome = runner.run(entries, [dataset], settings)
     result = read_run(outcome.folder)
     products, keys = blends_of(result, outcome.folder)
     stems = song_stems(0)

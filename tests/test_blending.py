@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from selection_tables import by_band, inner_products
 
 from harness import selection
-from harness.errors import HarnessError
+from harness.cli import selection_boards
+from harness.core.errors import HarnessError
 from harness.metrics import analyse, harmonic_mean, scorer
-from harness.results import table
+from harness.results.grid import HARMONIC, grids, track_scores
+from harness.results.runs import table
 from harness.selection import blending
 from harness.selection.worth import BEATS, BEATS_NOT
 from harness.separators.ensemble import COMBINE, consistent, max_mag, mean, median, min_mag
@@ -30,12 +32,12 @@ def stem_of(noises: list, per_artist: int = 1, dataset: str = "set"):
             for metric in ("snr", "sdr"):
                 value = blend.score({name: 1.0})[metric]
                 rows.append(("r", *place, name, "mixture", "vocals", metric, value, "ok", ""))
-    return selection.track_scores(table(rows)), kept
+    return track_scores(table(rows)), kept
 
 
 def of_stem(noises: list[np.ndarray], per_artist: int = 1) -> blending.Products:
     candidates, kept = stem_of(noises, per_artist)
-    return blending.products_of(selection.grids(candidates)[0], kept)
+    return blending.products_of(grids(candidates)[0], kept)
 
 
 def independent(*energies: float) -> np.ndarray:
@@ -172,7 +174,7 @@ def test_no_weights_near_those_of_the_programme_are_better_where_bands_overlap(
 
 def test_bands_with_the_same_noise_have_the_same_weights():
     alike = [independent(0.05, 0.1)] * 2
-    for metric in ("snr", selection.HARMONIC):
+    for metric in ("snr", HARMONIC):
         found = blending.choose_weights(of_stem([alike] * 6), metric=metric)[0]
         assert found[:2] == pytest.approx(found[2:], abs=1e-6)
         assert found[0] == pytest.approx(2 / 3, abs=0.05)
@@ -189,7 +191,7 @@ def test_expected_scores_of_weights_by_band():
     assert row["score"] == pytest.approx(-10 * np.log10(0.016), abs=0.01)
     assert row["weights"]["a"] == pytest.approx((0.8, 0.2), abs=1e-6)
     assert set(rows["metric"]) == {"snr", "sdr", "si_sdr"}
-    words = selection.blend_boards(worth)[-1].rows[0][-1]
+    words = selection_boards.blend_boards(worth)[-1].rows[0][-1]
     assert sorted(words.split(" + ")) == ["0.20/0.80 b", "0.80/0.20 a"]
 
 
@@ -219,7 +221,7 @@ def test_a_blend_of_two_with_independent_noise_gains_three_decibels():
     assert row["uniform"] == pytest.approx(10 + 10 * np.log10(2))
     assert set(rows["separator"]) == {"blend", "best single"}
     assert set(rows["metric"]) >= {"snr", "sdr", "csdr"}
-    assert selection.blend_boards(worth)[-1].rows[0][-1].count(" + ") == 1
+    assert selection_boards.blend_boards(worth)[-1].rows[0][-1].count(" + ") == 1
 
 
 def test_verdicts_say_if_a_blend_is_not_better_or_artists_are_too_few():
@@ -279,7 +281,7 @@ def test_without_products_or_with_one_artist_there_is_no_row():
 )
 def test_weights_and_expected_score_of_each_way(how, weights, held_out):
     candidates, kept = stem_of([independent(0.1, 0.1)] * 8)
-    (grid,) = selection.grids(candidates)
+    (grid,) = grids(candidates)
     found = selection.weights_of(grid, how, kept)
     assert found == pytest.approx(weights, abs=0.05)
     assert sum(found.values()) == pytest.approx(1, abs=1e-9)

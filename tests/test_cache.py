@@ -6,16 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import (
-    Fingerprints,
-    Store,
-    check_file,
-    complete_file,
-    file_digest,
-    only_one,
-    write_atomic,
-)
-from harness.errors import HarnessError, StorageError
+from harness.benchmark.store import Fingerprints, Store
+from harness.core.errors import HarnessError, StorageError
+from harness.core.files import check_file, complete_file, file_digest, only_one, write_atomic
 
 
 def test_store_keeps_values_exactly_also_those_json_lacks(tmp_path):
@@ -120,7 +113,7 @@ def test_absent_file_has_a_fingerprint_too(tmp_path):
 def test_two_runs_cannot_hold_one_folder(tmp_path):
     code = f"""
 from pathlib import Path
-from harness.cache import only_one
+from harness.core.files import only_one
 with only_one(Path({str(tmp_path)!r})):
     pass
 """

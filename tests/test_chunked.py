@@ -5,13 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from harness import weights
-from harness.costs import Meter
-from harness.errors import HarnessError
-from harness.networks import NETWORKS
-from harness.separators import Separator, progress
+from harness.benchmark.meter import Meter
+from harness.core.errors import HarnessError
+from harness.separators import Separator, checkpoints, progress
 from harness.separators.chunked import plan_chunks, separate_chunked
 from harness.separators.learned import Learned, load_network
+from harness.separators.networks import NETWORKS
 
 ROUNDING = 1e-6  # of full scale: sums of the same numbers in another order
 CASES = [(1, 5), (5, 5), (6, 5), (9, 5), (23, 7), (1000, 64), (1024, 64), (1001, 1000)]
@@ -241,7 +240,7 @@ def checkpoint(path, name="asnet", **options):
     torch.manual_seed(0)
     module = NETWORKS[name](sample_rate=8000, segment=2048, **SMALL[name], **options)
     about = {"network": name, "config": module.config(), "trained_on": []}
-    weights.save(path, module, about)
+    checkpoints.save(path, module, about)
     return module
 
 
@@ -300,15 +299,15 @@ def test_learned_refuses_what_does_not_fit(tmp_path):
         Learned(44100, ("bass",), weights=[path])
     with pytest.raises(HarnessError, match="no 'piano', only bass"):
         Learned(8000, ("bass", "piano"), weights=[path])
-    weights.save(path, module, {"network": "asnett", "config": {}})
+    checkpoints.save(path, module, {"network": "asnett", "config": {}})
     with pytest.raises(HarnessError, match="did you mean 'asnet'"):
         load_network(path)
-    weights.save(path, module, {"network": "asnet", "config": {"bottleneck": 128}})
+    checkpoints.save(path, module, {"network": "asnet", "config": {"bottleneck": 128}})
     with pytest.raises(HarnessError, match="does not fit the network asnet"):
         load_network(path)
-    weights.save(path, module, {"network": "asnet", "config": {"speed": 3}})
+    checkpoints.save(path, module, {"network": "asnet", "config": {"speed": 3}})
     with pytest.raises(HarnessError, match="does not fit the network asnet"):
         load_network(path)
-    weights.save(path, module, {})
+    checkpoints.save(path, module, {})
     with pytest.raises(HarnessError, match="names no network"):
         load_network(path)

@@ -11,10 +11,12 @@ import typer.main
 from conftest import song_stems, write_song
 from plain_english import faults
 
-from harness import audio, cli, pipeline
-from harness.bands import EDGES
+from harness import cli
 from harness.cli import terminal
-from harness.results import read_run
+from harness.core import audio
+from harness.core.bands import EDGES
+from harness.results.runs import read_run
+from harness.selection import finished_run
 
 
 @pytest.fixture
@@ -164,7 +166,7 @@ def test_bands_are_kept_of_what_is_separated_now(harness, songs, monkeypatch):
     harness(*arguments, "--bands", "--results", "fresh")
     assert not any("--bands" in line for line in said)
     run = read_run(Path("fresh/main"))
-    kept = pipeline.kept_products(run, Path("fresh"), by_band=True)
+    kept = finished_run.kept_products(run, Path("fresh"), by_band=True)
     assert {blend.edges for blend in kept.values()} == {EDGES}
 
 
@@ -247,13 +249,13 @@ def test_export_for_museval_gives_its_frames(harness, songs):
 
 def test_a_trained_network_is_a_row_of_ones_own_registry(harness, songs, tmp_path):
     torch = pytest.importorskip("torch")
-    from harness import weights
-    from harness.networks import NETWORKS
+    from harness.separators import checkpoints
+    from harness.separators.networks import NETWORKS
 
     torch.manual_seed(0)
     network = NETWORKS["simplified_demucs"](widths=(8, 8, 8), hidden=8, sample_rate=8000)
     about = {"network": "simplified_demucs", "config": network.config(), "trained_on": ["songs"]}
-    weights.save(tmp_path / "mine.safetensors", network, about)
+    checkpoints.save(tmp_path / "mine.safetensors", network, about)
     digest = hashlib.sha256((tmp_path / "mine.safetensors").read_bytes()).hexdigest()
     row = f"""
 mine:
@@ -288,9 +290,9 @@ validate_every: 1
 """
     )
     arguments = ("train", "tiny.yaml", "--data", f"songs={songs}", "--split", "all")
-    weights = Path(harness(*arguments, "--device", "cpu", "--out", "trained").strip())
-    assert weights == Path("trained/tiny.safetensors")
-    assert weights.is_file()
+    checkpoints = Path(harness(*arguments, "--device", "cpu", "--out", "trained").strip())
+    assert checkpoints == Path("trained/tiny.safetensors")
+    assert checkpoints.is_file()
     assert {"tiny.curves.csv", "tiny.card.md"} <= {p.name for p in Path("trained").iterdir()}
 
 

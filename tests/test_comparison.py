@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from synthetic_run import HOSTILE, demo_run, empty_run, row, rows_table
 
+from harness.cli import boards
 from harness.report import comparison
 from harness.selection.comparing import changes, only_in_one
 
@@ -129,7 +130,7 @@ def test_tracks_with_different_audio_are_excluded():
 
 def test_the_page_and_the_terminal_show_the_same_numbers(two, tmp_path):
     found = comparison.compare_runs(*two, resamples=200)
-    board = comparison.comparison_boards(found)[0]
+    board = boards.comparison_boards(found)[0]
     (line,) = board.rows
     assert line[:4] == ("demo", "nmf", "vocals", "14")
     assert line[-1] == "better"

@@ -10,11 +10,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import audio
+from harness.core import audio
+from harness.core.errors import HarnessError
 from harness.datasets import DATASETS, configured, find, load
 from harness.datasets.musdb_songs import find_song, songs
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
-from harness.errors import HarnessError
 
 RATE = 44100
 FOUR = ("vocals", "drums", "bass", "other")

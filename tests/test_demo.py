@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from harness.datasets import demo
-from harness.datasets import demo_drums as kits
-from harness.datasets import demo_score as score
-from harness.datasets.demo_band import play_drums
-from harness.datasets.demo_catalog import entry
-from harness.datasets.demo_genres import GENRES, Genre, Part
-from harness.datasets.demo_synth import RATE, band, hertz, modes, place, reverberate
-from harness.datasets.demo_voice import VOWELS, Syllable, Voice, draw_voice, sing, vowel_envelope
+from harness.core.errors import HarnessError
+from harness.datasets.demo import composition as score
+from harness.datasets.demo import drum_kit as kits
+from harness.datasets.demo import rendering
+from harness.datasets.demo.band import play_drums
+from harness.datasets.demo.catalog import entry
+from harness.datasets.demo.genre_styles import GENRES, Genre, Part
+from harness.datasets.demo.synth import RATE, band, hertz, modes, place, reverberate
+from harness.datasets.demo.voice import VOWELS, Syllable, Voice, draw_voice, sing, vowel_envelope
 from harness.datasets.tracks import Dataset, read_sources, track_length
-from harness.errors import HarnessError
 
 SECONDS = 6.0
 GENRE = {genre.name: genre for genre in GENRES}
@@ -35,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rendered(root: Path) -> Dataset:
-    return demo.render(root, train=1, test=8, seconds=SECONDS)
+    return rendering.render(root, train=1, test=8, seconds=SECONDS)
 
 
 def test_all_tracks_asked_for_are_there(rendered: Dataset) -> None:
@@ -69,7 +69,7 @@ def test_every_node_is_the_exact_sum_of_its_children(rendered: Dataset, index: i
 
 
 def test_files_hold_exactly_what_was_rendered(rendered: Dataset) -> None:
-    track = demo.render_track("test", 1, seconds=SECONDS)
+    track = rendering.render_track("test", 1, seconds=SECONDS)
     for leaf, stem in track.stems.items():
         assert stem.dtype == np.float32
         assert stem.shape == (2, round(SECONDS * RATE))
@@ -103,8 +103,8 @@ def test_four_stems_are_neither_trivial_nor_hopeless(rendered: Dataset, index: i
 
 
 def test_same_arguments_give_same_bytes() -> None:
-    first = demo.render_track("train", 3, seconds=5.0, seed=7)
-    again = demo.render_track("train", 3, seconds=5.0, seed=7)
+    first = rendering.render_track("train", 3, seconds=5.0, seed=7)
+    again = rendering.render_track("train", 3, seconds=5.0, seed=7)
     for leaf in first.stems:
         assert first.stems[leaf].tobytes() == again.stems[leaf].tobytes()
 
@@ -112,7 +112,7 @@ def test_same_arguments_give_same_bytes() -> None:
 def test_other_arguments_give_other_music(rendered: Dataset) -> None:
     bass = [_read(rendered, index, "bass").tobytes() for index in range(8)]
     assert len(set(bass)) == 8
-    other_seed = demo.render_track("test", 0, seconds=SECONDS, seed=1)
+    other_seed = rendering.render_track("test", 0, seconds=SECONDS, seed=1)
     assert other_seed.name == entry("test", 0).name
     assert other_seed.stems["bass"].tobytes() not in bass
 
@@ -325,9 +325,9 @@ def test_pitches_are_equal_temperament() -> None:
 
 
 def test_a_reader_finds_what_was_rendered(root: Path, rendered: Dataset) -> None:
-    found = demo.demo(root)
+    found = rendering.demo(root)
     assert found == rendered
-    assert found.version == f"{demo.VERSION}-seed0-{SECONDS}s"
+    assert found.version == f"{rendering.VERSION}-seed0-{SECONDS}s"
     assert [(t.split, t.name) for t in found.tracks] == sorted(
         (t.split, t.name) for t in found.tracks
     )
@@ -338,7 +338,7 @@ def test_a_reader_finds_what_was_rendered(root: Path, rendered: Dataset) -> None
 def test_rendering_fewer_returns_fewer_and_does_nothing(root: Path, rendered: Dataset) -> None:
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")}
     calls: list[tuple[int, int]] = []
-    fewer = demo.render(
+    fewer = rendering.render(
         root, train=0, test=2, seconds=SECONDS, progress=lambda i, n: calls.append((i, n))
     )
     assert {t.name for t in fewer.tracks} == {entry("test", i).name for i in (0, 1)}
@@ -364,7 +364,7 @@ def test_a_killed_render_is_continued(tmp_path: Path, root: Path, rendered: Data
     (junk / "kick.wav").write_bytes(b"half")
     kept = complete[0].stat().st_mtime_ns
     calls: list[tuple[int, int]] = []
-    again = demo.render(
+    again = rendering.render(
         tmp_path, train=0, test=3, seconds=SECONDS, progress=lambda i, n: calls.append((i, n))
     )
     assert complete[0].stat().st_mtime_ns == kept
@@ -379,7 +379,7 @@ def test_a_killed_render_is_continued(tmp_path: Path, root: Path, rendered: Data
 
 
 def test_two_processes_render_what_one_does(tmp_path: Path, rendered: Dataset, root: Path) -> None:
-    demo.render(tmp_path, train=0, test=2, seconds=SECONDS, jobs=2)
+    rendering.render(tmp_path, train=0, test=2, seconds=SECONDS, jobs=2)
     for path in tmp_path.glob("test/*/*.wav"):
         assert path.read_bytes() == (root / path.relative_to(tmp_path)).read_bytes()
 
@@ -388,28 +388,28 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     about = {"version": "0", "seed": 0, "seconds": 6.0}
     (tmp_path / "demo.json").write_text(json.dumps(about))
     with pytest.raises(HarnessError, match=r"contains demo version '0'.*; delete"):
-        demo.demo(tmp_path)
+        rendering.demo(tmp_path)
     with pytest.raises(HarnessError, match="choose another folder"):
-        demo.render(tmp_path, train=0, test=1, seconds=6.0)
+        rendering.render(tmp_path, train=0, test=1, seconds=6.0)
 
 
 def test_another_length_or_seed_is_refused(root: Path, rendered: Dataset) -> None:
     with pytest.raises(HarnessError, match="contains a demo dataset rendered with"):
-        demo.render(root, train=0, test=1, seconds=SECONDS + 1)
+        rendering.render(root, train=0, test=1, seconds=SECONDS + 1)
     with pytest.raises(HarnessError, match="contains a demo dataset rendered with"):
-        demo.render(root, train=0, test=1, seconds=SECONDS, seed=1)
+        rendering.render(root, train=0, test=1, seconds=SECONDS, seed=1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
 def test_a_damaged_description_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "demo.json").write_text(text)
     with pytest.raises(HarnessError, match=r"demo\.json"):
-        demo.demo(tmp_path)
+        rendering.demo(tmp_path)
 
 
 def test_no_description_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="render the demo dataset first"):
-        demo.demo(tmp_path)
+        rendering.demo(tmp_path)
 
 
 def test_a_track_that_lacks_a_file_is_left_out_and_noted(
@@ -422,7 +422,7 @@ def test_a_track_that_lacks_a_file_is_left_out_and_noted(
     )
     shutil.copy(root / "demo.json", tmp_path)
     (tmp_path / "test" / entry("test", 0).name / "snare.wav").unlink()
-    found = demo.demo(tmp_path)
+    found = rendering.demo(tmp_path)
     assert [t.name for t in found.tracks] == [entry("test", 1).name]
     assert "has no snare.wav" in found.problems[0]
 
@@ -438,4 +438,4 @@ def test_a_track_that_lacks_a_file_is_left_out_and_noted(
 def test_impossible_tracks_are_errors(arguments: tuple[str, int, float], message: str) -> None:
     split, index, seconds = arguments
     with pytest.raises(HarnessError, match=message):
-        demo.render_track(split, index, seconds=seconds)
+        rendering.render_track(split, index, seconds=seconds)

@@ -14,10 +14,11 @@ from demucs.demucs import Demucs as WaveDemucs
 from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 
-from harness import audio as signals
-from harness import registry, taxonomy
-from harness.costs import Meter
-from harness.errors import HarnessError
+from harness import registry
+from harness.benchmark.meter import Meter
+from harness.core import audio as signals
+from harness.core import taxonomy
+from harness.core.errors import HarnessError
 from harness.separators import load
 from harness.separators.demucs import Demucs, load_model
 

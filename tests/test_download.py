@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from web import Server, redirect, refuse, send
 
-from harness import download as module
-from harness.cache import file_digest
-from harness.download import download
-from harness.errors import HarnessError
+from harness.core import download as module
+from harness.core.download import download
+from harness.core.errors import HarnessError
+from harness.core.files import file_digest
 
 BODY = np.random.default_rng(7).bytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()

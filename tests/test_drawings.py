@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from synthetic_run import demo_run, empty_run
 
-from harness.errors import HarnessError
-from harness.report import drawings, payload
+from harness.core.errors import HarnessError
+from harness.report import drawings
+from harness.report.page import payload
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.separators import drum_nmf
 from harness.separators.drum_nmf import KIT, DrumNmf
 from harness.separators.spectral import standard_stft

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, row, rows_table
 
-from harness import exporting
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.metrics import harmonic_mean
-from harness.report import model_card, sheets, table_files
-from harness.results import read_run, write_run
+from harness.report import exporting
+from harness.report.tables import model_card, sheets, table_files
+from harness.results.runs import read_run, write_run
 
 RANKED = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.errors import HarnessError
 from harness.datasets import DATASETS, dataset_downloads
 from harness.datasets.dataset_downloads import ARCHIVES, Archive, fetch_dataset, unpack
-from harness.errors import HarnessError
 
 MEMBERS = {
     f"{split}/A - {i}/vocals.wav": bytes([i]) * 999 for split in ("train", "test") for i in (1, 2)

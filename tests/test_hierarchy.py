@@ -8,15 +8,18 @@ import pytest
 from conftest import song_stems, write_song
 from synthetic_run import empty_run, row, rows_table
 
-from harness import audio, pipeline, registry, taxonomy
-from harness.benchmark import Settings, left_out
-from harness.cache import Store
+from harness import registry
+from harness.benchmark import Settings, left_out, runner
+from harness.benchmark.store import Store
+from harness.cli.boards import boards
+from harness.core import audio, taxonomy
+from harness.core.errors import HarnessError, StorageError
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt, read_sources
-from harness.errors import HarnessError, StorageError
 from harness.registry import Entry
-from harness.report import boards, render, tables
-from harness.results import read_run
+from harness.report import render
+from harness.results import summaries
+from harness.results.runs import read_run
 from harness.separators import FAMILIES, Family
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -56,7 +59,7 @@ def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(root: Path, entries, tmp_path: Path, **options):
     jobs = options.pop("jobs", 1)
     settings = Settings(results=tmp_path / "results", jobs=jobs, backend="threading")
-    outcome = pipeline.run(entries, [folder(root, name="songs")], settings, **options)
+    outcome = runner.run(entries, [folder(root, name="songs")], settings, **options)
     return outcome, read_run(outcome.folder)
 
 
@@ -232,7 +235,7 @@ def test_stems_that_cannot_be_scored_are_left_out_and_counted(kits, tmp_path):
     settings = Settings(results=tmp_path / "results")
     entries = [entry("half", params=QUIET), CHILD, entry("hats", ("hihat",), input="drums")]
     mixed = replace(songs, tracks=(bled, undivided))
-    outcome = pipeline.run(entries, [mixed], settings)
+    outcome = runner.run(entries, [mixed], settings)
     result = read_run(outcome.folder)
     fed = result.scores[result.scores["separator"] != "half"]
     assert set(zip(fed["separator"], fed["track"], strict=True)) == {("hats", "Bob - Two")}
@@ -268,11 +271,11 @@ SEEN = rows_table(rows_of("reference:drums", 6.0, 4.0) + rows_of("cascade:half:d
 
 
 def test_the_difference_is_what_the_cascade_costs():
-    found = tables.hierarchy(SEEN).set_index("stem")
+    found = summaries.hierarchy(SEEN).set_index("stem")
     assert set(found["input"]) == {"cascade:half:drums"}
     assert found["n"].to_dict() == {"kick": 2, "snare": 2}
     assert found["difference"].to_dict() == pytest.approx({"kick": -1.0, "snare": -3.0})
-    assert tables.hierarchy(SEEN[SEEN["input"] == "reference:drums"]).empty
+    assert summaries.hierarchy(SEEN[SEEN["input"] == "reference:drums"]).empty
 
 
 def test_inputs_are_ranked_separately_in_the_terminal_and_on_the_page():
@@ -298,7 +301,7 @@ def test_published_estimates_of_real_drums_are_scored_as_fed_with_the_drums(shar
     estimates = shared_data / "drums" / "estimates" / "larsnet"
     larsnet = Entry(name="larsnet", family="files", input="drums", trained_on=None)
     settings = Settings(results=tmp_path / "results")
-    result = read_run(pipeline.score_folder(larsnet, estimates, [songs], settings).folder)
+    result = read_run(runner.score_folder(larsnet, estimates, [songs], settings).folder)
     assert set(result.scores["input"]) == {"reference:drums"}
     track = songs.tracks[0]
     read = {stem: read_sources(track.stems[stem], songs.sample_rate) for stem in ("kick", "snare")}
@@ -315,7 +318,7 @@ def test_on_real_drums_the_untrained_separator_beats_the_drums_themselves(shared
     known = registry.load()
     entries = [known[name] for name in ("drum_nmf", "mixture_drums")]
     settings = Settings(results=tmp_path / "results", excerpt=Excerpt(4.0))
-    result = read_run(pipeline.run(entries, [songs], settings).folder)
+    result = read_run(runner.run(entries, [songs], settings).folder)
     rows = result.scores[(result.scores["metric"] == "snr") & (result.scores["status"] == "ok")]
     means = rows.groupby(["stem", "separator"])["value"].mean().unstack()
     for stem in ("kick", "snare", "hihat_cymbals"):

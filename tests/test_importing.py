@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 from synthetic_run import demo_run
 
-from harness import cli, pipeline, registry
+from harness import cli, registry
+from harness.core.errors import HarnessError
 from harness.datasets.tracks import Dataset, Track
-from harness.errors import HarnessError
-from harness.importing import (
+from harness.metrics import METRICS
+from harness.results.grid import HARMONIC, chosen_by
+from harness.results.importing import (
     Request,
     check_folder,
     foreign_formats,
     import_scores,
     read_published,
 )
-from harness.metrics import METRICS, write_museval
-from harness.metrics.museval_format import NAMES
-from harness.results import join, read_run, write_run
-from harness.selection import HARMONIC, chosen_by
+from harness.results.museval_format import NAMES, write_museval
+from harness.results.runs import join, read_run, write_run
+from harness.selection import finished_run
 
 SONGS = ("Zeno - Signs", "Al James - Schoolboy Facination", "AM Contra - Heart Peripheral")
 HEAD = "method,target,metric,track,median_over_frames_dB"
@@ -280,17 +281,17 @@ def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
 def test_importing_again_replaces_but_never_a_measured_run(tmp_path):
     for methods in ({"A": 1.0}, {"A": 2.0, "B": 1.0}):
         table = sisec_table(tmp_path / "t.csv", methods)
-        folder = pipeline.import_scores([table], Request(run="mine"), tmp_path)
+        folder = finished_run.import_scores([table], Request(run="mine"), tmp_path)
         assert len(read_run(folder).record["separators"]) == len(methods)
     other = sisec_table(tmp_path / "u.csv", {"C": 3.0})
     with pytest.raises(HarnessError, match=r"imported from .*t\.csv, which these would"):
-        pipeline.import_scores([other], Request(run="mine"), tmp_path)
-    pipeline.import_scores([table, other], Request(run="mine"), tmp_path)
+        finished_run.import_scores([other], Request(run="mine"), tmp_path)
+    finished_run.import_scores([table, other], Request(run="mine"), tmp_path)
     assert len(read_run(folder).record["separators"]) == 3
     measured = demo_run(4)
     write_run(tmp_path / "main", measured)
     with pytest.raises(HarnessError, match="measured here"):
-        pipeline.import_scores([table], Request(run="main"), tmp_path)
+        finished_run.import_scores([table], Request(run="main"), tmp_path)
     assert read_run(tmp_path / "main").record["run"] == measured.record["run"]
 
 
@@ -354,7 +355,7 @@ SISEC = {  # separators.md: medians over the 50 tracks, cSDR
 
 def test_sisec_2018_has_its_published_medians(tmp_path, shared_data):
     path = shared_data / "reference_scores" / "sisec18_track_medians.csv"
-    run = read_run(pipeline.import_scores([path], Request(), tmp_path))
+    run = read_run(finished_run.import_scores([path], Request(), tmp_path))
     csdr = run.scores[run.scores["metric"] == "csdr"]
     assert csdr.groupby(["separator", "stem"])["track"].nunique().unique().tolist() == [50]
     medians = csdr.groupby(["separator", "stem"])["value"].median()

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from layouts import LAYOUTS
 
-from harness import audio, datasets
-from harness.datasets import demo
-from harness.datasets.demo_catalog import entry
+from harness import datasets
+from harness.core import audio
+from harness.datasets.demo import rendering
+from harness.datasets.demo.catalog import entry
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Tests 2 (drum bleed) and 3 (instrumental), and one training track, 5 s each."""
-    whole = demo.render(tmp_path_factory.mktemp("demo"), train=1, test=4, seconds=5.0)
+    whole = rendering.render(tmp_path_factory.mktemp("demo"), train=1, test=4, seconds=5.0)
     wanted = {entry("test", 2).name, entry("test", 3).name, entry("train", 0).name}
     return replace(whole, tracks=tuple(t for t in whole.tracks if t.name in wanted))
 

@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 from conftest import song_stems, write_song
 
-from harness import audio, pipeline
-from harness.benchmark import Plan, Settings, Unit, clips, execute, plan_for_files, work
-from harness.cache import Fingerprints, Store
+from harness.benchmark import Plan, Settings, Unit, clips, execute, plan_for_files, runner, work
+from harness.benchmark.store import Fingerprints, Store
+from harness.core import audio
+from harness.core.errors import HarnessError, StorageError
 from harness.datasets import DATASETS, load
 from harness.datasets.tracks import Source, Track
-from harness.errors import HarnessError, StorageError
 from harness.registry import Entry
-from harness.report import excerpts, frame_lines, listening
-from harness.results import read_run
+from harness.report import writing
+from harness.report.tracks import excerpts, frame_lines, listening, track_page
+from harness.results.runs import read_run
 
 RATE = 8000
 SECONDS = 20
@@ -47,7 +48,7 @@ def score(planted, results: Path, listen: int = 3, name: str = "planted") -> Pat
     entry = Entry(name=name, title="planted", family="files")
     settings = Settings(run="main", results=results, listen=listen)
     dataset = load("songs", planted / "data")
-    return pipeline.score_folder(entry, planted / "estimates", [dataset], settings).folder
+    return runner.score_folder(entry, planted / "estimates", [dataset], settings).folder
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def run(planted, tmp_path_factory):
     return score(planted, tmp_path_factory.mktemp("run") / "results")
 
 
-def write_pages(run: Path, folder: Path, audio: str) -> list[listening.TrackPage]:
+def write_pages(run: Path, folder: Path, audio: str) -> list[track_page.TrackPage]:
     return listening.write_tracks(read_run(run), run.parent / "work", folder, audio)
 
 
@@ -234,7 +235,7 @@ def test_pages_of_earlier_reports_are_removed(run, tmp_path):
 
 
 def test_a_hostile_name_changes_no_path_and_stays_text(run, tmp_path):
-    pipeline.write_report([run], tmp_path)
+    writing.write_report([run], tmp_path)
     paths = list((tmp_path / "main/tracks").iterdir())
     assert all(re.fullmatch(r"[A-Za-z0-9-]+\.html", path.name) for path in paths)
     index = tmp_path / "main/index.html"
@@ -249,7 +250,7 @@ def test_a_hostile_name_changes_no_path_and_stays_text(run, tmp_path):
 
 def test_an_unknown_kind_of_audio_is_refused():
     with pytest.raises(HarnessError, match="--audio loud: not known; known: none, private"):
-        pipeline.check_audio("loud")
+        writing.check_audio("loud")
 
 
 def test_the_page_names_separators_without_a_clip(run, tmp_path):

@@ -8,12 +8,12 @@ import pytest
 from conftest import song_stems, write_song
 from test_report_browser import CHROMIUM, Browser
 
-from harness import audio, pipeline
-from harness.benchmark import Settings
+from harness.benchmark import Settings, runner
+from harness.core import audio
 from harness.datasets import load
 from harness.registry import Entry
-from harness.report import listening
-from harness.results import read_run
+from harness.report.tracks import listening
+from harness.results.runs import read_run
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 RATE = 8000
@@ -41,7 +41,7 @@ def path(tmp_path_factory):
     entry = Entry(name="planted", title="planted", family="files")
     settings = Settings(results=root / "results", listen=1)
     dataset = load("songs", root / "data")
-    folder = pipeline.score_folder(entry, root / "estimates", [dataset], settings).folder
+    folder = runner.score_folder(entry, root / "estimates", [dataset], settings).folder
     pages = listening.write_tracks(read_run(folder), root / "results/work", root, "private")
     (bass,) = (page for page in pages if page.stem == "bass")
     return root / bass.href

@@ -9,10 +9,10 @@ import torch
 import yaml
 
 from harness import registry
-from harness.errors import HarnessError
-from harness.networks import count_parameters
-from harness.networks.mel_roformer import MelRoformer, mel_bands
+from harness.core.errors import HarnessError
 from harness.separators import load
+from harness.separators.networks import count_parameters
+from harness.separators.networks.mel_roformer import MelRoformer, mel_bands
 from harness.separators.roformer import Roformer, load_model, network_options
 
 RATE = 8000

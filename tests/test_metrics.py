@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.audio import read
-from harness.errors import HarnessError
+from harness.core.audio import read
+from harness.core.errors import HarnessError
 from harness.metrics import (
     DEFAULT,
     METRICS,

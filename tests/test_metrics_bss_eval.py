@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from framewise import bss_eval_framewise, bss_eval_images
 
-from harness.audio import read, to_channels
+from harness.core.audio import read, to_channels
 from harness.metrics import References, analyse
-from harness.metrics.museval_format import parse_museval
+from harness.results.museval_format import parse_museval
 from harness.separators.anchors import IdealRatioMask, Mixture
 from harness.separators.classical import TWO_STEMS, Hpss, Repet, RepetSim4
 

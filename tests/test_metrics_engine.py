@@ -12,23 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
-from harness import bands
-from harness.errors import HarnessError
-from harness.metrics import (
-    DEFAULT,
-    analyse,
-    read_blends,
-    sdr,
-    suspicions,
-    write_blends,
-    write_museval,
-)
-from harness.metrics.correlations import TAPS, Correlator
-from harness.metrics.device import DeviceCorrelator
-from harness.metrics.forms import FilteredEnergy, Frames
-from harness.metrics.museval_format import parse_museval
-from harness.metrics.parallel import one_blas_thread
-from harness.metrics.toeplitz import Factor
+from harness.core import bands
+from harness.core.errors import HarnessError
+from harness.metrics import DEFAULT, analyse, read_blends, sdr, suspicions, write_blends
+from harness.metrics.engine.correlations import TAPS, Correlator
+from harness.metrics.engine.device import DeviceCorrelator
+from harness.metrics.engine.forms import FilteredEnergy, Frames
+from harness.metrics.engine.threads import one_blas_thread
+from harness.metrics.engine.toeplitz import Factor
+from harness.results.museval_format import parse_museval, write_museval
 
 RATE = 2000
 SAME = 1e-7  # dB
@@ -307,20 +299,20 @@ def test_scores_on_a_device_are_those_on_the_processor(monkeypatch):
 def test_the_processor_takes_over_where_a_device_has_too_little_memory(monkeypatch):
     refs, ests = track(1)
     pretend_device(monkeypatch)
-    monkeypatch.setattr("harness.metrics.device._send", out_of_memory)
+    monkeypatch.setattr("harness.metrics.engine.device._send", out_of_memory)
     assert values(refs, ests, device="cuda") == values(refs, ests)
 
 
 def test_devices_without_float64_are_not_asked(monkeypatch):
     refs, ests = track(1)
-    monkeypatch.setattr("harness.metrics.device._send", out_of_memory)
+    monkeypatch.setattr("harness.metrics.engine.device._send", out_of_memory)
     assert values(refs, ests, device="mps") == values(refs, ests)
 
 
 def pretend_device(monkeypatch):
     """Let PyTorch's processor device stand in for a GPU."""
     monkeypatch.setattr(
-        "harness.metrics.bss_eval.DeviceCorrelator",
+        "harness.metrics.engine.bss_eval.DeviceCorrelator",
         lambda rows, bounds, _, **options: DeviceCorrelator(rows, bounds, "cpu", **options),
     )
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import harness
-from harness import weights
-from harness.networks import NETWORKS, count_parameters
-from harness.networks.features import (
+from harness.separators import checkpoints
+from harness.separators.learned import load_network
+from harness.separators.networks import NETWORKS, count_parameters
+from harness.separators.networks.features import (
     PLANES,
     Amalgamation,
     Bands,
@@ -19,7 +20,6 @@ from harness.networks.features import (
     decibels,
     normalise,
 )
-from harness.separators.learned import load_network
 
 CHECKPOINTS = Path(harness.__file__).parent / "checkpoints"
 SMALL = {
@@ -86,7 +86,7 @@ def test_config_holds_every_argument_in_the_order_of_the_constructor():
 
 @pytest.mark.parametrize("path", sorted(CHECKPOINTS.glob("*.safetensors")), ids=lambda p: p.stem)
 def test_config_of_shipped_weights_is_the_one_they_store(path):
-    assert load_network(path).config() == weights.load(path).metadata["config"]
+    assert load_network(path).config() == checkpoints.load(path).metadata["config"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -6,12 +6,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from harness.benchmark.cascades import wanted_parents
 from synthetic_run import empty_run, rows_table
 
-from harness import ranking, report, selection
-from harness.pipeline import doing
-from harness.report import cells, payload, tables
+from harness import report, selection
+from harness.benchmark import cascades, runner
+from harness.benchmark.cascades import wanted_parents
+from harness.cli import boards
+from harness.report.page import cells, payload
+from harness.results import grid, ranking, summaries
 
 PLACE = {name: i for i, name in enumerate(cells.PLACES)}
 
@@ -67,7 +69,7 @@ def page_best(run):
 def chosen(run):
     """What selection chooses by all tracks, and the grid it is chosen from."""
     candidates = selection.candidates_of(*ranking.may_choose(run))
-    found = selection.grids(candidates)
+    found = grid.grids(candidates)
     if not found:
         return None, None
     whole = found[0].complete()
@@ -76,26 +78,26 @@ def chosen(run):
 
 def parent_of(run, monkeypatch):
     """Whose vocals a cascade is fed with."""
-    monkeypatch.setattr(doing, "wanted_parents", lambda plan: [("d", "vocals")])
-    monkeypatch.setattr(doing, "score_rows", lambda *_: run.scores.to_numpy().tolist())
-    monkeypatch.setattr(doing, "leak_rows", lambda plan: run.record["leaks"])
+    monkeypatch.setattr(runner, "wanted_parents", lambda plan: [("d", "vocals")])
+    monkeypatch.setattr(runner, "score_rows", lambda *_: run.scores.to_numpy().tolist())
+    monkeypatch.setattr(runner, "leak_rows", lambda plan: run.record["leaks"])
     units = [
         type("U", (), {"entry": type("E", (), {"name": name, "role": about["role"]})})
         for name, about in run.record["separators"].items()
     ]
     plan = type("P", (), {"units": units})
-    found = doing._parents(plan, None, {}, doing.FIRST)
+    found = runner._parents(plan, None, {}, runner.FIRST)
     return found.get(("d", "vocals"))
 
 
 def test_the_parent_is_asked_for_where_the_plan_says_so():
-    assert doing.wanted_parents is wanted_parents  # what `parent_of` stands in for
+    assert cascades.wanted_parents is wanted_parents  # what `parent_of` stands in for
 
 
 def test_one_track_beyond_30_db_wins_neither_page_nor_terminal_nor_selection(monkeypatch):
     for extreme in (60.0, math.inf):
         run = planted(a=[5.0] * 11 + [extreme], b=[8.0] * 12)
-        (board,) = report.boards(run)
+        (board,) = boards.boards(run)
         assert board.rows[0][0] == page_best(run) == chosen(run)[0] == "b"
         assert parent_of(run, monkeypatch) == "b"
         assert board.notes == ("Scores limited to ±30 dB: a vocals 1",)
@@ -118,7 +120,7 @@ def test_a_separator_with_few_tracks_is_named_and_takes_none_from_the_others(mon
     assert [found[name]["rank"] for name in "abc"] == [2, 1, None]
     why = "scored on 1 of 30 tracks: not ranked"
     assert found["c"]["why"] == why
-    (board,) = report.boards(run)
+    (board,) = boards.boards(run)
     assert (board.head[1], [row[0] for row in board.rows]) == ("vocals (n=30)", ["b", "a"])
     assert board.notes == (f"c, vocals: {why}",)
     assert chosen(run)[0] == parent_of(run, monkeypatch) == "b"
@@ -149,7 +151,7 @@ def test_a_name_in_two_splits_is_two_tracks_everywhere(monkeypatch):
         ("b", "train", "Intro"): 1, ("b", "test", "Intro"): 8, ("b", "test", "Song"): 8,
     }  # fmt: skip
     run = run_of(scores, leaks=[("a", "train", "Intro")])
-    (board,) = report.boards(run)
+    (board,) = boards.boards(run)
     found, about = page_of(run)
     assert board.head[1] == "vocals (n=2)"
     assert about["n"] == {"mixture": 2}
@@ -163,14 +165,14 @@ def test_a_name_in_two_splits_is_two_tracks_everywhere(monkeypatch):
 def test_failures_of_two_tracks_of_one_name_are_two():
     run = run_of({("a", split, "Intro"): 0 for split in ("train", "test")})
     failed = run.scores.assign(status="failed", note="no memory", stem="", metric="")
-    assert tables.failures(failed)["n"].tolist() == [2]
+    assert summaries.failures(failed)["n"].tolist() == [2]
 
 
 def test_ensembles_are_summarised_on_the_tracks_of_the_separators():
     scores = {("a", "test", f"t{i}"): 1.0 for i in range(4)}
     scores |= {("mix", "test", f"t{i}"): float(i) for i in range(8)}
     run = run_of(scores, roles={"mix": "ensemble"})
-    first, second = report.boards(run)
+    first, second = boards.boards(run)
     assert (first.head[1], second.head[1]) == ("vocals (n=4)", "vocals (n=4)")
     assert second.rows == (("mix", "1.50"),)
     assert page_of(run)[0]["mix"]["mean"] == 1.5
@@ -216,11 +218,11 @@ def test_whoever_asks_finds_the_same_winner(seed, monkeypatch):
     best, whole = chosen(run)
     assert page_best(run) == best == parent_of(run, monkeypatch)
     if best is None:
-        assert report.boards(run) == []
+        assert boards.boards(run) == []
         return
     assert about["n"] == {"mixture": len(whole.tracks)}
     assert {n for n, cell in found.items() if cell["rank"] is not None} == {*whole.separators}
-    (board,) = report.boards(run)
+    (board,) = boards.boards(run)
     assert {row[0] for row in board.rows} == {*whole.separators}
     assert board.head[1] == f"vocals (n={len(whole.tracks)})"
     assert found[board.rows[0][0]]["mean"] == found[best]["mean"]

@@ -8,7 +8,7 @@ import pytest
 from synthetic_run import HOSTILE, demo_run, empty_run, row, rows_table
 
 from harness.report import provenance
-from harness.results import Run
+from harness.results.runs import Run
 
 
 def ledger(trained_on, tracks, statuses, dataset="dsd100"):

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry, weight_files
-from harness.errors import HarnessError
+from harness import registry
+from harness.core.errors import HarnessError
+from harness.registry import weight_files
 from harness.separators import FAMILIES, load
 
 MISSION = {

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from harness.errors import HarnessError
 from synthetic_run import FOUR, HOSTILE, HOSTILE_TAIL, demo_run, empty_run, row, rows_table
 
 from harness import ranking, report, selection
-from harness.errors import HarnessError
 from harness.metrics import harmonic_mean
 from harness.report import (
     cells,

@@ -14,7 +14,8 @@ import pytest
 from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run
 
 from harness import report
-from harness.report import payload, text
+from harness.core import text
+from harness.report.page import payload
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

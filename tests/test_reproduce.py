@@ -10,10 +10,10 @@ from conftest import song_stems
 
 from harness import cli
 from harness.benchmark import Settings
+from harness.benchmark.reproduce import reproduce
+from harness.core.errors import HarnessError
 from harness.datasets.folder import folder
-from harness.errors import HarnessError
 from harness.registry import Entry, Published
-from harness.reproduce import reproduce
 from harness.separators import FAMILIES, Family
 
 GAIN = 0.5

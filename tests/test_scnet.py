@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional
 
 from harness import registry
-from harness.errors import HarnessError
-from harness.networks import count_parameters
-from harness.networks.scnet import Fusion, SCNet, SDLayer, SULayer, split
+from harness.core.errors import HarnessError
 from harness.separators import load
+from harness.separators.networks import count_parameters
+from harness.separators.networks.scnet import Fusion, SCNet, SDLayer, SULayer, split
 from harness.separators.published_scnet import PublishedScnet
 
 SMALL, LARGE = (32, 64, 128), (64, 128, 256)

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from harness.metrics import DEFAULT
-from harness.results import COLUMNS, table
-from harness.selection import select, track_scores
+from harness.results.grid import track_scores
+from harness.results.runs import COLUMNS, table
+from harness.selection import select
 from harness.selection.best_of import choose_deployable, choose_oracle
 
 

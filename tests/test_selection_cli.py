@@ -10,10 +10,10 @@ import pytest
 from selection_tables import by_band, inner_products, planted
 
 from harness import cli, registry
-from harness.bands import in_words
 from harness.cli.list_ import state_of
+from harness.core.bands import in_words
 from harness.metrics import write_blends
-from harness.results import SELECTION_COLUMNS, Run, read_run, table, write_run
+from harness.results.runs import SELECTION_COLUMNS, Run, read_run, table, write_run
 
 MEANS = {
     "vocals": {"good": 3.0, "fair": 0.0, "twin": 3.0},

@@ -6,8 +6,11 @@ import pandas as pd
 import pytest
 from selection_tables import one_grid, planted
 
-from harness.errors import HarnessError
-from harness.results import leaked, table
+from harness.cli.selection_boards import summary_boards
+from harness.core.errors import HarnessError
+from harness.results.grid import grids, track_scores
+from harness.results.leaks import leak_statuses, ledger, recorded_statuses
+from harness.results.runs import leaked, table
 from harness.selection import (
     POLICIES,
     best_mean,
@@ -15,20 +18,14 @@ from harness.selection import (
     costs_of,
     frequencies,
     genre_cells,
-    grids,
-    ledger,
     pareto,
     parse_budget,
     ranking,
-    recorded_statuses,
     select,
     summary,
-    summary_boards,
-    track_scores,
 )
 from harness.selection.best_of import choose_deployable
 from harness.selection.budget import within
-from harness.selection.leaks import leak_statuses
 from harness.selection.policies import (
     bagged,
     best_median,

@@ -14,13 +14,16 @@ import pytest
 import soundfile
 import yaml
 
-from harness import audio, cli, registry, saving, separating
-from harness.choice import FOUR, choose
-from harness.errors import HarnessError
+from harness import cli, registry
+from harness.core import audio
+from harness.core.errors import HarnessError
+from harness.registry.weight_files import CHECKPOINTS
+from harness.selection import saving
 from harness.separators import FAMILIES, Family, code_versions, load, parameters
-from harness.songs import find_songs
-from harness.stem_files import Target
-from harness.weight_files import CHECKPOINTS
+from harness.songs import separating
+from harness.songs.choosing import FOUR, choose
+from harness.songs.finding import find_songs
+from harness.songs.stem_files import Target
 
 RATE = 8000
 ROWS = """
@@ -307,7 +310,7 @@ def test_the_best_is_a_saved_ensemble_then_a_separator_with_known_scores(entries
     own = built_in["asnet_demo"].weights[0].model_copy(update={"file": __file__})
     mine = built_in["asnet_demo"].model_copy(update={"name": "mine", "weights": (own,)})
     assert choose({**built_in, "mine": mine}).entry.name == "mine"  # without a card
-    monkeypatch.setattr("harness.choice.obstacle", lambda entry: entry.unavailable)
+    monkeypatch.setattr("harness.songs.choosing.obstacle", lambda entry: entry.unavailable)
     assert choose({**built_in, "mine": mine}).entry.name == "scnet_large"
     assert "9.69 dB" in choose(built_in).words
 

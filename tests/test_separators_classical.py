@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.separators import classical, is_learned, load, progress, repetition, spectral
 from harness.separators.anchors import Mixture
 from harness.separators.nmf import Nmf, factorise
@@ -400,7 +400,7 @@ def test_unusable_parameters_are_refused():
 
 def test_the_four_stems_on_real_music(shared_data):
     """Better than the mixture as the estimate of every stem by at least 3 dB."""
-    from harness import audio
+    from harness.core import audio
 
     folder = shared_data / "musdb18hq" / "test" / "Music Delta - Rock"
     mixture, rate = audio.read(folder / "mixture.wav")

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from harness import strict_yaml
-from harness.errors import HarnessError
+from harness.core import strict_yaml
+from harness.core.errors import HarnessError
 
 
 def error_of(source):

@@ -18,11 +18,11 @@ from conftest import song_stems, write_song
 from safetensors.torch import load_file
 from torch import nn
 
-import harness.networks
-from harness import audio
+import harness.separators.networks
+from harness.core import audio
+from harness.core.errors import HarnessError
 from harness.datasets.folder import folder as load_folder
 from harness.datasets.tracks import Dataset, Source, Track
-from harness.errors import HarnessError
 from harness.metrics.ratios import snr
 from harness.training import RECIPES, Augment, Recipe, Session, find_recipe, train
 from harness.training.batches import Batches, ExcerptForm, draw_speed, vary
@@ -57,7 +57,7 @@ class Tiny(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _tiny_network(monkeypatch):
-    monkeypatch.setitem(harness.networks.NETWORKS, "tiny", Tiny)
+    monkeypatch.setitem(harness.separators.networks.NETWORKS, "tiny", Tiny)
 
 
 @pytest.fixture(autouse=True)
@@ -489,13 +489,13 @@ def _sittings(wanted, dataset, out):
 
 KILLED = """
 import sys, time
-import harness.networks, torch
+import harness.separators.networks, torch
 from pathlib import Path
 from harness.datasets.folder import folder
 from harness.training import Session, train
 from test_training import Tiny, recipe
 torch.set_num_threads(1)
-harness.networks.NETWORKS["tiny"] = Tiny
+harness.separators.networks.NETWORKS["tiny"] = Tiny
 def tell(done, total):
     sys.stdout.write(f"{done}\\n"), sys.stdout.flush(), time.sleep(0.02)
 train(recipe(steps=40), [folder(Path(sys.argv[1]))], Session(Path(sys.argv[2]), save_seconds=0.1),
@@ -643,7 +643,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_fits_its_network(name):
     chosen = find_recipe(name)
-    network = harness.networks.NETWORKS[chosen.network](**chosen.options)
+    network = harness.separators.networks.NETWORKS[chosen.network](**chosen.options)
     make_loss(chosen.loss, chosen.loss_options, network.stems)
     assert json.loads(json.dumps(network.config())) == network.config()
     assert from_dict(json.loads(json.dumps(chosen.as_dict()))) == chosen

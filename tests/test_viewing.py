@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 
-from harness import viewing
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.report import serve
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def reports(tmp_path):
 
 @pytest.fixture
 def server(reports):
-    with viewing.serving(reports) as found:
+    with serve.serving(reports) as found:
         thread = threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield found
@@ -40,7 +40,7 @@ def server(reports):
 
 def ask(server, path, method="GET", **headers):
     """Send a path as it is, which clients that follow the rules would tidy."""
-    wire = http.client.HTTPConnection(viewing.HOST, server.server_port, timeout=10)
+    wire = http.client.HTTPConnection(serve.HOST, server.server_port, timeout=10)
     with contextlib.closing(wire):
         wire.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():
@@ -53,7 +53,7 @@ def ask(server, path, method="GET", **headers):
 
 def test_only_this_machine_is_bound(server):
     assert server.server_address[0] == "127.0.0.1"
-    assert viewing.address(server, "main/") == f"http://127.0.0.1:{server.server_port}/main/"
+    assert serve.address(server, "main/") == f"http://127.0.0.1:{server.server_port}/main/"
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_a_foreign_name_for_this_machine_is_refused(server):
 
 
 def test_mistakes_are_said(tmp_path, server):
-    with pytest.raises(HarnessError, match="no such folder"), viewing.serving(tmp_path / "none"):
+    with pytest.raises(HarnessError, match="no such folder"), serve.serving(tmp_path / "none"):
         pass
     with (
         pytest.raises(HarnessError, match="omit --port"),
-        viewing.serving(tmp_path, server.server_port),
+        serve.serving(tmp_path, server.server_port),
     ):
         pass
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from web import redirect, refuse, send
 
-from harness import cli, pipeline, registry, weight_files, weights
+from harness import cli, pipeline, registry
 from harness.cli import check as check_verb
 from harness.cli import fetch
-from harness.errors import HarnessError
-from harness.networks import NETWORKS
-from harness.registry import Entry, Weights
-from harness.results import read_run
-from harness.separators import is_learned, load
+from harness.core.errors import HarnessError
+from harness.registry import Entry, Weights, weight_files
+from harness.results.runs import read_run
+from harness.separators import checkpoints, is_learned, load
+from harness.separators.networks import NETWORKS
 
 STEMS = ("vocals", "drums", "bass", "other")
 URL = "https://example.org/a.th"
@@ -51,7 +51,7 @@ def content(tmp_path_factory) -> bytes:
     network = NETWORKS["simplified_demucs"](widths=(8, 8, 8), hidden=8, sample_rate=8000)
     about = {"network": "simplified_demucs", "config": network.config(), "trained_on": []}
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    weights.save(path, network, about)
+    checkpoints.save(path, network, about)
     return path.read_bytes()
 
 
@@ -327,7 +327,7 @@ def test_own_checkpoints_in_every_format_are_registry_rows(harness, content, suf
     Path("own").mkdir()
     Path("own/tiny.safetensors").write_bytes(content)
     same = load(mine(), stems=(), sample_rate=8000)
-    about = weights.load(Path("own/tiny.safetensors"))
+    about = checkpoints.load(Path("own/tiny.safetensors"))
     torch.save({"state": about.state, **about.metadata}, f"own/tiny.{suffix}")
     pickle = Path(f"own/tiny.{suffix}").read_bytes()
     write_registry(pickle, file=f"own/tiny.{suffix}")

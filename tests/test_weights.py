@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from harness import weights
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.separators import checkpoints
 
 ABOUT = {"network": "asnet", "config": {"stems": ["a", "b"]}, "trained_on": ["demo:train"]}
 
@@ -43,8 +43,8 @@ class Program:
 # --- safetensors ------------------------------------------------------------------------------
 def test_saved_weights_come_back_with_what_they_are(tmp_path):
     module = network()
-    weights.save(tmp_path / "a.safetensors", module, ABOUT)
-    found = weights.load(tmp_path / "a.safetensors")
+    checkpoints.save(tmp_path / "a.safetensors", module, ABOUT)
+    found = checkpoints.load(tmp_path / "a.safetensors")
     assert found.metadata == ABOUT
     assert found.state.keys() == module.state_dict().keys()
     assert all(torch.equal(found.state[k], v) for k, v in module.state_dict().items())
@@ -53,19 +53,19 @@ def test_saved_weights_come_back_with_what_they_are(tmp_path):
 
 def test_the_same_weights_are_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        weights.save(tmp_path / f"{name}.safetensors", network(), ABOUT)
+        checkpoints.save(tmp_path / f"{name}.safetensors", network(), ABOUT)
     assert digest(tmp_path / "a.safetensors") == digest(tmp_path / "b.safetensors")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
 
 
 def test_half_is_half_the_size_and_loads_into_the_network(tmp_path):
     module = nn.Linear(500, 500)
-    weights.save(tmp_path / "full.safetensors", module, ABOUT)
-    weights.save(tmp_path / "half.safetensors", module, ABOUT, half=True)
+    checkpoints.save(tmp_path / "full.safetensors", module, ABOUT)
+    checkpoints.save(tmp_path / "half.safetensors", module, ABOUT, half=True)
     sizes = [(tmp_path / f"{n}.safetensors").stat().st_size for n in ("half", "full")]
     assert sizes[0] < 0.51 * sizes[1]
     wanted = module.weight.detach().clone()
-    module.load_state_dict(weights.load(tmp_path / "half.safetensors").state)
+    module.load_state_dict(checkpoints.load(tmp_path / "half.safetensors").state)
     assert module.weight.dtype == torch.float32
     assert torch.allclose(module.weight, wanted, rtol=5e-4, atol=1e-7)
 
@@ -75,12 +75,12 @@ def test_metadata_of_other_safetensors_is_kept_as_text(tmp_path):
 
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"x": torch.ones(1)}, path, {"klass": "demucs.HTDemucs"})
-    assert weights.load(path).metadata == {"klass": "demucs.HTDemucs"}
+    assert checkpoints.load(path).metadata == {"klass": "demucs.HTDemucs"}
 
 
 def test_only_safetensors_are_written(tmp_path):
     with pytest.raises(HarnessError, match=r"name it a\.safetensors"):
-        weights.save(tmp_path / "a.th", network(), ABOUT)
+        checkpoints.save(tmp_path / "a.th", network(), ABOUT)
     assert not list(tmp_path.iterdir())
 
 
@@ -88,35 +88,35 @@ def test_only_safetensors_are_written(tmp_path):
 def test_damaged_safetensors_are_refused(tmp_path, content):
     (tmp_path / "a.safetensors").write_bytes(content)
     with pytest.raises(HarnessError, match="is not safetensors"):
-        weights.load(tmp_path / "a.safetensors")
+        checkpoints.load(tmp_path / "a.safetensors")
 
 
 # --- the right file ---------------------------------------------------------------------------
 def test_only_the_expected_file_is_opened(tmp_path):
     path = tmp_path / "a.safetensors"
-    weights.save(path, network(), ABOUT)
+    checkpoints.save(path, network(), ABOUT)
     size = path.stat().st_size
-    weights.load(path, sha256=digest(path).upper(), size=size)
-    weights.check(path, sha256=digest(path), size=size)
+    checkpoints.load(path, sha256=digest(path).upper(), size=size)
+    checkpoints.check(path, sha256=digest(path), size=size)
     with pytest.raises(HarnessError, match="sha256 is"):
-        weights.check(path, sha256="0" * 64)
+        checkpoints.check(path, sha256="0" * 64)
     with pytest.raises(HarnessError, match=f"has {size} bytes, not 7"):
-        weights.load(path, sha256=digest(path), size=7)
+        checkpoints.load(path, sha256=digest(path), size=7)
     with pytest.raises(HarnessError, match=f"sha256 is {digest(path)}, not 00"):
-        weights.load(path, sha256="0" * 64)
+        checkpoints.load(path, sha256="0" * 64)
     with pytest.raises(HarnessError, match="cannot be read"):
-        weights.load(tmp_path / "absent.safetensors")
+        checkpoints.load(tmp_path / "absent.safetensors")
     with pytest.raises(HarnessError, match="unknown kind"):
-        weights.load(tmp_path / "a.onnx")
+        checkpoints.load(tmp_path / "a.onnx")
 
 
 # --- pickles ----------------------------------------------------------------------------------
-@pytest.mark.parametrize("suffix", weights.PICKLES)
+@pytest.mark.parametrize("suffix", checkpoints.PICKLES)
 def test_a_pickle_without_a_hash_is_not_opened(tmp_path, suffix):
     path = pickled(tmp_path / f"a{suffix}", {"x": torch.ones(2)})
     with pytest.raises(HarnessError, match=digest(path)):
-        weights.load(path)
-    assert torch.equal(weights.load(path, sha256=digest(path)).state["x"], torch.ones(2))
+        checkpoints.load(path)
+    assert torch.equal(checkpoints.load(path, sha256=digest(path)).state["x"], torch.ones(2))
 
 
 def test_a_pickle_that_runs_a_program_is_refused_and_runs_nothing(tmp_path):
@@ -128,7 +128,7 @@ def test_a_pickle_that_runs_a_program_is_refused_and_runs_nothing(tmp_path):
     files[2].write_bytes(pickle.dumps(program))
     for path in files:
         with pytest.raises(HarnessError, match="refused") as caught:
-            weights.load(path, sha256=digest(path))
+            checkpoints.load(path, sha256=digest(path))
         assert "weights_only" not in str(caught.value)  # no advice to read it all the same
         assert ".system" in str(caught.value) or path.stem == "raw"
         assert not written.exists()
@@ -139,7 +139,7 @@ def test_a_pickle_that_runs_a_program_is_refused_and_runs_nothing(tmp_path):
 def test_a_pickle_that_is_not_the_expected_one_is_not_read(tmp_path):
     path = pickled(tmp_path / "a.th", {"x": Program(tmp_path / "written")})
     with pytest.raises(HarnessError, match="sha256 is"):
-        weights.load(path, sha256="0" * 64)
+        checkpoints.load(path, sha256="0" * 64)
     assert not (tmp_path / "written").exists()
 
 
@@ -167,19 +167,19 @@ def test_packages_of_demucs_are_read_without_demucs(tmp_path, monkeypatch):
     }
     path = pickled(tmp_path / "955717e8.th", package)
     monkeypatch.undo()
-    found = weights.load(path, sha256=digest(path))
+    found = checkpoints.load(path, sha256=digest(path))
     assert found.state.keys() == {"x"}
     assert found.metadata["kwargs"]["segment"] == Fraction(39, 5)
     assert found.metadata["klass"].__name__ == "HTDemucs"
     assert found.metadata["klass"] is not HTDemucs
 
 
-@pytest.mark.parametrize("key", [*weights.STATES, None])
+@pytest.mark.parametrize("key", [*checkpoints.STATES, None])
 def test_tensors_are_found_where_trainers_keep_them(tmp_path, key):
     state = {"module.a.weight": torch.ones(2), "b": torch.zeros(1)}
     content = state if key is None else {key: state, "epoch": 3}
     path = pickled(tmp_path / "a.ckpt", content)
-    found = weights.load(path, sha256=digest(path))
+    found = checkpoints.load(path, sha256=digest(path))
     assert found.state.keys() == {"a.weight", "b"}
     assert found.metadata == ({} if key is None else {"epoch": 3})
 
@@ -191,21 +191,21 @@ def test_scores_that_trainers_keep_beside_the_tensors_are_read(tmp_path, core):
     content = {"model_state_dict": {"x": torch.ones(2)}, **beside}
     torch.save(content, path, _use_new_zipfile_serialization=False)
     path.write_bytes(path.read_bytes().replace(b"numpy._core.", b"numpy." + core + b"."))
-    assert weights.load(path, sha256=digest(path)).metadata == beside
+    assert checkpoints.load(path, sha256=digest(path)).metadata == beside
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.ones(2)])
 def test_pickles_without_named_tensors_are_refused(tmp_path, content):
     path = pickled(tmp_path / "a.pt", content)
     with pytest.raises(HarnessError, match=r"use one of named tensors|no tensors"):
-        weights.load(path, sha256=digest(path))
+        checkpoints.load(path, sha256=digest(path))
 
 
 def test_a_damaged_pickle_is_refused(tmp_path):
     path = pickled(tmp_path / "a.pt", {"x": torch.ones(1000)})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(HarnessError, match="refused"):
-        weights.load(path, sha256=digest(path))
+        checkpoints.load(path, sha256=digest(path))
 
 
 # --- configurations ---------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_configurations_with_tuples_are_read(tmp_path):
     path.write_text(
         "model:\n  sizes: !!python/tuple [4096, 2048, !!python/tuple [1]]\n  dim: 384\n"
     )
-    assert weights.read_config(path) == {"model": {"sizes": (4096, 2048, (1,)), "dim": 384}}
+    assert checkpoints.read_config(path) == {"model": {"sizes": (4096, 2048, (1,)), "dim": 384}}
 
 
 @pytest.mark.parametrize(
@@ -229,12 +229,12 @@ def test_configurations_that_are_more_than_values_are_refused(tmp_path, text, me
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(HarnessError, match=message):
-        weights.read_config(path)
+        checkpoints.read_config(path)
 
 
 def test_configurations_that_cannot_be_read_say_so(tmp_path):
     with pytest.raises(HarnessError, match="cannot be read"):
-        weights.read_config(tmp_path / "absent.yaml")
+        checkpoints.read_config(tmp_path / "absent.yaml")
     (tmp_path / "huge.yaml").write_bytes(b"#" * 1_000_001)
     with pytest.raises(HarnessError, match="at most 1000000"):
-        weights.read_config(tmp_path / "huge.yaml")
+        checkpoints.read_config(tmp_path / "huge.yaml")

@@ -14,7 +14,8 @@ import json
 import shutil
 from pathlib import Path
 
-from harness import weight_files, weights
+from harness.registry import weight_files
+from harness.separators import checkpoints
 from harness.separators.learned import load_network
 
 ROW = """{name}:
@@ -35,10 +36,10 @@ KEPT = ("card.json", "card.md", "curves.csv", "curves.png")
 def ship(folder: Path, name: str, target: Path = weight_files.CHECKPOINTS) -> str:
     """Write weights, card and curves under a name; return the registry row."""
     (source,) = (path for path in folder.glob("*.safetensors") if path.stem != "state")
-    metadata = weights.load(source).metadata
+    metadata = checkpoints.load(source).metadata
     target.mkdir(exist_ok=True)
     path = target / f"{name}.safetensors"
-    weights.save(path, load_network(source), metadata, half=True)
+    checkpoints.save(path, load_network(source), metadata, half=True)
     for ending in KEPT:
         shutil.copyfile(source.with_suffix(f".{ending}"), target / f"{name}.{ending}")
     for ending in ("card.json", "card.md"):  # the card bears the name of the row

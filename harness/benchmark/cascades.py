@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from harness import taxonomy
 from harness.benchmark.plan import Plan, Skip, Unit, why_unscored
+from harness.core import taxonomy
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset
 

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from harness.audio import Audio
 from harness.benchmark.plan import Plan, Unit
 from harness.benchmark.signals import Signals
-from harness.cache import write_stream
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
+from harness.core.files import write_stream
 from harness.datasets.tracks import Excerpt, Track
-from harness.errors import HarnessError
 from harness.metrics.ratios import db, frame_energies
 
 Float64 = npt.NDArray[np.float64]

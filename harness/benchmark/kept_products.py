@@ -7,21 +7,18 @@ Waiting on disk also bounds memory: only one stem of each separator is read at a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from harness.audio import Audio
 from harness.benchmark.plan import Unit
 from harness.benchmark.signals import Signals
-from harness.cache import digest, write_stream
-from harness.errors import StorageError
-from harness.metrics import BlendProducts, read_blends, write_blends
-
-WHOLE, BY_BAND = "blends", "bands"  # folders inside the work folder
+from harness.core.audio import Audio
+from harness.core.errors import StorageError
+from harness.core.files import digest, write_stream
+from harness.metrics import BlendProducts, write_blends
+from harness.results.run_products import BY_BAND, WHOLE
 
 
 def scratch_path(work_folder: Path, unit: Unit) -> Path:
@@ -81,54 +78,6 @@ def keep(
     for unit in ready:
         files[unit.key].close()
         scratch_path(work_folder, unit).unlink(missing_ok=True)
-
-
-def find_blends(
-    work_folder: Path, track_key: str, keys: Collection[str], *, by_band: bool = False
-) -> dict[str, BlendProducts]:
-    """Return the inner products of one track's units of work: stem → products.
-
-    The keys are as in ``units`` of a run's record. The result is empty if these separators were
-    never run together. The separators of each `BlendProducts` have the keys of their units as names, and
-    may be more than those asked for.
-    """
-    folder = work_folder / (BY_BAND if by_band else WHOLE) / track_key
-    for path in sorted(folder.glob("*.npz")):
-        found = read_blends(path)
-        if set(keys) <= {key for blend in found.values() for key in blend.separators}:
-            return found
-    return {}
-
-
-def blends_of_run(
-    work_folder: Path,
-    units: Iterable[Mapping[str, str]],
-    scores: pd.DataFrame,
-    *,
-    by_band: bool = False,
-) -> dict[tuple[str, str, str, str], BlendProducts]:
-    """Return all inner products of a run: (dataset, split, track, stem) → products.
-
-    Units are those of the run's record, scores those of the wanted separators. A track has products
-    if all its separators with scores were run together. Each `BlendProducts` has separators by name.
-    """
-    place = ["dataset", "split", "track"]
-    ok = scores[scores["status"] == "ok"]
-    wanted = set(zip(*(ok[name] for name in (*place, "separator")), strict=True))
-    tracks: dict[tuple[str, ...], dict[str, str]] = {}
-    for unit in units:
-        where = tuple(unit[name] for name in place)
-        if (*where, unit["separator"]) in wanted:
-            names = tracks.setdefault((*where, unit["track_key"]), {})
-            names[unit["key"]] = unit["separator"]
-    found = {}
-    for (dataset, split, track, track_key), names in tracks.items():
-        products = find_blends(work_folder, track_key, names, by_band=by_band)
-        for stem, blend in products.items():
-            here = [key for key in blend.separators if key in names]
-            ours = replace(blend.only(here), separators=tuple(names[key] for key in here))
-            found[dataset, split, track, stem] = ours
-    return found
 
 
 def _write(path: Path, products: Mapping[str, BlendProducts]) -> None:

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import taxonomy
-from harness.cache import Fingerprints, digest
+from harness.benchmark.store import Fingerprints
+from harness.core import taxonomy
+from harness.core.files import digest
 from harness.datasets.tracks import WHOLE, Dataset, Excerpt, Source, Track
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
+from harness.registry.weight_files import obstacle
 from harness.separators import code_versions
 from harness.separators.from_disk import find_files
-from harness.weight_files import obstacle
 
 PRECISION = "float32"
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness import taxonomy
 from harness.benchmark.plan import Plan, Unit
+from harness.benchmark.store import Store
 from harness.benchmark.workers import Failures
-from harness.cache import Store
+from harness.core import taxonomy
 from harness.datasets.overlaps import leak
 from harness.metrics import DEFAULT
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness import audio, taxonomy
-from harness.audio import Audio
 from harness.benchmark.plan import Unit
+from harness.core import audio, taxonomy
+from harness.core.audio import Audio
 from harness.datasets.tracks import Excerpt, read_sources, track_length
 from harness.metrics import References, analyse
 

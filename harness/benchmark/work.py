@@ -7,14 +7,14 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from harness import taxonomy
-from harness.audio import Audio
 from harness.benchmark import clips, kept_products
+from harness.benchmark.meter import Meter
 from harness.benchmark.plan import Settings, Unit
 from harness.benchmark.signals import Signals, read_signals
-from harness.cache import Store
-from harness.costs import Meter
-from harness.errors import HarnessError, StorageError
+from harness.benchmark.store import Store
+from harness.core import taxonomy
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError, StorageError
 from harness.separators import Oracle, Separator, load, parameters
 from harness.separators.protocol import made_of, run
 

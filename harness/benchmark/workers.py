@@ -13,9 +13,9 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from harness.benchmark import clips, kept_products
 from harness.benchmark.plan import Plan, Settings, Unit
+from harness.benchmark.store import Store
 from harness.benchmark.work import do_batch
-from harness.cache import Store
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 Failures = dict[str, str]  # key of a unit → reason
 Progress = Callable[[int, int], None]  # called with (units done, all units)

@@ -26,7 +26,7 @@ from harness.cli import (
 )
 from harness.cli.options import INTERRUPTED, SOME_FAILED, USER_ERROR
 from harness.cli.terminal import errors
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 __all__ = ["INTERRUPTED", "SOME_FAILED", "USER_ERROR", "app", "errors", "main"]
 

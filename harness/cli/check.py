@@ -14,18 +14,18 @@ import typer
 
 from harness import datasets, registry
 from harness.benchmark import Settings
-from harness.cache import cache_folder
+from harness.benchmark.reproduce import ReproducedScore, reproduce
 from harness.cli import options
 from harness.cli.arguments import parse_data
 from harness.cli.options import SOME_FAILED, USER_ERROR, option
 from harness.cli.terminal import print_json, print_table, progress
+from harness.core.errors import HarnessError
+from harness.core.files import cache_folder
+from harness.core.machine import choose_device, cores
 from harness.datasets.available import DatasetChoice, choose_datasets
-from harness.errors import HarnessError
-from harness.machine import choose_device, cores
 from harness.registry import Entry
-from harness.reproduce import ReproducedScore, reproduce
+from harness.registry.weight_files import obstacle, terms
 from harness.separators import is_learned
-from harness.weight_files import obstacle, terms
 
 Reproduce = Annotated[
     str | None,

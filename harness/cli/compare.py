@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from harness import pipeline, selection
-from harness.cli import options
+from harness import selection
+from harness.cli import options, selection_boards
 from harness.cli.arguments import find_run
 from harness.cli.options import argument, flag, option
 from harness.cli.terminal import print_json, print_table, records
-from harness.results import read_run
+from harness.results import grid, ranking
+from harness.results.runs import read_run
 
 A = Annotated[str, argument("A", "Name of a separator.")]
 B = Annotated[str, argument("B", "Name of the separator to compare it with.")]
@@ -44,14 +45,14 @@ def compare(
     """Test whether separator A is better than B, on the tracks that were scored for both."""
     found = read_run(find_run(results_folder, run_name))
     rows = found.scores[found.scores["dataset"].isin(dataset)] if dataset else found.scores
-    excluded = set() if leaked else pipeline.may_choose(found)[2]
-    by = {*selection.chosen_by(rows[rows["separator"].isin([a, b])]).values()}
-    metric = metric or (by.pop() if len(by) == 1 else selection.HARMONIC)
+    excluded = set() if leaked else ranking.may_choose(found)[2]
+    by = {*grid.chosen_by(rows[rows["separator"].isin([a, b])]).values()}
+    metric = metric or (by.pop() if len(by) == 1 else grid.HARMONIC)
     table = selection.compare(rows, a, b, metric=metric, leaked=excluded)
     if as_json:
         print_json(records(table))
         return
-    for board in selection.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
+    for board in selection_boards.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
         print_table(*board)
-    for line in selection.remarks(table, a, b):
+    for line in selection_boards.remarks(table, a, b):
         typer.echo(line)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from harness import exporting
 from harness.cli import options
 from harness.cli.arguments import find_run
 from harness.cli.options import option
+from harness.report import exporting
 
 Format = Annotated[
     str, option("--format FORMAT", f"Format to write: {', '.join(exporting.FORMATS)}.")

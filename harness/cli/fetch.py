@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from harness import registry, weight_files
+from harness import registry
 from harness.cli import options
 from harness.cli.arguments import choose_entries
 from harness.cli.options import SOME_FAILED, argument, flag, option
 from harness.cli.terminal import agree, errors, progress
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.registry import weight_files
 
 UNASKED = 200_000_000  # bytes of weights that are downloaded without a question
 

@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
-from harness import datasets, importing, pipeline, registry
+from harness import datasets, registry
 from harness.cli import options
 from harness.cli.arguments import check_name, parse_data, parse_split
 from harness.cli.options import argument, option
 from harness.cli.outcome import print_ranking
 from harness.cli.terminal import print_json
+from harness.report import writing
+from harness.results import importing
+from harness.selection import finished_run
 
 Paths = Annotated[list[Path], argument("PATH", "Files with scores, or folders of such files.")]
 Format = Annotated[
@@ -48,8 +51,8 @@ def import_scores(
         folders=datasets.configured(parse_data(data)),
         entries=registry.load(registry_file),
     )
-    folder = pipeline.import_scores(paths, request, results_folder, command=sys.argv[1:])
-    page = pipeline.write_report([folder], reports)
+    folder = finished_run.import_scores(paths, request, results_folder, command=sys.argv[1:])
+    page = writing.write_report([folder], reports)
     if as_json:
         print_json({"folder": str(folder), "report": str(page)})
         return

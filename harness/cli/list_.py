@@ -12,7 +12,7 @@ from harness.cli.arguments import parse_data
 from harness.cli.terminal import print_json, print_table
 from harness.datasets.available import dataset_rows
 from harness.registry import Entry, expected_score_text
-from harness.weight_files import obstacle
+from harness.registry.weight_files import obstacle
 
 
 def list_everything(

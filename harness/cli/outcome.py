@@ -7,22 +7,21 @@ from pathlib import Path
 
 import typer
 
-from harness import pipeline
+from harness.benchmark import runner
+from harness.cli.boards import boards
 from harness.cli.options import SOME_FAILED
 from harness.cli.terminal import errors, print_json, print_table
-from harness.report import boards
-from harness.results import read_run
+from harness.report import writing
+from harness.results.runs import read_run
 
 MOST_REASONS = 10  # failures that are shown
 
 
-def finish(
-    outcome: pipeline.Outcome, reports: Path, as_json: bool, audio: str | None = None
-) -> None:
+def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | None = None) -> None:
     """Write the report if it is out of date, print the ranking and set the exit status."""
     current = not outcome.fresh and audio is None
-    page = pipeline.write_report(
-        [outcome.folder], reports, audio=pipeline.check_audio(audio), only_if_stale=current
+    page = writing.write_report(
+        [outcome.folder], reports, audio=writing.check_audio(audio), only_if_stale=current
     )
     if as_json:
         print_json({**asdict(outcome), "folder": str(outcome.folder), "report": str(page)})

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from harness import exporting, pipeline
-from harness.cli import options
+from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import argument, flag
 from harness.cli.terminal import errors, print_table
-from harness.errors import HarnessError
-from harness.report import comparison
+from harness.core.errors import HarnessError
+from harness.report import comparison, exporting, writing
 
 Runs = Annotated[
     list[str] | None, argument("RUN", "Names of runs; several share one report.", "main")
@@ -37,8 +36,8 @@ def report(
     if compare_two:
         _compare(folders, reports)
         return
-    listen = pipeline.check_audio(audio)
-    typer.echo(pipeline.write_report(folders, reports, audio=listen, figures=figures))
+    listen = writing.check_audio(audio)
+    typer.echo(writing.write_report(folders, reports, audio=listen, figures=figures))
 
 
 def _compare(folders: list[Path], reports: Path) -> None:
@@ -46,7 +45,7 @@ def _compare(folders: list[Path], reports: Path) -> None:
     if len(folders) != 2:
         raise HarnessError(f"report --compare: needs two runs, not {len(folders)}; name two")
     found, page = exporting.compare_runs(folders[0], folders[1], reports)
-    for board in comparison.comparison_boards(found):
+    for board in boards.comparison_boards(found):
         print_table(board.title, board.head, board.rows)
     for line in comparison.remarks(found):
         errors.print(line, markup=False)

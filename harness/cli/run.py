@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from harness import pipeline, registry, weight_files
-from harness.bands import EDGES
-from harness.benchmark import Settings, clips
+from harness import registry
+from harness.benchmark import Settings, clips, runner
 from harness.cli import options
 from harness.cli.arguments import check_name, choose_entries, parse_data
 from harness.cli.fetch import fetch_files, show_terms
 from harness.cli.options import flag, option
 from harness.cli.outcome import finish
 from harness.cli.terminal import agree, errors, progress
+from harness.core.bands import EDGES
+from harness.core.machine import choose_device, default_jobs
 from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.datasets.tracks import Excerpt
-from harness.machine import choose_device, default_jobs
-from harness.results import read_run
+from harness.registry import weight_files
+from harness.report import writing
+from harness.results.runs import read_run
+from harness.selection import finished_run
 from harness.separators import is_learned
 
 DOWNLOAD_LIMIT = 4_000_000_000  # bytes of weights that one run downloads at most
@@ -77,7 +80,7 @@ def run(
     device: options.Device = "auto",
     jobs: options.Jobs = 0,
     backend: Backend = "loky",
-    cascade: Cascade = pipeline.FIRST,
+    cascade: Cascade = runner.FIRST,
     no_cascade: NoCascade = False,
     name: Name = "main",
     results_folder: options.Results = Path("results"),
@@ -94,7 +97,7 @@ def run(
 
     Repeat the command to continue an interrupted run; finished work is kept.
     """
-    pipeline.check_audio(audio)
+    writing.check_audio(audio)
     entries = choose_entries(registry.load(registry_file), separator, everything)
     if not offline:
         _offer_weights(entries, yes)
@@ -122,17 +125,17 @@ def _separate_and_score(
     settings: Settings,
     cascade: str | None,
     quiet: bool,
-) -> pipeline.Outcome:
+) -> runner.Outcome:
     """Do the work of a run, with progress bars."""
     with progress("rendering the demo tracks", quiet) as advance:
         found = choose_datasets(choice, settings.jobs, advance)
     with progress("separating and scoring", quiet) as advance:
-        outcome = pipeline.run(
+        outcome = runner.run(
             entries, found, settings, cascade=cascade, command=sys.argv[1:], progress=advance
         )
     if settings.edges:
         finished = read_run(outcome.folder)
-        if not pipeline.kept_products(finished, settings.results, by_band=True):
+        if not finished_run.kept_products(finished, settings.results, by_band=True):
             errors.print(
                 "--bands: these tracks were separated earlier without per-band statistics; "
                 "use a new folder with --results"

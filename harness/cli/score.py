@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from harness import pipeline, registry, taxonomy
-from harness.benchmark import Settings, clips
+from harness import registry
+from harness.benchmark import Settings, clips, runner
 from harness.cli import options
 from harness.cli.arguments import name_from, parse_data
 from harness.cli.options import argument, option
 from harness.cli.outcome import finish
 from harness.cli.terminal import progress
+from harness.core import taxonomy
+from harness.core.machine import cores
 from harness.datasets.available import DatasetChoice, choose_datasets
-from harness.machine import cores
 
 Estimates = Annotated[
     Path, argument("FOLDER", "Folder of estimates: one subfolder or file name prefix per track.")
@@ -57,7 +58,7 @@ def score(
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     found = choose_datasets(choice, settings.jobs)
     with progress("scoring", as_json) as advance:
-        outcome = pipeline.score_folder(
+        outcome = runner.score_folder(
             entry, folder, found, settings, command=sys.argv[1:], progress=advance
         )
     finish(outcome, reports, as_json)

@@ -10,15 +10,17 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from harness import pipeline, registry, saving, selection
-from harness.cli import options
+from harness import registry, selection
+from harness.cli import options, selection_boards
 from harness.cli.arguments import find_run
 from harness.cli.options import flag, option
 from harness.cli.terminal import errors, print_json, print_table, records
-from harness.errors import HarnessError
-from harness.ranking import OVERALL
-from harness.results import Run
-from harness.selection.words import in_decibels
+from harness.core.errors import HarnessError
+from harness.core.text import in_decibels
+from harness.results import grid, ranking
+from harness.results.ranking import OVERALL
+from harness.results.runs import Run
+from harness.selection import finished_run, saving
 
 IN_USE = "best mean"  # the policy that selects
 
@@ -87,7 +89,7 @@ def select(
         raise HarnessError(
             "select: --how, --consistent and --force only apply when saving; add --save NAME"
         )
-    run = pipeline.select_again(find_run(results_folder, run_name), choose_on)
+    run = finished_run.select_again(find_run(results_folder, run_name), choose_on)
     scope = Scope(results_folder, choose_on, budget, limits)
     if save:
         _save(run, EnsembleRequest(save, how, consistent, force, registry_file), scope)
@@ -120,7 +122,7 @@ def _params(run: Run, wanted: EnsembleRequest, scope: Scope) -> tuple[dict[str, 
     file = wanted.registry_file
     entries = registry.load(file if file and file.exists() else None)
     if not scope.limits:
-        products = pipeline.kept_products(run, scope.results, by_band=wanted.how == "bands")
+        products = finished_run.kept_products(run, scope.results, by_band=wanted.how == "bands")
         return saving.params_of(run, entries, scope.on, how=wanted.how, kept=products)
     if wanted.how != "best":
         raise HarnessError(
@@ -133,12 +135,12 @@ def _params(run: Run, wanted: EnsembleRequest, scope: Scope) -> tuple[dict[str, 
 
 def _tables(run: Run, scope: Scope) -> dict[str, pd.DataFrame]:
     """Return what was selected, its expected score, the blends, and the best within limits."""
-    candidates = selection.candidates_of(*pipeline.may_choose(run))
+    candidates = selection.candidates_of(*ranking.may_choose(run))
     keys = ["dataset", "input", "stem", "kind", "separator"]
     tables = {
         "counts": run.selection.groupby(keys).size().rename("tracks").reset_index(),
         "summary": selection.summary(candidates, on=scope.on),
-        "blends": pipeline.worth_of_blends(run, scope.results, scope.on),
+        "blends": finished_run.worth_of_blends(run, scope.results, scope.on),
     }
     if scope.limits:
         costs = selection.costs_of(run.costs)
@@ -148,14 +150,14 @@ def _tables(run: Run, scope: Scope) -> dict[str, pd.DataFrame]:
 
 def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
     """Print the tables, notes on them, and one line per stem that says what to use."""
-    names = {selection.HARMONIC: "the harmonic mean of SNR and SDR"}
-    by = sorted({names.get(m, m) for m in selection.chosen_by(run.scores).values()})
+    names = {grid.HARMONIC: "the harmonic mean of SNR and SDR"}
+    by = sorted({names.get(m, m) for m in grid.chosen_by(run.scores).values()})
     summary = tables["summary"]
-    boards = selection.table_boards(tables["counts"], f"selected by {', '.join(by)}")
-    boards += selection.summary_boards(summary, IN_USE)
-    boards += selection.blend_boards(tables["blends"])
+    boards = selection_boards.table_boards(tables["counts"], f"selected by {', '.join(by)}")
+    boards += selection_boards.summary_boards(summary, IN_USE)
+    boards += selection_boards.blend_boards(tables["blends"])
     if "within" in tables:
-        boards += selection.table_boards(tables["within"], f"the best within {scope.budget}")
+        boards += selection_boards.table_boards(tables["within"], f"the best within {scope.budget}")
     for board in boards:
         print_table(*board)
     if scope.on and summary.empty:

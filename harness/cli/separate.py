@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from harness import choice, registry, separating
+from harness import registry
 from harness.cli import options
 from harness.cli.options import SOME_FAILED, argument, flag, option
 from harness.cli.terminal import errors, print_json, progress
-from harness.machine import choose_device
+from harness.core.machine import choose_device
 from harness.separators import is_learned
+from harness.songs import choosing, separating
 
 Songs = Annotated[list[Path], argument("SONG", "Audio files, or folders of audio files.")]
 With = Annotated[
@@ -60,7 +61,7 @@ def separate(
     Stems keep the sample rate, channels, length and loudness of the song.
     """
     wanted = [stem for stem in stems.split(",") if stem.strip()]
-    chosen = choice.choose(registry.load(registry_file), using, wanted)
+    chosen = choosing.choose(registry.load(registry_file), using, wanted)
     if not as_json:
         errors.print(chosen.words, markup=False)
     with progress("separating, seconds of music", as_json) as advance:

@@ -12,8 +12,8 @@ from harness.cli import options
 from harness.cli.arguments import parse_data
 from harness.cli.options import argument, flag, option
 from harness.cli.terminal import errors, progress
+from harness.core.machine import choose_device, cores
 from harness.datasets.available import DatasetChoice, choose_datasets
-from harness.machine import choose_device, cores
 
 DEMO_TRAINING_TRACKS = 120  # rendered for training if --tracks is not given
 

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from harness import viewing
 from harness.cli import options
 from harness.cli.arguments import check_name
 from harness.cli.options import argument, flag, option
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.report import serve
 
 Run = Annotated[str, argument("RUN", "Name of the run to show.", "a list of all reports")]
 Port = Annotated[int, option("--port N", "Port of the server.", "a free one", min=0, max=65535)]
@@ -34,8 +34,8 @@ def view(
         raise HarnessError(
             f"{reports / run_name}: no report here; write it with: harness report {run_name}"
         )
-    with viewing.serving(reports, port) as server:
-        where = viewing.address(server, f"{run_name}/" if run_name else "")
+    with serve.serving(reports, port) as server:
+        where = serve.address(server, f"{run_name}/" if run_name else "")
         typer.echo(where)
         if not no_browser:
             webbrowser.open(where)

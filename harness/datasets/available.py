@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import datasets as known
-from harness.cache import cache_folder
+from harness import datasets
+from harness.core.errors import HarnessError
+from harness.core.files import cache_folder
+from harness.core.machine import Progress
 from harness.datasets.overlaps import in_split
 from harness.datasets.tracks import Dataset
-from harness.errors import HarnessError
-from harness.machine import Progress
 
 DEMO_TRACKS = 8
 DEMO_SECONDS = 20.0
@@ -36,12 +36,12 @@ def choose_datasets(
     if choice.split not in SPLITS:
         raise HarnessError(f"--split {choice.split}: unknown split; use {', '.join(SPLITS)}")
     found = []
-    for name in choice.names or list(known.configured(choice.folders)) or ["demo"]:
+    for name in choice.names or list(datasets.configured(choice.folders)) or ["demo"]:
         if name == "demo":
             n_tracks = choice.tracks or choice.demo_tracks
             whole = _demo(choice.folders.get("demo"), choice.split, n_tracks, jobs, progress)
         else:
-            whole = known.load(name, known.find(name, choice.folders))
+            whole = datasets.load(name, datasets.find(name, choice.folders))
         found.append(_narrow(whole, choice.split, choice.tracks))
     return found
 
@@ -61,24 +61,24 @@ def _demo(
     root: Path | None, split: str, n_tracks: int, jobs: int, progress: Progress | None
 ) -> Dataset:
     """Render the demo tracks that are missing, and return the requested ones."""
-    from harness.datasets import demo
+    from harness.datasets.demo import rendering
 
     wanted = {"train": (n_tracks, 0), "test": (0, n_tracks), "all": (n_tracks, n_tracks)}
     if split not in wanted:
         raise HarnessError(f"demo: no split {split!r}; use train, test or all")
     train, test = wanted[split]
-    root = root or cache_folder() / f"demo-{demo.VERSION}-{DEMO_SECONDS:g}s"
-    return demo.render(
+    root = root or cache_folder() / f"demo-{rendering.VERSION}-{DEMO_SECONDS:g}s"
+    return rendering.render(
         root, train=train, test=test, seconds=DEMO_SECONDS, jobs=jobs, progress=progress
     )
 
 
 def dataset_rows(data: Mapping[str, Path]) -> list[tuple[str, str, str]]:
     """Return (name, title, folder or how to get it) of every dataset."""
-    where = known.configured(data)
-    own = known.DATASETS["folder"]
+    where = datasets.configured(data)
+    own = datasets.DATASETS["folder"]
     rows = []
-    for name in {**known.DATASETS, **where}:
-        info = known.DATASETS.get(name, own)
+    for name in {**datasets.DATASETS, **where}:
+        info = datasets.DATASETS.get(name, own)
         rows.append((name, info.title, str(where[name]) if name in where else info.how_to))
     return rows

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.cache import write_stream
-from harness.datasets import DATASETS, advice
-from harness.download import Progress, download, one_at_a_time
-from harness.errors import HarnessError
+from harness.core.download import Progress, download, one_at_a_time
+from harness.core.errors import HarnessError
+from harness.core.files import write_stream
+from harness.datasets.known import DATASETS, advice
 
 
 @dataclass(frozen=True)

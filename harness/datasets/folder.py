@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import audio, taxonomy
+from harness.core import audio, taxonomy
+from harness.core.errors import HarnessError
 from harness.datasets.musdb_songs import song_facts
 from harness.datasets.scan import Scan, collect, unions
 from harness.datasets.tracks import Dataset, Source, Sources, Track
-from harness.errors import HarnessError
 
 SUFFIXES = (".wav", ".flac", ".mp3")  # if there are several, the first counts
 # children first

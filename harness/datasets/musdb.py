@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from harness.core.errors import HarnessError
 from harness.datasets.musdb_songs import song_facts
 from harness.datasets.scan import BACKING, FOUR_STEMS, Scan, collect, four_stems, unions
 from harness.datasets.stem_mp4 import check_tools
 from harness.datasets.tracks import Dataset, Source, Sources, Track
-from harness.errors import HarnessError
 
 SPLITS = ("train", "test")
 HALVES = {"Dev": "train", "Test": "test"}  # of DSD100

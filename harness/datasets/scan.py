@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from harness import taxonomy
-from harness.datasets import advice
+from harness.core import taxonomy
+from harness.core.errors import HarnessError
+from harness.datasets.known import advice
 from harness.datasets.tracks import Dataset, Source, Sources, Track
-from harness.errors import HarnessError
 
 FOUR_STEMS = ("vocals", "drums", "bass", "other")
 BACKING = ("drums", "bass", "other")  # what `accompaniment` sums

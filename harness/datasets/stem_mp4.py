@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from harness import audio
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core import audio
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 
 
 def read_stream(path: Path, stream: int, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import audio
-from harness.audio import Audio
+from harness.core import audio
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.datasets.stem_mp4 import read_stream, stream_length
-from harness.errors import HarnessError
 
 
 @dataclass(frozen=True, order=True)

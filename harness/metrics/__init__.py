@@ -5,10 +5,9 @@ the same shape (channels, samples). Scores are in dB, NaN if they are undefined,
 perfect estimate.
 """
 
-from harness.metrics.blends import BlendProducts, read_blends, scorer, write_blends
 from harness.metrics.checks import suspicions
 from harness.metrics.definitions import DEFAULT, METRICS, Metric, Score, harmonic_mean
-from harness.metrics.museval_format import write_museval
+from harness.metrics.products import BlendProducts, read_blends, scorer, write_blends
 from harness.metrics.ratios import csdr, si_sdr, snr
 from harness.metrics.references import References, analyse, sdr
 
@@ -29,5 +28,4 @@ __all__ = [
     "snr",
     "suspicions",
     "write_blends",
-    "write_museval",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
-from harness.audio import Audio
+from harness.core.audio import Audio
 
 Float64 = npt.NDArray[np.float64]
 

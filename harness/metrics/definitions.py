@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.audio import Audio
+from harness.core.audio import Audio
 from harness.metrics.ratios import Energies, db, sdr_of, si_sdr_of, snr_of
 
 Float64 = npt.NDArray[np.float64]

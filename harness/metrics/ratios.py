@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from harness.audio import Audio, check_pair
-from harness.metrics import kernel
+from harness.core.audio import Audio, check_pair
+from harness.metrics.engine import kernel
 
 Float64 = npt.NDArray[np.float64]
 

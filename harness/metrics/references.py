@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.audio import Audio, check, check_pair
-from harness.bands import low_passes
-from harness.errors import HarnessError
-from harness.metrics.blends import BlendProducts
-from harness.metrics.bss_eval import Analysis
+from harness.core.audio import Audio, check, check_pair
+from harness.core.bands import low_passes
+from harness.core.errors import HarnessError
 from harness.metrics.checks import suspicions
-from harness.metrics.correlations import NotFiniteError
 from harness.metrics.definitions import DEFAULT, METRICS, Metric, Needs, Pair, Score
-from harness.metrics.parallel import in_threads
+from harness.metrics.engine.bss_eval import Analysis
+from harness.metrics.engine.correlations import NotFiniteError
+from harness.metrics.engine.threads import in_threads
+from harness.metrics.products import BlendProducts
 from harness.metrics.ratios import (
     PIECE,
     Energies,

@@ -5,8 +5,8 @@ or the file named by ``--registry``, adds entries.
 """
 
 from harness.registry.ensembles import describe_saved, ensemble, expected_score_text
+from harness.registry.entries import ENSEMBLE, FILE_NAME, Entry, Published, Weights, suggestion
 from harness.registry.loader import Name, built_in_path, find, load
-from harness.registry.rows import ENSEMBLE, FILE_NAME, Entry, Published, Weights, suggestion
 
 __all__ = [
     "ENSEMBLE",

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from harness import taxonomy
-from harness.bands import Weight, in_words
-from harness.errors import HarnessError
-from harness.registry.rows import (
+from harness.core import taxonomy
+from harness.core.bands import Weight, in_words
+from harness.core.errors import HarnessError
+from harness.registry.entries import (
     ENSEMBLE,
     FILE_NAME,
     EnsembleParams,

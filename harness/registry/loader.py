@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import strict_yaml
-from harness.errors import HarnessError
+from harness.core import strict_yaml
+from harness.core.errors import HarnessError
 from harness.registry.ensembles import with_members
-from harness.registry.rows import FILE_NAME, Entry, checked, suggestion
+from harness.registry.entries import FILE_NAME, Entry, checked, suggestion
 
 Name = re.compile(r"[a-z0-9][a-z0-9_]*")
 

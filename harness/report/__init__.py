@@ -16,11 +16,10 @@ to `page.SCRIPTS` with a function that ``page.js`` calls.
 """
 
 from harness.report.comparison import compare_runs
-from harness.report.listening import AUDIO, write_tracks
-from harness.report.page import render, write
-from harness.report.site import write_rest
-from harness.report.terminal import Board, boards
+from harness.report.page.index_page import render, write
+from harness.report.tracks.listening import AUDIO, write_tracks
+from harness.report.writing import write_rest
 
 __all__ = [
-    "AUDIO", "Board", "boards", "compare_runs", "render", "write", "write_rest", "write_tracks",
+    "AUDIO", "compare_runs", "render", "write", "write_rest", "write_tracks",
 ]  # fmt: skip

@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from harness.cache import write_atomic
-from harness.grid import HARMONIC
-from harness.report import html, names, provenance, table_files, text
-from harness.report.table_files import plain_sheet
-from harness.report.terminal import Board
-from harness.results import Run
+from harness.core import text
+from harness.core.files import write_atomic
+from harness.report import html, names, provenance
+from harness.report.tables import table_files
+from harness.report.tables.table_files import plain_sheet
+from harness.results.grid import HARMONIC
+from harness.results.runs import Run
 from harness.selection import comparing
 from harness.selection.comparing import BETTER, CASE, SAME, WORSE
 from harness.selection.statistics import RESAMPLES
@@ -65,29 +66,6 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> RunComparison
         produced=list(_produced(a.record, b.record)),
         notes=tuple(notes if other else ()),
     )
-
-
-def comparison_boards(found: RunComparison) -> list[Board]:
-    """Return the comparison for a terminal: the first metric, and how the runs were made."""
-    shown = []
-    for metric, table in list(found.differences.items())[:1]:
-        head = ("dataset", "separator", "stem", "n", "A", "B", "B − A (95 %)", "p (Holm)", "B is")
-        title = f"A is {found.a.name}, B is {found.b.name}: {names.metric_label(metric)}, dB"
-        rows = []
-        for row in table[table["verdict"] != SAME].to_dict("records"):
-            where = row["dataset"], _label(row), row["stem"], str(row["n"])
-            rows.append((*where, *_numbers(row), row["verdict"]))
-        shown.append(Board(title, head, tuple(rows)))
-    if len(found.alone):
-        alone = tuple(
-            (row["run"], row["dataset"], _label(row), row["stem"], str(row["tracks"]))
-            for row in found.alone.to_dict("records")
-        )
-        shown.append(Board("Only in one run", _ALONE, alone))
-    if found.produced:
-        made = tuple((what, old[:40], new[:40]) for what, old, new in found.produced)
-        shown.append(Board("Made differently", ("what", "A", "B"), made))
-    return shown
 
 
 def remarks(found: RunComparison) -> list[str]:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.cache import write_atomic
-from harness.errors import HarnessError
-from harness.grid import LIMIT, FloatArray, Grid
-from harness.ranking import NO_GENRE, OVERALL, genre_name, level
-from harness.report import names, payload, tables
-from harness.report.dataset import Context
-from harness.results import Run
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+from harness.report import names
+from harness.report.page import payload
+from harness.report.page.dataset import Context
+from harness.results import summaries
+from harness.results.grid import LIMIT, FloatArray, Grid
+from harness.results.ranking import NO_GENRE, OVERALL, genre_name, level
+from harness.results.runs import Run
 from harness.selection import pareto
 
 if TYPE_CHECKING:
@@ -229,7 +231,7 @@ def by_genre(view: View, _run: Run) -> Figure | None:
 
 def selection(view: View, run: Run) -> Figure | None:
     """Draw the number of tracks each separator was chosen on, by oracle and deployable choice."""
-    counts = tables.selection_counts(run.selection[run.selection["dataset"] == view.dataset])
+    counts = summaries.selection_counts(run.selection[run.selection["dataset"] == view.dataset])
     stems = sorted(counts["stem"].unique(), key=names.stem_rank)
     if not stems:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-from harness.report.text import decimals, short
+from harness.core.text import decimals, short
 
 Span = tuple[float, float, float]  # mean, low, high; NaN where there is no interval
 _WIDTH = 560  # user units, about CSS pixels

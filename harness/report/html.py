@@ -13,8 +13,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from harness.report import names, text
-from harness.report.cells import PLACES
+from harness.core import text
+from harness.report import names
+from harness.report.page.cells import PLACES
 from harness.selection import MIN_ARTISTS
 
 HERE = Path(__file__).parent

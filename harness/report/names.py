@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
+from harness.core.taxonomy import STEMS
 from harness.metrics import METRICS as RECORDS
-from harness.ranking import HARMONIC, OVERALL, level
-from harness.taxonomy import STEMS
+from harness.results.grid import HARMONIC
+from harness.results.ranking import OVERALL, level
 
 METRICS = (HARMONIC, *(name for name, metric in RECORDS.items() if metric.compute))
 COSTS = tuple(m.name for m in RECORDS.values() if m.default and not m.compute)

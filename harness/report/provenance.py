@@ -8,12 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from harness.core import text
 from harness.datasets import overlaps
 from harness.datasets.tracks import Track
-from harness.ranking import HARMONIC
-from harness.report import html, names, payload, tables, text
-from harness.results import Run
-from harness.selection import ledger, recorded_statuses
+from harness.report import html, names
+from harness.report.page import payload
+from harness.results import summaries
+from harness.results.grid import HARMONIC
+from harness.results.leaks import ledger, recorded_statuses
+from harness.results.runs import Run
 
 SCRIPTS = ("theme.js",)
 FORMATS = {"csv": "CSV", "parquet": "Parquet", "latex": "LaTeX", "markdown": "Markdown"}
@@ -35,7 +38,7 @@ def render(run: Run, downloads: Any = ()) -> str:
         view=_definitions(run),
         leaks=leaks(run),
         statuses=STATUSES,
-        failures=tables.failures(run.scores).to_dict("records"),
+        failures=summaries.failures(run.scores).to_dict("records"),
         commands=commands(run.record),
         downloads=downloads,
         formats=FORMATS,

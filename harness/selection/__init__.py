@@ -1,23 +1,14 @@
 """Selection: the best separator per stem, as an upper bound and as a choice that can be used."""
 
-from harness.grid import HARMONIC, Grid, chosen_by, grids, track_scores
+from harness.results.grid import HARMONIC, Grid, chosen_by, grids, track_scores
+from harness.results.leaks import ledger, recorded_statuses
 from harness.selection.best_of import candidates_of, select
 from harness.selection.budget import choose_within, costs_of, pareto, parse_budget
 from harness.selection.comparing import TIED, TOO_FEW, compare, pairs, ranking
-from harness.selection.leaks import ledger, recorded_statuses
 from harness.selection.policies import POLICIES, best_mean, genre_cells
 from harness.selection.statistics import MIN_ARTISTS, mean_intervals, median_intervals
 from harness.selection.summary import frequencies, summary
-from harness.selection.words import remarks, summary_boards, table_boards
-from harness.selection.worth import (
-    UNSCORED,
-    WAYS,
-    blend_boards,
-    blends,
-    expected,
-    in_words,
-    weights_of,
-)
+from harness.selection.worth import UNSCORED, WAYS, blends, expected, in_words, weights_of
 
 __all__ = [
     "HARMONIC",
@@ -29,7 +20,6 @@ __all__ = [
     "WAYS",
     "Grid",
     "best_mean",
-    "blend_boards",
     "blends",
     "candidates_of",
     "choose_within",
@@ -49,11 +39,8 @@ __all__ = [
     "parse_budget",
     "ranking",
     "recorded_statuses",
-    "remarks",
     "select",
     "summary",
-    "summary_boards",
-    "table_boards",
     "track_scores",
     "weights_of",
 ]

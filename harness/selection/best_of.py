@@ -12,8 +12,9 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from harness.errors import HarnessError
-from harness.grid import (
+from harness.core.errors import HarnessError
+from harness.metrics import DEFAULT
+from harness.results.grid import (
     HARMONIC,
     Grid,
     Leaked,
@@ -22,8 +23,7 @@ from harness.grid import (
     track_scores,
     without_leaked,
 )
-from harness.metrics import DEFAULT
-from harness.results import COLUMNS, SELECTION_COLUMNS, table
+from harness.results.runs import COLUMNS, SELECTION_COLUMNS, table
 from harness.selection.policies import NOBODY, Policy, best_mean, choose_on, cross_fit
 
 ORACLE = "best_of_oracle"
@@ -122,7 +122,7 @@ def select(
     Parameters
     ----------
     scores
-        Columns `harness.results.COLUMNS`.
+        Columns `harness.results.runs.COLUMNS`.
     separators
         Names of those that may be chosen: no anchors, no oracles.
     leaked

@@ -1,8 +1,8 @@
 """Blends: per stem, a weighted mean of the separators' estimates, chosen from inner products.
 
 Weights are convex: none is negative and they sum to one. All that is needed of a track are the
-inner products that a run keeps (`harness.metrics.BlendProducts`), so that thousands of blends are scored
-exactly in the time it takes to read one song. Two algorithms choose weights:
+inner products that a run keeps (`harness.metrics.BlendProducts`), so that thousands of blends are
+scored exactly in the time it takes to read one song. Two algorithms choose weights:
 
 * `greedy` adds one separator after another, with replacement, for any metric (Caruana et al. 2004).
 * `programme` is for `snr` alone. The mean SNR is −Σ log of quadratic forms of the noise. Each step
@@ -10,8 +10,8 @@ exactly in the time it takes to read one song. Two algorithms choose weights:
   worse.
 
 Both are shrunk towards the best single separator, by an amount that tracks of other artists decide.
-From inner products by frequency band (`BlendProducts.edges`), `programme` chooses weights for each band,
-convex in each, which are also shrunk towards the same weights in all bands.
+From inner products by frequency band (`BlendProducts.edges`), `programme` chooses weights for each
+band, convex in each, which are also shrunk towards the same weights in all bands.
 
 The inner products are those of one stem alone. They do not determine the sum of a track's stems, so
 a mixture-consistent blend is not scored here. If every separator's stems sum to the mixture and all
@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from harness.errors import HarnessError
-from harness.grid import HARMONIC, LIMIT, FloatArray, Grid, IntArray
+from harness.core.errors import HarnessError
 from harness.metrics import BlendProducts, harmonic_mean, scorer
+from harness.results.grid import HARMONIC, LIMIT, FloatArray, Grid, IntArray
 from harness.selection.policies import fold_of
 from harness.selection.statistics import draw
 

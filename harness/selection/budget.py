@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.errors import HarnessError
-from harness.grid import BoolArray, FloatArray, Grid, grids
+from harness.core.errors import HarnessError
+from harness.results.grid import BoolArray, FloatArray, Grid, grids
 from harness.selection.statistics import rounded_mean
 from harness.selection.summary import by_level
 

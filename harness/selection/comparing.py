@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness.errors import HarnessError
-from harness.grid import (
+from harness.core.errors import HarnessError
+from harness.results.grid import (
     HARMONIC,
     LIMIT,
     TRACK,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from harness.grid import FloatArray, Grid, IntArray, Names
+from harness.results.grid import FloatArray, Grid, IntArray, Names
 from harness.selection.statistics import (
     ALPHA,
     MIN_ARTISTS,

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from harness.grid import BoolArray, FloatArray, IntArray
+from harness.results.grid import BoolArray, FloatArray, IntArray
 
 RESAMPLES = 10_000  # of every interval: page, tables, comparisons
 LEVEL = 0.95

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from harness import taxonomy
-from harness.grid import FloatArray, Grid, Names, grids
-from harness.ranking import OVERALL
+from harness.core import taxonomy
+from harness.results.grid import FloatArray, Grid, Names, grids
+from harness.results.ranking import OVERALL
 from harness.selection.best_of import choosing
 from harness.selection.policies import POLICIES, Policy, best_mean, choose_on, cross_fit
 from harness.selection.statistics import (

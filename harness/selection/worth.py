@@ -12,19 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from harness import taxonomy
-from harness.bands import Weight
-from harness.bands import in_words as band_weights
-from harness.grid import (
-    HARMONIC,
-    FloatArray,
-    Grid,
-    IntArray,
-    Names,
-    grids,
-    track_scores,
-)
-from harness.results import table
+from harness.core import taxonomy
+from harness.core.bands import Weight
+from harness.core.bands import in_words as band_weights
+from harness.core.text import in_decibels
+from harness.results.grid import HARMONIC, FloatArray, Grid, IntArray, Names, grids, track_scores
+from harness.results.runs import table
 from harness.selection.best_of import choosing
 from harness.selection.blending import (
     Kept,
@@ -36,7 +29,6 @@ from harness.selection.blending import (
 from harness.selection.comparing import TOO_FEW, compare
 from harness.selection.policies import best_mean, choose_on, cross_fit, fold_of
 from harness.selection.statistics import rounded_mean
-from harness.selection.words import Board, in_decibels, table_boards
 
 BLEND, SINGLE = "blend", "best single"
 BEATS, BEATS_NOT = "beats it", "does not beat it"
@@ -210,19 +202,6 @@ def named_weights(separators: Sequence[str], weights: FloatArray) -> dict[str, W
         for name, by in zip(separators, by_name, strict=True)
         if any(by)
     }
-
-
-def blend_boards(worth: pd.DataFrame) -> list[Board]:
-    """Lay `blends` out for a terminal: the held-out scores, and the weights."""
-    words = worth.assign(weights=worth["weights"].map(in_words))
-    if not words["edges"].any():
-        words = words.drop(columns="edges")
-    place = [name for name in ("dataset", "input", "stem", "edges") if name in words]
-    shown = words.drop(columns=["weights", "in_sample", "p"])
-    return [
-        *table_boards(shown, "blends against the best single separator, dB"),
-        *table_boards(words[[*place, "weights"]], "weights that all tracks choose"),
-    ]
 
 
 def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, Weight]:

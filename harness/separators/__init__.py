@@ -10,9 +10,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, cast
 
-from harness import weight_files
-from harness.errors import HarnessError
-from harness.registry import Entry, suggestion
+from harness.core.errors import HarnessError
+from harness.registry import Entry, suggestion, weight_files
 from harness.separators.protocol import Oracle, Separator, parameters
 
 __all__ = [
@@ -122,12 +121,12 @@ def _members(entry: Entry, sample_rate: int, device: str) -> dict[str, Any]:
 
 def _weights(entry: Entry) -> dict[str, Any]:
     """Return the keywords of a learned family: checkpoints, each verified first."""
-    from harness import weights
+    from harness.separators import checkpoints
 
     paths = []
     for file in entry.weights:
         path = weight_files.find(file.file)
-        weights.check(path, sha256=file.sha256, size=file.size)
+        checkpoints.check(path, sha256=file.sha256, size=file.size)
         paths.append(path)
     return {"weights": paths, "sha256": [file.sha256 for file in entry.weights]}
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.audio import Audio
+from harness.core.audio import Audio
+from harness.core.taxonomy import ancestors, in_order
 from harness.separators.spectral import FOUR_STEMS, TINY, Spectrum, Stft, standard_stft
-from harness.taxonomy import ancestors, in_order
 
 Powers = npt.NDArray[np.float64]  # (sources, bins, frames)
 Covariances = npt.NDArray[np.complex128]  # (sources, bins, channels, channels)

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from harness import audio as signals
-from harness import weights as checkpoints
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core import audio as signals
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.registry import suggestion
+from harness.separators import checkpoints as checkpoints
 from harness.separators.chunked import find_device
 from harness.separators.learned import Networked, reason
 from harness.separators.roformer import model_and_config

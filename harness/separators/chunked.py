@@ -21,8 +21,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.separators import progress
 
 Estimates = npt.NDArray[np.float32]  # (stems, channels, samples)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.signal
 
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.separators import progress
 from harness.separators.repetition import (
     beat_spectrum,

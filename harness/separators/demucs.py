@@ -1,8 +1,8 @@
 """Demucs and its descendants, through the classes of the ``demucs`` package.
 
-Checkpoints are read as their authors publish them, by `harness.weights` and offline: packages of
-class, arguments and tensors, as ``.th`` or ``.safetensors``. Chunks, their padding and the
-normalisation are those of demucs' own program; so are the estimates.
+Checkpoints are read as their authors publish them, by `harness.separators.checkpoints` and offline:
+packages of class, arguments and tensors, as ``.th`` or ``.safetensors``. Chunks, their padding and
+the normalisation are those of demucs' own program; so are the estimates.
 
 References
 ----------
@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from harness import audio as signals
-from harness import weights as checkpoints
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core import audio as signals
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
+from harness.separators import checkpoints as checkpoints
 from harness.separators import progress
 from harness.separators.chunked import Estimates
 from harness.separators.learned import Networked, fitting
@@ -170,7 +170,7 @@ def load_model(path: Path, *, sha256: str | None = None, size: int | None = None
     path
         ``.th`` as demucs 1 to 4 write it, or ``.safetensors`` as demucs 4.1 does.
     sha256, size
-        See `harness.weights.load`.
+        See `harness.separators.checkpoints.load`.
 
     Returns
     -------

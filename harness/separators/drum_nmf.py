@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.separators import progress
 from harness.separators.spectral import (
     BLOCK_FRAMES,

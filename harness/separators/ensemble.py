@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from harness import bands, taxonomy
-from harness.audio import Audio
-from harness.bands import Weight
+from harness.core import bands, taxonomy
+from harness.core.audio import Audio
+from harness.core.bands import Weight
 from harness.registry import Entry
 from harness.separators import progress
 from harness.separators.protocol import Separator, made_of, parameters, run

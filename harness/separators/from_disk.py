@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harness import audio, taxonomy
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core import audio, taxonomy
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
+from harness.core.files import safe_name
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 
@@ -67,18 +68,6 @@ def find_files(
             if found:
                 return found
     return {}
-
-
-def safe_name(name: str) -> str:
-    """Return the name as one path component that cannot lead to another folder.
-
-    Examples
-    --------
-    >>> safe_name("AC/DC"), safe_name("..")
-    ('AC_DC', '__')
-    """
-    flat = re.sub(r"[/\\\x00-\x1f]", "_", name)
-    return re.sub(r"^\.+$", lambda dots: "_" * len(dots[0]), flat) or "_"
 
 
 def _in_own_folder(folder: Path, wanted: set[str]) -> dict[str, Path]:

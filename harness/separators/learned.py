@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from harness import weights as checkpoints
-from harness.audio import Audio
-from harness.errors import HarnessError
-from harness.networks import NETWORKS
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.registry import suggestion
+from harness.separators import checkpoints as checkpoints
 from harness.separators import progress
 from harness.separators.chunked import Estimates, separate_chunked
+from harness.separators.networks import NETWORKS
 
 
 class Networked:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from harness import audio, taxonomy
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core import audio, taxonomy
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.registry import Entry
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from harness import audio as signals
-from harness import weights as checkpoints
-from harness.audio import Audio
-from harness.errors import HarnessError
-from harness.networks.scnet import SCNet
+from harness.core import audio as signals
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.registry import suggestion
+from harness.separators import checkpoints as checkpoints
 from harness.separators.learned import Learned, fitting
+from harness.separators.networks.scnet import SCNet
 
 EPSILON = 1e-5  # added to the deviation of a track, which may be silent
 NORMALISATIONS = ("none", "track", "spectrum")
@@ -32,7 +32,7 @@ class PublishedScnet(Learned):
         and deviation of the mono sum of the whole track; ``spectrum``, by those of each chunk's
         spectrogram (the authors' code since September 2024).
     network
-        Arguments of `harness.networks.scnet.SCNet` that differ from the defaults.
+        Arguments of `harness.separators.networks.scnet.SCNet` that differ from the defaults.
     overlap, options
         See `harness.separators.learned.Learned`; half of each 11 s chunk is repeated.
     """

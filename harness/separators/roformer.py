@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import audio as signals
-from harness import weights as checkpoints
-from harness.audio import Audio
-from harness.errors import HarnessError
-from harness.networks.mel_roformer import MelRoformer
+from harness.core import audio as signals
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.registry import suggestion
+from harness.separators import checkpoints as checkpoints
 from harness.separators.learned import Networked, fitting
+from harness.separators.networks.mel_roformer import MelRoformer
 
 CONFIGS = (".yaml", ".yml")
 NAMES = {  # {an option of theirs: ours}
@@ -106,7 +106,7 @@ def load_model(
     Parameters
     ----------
     path, sha256
-        See `harness.weights.load`.
+        See `harness.separators.checkpoints.load`.
     config
         See `Roformer`.
     stems

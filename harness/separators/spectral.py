@@ -16,8 +16,8 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.ndimage
 
-from harness.audio import Audio
-from harness.errors import HarnessError
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.separators import progress
 
 Magnitude = npt.NDArray[np.float32]  # (frames, bins)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.audio import Audio
+from harness.core.audio import Audio
 from harness.training.data import Material, source_frames
 from harness.training.recipes import Augment
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from harness.cache import write_atomic
-from harness.machine import processor_name
-from harness.networks import count_parameters
+from harness.core.files import write_atomic
+from harness.core.machine import processor_name
+from harness.separators.networks import count_parameters
 from harness.training.data import TrainingSong
 from harness.training.session import TrainingRun
 from harness.training.state import Row

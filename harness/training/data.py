@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from harness import audio, taxonomy
-from harness.audio import Audio
+from harness.core import audio, taxonomy
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
-from harness.errors import HarnessError
 
 REST = "rest"  # the input minus the stems that are learned; never a target
 MEMORY = 6 << 30  # bytes of audio to keep; the rest is read from disk each time

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from harness import weights
-from harness.audio import Audio
-from harness.cache import only_one
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
+from harness.core.files import only_one
 from harness.datasets.tracks import Dataset
-from harness.errors import HarnessError
+from harness.separators import checkpoints
 from harness.separators.chunked import kept_memory, separate_chunked
 from harness.training import state as states
 from harness.training.card import draw_curves, model_card, write_card, write_curves
@@ -158,7 +158,7 @@ def _write_best(run: TrainingRun) -> None:
         "config": network.config(),
         "trained_on": sorted({f"{s.track.dataset}:{s.track.split}" for s in run.training.songs}),
     }
-    weights.save(_weights(run), network, about)
+    checkpoints.save(_weights(run), network, about)
 
 
 def _weights(run: TrainingRun) -> Path:

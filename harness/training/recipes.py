@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from harness import strict_yaml
-from harness.errors import HarnessError
+from harness.core import strict_yaml
+from harness.core.errors import HarnessError
 from harness.registry import suggestion
 
 BUILT_IN = Path(__file__).with_name("recipes.yaml")
@@ -44,7 +44,7 @@ class Recipe:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     name: str  # of the weights
-    network: str  # a key of `harness.networks.NETWORKS`
+    network: str  # a key of `harness.separators.networks.NETWORKS`
     options: Mapping[str, Any] = field(default_factory=dict)  # arguments of the network
     input: str = "mixture"  # what is separated; a stem's input is the sum of its children
     loss: str = "waveform_stft"  # a key of `harness.training.losses.LOSSES`

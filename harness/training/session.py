@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from harness.cache import digest
+from harness.core.errors import HarnessError
+from harness.core.files import digest
 from harness.datasets.tracks import Dataset
-from harness.errors import HarnessError
-from harness.networks import NETWORKS
 from harness.registry import suggestion
+from harness.separators.networks import NETWORKS
 from harness.training.batches import Batches, ExcerptForm
 from harness.training.data import MEMORY, Material, TrainingSong, split_by_artist, usable_songs
 from harness.training.losses import make_loss

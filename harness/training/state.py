@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as pack
 from torch import Tensor, nn
 
-from harness.cache import write_atomic
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
 
 FORMAT = "1"  # of the file; raise it when it changes
 Row = dict[str, float | int | None]

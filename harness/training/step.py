@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.training.batches import TrainingBatch
 from harness.training.recipes import Recipe
 from harness.training.state import State, update_average

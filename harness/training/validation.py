@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from harness.audio import Audio, is_silent
+from harness.core.audio import Audio, is_silent
 from harness.metrics.ratios import snr
 from harness.training.data import Material
 

@@ -1,0 +1,208 @@
+"""Separate, score and select; continue where an earlier run of the same work stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.benchmark import (
+    Failures,
+    Parents,
+    Plan,
+    Settings,
+    clips,
+    cost_rows,
+    execute,
+    is_done,
+    kept_products,
+    leak_rows,
+    make_plan,
+    plan_cascades,
+    plan_for_files,
+    score_rows,
+    wanted_parents,
+)
+from harness.benchmark.record import is_current, record_of, state_of
+from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.workers import Progress
+from harness.core.errors import HarnessError
+from harness.core.files import only_one
+from harness.datasets.tracks import Dataset
+from harness.registry import Entry, find
+from harness.results import grid, importing, ranking
+from harness.results.runs import SELECTION_COLUMNS, Run, leaked, table, write_run
+from harness.selection.finished_run import with_selection
+
+FIRST = "first"  # in cascade: feed with the separator that ranks first for the stem
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did.
+
+    Attributes
+    ----------
+    folder
+        Where its tables are.
+    units, reused, failed
+        Pieces of work: in all, found finished, failed.
+    fresh
+        Whether the tables were written anew.
+    failures
+        Reasons, once each, in the order of the plan.
+    """
+
+    folder: Path
+    units: int
+    reused: int
+    failed: int
+    fresh: bool
+    failures: tuple[str, ...] = ()
+
+
+def run(
+    entries: Sequence[Entry],
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    *,
+    cascade: str | None = FIRST,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Outcome:
+    """Separate, score and select; continue where an earlier run of the same work stopped.
+
+    Parameters
+    ----------
+    cascade
+        Whose drums and vocals are given to separators of these: the name of one of `entries`;
+        `FIRST` takes, for each dataset and stem, the one that this run's scores rank first; None
+        feeds them with the true stems only.
+
+    Raises
+    ------
+    HarnessError
+        If there is nothing to do, another run holds the folder, the folder holds imported scores,
+        or the disk is full.
+    """
+    if cascade not in (FIRST, None):
+        named = find({entry.name: entry for entry in entries}, str(cascade))
+        if named.role == "oracle":
+            raise HarnessError(f"--cascade {cascade}: knows the answers; name a separator")
+
+    def plan(fingerprints: Fingerprints) -> Plan:
+        return make_plan(entries, datasets, settings, fingerprints)
+
+    return _do(plan, entries, datasets, settings, command, progress, cascade)
+
+
+def score_folder(
+    entry: Entry,
+    folder: Path,
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    *,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Outcome:
+    """Score the estimates in a folder as those of `entry`; as `run` else."""
+    if not folder.is_dir():
+        raise HarnessError(f"{folder}: no such folder; name the one that holds the estimates")
+
+    def plan(fingerprints: Fingerprints) -> Plan:
+        return plan_for_files(entry, folder, datasets, settings, fingerprints)
+
+    return _do(plan, [entry], datasets, settings, command, progress)
+
+
+def _do(
+    make: Callable[[Fingerprints], Plan],
+    entries: Sequence[Entry],
+    datasets: Sequence[Dataset],
+    settings: Settings,
+    command: Sequence[str],
+    progress: Progress | None,
+    cascade: str | None = None,
+) -> Outcome:
+    """Do a plan while holding the results folder, then its cascades, and write the tables."""
+    started = time.time()
+    folder = settings.results / settings.run
+    with only_one(settings.results):
+        importing.check_folder(folder, {})
+        store = Store(settings.work_folder)
+        store.sweep()
+        plan = make(Fingerprints(settings.work_folder / "fingerprints.jsonl"))
+        plan = clips.mark(plan, settings.listen)
+        if not plan.units:
+            reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
+            raise HarnessError(f"run: nothing can be done ({reasons}); see 'harness check'")
+        reused = sum(is_done(unit, store, settings) for unit in plan.units)
+        waiting = kept_products.tidy(settings.work_folder, plan.units)
+        failures: Failures = {}
+        if reused < len(plan.units) or waiting:
+            failures = execute(plan, settings, progress)
+        parents = _parents(plan, store, failures, cascade) if cascade else {}
+        fed = plan_cascades(plan, parents) if cascade else Plan()
+        reused += sum(is_done(unit, store, settings) for unit in fed.units)
+        plan = Plan(plan.units + fed.units, plan.skips + fed.skips)
+        state = state_of(plan, datasets, entries, settings)
+        if reused == len(plan.units) and not waiting and is_current(folder, state):
+            return Outcome(folder, len(plan.units), reused, 0, fresh=False)
+        failures |= execute(fed, settings, progress)
+        failed = sum(unit.key in failures for unit in plan.units)
+        record = record_of(entries, datasets, plan, settings) | {
+            "command": list(command),
+            "created": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "state": None if failed else state,
+            "work": {
+                "units": len(plan.units),
+                "reused": reused,
+                "computed": len(plan.units) - reused - failed,
+                "failed": failed,
+                "seconds": round(time.time() - started, 1),
+            },
+        }
+        write_run(folder, _tables(plan, store, failures, record))
+    reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
+    return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen))
+
+
+def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Parents:
+    """Return whose estimate of a stem is given to the separators of that stem.
+
+    `FIRST` is the first of the leaderboard by the harmonic mean of SNR and SDR; of equals the first
+    by name.
+    """
+    wanted = wanted_parents(plan)
+    if cascade != FIRST or not wanted:
+        return dict.fromkeys(wanted, cascade)
+    scores = grid.add_harmonic(table(score_rows(plan, store, failures, "")))
+    names = {unit.entry.name for unit in plan.units if unit.entry.role == ranking.SEPARATOR}
+    leaks = leaked({"leaks": leak_rows(plan)})
+    return {
+        (dataset, stem): separator
+        for dataset in {dataset for dataset, _ in wanted}
+        for stem, separator in ranking.rank(
+            scores, dataset, grid.HARMONIC, ranked=names, leaks=leaks
+        )
+        .best()
+        .items()
+    }
+
+
+def _tables(plan: Plan, store: Store, failures: Failures, record: dict[str, Any]) -> Run:
+    """Assemble the tables of a run and choose from them."""
+    name = record["run"]
+    bare = Run(
+        name=name,
+        scores=table(score_rows(plan, store, failures, name)),
+        costs=table(cost_rows(plan, store, failures, name)),
+        ensembles=table([]),
+        selection=table([], SELECTION_COLUMNS),
+        record=record,
+    )
+    return with_selection(bare)

@@ -1,0 +1,1 @@
+"""The ground floor: errors, audio, stems, files, downloads, the machine, numbers as text."""

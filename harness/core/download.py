@@ -1,0 +1,306 @@
+"""Download one file: resumable, verified, and under its name only when it is complete.
+
+Bytes are collected in ``NAME.part``; after a dropped connection or a kill the next call continues
+there.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from harness.core.errors import HarnessError
+from harness.core.files import mismatch
+
+Progress = Callable[[int, int | None], None]  # (bytes so far, total bytes or None)
+
+CHUNK = 1 << 20  # bytes
+TRIES = 4  # requests in a row without new bytes after which a source is abandoned
+BACKOFF = 1.0  # seconds before the second try; doubled each time
+BUSY = {408, 425, 429, 500, 502, 503, 504}  # status codes worth another try
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Known facts of a file, before it is downloaded."""
+
+    size: int | None  # bytes; None if unknown
+    hashes: dict[str, str]  # {algorithm of `hashlib`: hexadecimal digest}
+
+    def complaint(self, path: Path) -> str:
+        """Return how a file differs from it; empty if it does not."""
+        with path.open("rb") as file:
+            return mismatch(file, self.size, self.hashes)
+
+
+class _DroppedError(Exception):
+    """The request failed; another try may succeed."""
+
+
+class _RefusedError(Exception):
+    """A source cannot provide the file."""
+
+
+def download(
+    urls: Sequence[str],
+    path: Path,
+    *,
+    sha256: str | None = None,
+    md5: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
+    timeout: float = 30.0,
+) -> Path:
+    """Download a file, unless it is there and correct; return `path`.
+
+    Parameters
+    ----------
+    urls
+        http or https; if one fails, the next is tried.
+    sha256, md5, size
+        Of the correct file; None is not checked. The rest of an earlier download is continued only
+        if a hash can confirm that it was the same file.
+    progress
+        Called after each megabyte.
+    timeout
+        Seconds without an answer or a byte after which a connection counts as dropped.
+
+    Raises
+    ------
+    HarnessError
+        If no source provides the correct file, with each one's reason, or if the disk is full.
+    """
+    hashes = {"sha256": sha256, "md5": md5}
+    expected = Expected(size, {name: value for name, value in hashes.items() if value})
+    for url in urls:
+        _check_scheme(url, str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(path):
+            if not path.is_file() or expected.complaint(path):
+                part = path.with_name(path.name + ".part")
+                _Transfer(part, expected, progress, timeout).fetch(urls).replace(path)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+    return path
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process works on `path`; the lock file is deleted afterwards."""
+    lock = path.with_name(path.name + ".lock")
+    with FileLock(lock):
+        yield
+    with suppress(OSError):  # Windows: another process waits for it
+        lock.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    """The download of one file into `part`."""
+
+    part: Path
+    expected: Expected
+    progress: Progress | None
+    timeout: float
+
+    def fetch(self, urls: Sequence[str]) -> Path:
+        """Try the sources in turn; return the complete and verified part."""
+        if not self.expected.hashes:
+            self.part.unlink(missing_ok=True)
+        reasons = []
+        for url in urls:
+            try:
+                self._from_one(url)
+                return self.part
+            except _RefusedError as error:
+                reasons.append(f"{url}: {error}")
+                if not self.expected.hashes:  # the next source may have another file
+                    self.part.unlink(missing_ok=True)
+        name = self.part.name.removesuffix(".part")
+        raise HarnessError(
+            f"{name}: could not be downloaded ({'; '.join(reasons) or 'no source is known'}); "
+            f"check the network, or put the file at {self.part.with_name(name)}"
+        )
+
+    def _from_one(self, url: str) -> None:
+        """Download from one source and verify the part."""
+        resumed = self._have() > 0
+        self._until_complete(url)
+        complaint = self.expected.complaint(self.part)
+        if complaint and resumed:  # the earlier part may be of another file
+            self.part.unlink()
+            self._until_complete(url)
+            complaint = self.expected.complaint(self.part)
+        if complaint:
+            self.part.unlink()
+            raise _RefusedError(complaint)
+
+    def _until_complete(self, url: str) -> None:
+        """Request the rest again, until the file is complete or no more bytes come."""
+        best, tries = self._have(), 0
+        while True:
+            try:
+                self._request(url)
+                return
+            except _DroppedError as error:
+                tries = 0 if self._have() > best else tries + 1
+                best = max(best, self._have())
+                if tries >= TRIES:
+                    raise _RefusedError(str(error)) from error
+                time.sleep(BACKOFF * 2 ** max(tries - 1, 0))
+
+    def _request(self, url: str) -> None:
+        """Send one request for the missing bytes."""
+        start = self._have()
+        if self.expected.size is not None and start >= self.expected.size:
+            if start == self.expected.size:
+                return
+            start = self._restart()
+        headers = {"User-Agent": "harness", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        try:
+            answer = self._open(urllib.request.Request(url, headers=headers), start)
+            if answer is not None:
+                with answer:
+                    self._receive(answer, start)
+        except ValueError as error:  # such as a length that is not a number
+            raise _RefusedError(f"makes no sense ({error})") from error
+
+    def _open(self, request: urllib.request.Request, start: int) -> Any:
+        """Send a request; return the answer, or None if nothing is missing."""
+        try:
+            opener = urllib.request.build_opener(_SafeRedirects)
+            return opener.open(request, timeout=self.timeout)
+        except urllib.error.HTTPError as error:
+            with error:
+                return self._refusal(error, start)
+        except (OSError, HTTPException) as error:
+            raise _DroppedError(_reason(error)) from error
+
+    def _receive(self, answer: Any, start: int) -> None:
+        """Append the body to the part, or start again if the server sends the whole file."""
+        if start and not _continues(answer, start, self.expected.size):
+            self._restart()
+            if answer.status == 206:
+                raise _DroppedError("the server sent another part of the file than requested")
+            start = 0
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        limit = total if self.expected.size is None else self.expected.size
+        if total is not None and total != limit:
+            raise _RefusedError(f"has {total} bytes, {limit} were expected")
+        self._check_space(limit, start)
+        with self.part.open("ab") as file:
+            have = self._copy(answer, file, limit)
+        if total is not None and have < total:
+            raise _DroppedError(f"the connection was dropped after {have} of {total} bytes")
+
+    def _copy(self, answer: Any, file: IO[bytes], limit: int | None) -> int:
+        """Write the body to the file; return its new length."""
+        have = file.tell()
+        while block := _read(answer):
+            file.write(block)
+            have += len(block)
+            if limit is not None and have > limit:
+                raise _RefusedError(f"sends more than the expected {limit} bytes")
+            if self.progress:
+                self.progress(have, limit)
+        return have
+
+    def _refusal(self, error: urllib.error.HTTPError, start: int) -> None:
+        """Raise the error for an error answer; return if it says that the part is complete."""
+        if error.code == 416 and start:  # no bytes from here on: complete, or another file
+            if error.headers.get("Content-Range", "") == f"bytes */{start}":
+                return
+            self._restart()
+            raise _DroppedError("416, the part does not fit the file") from error
+        kind = _DroppedError if error.code in BUSY else _RefusedError
+        raise kind(f"{error.code} {error.reason}") from error
+
+    def _check_space(self, total: int | None, start: int) -> None:
+        """Refuse early if the disk is too small."""
+        free = shutil.disk_usage(self.part.parent).free
+        if total is not None and total - start > free:
+            raise OSError(errno.ENOSPC, f"{total - start} bytes are needed, {free} are free")
+
+    def _have(self) -> int:
+        """Bytes in the part."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _restart(self) -> int:
+        """Delete the part."""
+        self.part.unlink(missing_ok=True)
+        return 0
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only, and never from https to http."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Refuse an address that is less safe than the requested one."""
+        scheme = urlsplit(newurl).scheme
+        if scheme != "https" and scheme != req.type:
+            raise _RefusedError(f"redirects to {newurl}, which is not safe")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _read(answer: Any) -> bytes:
+    """Read on; an error here is of the network, not of the disk."""
+    try:
+        block: bytes = answer.read(CHUNK)
+    except (OSError, HTTPException) as error:
+        raise _DroppedError(_reason(error)) from error
+    return block
+
+
+def _reason(error: Exception) -> str:
+    """Return the text of a network error, or its type."""
+    return str(getattr(error, "reason", "") or error) or type(error).__name__
+
+
+def _continues(answer: Any, start: int, size: int | None) -> bool:
+    """Whether the answer is the rest of the file from `start` on."""
+    span, _, total = str(answer.headers.get("Content-Range", "")).partition("/")
+    return span.startswith(f"bytes {start}-") and (size is None or total in ("*", str(size)))
+
+
+def _check_scheme(url: str, where: str) -> None:
+    """Refuse anything but http and https."""
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # no address at all
+        scheme = ""
+    if scheme not in ("http", "https"):
+        raise HarnessError(f"{where}: cannot be downloaded from {url}; use an http(s) address")
+
+
+def _disk_error(path: Path, error: OSError) -> HarnessError:
+    """Return an error with the disk's reason."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = error.strerror or "no space left"
+        return HarnessError(
+            f"{path}: the disk is full ({reason}); free some space and run it again, it continues"
+        )
+    return HarnessError(f"{path}: cannot be written ({error}); check the folder's permissions")

@@ -1,0 +1,155 @@
+"""Files that survive a kill: atomic writing, checks, fingerprints, and a store of finished work.
+
+The key of a piece of work covers everything that can change its result. The file under that key is
+complete or absent.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from harness.core.errors import HarnessError, StorageError
+
+
+def cache_folder() -> Path:
+    """Return the folder of rendered music and weights; HARNESS_CACHE overrides the system's."""
+    chosen = os.environ.get("HARNESS_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("harness"))
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when it is complete; see `complete_file`."""
+    with write_stream(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def write_stream(path: Path) -> Iterator[BinaryIO]:
+    """Yield an open file to write to; see `complete_file`."""
+    with complete_file(path) as part, part.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file, which is renamed to `path` when the block ends well.
+
+    If the block fails, the temporary file is deleted and an earlier file at `path` is kept. The
+    folder is made. The temporary name ends in ``.part``, so a library that guesses the format from
+    the name must be told the format.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageError(
+                f"{path.parent}: the disk is full; free some space and run the same command again, "
+                "finished work is kept"
+            ) from error
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions"
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def mismatch(file: BufferedReader, size: int | None, hashes: Mapping[str, str]) -> str:
+    """Return how an open file differs from the expected one; empty if it does not.
+
+    `hashes` maps an algorithm of `hashlib` to a hexadecimal digest. A size of None is not checked.
+    Afterwards the file is at its start.
+    """
+    found_size = file.seek(0, os.SEEK_END)
+    if size is not None and found_size != size:
+        return f"has {found_size} bytes, {size} were expected"
+    for algorithm, wanted in hashes.items():
+        file.seek(0)
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != wanted.lower():
+            return f"{algorithm} is {found}, {wanted.lower()} was expected"
+    file.seek(0)
+    return ""
+
+
+def check_file(
+    path: Path, *, size: int | None, sha256: str | None, file: BufferedReader | None = None
+) -> None:
+    """Refuse a file of another size or content than expected; None is not checked.
+
+    `file` is the same file, already open, if it must be the one that is read afterwards.
+    """
+    with nullcontext(file) if file is not None else path.open("rb") as opened:
+        wrong = mismatch(opened, size, {"sha256": sha256} if sha256 else {})
+    if wrong:
+        raise HarnessError(f"{path}: {wrong}; fetch it again")
+
+
+def digest(value: object) -> str:
+    """Return the sha256 of a value's canonical JSON.
+
+    Examples
+    --------
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+@contextmanager
+def only_one(folder: Path, option: str = "--results") -> Iterator[None]:
+    """Lock the folder for this process; the lock ends with the process, even if it is killed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise HarnessError(
+            f"{folder}: another run is writing here; wait for it or choose another {option}"
+        ) from error
+    except OSError as error:
+        raise HarnessError(
+            f"{folder}: cannot be written ({error.strerror}); choose another {option}"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def safe_name(name: str) -> str:
+    """Return the name as one path component that cannot lead to another folder.
+
+    Examples
+    --------
+    >>> safe_name("AC/DC"), safe_name("..")
+    ('AC_DC', '__')
+    """
+    flat = re.sub(r"[/\\\x00-\x1f]", "_", name)
+    return re.sub(r"^\.+$", lambda dots: "_" * len(dots[0]), flat) or "_"

@@ -1,0 +1,111 @@
+"""The machine: cores, devices, the processor, library versions and the commit of the code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.core.errors import HarnessError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+GPU_JOBS = 4  # units of work that share a GPU at a time
+LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "pandas", "pyarrow", "joblib", "torch")
+
+Progress = Callable[[int, int], None]  # (done, total)
+
+
+def choose_device(name: str, *, learned: bool) -> str:
+    """Return the device for networks: ``cpu``, ``cuda`` or ``mps``; ``auto`` prefers a GPU.
+
+    Without `learned`, no network runs: the answer is ``cpu``, and PyTorch is not imported.
+    """
+    if name not in DEVICES:
+        raise HarnessError(f"--device {name}: unknown device; use auto, cpu, cuda or mps")
+    if name == "cpu" or not learned:
+        return "cpu"
+    import torch
+
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((device for device, found in available.items() if found), "cpu")
+    if not available[name]:
+        raise HarnessError(f"--device {name}: not available on this machine; use auto or cpu")
+    return name
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_jobs(device: str) -> int:
+    """Return the number of parallel jobs for a device.
+
+    On a GPU there are few, since each worker keeps its networks there. While one computes, the
+    others read and resample the next tracks and score the last ones.
+
+    Examples
+    --------
+    >>> default_jobs("cuda") <= GPU_JOBS
+    True
+    """
+    return cores() if device == "cpu" else min(cores(), GPU_JOBS)
+
+
+def environment() -> dict[str, Any]:
+    """Return what a number may depend on besides the code: versions, machine, commit."""
+    return {
+        "harness_version": harness.__version__,
+        **_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": processor_name(),
+        "cores": os.cpu_count(),
+        "libraries": _versions(),
+    }
+
+
+def processor_name() -> str:
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    """Return the version of each of `LIBRARIES` that is installed."""
+    found: dict[str, str] = {}
+    for package in LIBRARIES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> dict[str, Any]:
+    """Return the commit of the checkout that holds this package, and whether it was changed."""
+    here = Path(harness.__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(here), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(status)}

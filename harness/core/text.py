@@ -1,0 +1,151 @@
+"""Numbers, counts and times as people read them: the only place that rounds what is shown."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+MISSING = "–"
+
+
+def encode(value: float | None) -> float | str | None:
+    """Return a number for JSON, rounded to the two decimals that are shown.
+
+    NaN becomes null and infinity a string, so that every JSON reader accepts it.
+
+    Examples
+    --------
+    >>> encode(6.017), encode(math.nan), encode(-math.inf)
+    (6.02, None, '-inf')
+    """
+    if value is None or math.isnan(value):
+        return None
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return round(float(value), 2) + 0.0  # no negative zero
+
+
+def decimals(value: float | str | None, places: int = 2) -> str:
+    """Return a number, also as from `encode`, with so many decimals and a true minus sign.
+
+    Examples
+    --------
+    >>> decimals(-3.1), decimals(-math.inf), decimals("inf"), decimals(None), decimals(-0.04, 1)
+    ('−3.10', '−∞', '∞', '–', '0.0')
+    """
+    number = math.nan if value is None else float(value)
+    if math.isnan(number):
+        return MISSING
+    if math.isinf(number):
+        return "∞" if number > 0 else "−∞"
+    return _minus(f"{round(number, places) + 0.0:.{places}f}")
+
+
+def short(value: float) -> str:
+    """Return a number with no more digits than it needs, as ticks of an axis have it.
+
+    Examples
+    --------
+    >>> short(-20.0), short(0.25)
+    ('−20', '0.25')
+    """
+    return _minus(f"{value:g}")
+
+
+def _minus(digits: str) -> str:
+    return digits.replace("-", "−")
+
+
+def probability(p: float) -> str:
+    """Return the p of a test.
+
+    Examples
+    --------
+    >>> probability(0.0312), probability(4e-5), probability(math.nan)
+    ('0.031', '< 0.001', '–')
+    """
+    return MISSING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def cost(value: float | None, unit: str) -> str:
+    """Return a cost with its unit: bytes as MB or GB, counts in millions, others in thousandths.
+
+    Examples
+    --------
+    >>> cost(1.5e9, "bytes"), cost(0.01234, "×"), cost(2e-5, "×"), cost(589325, "")
+    ('1.50 GB', '0.012 ×', '< 0.001 ×', '0.59 M')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    if unit.lower() in ("b", "byte", "bytes"):
+        return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
+    if unit in ("", "1", "values"):
+        return f"{value / 1e6:.2f} M" if value >= 1e4 else f"{value:,.0f}"
+    digits = "< 0.001" if 0 < value < 0.001 else f"{value:.3f}"
+    return f"{digits} {unit}".strip()
+
+
+def count(n: int, what: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> count(1, "track"), count(1200, "track")
+    ('1 track', '1,200 tracks')
+    """
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def moment(stamp: object) -> str:
+    """Return an ISO time without its seconds; anything that is no time comes back as it is.
+
+    Examples
+    --------
+    >>> moment("2026-01-31T14:05:09+00:00")
+    '2026-01-31 14:05 UTC'
+    """
+    try:
+        when = datetime.fromisoformat(str(stamp))
+    except ValueError:
+        return str(stamp or "")
+    return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".strip()
+
+
+def duration(seconds: object) -> str:
+    """Return a time span in its two largest units.
+
+    Examples
+    --------
+    >>> duration(3725), duration(42.31)
+    ('1 h 2 min', '42 s')
+    """
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def plain(value: object) -> str:
+    """Return any value of a run's record as text.
+
+    Examples
+    --------
+    >>> plain(["a", "b"]), plain({"code": "MIT"}), plain(6.0), plain(None)
+    ('a, b', 'code MIT', '6', '–')
+    """
+    if value is None or value == "" or value == [] or value == {}:
+        return MISSING
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(part)}" for key, part in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def in_decibels(value: Any) -> str:
+    """Write two decimals, with a true minus sign and no negative zero."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")

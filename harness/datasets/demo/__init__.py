@@ -1,0 +1,1 @@
+"""Demo music: composed, performed and rendered by the project itself."""

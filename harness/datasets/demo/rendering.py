@@ -1,0 +1,208 @@
+"""The demo dataset: music rendered by this package, with the full two-level stem tree.
+
+A track is a function of (seed, split, index, seconds). Its bytes are the same with the same library
+versions and type of processor. On disk::
+
+    <root>/demo.json                         version, seed, seconds
+    <root>/<split>/<artist - title>/track.json   artist, genre, bleed
+    <root>/<split>/<artist - title>/<leaf>.wav   16-bit; the sums of leaves are exact
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from filelock import FileLock
+from threadpoolctl import threadpool_limits
+
+from harness.core import audio, taxonomy
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+from harness.datasets.demo.catalog import SPLITS, entry
+from harness.datasets.demo.mix import LEAVES, perform
+from harness.datasets.demo.synth import RATE
+from harness.datasets.tracks import Dataset, Source, Track
+
+VERSION = "1"  # raise it whenever the rendered audio changes
+MIN_SECONDS = 5.0
+NODES: dict[str, tuple[str, ...]] = {
+    "vocals": ("lead_male", "lead_female", "background"),
+    "lead": ("lead_male", "lead_female"),
+    "drums": ("kick", "snare", "toms", "hihat", "cymbals"),
+    "hihat_cymbals": ("hihat", "cymbals"),
+    "other": ("guitar", "piano", "keys"),
+    "other_rest": ("keys",),
+    "accompaniment": tuple(leaf for leaf in LEAVES[3:]),
+    **{leaf: (leaf,) for leaf in LEAVES},
+}
+
+
+@dataclass(frozen=True)
+class RenderedTrack:
+    """A track in memory."""
+
+    split: str
+    name: str
+    artist: str
+    genre: str
+    stems: Mapping[str, Audio]  # every leaf, shape (2, samples), on the 16-bit grid
+    bleed: frozenset[str]
+    sample_rate: int = RATE
+
+
+def render_track(split: str, index: int, *, seconds: float = 30.0, seed: int = 0) -> RenderedTrack:
+    """Compose and render one track of at least 5 s.
+
+    The splits are ``train`` and ``test``; no artist is in both. The index counts from 0, without
+    limit.
+    """
+    if seconds < MIN_SECONDS:
+        raise HarnessError(f"demo: {seconds} s is too short; ask for {MIN_SECONDS} s or more")
+    facts = entry(split, index)
+    artist = np.random.default_rng([seed, facts.number, 1])
+    track = np.random.default_rng([seed, SPLITS.index(split), index, 2])
+    with threadpool_limits(limits=1):
+        stems, bleed = perform(facts, round(seconds * RATE), artist, track)
+    return RenderedTrack(split, facts.name, facts.artist, facts.genre.name, stems, bleed)
+
+
+def demo(root: Path) -> Dataset:
+    """Find the tracks of a rendered folder; those without all files are left out and noted.
+
+    A folder without a demo dataset, or with one of another version, is refused.
+    """
+    about = _read_json(root / "demo.json")
+    if about.get("version") != VERSION:
+        raise HarnessError(
+            f"{root}: contains demo version {about.get('version')!r}, this is version {VERSION!r}; "
+            "delete the folder and render it again"
+        )
+    folders = [
+        (folder, split)
+        for split in SPLITS
+        for folder in sorted((root / split).glob("*"))
+        if (folder / "track.json").is_file() and not folder.name.startswith(".")
+    ]
+    problems = {
+        folder: f"{folder}: has no {leaf}.wav, left out; delete the folder and render again"
+        for folder, _ in folders
+        for leaf in LEAVES
+        if not (folder / f"{leaf}.wav").is_file()
+    }
+    tracks = [_track(folder, split) for folder, split in folders if folder not in problems]
+    return Dataset(
+        name="demo",
+        version=f"{VERSION}-seed{about.get('seed')}-{about.get('seconds')}s",
+        sample_rate=RATE,
+        stems=tuple(taxonomy.in_order(NODES)),
+        tracks=tuple(sorted(tracks, key=lambda t: (t.split, t.name))),
+        problems=tuple(problems.values()),
+    )
+
+
+def render(
+    root: Path,
+    *,
+    train: int,
+    test: int,
+    seconds: float,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Render the tracks that are missing, then return the `train` + `test` requested ones.
+
+    A track's folder appears when it is complete, so the next call continues a killed one. Other
+    tracks in the folder are kept, but not returned. A folder with another version, seed or length
+    is refused.
+
+    Parameters
+    ----------
+    train, test
+        Number of tracks in each split.
+    jobs
+        Number of processes; the audio does not depend on it.
+    progress
+        Called with (tracks done, all tracks) after each track.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):  # a second process waits, and finds all tracks done
+        _claim(root, {"version": VERSION, "seed": seed, "seconds": float(seconds)})
+        for leftover in root.glob("*/.*.part"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        wanted = [("test", i) for i in range(test)] + [("train", i) for i in range(train)]
+        missing = [w for w in wanted if not (_folder(root, *w) / "track.json").is_file()]
+        work = (joblib.delayed(_write_track)(root, *w, seconds, seed) for w in missing)
+        done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
+        for count, _ in enumerate(done, start=len(wanted) - len(missing) + 1):
+            if progress is not None:
+                progress(count, len(wanted))
+    whole = demo(root)
+    names = {(split, entry(split, index).name) for split, index in wanted}
+    return replace(whole, tracks=tuple(t for t in whole.tracks if (t.split, t.name) in names))
+
+
+def _folder(root: Path, split: str, index: int) -> Path:
+    return root / split / entry(split, index).name
+
+
+def _write_track(root: Path, split: str, index: int, seconds: float, seed: int) -> None:
+    """Render a track into a hidden folder, then rename it."""
+    track = render_track(split, index, seconds=seconds, seed=seed)
+    folder = _folder(root, split, index)
+    part = folder.with_name(f".{index}.part")
+    for leaf, stem in track.stems.items():
+        audio.write(part / f"{leaf}.wav", stem, RATE, subtype="PCM_16")
+    about = {"artist": track.artist, "genre": track.genre, "bleed": sorted(track.bleed)}
+    (part / "track.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+
+
+def _claim(root: Path, about: dict[str, Any]) -> None:
+    """Write what the folder contains, or check that it is the same."""
+    path = root / "demo.json"
+    if not path.is_file():
+        write_atomic(path, json.dumps(about, indent=1).encode())
+    elif (have := _read_json(path)) != about:
+        raise HarnessError(
+            f"{root}: contains a demo dataset rendered with {have}, not {about}; "
+            "choose another folder or delete this one"
+        )
+
+
+def _track(folder: Path, split: str) -> Track:
+    """Describe one rendered folder."""
+    about = _read_json(folder / "track.json")
+    sources = {leaf: Source(folder / f"{leaf}.wav") for leaf in LEAVES}
+    return Track(
+        dataset="demo",
+        name=folder.name,
+        artist=str(about.get("artist", "")),
+        split=split,
+        mixture=tuple(sources.values()),
+        stems={node: tuple(sources[leaf] for leaf in NODES[node]) for node in NODES},
+        genre=str(about.get("genre", "unknown")),
+        bleed=frozenset(map(str, about.get("bleed", ()))),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise HarnessError(f"{path}: no such file; render the demo dataset first") from error
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{path}: cannot be read as JSON; delete the folder") from error
+    if not isinstance(found, dict):
+        raise HarnessError(f"{path}: is not a JSON object; delete the folder")
+    return found

@@ -1,0 +1,1 @@
+"""BSS Eval: correlations, filters and energies of all frames."""

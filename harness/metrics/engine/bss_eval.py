@@ -1,0 +1,304 @@
+"""BSS Eval v3 and v4 from correlations, without filtering any signal.
+
+Every energy of BSS Eval is a quadratic form of the filters. Its coefficients are correlations of
+the references within a frame, which do not depend on the separator and are kept. Definitions:
+Vincent, Gribonval and Févotte, "Performance measurement in blind audio source separation", 2006
+(v3), and Stöter, Liutkus and Ito, "The 2018 signal separation evaluation campaign", 2018 (v4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core import bands
+from harness.core.audio import Audio
+from harness.metrics.engine.channels import independent, place
+from harness.metrics.engine.correlations import TAPS, Correlations, Correlator, Row
+from harness.metrics.engine.device import DeviceCorrelator
+from harness.metrics.engine.forms import FilteredEnergy, Frames
+from harness.metrics.engine.toeplitz import Factor
+from harness.metrics.ratios import Energies, frame_bounds, inner_products
+
+Float64 = npt.NDArray[np.float64]
+
+FILTERED = ("own", "spatial", "interference", "projected", "artifacts")  # per frame
+CANCELLED = 1e-6  # a difference this small against its terms is computed again from the signals
+
+
+class Analysis:
+    """References of one track: correlations and factors, computed once.
+
+    Calls from several threads run one after the other, since all use the same memory.
+
+    Parameters
+    ----------
+    references
+        Stem → shape (channels, samples), equal lengths.
+    window, hop
+        Samples.
+    ridge
+        Added to the diagonal of the Gram matrices.
+    device
+        Where the transforms run: on CUDA devices, otherwise on the processor.
+    """
+
+    def __init__(
+        self,
+        references: Mapping[str, Audio],
+        window: int,
+        hop: int,
+        *,
+        threads: int | None = None,
+        ridge: float = 0.0,
+        device: str = "cpu",
+    ) -> None:
+        self._references, self._ridge = references, ridge
+        rows: list[Row] = []
+        self.places = {stem: place(signal, rows) for stem, signal in references.items()}
+        n_samples = next(iter(references.values())).shape[1]
+        self.bounds = frame_bounds(n_samples, window, hop)
+        self._tiles = [(a, min(a + window, n_samples)) for a in range(0, n_samples, window)]
+        self._rows, self._calls = rows, Lock()
+        if not rows:
+            return
+        self._tiled = hop == window or len(self.bounds) == 1
+        self._over_tiles = _correlator(rows, self._tiles, threads, device)
+        if not self._tiled:
+            self._over_frames = _correlator(rows, self.bounds, threads, device)
+        self._by_tile, self._by_frame = self._correlate(rows, lasting=True)
+        self._frames = Frames(rows, self.bounds, self._by_frame.segments, threads)
+        self._joint = independent(rows)
+        self._factors = {s: self._factorise(p.rows) for s, p in self.places.items() if p.rows}
+
+    @cached_property
+    def _factor(self) -> Factor:
+        """The factor for all references together, made at its first use."""
+        return self._factorise(self._joint)
+
+    @property
+    def conditioning(self) -> float:
+        """Smallest eigenvalue of the references' Gram matrix over its largest, NaN if silent."""
+        return self._factor.conditioning if self._rows else float("nan")
+
+    def energies(
+        self, estimates: Mapping[str, Audio], *, joint: bool = True
+    ) -> dict[str, Energies]:
+        """Compute the energies of the estimates whose references are not silent.
+
+        Without `joint`, what depends on the projection on all references is left out.
+        """
+        parts = self._parts(estimates)
+        if not parts:
+            return {}
+        with self._calls:
+            tiles, frames = self._correlate([row for stem in parts for row in estimates[stem]])
+            own = {stem: self._own(stem, tiles.of(part)) for stem, part in parts.items()}
+            found = {
+                stem: replace(
+                    self._plain(stem, estimates[stem], tiles.of(part), frames.of(part)),
+                    whole_own=_energy(own[stem]),
+                )
+                for stem, part in parts.items()
+            }
+            if not joint:
+                return found
+            whitened, filters = self._project(tiles)
+            forms = []
+            for stem, part in parts.items():
+                less = estimates[stem], frames.of(part)
+                forms += self._forms(stem, own[stem], filters[part], less)
+            values = iter(self._frames.energies(forms))
+            for stem, part in parts.items():
+                filtered: dict[str, Any] = {name: next(values) for name in FILTERED}
+                filtered["whole_projected"] = _energy(whitened[:, part])
+                found[stem] = replace(found[stem], **filtered)
+            return found
+
+    def _parts(self, estimates: Mapping[str, Audio]) -> dict[str, slice]:
+        """Stems to score, and the place of their channels when all are put in one list."""
+        parts, first = {}, 0
+        for stem, where in self.places.items():
+            if where.rows and stem in estimates:
+                parts[stem] = slice(first, first + len(estimates[stem]))
+                first = parts[stem].stop
+        return parts
+
+    def _own(self, stem: str, tiles: Correlations) -> Float64:
+        """Coordinates of the projection on a stem's own delays."""
+        return self._factors[stem].whiten(tiles.total[:, self.places[stem].rows])
+
+    def products(self, stem: str, estimates: Sequence[Audio]) -> dict[str, Float64]:
+        """Compute the arrays of `InnerProducts` of several estimates of one stem."""
+        signals = [self._references[stem], *estimates]
+        by_frame = np.stack([_gram(signals, a, b) for a, b in self.bounds])
+        by_tile = np.stack([_gram(signals, a, b) for a, b in self._tiles])
+        plain = {"plain": by_frame, "whole": by_tile.sum(axis=0)}
+        if not self.places[stem].rows:
+            zeros = np.zeros((len(by_frame), len(estimates), len(estimates)))
+            filtered = dict.fromkeys(("rest", "projected", "artifacts"), zeros)
+            return {**plain, **filtered, "whole_own": zeros[0], "own": np.zeros_like(by_frame)}
+        with self._calls:
+            return {**plain, **self._filtered_products(stem, estimates, by_frame[:, 1:, 1:])}
+
+    def products_by_band(
+        self, stem: str, estimates: Sequence[Audio], taps: Row
+    ) -> dict[str, Float64]:
+        """Compute the arrays of `InnerProducts` of the estimates' bands, without frames.
+
+        Only a few bands are in memory at a time: those of one estimate, or of all for a while.
+        """
+        reference, n = self._references[stem], (len(taps) + 1) * len(estimates)
+        none = dict.fromkeys(("rest", "projected", "artifacts"), np.zeros((0, n, n)))
+        none |= dict.fromkeys(("plain", "own"), np.zeros((0, n + 1, n + 1)))
+        whole, start = np.zeros((n + 1, n + 1)), 0
+        for piece in bands.split(estimates, taps):
+            signals = piece.reshape(n, *piece.shape[2:])
+            stop = start + piece.shape[3]
+            cut = [reference[:, start:stop], *signals]
+            whole, start = whole + _gram(cut, 0, stop - start), stop
+        if not self.places[stem].rows:
+            return {**none, "whole": whole, "whole_own": np.zeros((n, n))}
+        white = []
+        for estimate in estimates:
+            pieces = [piece[:, 0] for piece in bands.split([estimate], taps)]
+            rows = np.concatenate(pieces, axis=2).reshape(-1, estimate.shape[1])
+            with self._calls:
+                own = self._own(stem, self._correlate(list(rows))[0])
+            white.append(own.reshape(len(own), len(taps) + 1, -1))
+        flat = np.stack(white, axis=2).transpose(1, 2, 0, 3).reshape(n, -1)  # bands, then estimates
+        return {**none, "whole": whole, "whole_own": flat @ flat.T}
+
+    def _filtered_products(
+        self, stem: str, estimates: Sequence[Audio], plain: Float64
+    ) -> dict[str, Float64]:
+        """Those arrays of `InnerProducts` that depend on filters."""
+        where, shape = self.places[stem], (len(estimates), len(estimates[0]))
+        tiles, frames = self._correlate([row for estimate in estimates for row in estimate])
+        filters = self._project(tiles)[1]
+        white_own = self._own(stem, tiles)
+        own = self._factors[stem].filters(white_own)
+        rest = filters.copy()
+        rest[:, where.rows] -= own
+        own = np.concatenate([self._identity(stem)[None], own.reshape(*shape, *own.shape[1:])])
+        filters, rest = (x.reshape(*shape, *x.shape[1:]) for x in (filters, rest))
+        everything = list(range(len(self._rows)))
+        projected = self._frames.products(everything, filters)
+        lags = frames.segments.reshape(len(plain), len(estimates), -1)
+        cross = lags @ filters.reshape(len(estimates), -1).T  # ⟨e, P⟩
+        white_own = white_own.reshape(len(white_own), *shape)
+        return {
+            "own": self._frames.products(where.rows, own),
+            "rest": self._frames.products(everything, rest),
+            "projected": projected,
+            "artifacts": projected - cross - cross.transpose(0, 2, 1) + plain,
+            "whole_own": np.einsum("nkc,nlc->kl", white_own, white_own),
+        }
+
+    def _project(self, tiles: Correlations) -> tuple[Float64, Float64]:
+        """Project signals on all references: coordinates, and filters (signals, rows, lags)."""
+        whitened = self._factor.whiten(tiles.total[:, self._joint])
+        filters = np.zeros((whitened.shape[1], len(self._rows), TAPS))
+        filters[:, self._joint] = self._factor.filters(whitened)
+        return whitened, filters
+
+    def _identity(self, stem: str) -> Float64:
+        """Return the filters that make a stem from its rows, shape (channels, rows, lags)."""
+        where = self.places[stem]
+        filters = np.zeros((len(where.channels), len(where.rows), TAPS))
+        for channel, (row, scale) in enumerate(where.channels):
+            filters[channel, row, 0] = scale
+        return filters
+
+    def _forms(
+        self, stem: str, whitened: Float64, filters: Float64, less: tuple[Audio, Correlations]
+    ) -> list[FilteredEnergy]:
+        """Make the forms of one stem in the order of `FILTERED`: Pj, Pj−s, P−Pj, P and P−e."""
+        where = self.places[stem]
+        own = self._factors[stem].filters(whitened)
+        rest = filters.copy()
+        rest[:, where.rows] -= own
+        everything = list(range(len(self._rows)))
+        return [
+            FilteredEnergy(where.rows, own),
+            FilteredEnergy(where.rows, own - self._identity(stem)),
+            FilteredEnergy(everything, rest),
+            FilteredEnergy(everything, filters),
+            FilteredEnergy(everything, filters, less),
+        ]
+
+    def _correlate(
+        self, signals: Sequence[Row], *, lasting: bool = False
+    ) -> tuple[Correlations, Correlations]:
+        """Correlate signals with the references over the tiles of the track and over its frames."""
+        tiles = self._over_tiles.correlate(signals, lasting=lasting)
+        if self._tiled:
+            return tiles, tiles.first(len(self.bounds))
+        return tiles, self._over_frames.correlate(signals, lasting=lasting)
+
+    def _factorise(self, rows: list[int]) -> Factor:
+        """Factorise the Gram matrix of some rows."""
+        gram = self._by_tile.total[np.ix_(rows, rows)]
+        gram[..., 0] += self._ridge * np.eye(len(rows))
+        return Factor(gram)
+
+    def _plain(
+        self, stem: str, estimate: Audio, tiles: Correlations, frames: Correlations
+    ) -> Energies:
+        """Energies that need no filter, per frame and of the whole track."""
+        by_tile = self._products(stem, estimate, (self._by_tile, tiles), self._tiles)
+        by_frame = by_tile[:, : len(self.bounds)]
+        if not self._tiled:
+            by_frame = self._products(stem, estimate, (self._by_frame, frames), self.bounds)
+        xx, ee, dd, xe = (float(value) for value in by_tile.sum(axis=1))
+        return Energies(by_frame[0], by_frame[1], by_frame[2], (xx, ee, dd, xe))
+
+    def _products(
+        self,
+        stem: str,
+        estimate: Audio,
+        correlations: tuple[Correlations, Correlations],
+        bounds: list[tuple[int, int]],
+    ) -> Float64:
+        """⟨s,s⟩, ⟨e,e⟩, ⟨s−e,s−e⟩ and ⟨s,e⟩ of each stretch, shape (4, stretches)."""
+        of_references, of_estimate = correlations
+        where = self.places[stem]
+        xx, xe = np.zeros(len(bounds)), np.zeros(len(bounds))
+        for channel, (index, scale) in enumerate(where.channels):
+            row = where.rows[index]
+            xx += scale**2 * of_references.segments[:, row, row, 0]
+            xe += scale * of_estimate.segments[:, channel, row, 0]
+        ee = of_estimate.energies.sum(axis=1)
+        products = np.stack([xx, ee, xx - 2 * xe + ee, xe])
+        again = products[2] < CANCELLED * (xx + ee)
+        for index in np.flatnonzero(again | (not where.exact)).tolist():
+            pair = self._references[stem], estimate
+            products[:, index] = inner_products(*pair, *bounds[index])
+        return products
+
+
+def _correlator(
+    rows: list[Row], bounds: list[tuple[int, int]], threads: int | None, device: str
+) -> Correlator:
+    """Make the correlator for a device: one on CUDA, one on the processor for all others."""
+    if device.startswith("cuda"):
+        return DeviceCorrelator(rows, bounds, device, threads=threads)
+    return Correlator(rows, bounds, threads=threads)
+
+
+def _energy(signals: Float64) -> float:
+    """Sum of squares."""
+    return float(np.sum(signals**2))
+
+
+def _gram(signals: Sequence[Audio], start: int, stop: int) -> Float64:
+    """Inner products between signals over one stretch, all channels together."""
+    flat = np.stack([signal[:, start:stop].astype(np.float64).ravel() for signal in signals])
+    gram: Float64 = flat @ flat.T
+    return gram

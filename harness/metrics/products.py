@@ -1,0 +1,233 @@
+"""Score any linear blend of separators from inner products, without their audio.
+
+Many energies are quadratic in the estimate, and the projections of BSS Eval are linear in it. So
+the inner products between the estimates of one stem, between their projections, and with the
+reference determine the score of every blend Σ w·estimate by each metric whose record has `forms`.
+Products are subtracted from each other, so scores above about 70 dB lose digits.
+
+If every estimate was cut into frequency bands, the same holds for Σ w·(band of estimate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import block_diag
+
+from harness.core.bands import Weight
+from harness.core.errors import HarnessError
+from harness.metrics.definitions import METRICS, Forms, InnerProducts, Metric
+from harness.metrics.ratios import db, medians_of
+
+Float64 = npt.NDArray[np.float64]
+
+ARRAYS = tuple(field.name for field in fields(InnerProducts))
+VALUES = 1 << 20  # numbers worked on at once
+
+
+@dataclass(frozen=True)
+class BlendProducts(InnerProducts):
+    """Inner products of separators' estimates of one stem of one track; made by `References`.
+
+    By band, the K estimates are the separators' lowest bands, then their next ones, and so on; the
+    arrays per frame then have no frames.
+    """
+
+    separators: tuple[str, ...]  # in the order of the arrays
+    edges: tuple[float, ...] = ()  # between the bands, in Hz; empty if estimates were not cut
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands that the estimates were cut into; 1 if they were not."""
+        return len(self.edges) + 1
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the default metrics that can be scored."""
+        return tuple(m.name for m in METRICS.values() if m.default and self._can(m))
+
+    def _can(self, metric: Metric) -> bool:
+        """Whether a metric can be computed from the products that are here."""
+        return metric.forms is not None and (len(self.plain) > 0 or not metric.per_frame)
+
+    def score(self, weights: Mapping[str, Weight]) -> dict[str, float]:
+        """Score one blend: metric → dB, as `References.score` does for the blended audio.
+
+        Parameters
+        ----------
+        weights
+            Separator → weight, or one weight per band; separators not named have weight 0.
+        """
+        if unknown := sorted(weights.keys() - set(self.separators)):
+            raise HarnessError(
+                f"blend: no estimate of {unknown}; choose from {list(self.separators)}"
+            )
+        by_name = [np.broadcast_to(weights.get(n, 0.0), self.n_bands) for n in self.separators]
+        row = np.transpose(by_name).reshape(1, -1)
+        return {name: float(values[0]) for name, values in self.scores(row).items()}
+
+    def scores(self, weights: npt.ArrayLike) -> dict[str, Float64]:
+        """Score many blends at once.
+
+        From weights of shape (blends, K) to metric → dB, shape (blends,); NaN if the reference is
+        silent.
+        """
+        return {name: scorer([self], name)(weights)[:, 0] for name in self.metrics}
+
+    def frames(self, weights: Mapping[str, float]) -> dict[str, Float64]:
+        """Score one blend frame by frame, as `References.frames` does for audio.
+
+        Metric → dB, shape (frames,); NaN where the reference is silent.
+        """
+        w = np.array([[weights.get(name, 0.0) for name in self.separators]])
+        found = {}
+        for name in self.metrics:
+            if METRICS[name].per_frame:
+                found[name] = np.full(len(self.plain), np.nan)
+                above, below = (_energies(w, _halves(form))[0] for form in self.forms(name))
+                found[name][self._sounding] = db(above, below)
+        return found
+
+    def only(self, separators: Sequence[str]) -> BlendProducts:
+        """Return the inner products of these separators alone, in this order."""
+        at = [self.separators.index(name) for name in separators]
+        picked = np.asarray(np.kron(np.eye(self.n_bands), np.eye(len(self.separators))[at]))
+        return replace(self._of(picked), separators=tuple(separators))
+
+    def together(self) -> BlendProducts:
+        """Return the inner products of the estimates before they were cut into bands."""
+        uncut: Float64 = np.tile(np.eye(len(self.separators)), self.n_bands)
+        return replace(self._of(uncut), edges=())
+
+    def _of(self, sums: Float64) -> BlendProducts:
+        """Return the inner products of sums of the estimates, shape (sums, K)."""
+        with_reference = block_diag(1.0, sums)
+        arrays = {}
+        for name in ARRAYS:
+            matrix = getattr(self, name)
+            change = sums if matrix.shape[-1] == sums.shape[1] else with_reference
+            arrays[name] = change @ matrix @ change.T
+        return replace(self, **arrays)
+
+    def forms(self, metric: str) -> Forms:
+        """Return the energies above and below a metric's fraction bar, see `definitions.Forms`.
+
+        Frames with a silent reference are left out.
+        """
+        record = METRICS.get(metric)
+        if record is None or record.forms is None or not self._can(record):
+            raise HarnessError(
+                f"blend: {metric!r} cannot be computed from these inner products; choose from "
+                f"{', '.join(self.metrics)}"
+            )
+        if not self.whole[0, 0] > 0:
+            return np.empty((0, *self.whole.shape)), np.empty((0, *self.whole.shape))
+        above, below = record.forms(self)
+        if record.per_frame:
+            return above[self._sounding], below[self._sounding]
+        return above, below
+
+    @property
+    def _sounding(self) -> npt.NDArray[np.bool_]:
+        """Frames whose reference is not silent."""
+        return np.asarray(self.plain[:, 0, 0] > 0)
+
+
+def scorer(blends: Sequence[BlendProducts], metric: str) -> Callable[[npt.ArrayLike], Float64]:
+    """Return the function that scores the same blends on many tracks, all at once.
+
+    The products of two weights are the same for every track, so all energies are one product of
+    matrices: 100,000 blends of 10 separators on 50 tracks take a second.
+
+    Parameters
+    ----------
+    blends
+        One per track, with the same separators in the same order and the same bands.
+
+    Returns
+    -------
+    callable
+        From weights (blends, K) to dB, shape (blends, tracks); NaN where a reference is silent.
+    """
+    if len(names := {(blend.separators, blend.edges) for blend in blends}) > 1:
+        raise HarnessError(
+            f"blend: tracks have different separators ({sorted(names)}); use BlendProducts.only"
+        )
+    pairs = [blend.forms(metric) for blend in blends]
+    halves = _halves(np.concatenate([form for pair in zip(*pairs, strict=True) for form in pair]))
+    ends = np.cumsum([len(form) for form, _ in pairs])
+    step = max(1, VALUES // max(halves.shape))
+
+    def scores(weights: npt.ArrayLike) -> Float64:
+        w = np.asarray(weights, np.float64)
+        out = np.empty((len(w), len(blends)))
+        for start in range(0, len(w), step):
+            part = slice(start, start + step)
+            frames = db(*np.hsplit(_energies(w[part], halves), 2))
+            for i, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
+                out[part, i] = medians_of(frames[:, first:last])
+        return out
+
+    return scores
+
+
+def write_blends(path: Path, blends: Mapping[str, BlendProducts]) -> None:
+    """Write the inner products of a track's stems to one compressed ``.npz`` file.
+
+    The file appears under its name only when it is complete. One half of each symmetric matrix is
+    written.
+    """
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    for stem, blend in blends.items():
+        arrays[f"{stem}/separators"] = np.array(blend.separators, np.str_)
+        arrays[f"{stem}/edges"] = np.array(blend.edges, np.float64)
+        for name in ARRAYS:
+            matrix = getattr(blend, name)
+            arrays[f"{stem}/{name}"] = matrix[..., *np.triu_indices(matrix.shape[-1])]
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, allow_pickle=False, **arrays)
+    part.replace(path)
+
+
+def read_blends(path: Path) -> dict[str, BlendProducts]:
+    """Read a file of `write_blends`: stem → inner products."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        stems = [name.removesuffix("/separators") for name in arrays if "/separators" in name]
+        return {stem: _unpacked(stem, arrays) for stem in stems}
+    except (OSError, ValueError, KeyError) as error:
+        raise HarnessError(f"{path}: cannot be read as inner products; score again") from error
+
+
+def _unpacked(stem: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> BlendProducts:
+    """Rebuild one stem's matrices from their halves."""
+    separators = tuple(str(name) for name in arrays[f"{stem}/separators"])
+    edges = tuple(float(edge) for edge in arrays.get(f"{stem}/edges", np.zeros(0)))
+    matrices = {}
+    for name in ARRAYS:
+        half = np.asarray(arrays[f"{stem}/{name}"], np.float64)
+        size = round(((8 * half.shape[-1] + 1) ** 0.5 - 1) / 2)
+        full = np.zeros((*half.shape[:-1], size, size))
+        rows, columns = np.triu_indices(size)
+        full[..., rows, columns] = half
+        full[..., columns, rows] = half
+        matrices[name] = full
+    return BlendProducts(**matrices, separators=separators, edges=edges)
+
+
+def _halves(forms: Float64) -> Float64:
+    """Return the factors of the products of two weights, shape (products, frames)."""
+    rows, columns = np.triu_indices(forms.shape[-1])
+    return np.ascontiguousarray((forms[:, rows, columns] * np.where(rows == columns, 1, 2)).T)
+
+
+def _energies(w: Float64, halves: Float64) -> Float64:
+    """Return values of forms in (−1, w), (blends, frames); rounding below zero becomes zero."""
+    v = np.hstack([-np.ones((len(w), 1)), w])
+    rows, columns = np.triu_indices(v.shape[1])
+    return np.maximum((v[:, rows] * v[:, columns]) @ halves, 0)

@@ -1,0 +1,190 @@
+"""One registry row, fully checked; mistakes are reported with their key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    Tag,
+    ValidationError,
+)
+
+from harness.core.bands import Weight
+from harness.core.errors import HarnessError
+from harness.core.files import digest
+
+FILE_NAME = "model_registry.yaml"
+ENSEMBLE = "ensemble"  # the family and the role
+
+Role = Literal["separator", "anchor", "oracle", "ensemble"]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class License(_Strict):
+    """Terms of the code and of the weights, which usually differ."""
+
+    code: str = "MIT"
+    weights: str | None = None
+
+
+class Weights(_Strict):
+    """One checkpoint file."""
+
+    file: FileName  # name in the cache folder, or path of a user's own file
+    sha256: Sha256 | None = None  # of the whole file; None only where nobody published it
+    size: int | None = None  # bytes
+    urls: tuple[str, ...] = ()  # tried in order; empty if it must be fetched by hand
+    by_hand: str = ""  # what to do in that case
+
+
+class Published(_Strict):
+    """Published scores, with their definition.
+
+    The tolerance is 0.1 dB where this very file was scored by this very definition, and more where
+    the file is only said to be like the one that was scored.
+    """
+
+    metric: str  # the definition: a key of `harness.benchmark.reproduce.DEFINITIONS`
+    dataset: str  # with its split, such as ``musdb18hq:test``
+    source: str
+    scores: Mapping[str, float]  # {stem: dB}
+    tracks: Annotated[int, Field(gt=0)] | None = None  # averaged over; None: all of the split
+    tolerance: Annotated[float, Field(gt=0)] = 0.1  # dB by which a measured score may differ
+
+
+class HeldOut(_Strict):
+    """The score of a stem that is expected on other music, in dB."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    score: float  # mean over tracks on which nothing was chosen
+    low: float | None = None  # 95 % interval; None if there are too few artists
+    high: float | None = None
+
+
+def _plain(weight: Weight) -> Weight:
+    """Replace weights that are the same in all bands by one number."""
+    return weight[0] if isinstance(weight, tuple) and len(set(weight)) == 1 else weight
+
+
+Part = Annotated[float, Field(ge=0)]
+Weighting = Annotated[
+    Annotated[Part, Tag("weight")] | Annotated[tuple[Part, ...], Tag("band")],
+    Discriminator(lambda given: "band" if isinstance(given, list | tuple) else "weight"),
+    AfterValidator(_plain),
+]
+
+
+class EnsembleParams(_Strict):
+    """The `params` of an ensemble: how its stems are made, and how well they are expected to score.
+
+    The weights of a stem sum to one. See `harness.separators.ensemble` for the ways to combine.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    stems: Mapping[str, Mapping[str, Weighting]]  # {stem: {separator: weight, or one per band}}
+    edges: tuple[Annotated[float, Field(gt=0)], ...] = ()  # Hz between the bands, rising
+    how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"  # only the mean has weights
+    consistent: bool = False  # whether the stems are then made to sum to the input
+    metric: str = ""  # by which it was chosen; also that of `held_out`
+    chosen_on: tuple[str, ...] = ()  # datasets and splits, such as ``musdb18hq:test``
+    tracks: Annotated[int, Field(ge=0)] = 0  # number of them, for the stem with most
+    artists: Annotated[int, Field(ge=0)] = 0
+    held_out: Mapping[str, HeldOut] = {}  # {stem: score on tracks that did not choose}
+
+
+class Entry(_Strict):
+    """One registry row; CONTRIBUTING.md explains each field."""
+
+    name: str
+    title: str = ""
+    family: str  # which code runs it: a key of `harness.separators.FAMILIES`
+    role: Role = "separator"  # only separators and ensembles are ranked
+    input: str = "mixture"  # the stem that it separates
+    stems: tuple[str, ...] = ()  # empty: those of the track (anchors and oracles)
+    sample_rate: Annotated[int, Field(gt=0)] | None = None  # Hz; None: any
+    channels: Annotated[int, Field(gt=0)] | None = None  # None: any
+    params: Mapping[str, Any] = {}  # keyword arguments of the family's class
+    weights: tuple[Weights, ...] = ()
+    trained_on: tuple[str, ...] | None = ()  # such as ``musdb18:train``; None: unknown
+    license: License = License()
+    reference: str = ""
+    url: str = ""
+    published: tuple[Published, ...] = ()
+    unavailable: str = ""  # why this version cannot run it
+    _members: tuple[Entry, ...] = PrivateAttr(())
+
+    @property
+    def members(self) -> tuple[Entry, ...]:
+        """The separators of an ensemble, found by name when the registry is read."""
+        return self._members
+
+    @property
+    def blend(self) -> EnsembleParams:
+        """The `params` of an ensemble."""
+        return EnsembleParams.model_validate(dict(self.params))
+
+    def identity(self) -> str:
+        """Return a hash of every field that can change an estimate; titles and links do not."""
+        parts = self.model_dump(
+            mode="json",
+            include={"family", "role", "input", "stems", "sample_rate", "channels", "params"},
+        )
+        parts["weights"] = [w.sha256 or w.file for w in self.weights]
+        if self.members:
+            parts["params"] = self.blend.model_dump(
+                mode="json", include={"stems", "edges", "how", "consistent"}, exclude_defaults=True
+            )
+            parts["members"] = {member.name: member.identity() for member in self.members}
+        return digest(parts)
+
+
+def checked(name: str, row: dict[str, Any], path: Path) -> Entry:
+    """Check one row; the first mistake is reported with its key."""
+    try:
+        return Entry.model_validate({**row, "name": name})
+    except ValidationError as error:
+        known = [*Entry.model_fields, "extends"]
+        raise complaint(error, f"{path}: {name}: ", known) from error
+
+
+def complaint(error: ValidationError, where: str, known: list[str]) -> HarnessError:
+    """Return the first mistake as an error of one line; `known` are the keys of the first level."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        own = len(first["loc"]) == 1
+        hint = suggestion(str(first["loc"][-1]), known) if own else "see CONTRIBUTING.md"
+        return HarnessError(f"{where}unknown key {key!r}; {hint}")
+    message = first["msg"][0].lower() + first["msg"][1:]
+    value = "" if first["type"] == "missing" else f" (found {first['input']!r})"
+    return HarnessError(f"{where}{key}: {message}{value}; see CONTRIBUTING.md")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the nearest known name as a question, or all of them.
+
+    Examples
+    --------
+    >>> suggestion("htdemucs-ft", ["htdemucs_ft", "nmf"])
+    "did you mean 'htdemucs_ft'?"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"

@@ -1,0 +1,145 @@
+"""Files of weights: where they are, whether they are right, and how to get them.
+
+This module does not read their content (`harness.separators.checkpoints` does), so that a plan can
+be made without heavy imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.core.download import Expected, Progress, download
+from harness.core.errors import HarnessError
+from harness.core.files import cache_folder
+from harness.registry import Entry, Weights
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"  # those that come with the package
+
+
+def folder() -> Path:
+    """Return where downloaded weights are kept."""
+    return cache_folder() / "weights"
+
+
+def find(file: str) -> Path:
+    """Return the path of a checkpoint: in the package, at a user's own path, or in the cache."""
+    for place in (CHECKPOINTS / file, Path(file).expanduser(), folder() / file):
+        if place.is_file():
+            return place
+    raise HarnessError(
+        f"{file}: no such checkpoint in {CHECKPOINTS}, the working folder or {folder()}; "
+        f"fetch it, or put it into {folder()} by hand"
+    )
+
+
+def is_here(file: Weights) -> bool:
+    """Whether the file exists; its content is not checked."""
+    try:
+        find(file.file)
+    except HarnessError:
+        return False
+    return True
+
+
+def complaint(file: Weights) -> str:
+    """Read an existing file and return what is wrong with it; empty if nothing is."""
+    path = find(file.file)
+    expected = Expected(file.size, {"sha256": file.sha256} if file.sha256 else {})
+    wrong = expected.complaint(path)
+    return wrong and f"{path}: {wrong}"
+
+
+def obstacle(entry: Entry) -> str:
+    """Return why an entry cannot run, and what to do; empty if it can."""
+    return entry.unavailable or lacking(entry)
+
+
+def lacking(entry: Entry) -> str:
+    """Return which weights are missing, and what to do; empty if none is."""
+    missing = [file for file in entry.weights if not is_here(file)]
+    if not missing:
+        return ""
+    if by_hand := [file for file in missing if not file.urls]:
+        return f"weights not here: {_by_hand(by_hand[0])}"
+    return f"weights not here: harness fetch separator {entry.name} ({size_of(missing)})"
+
+
+def to_fetch(entries: Iterable[Entry], *, wrong: bool = False) -> list[Weights]:
+    """Return the files that are absent and can be downloaded, each once.
+
+    With `wrong`, also return damaged files; then all files that are here are read completely.
+    """
+    files = {file.file: file for entry in entries for file in entry.weights if file.urls}
+    return [f for f in files.values() if not is_here(f) or (wrong and complaint(f))]
+
+
+def fits(files: Sequence[Weights], limit: int) -> bool:
+    """Whether files are known to have at most `limit` bytes in total."""
+    return sum(float("inf") if file.size is None else file.size for file in files) <= limit
+
+
+def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
+    """Return entries with missing downloadable weights, in order, up to `limit` bytes in total."""
+    chosen: list[Entry] = []
+    for entry in entries:
+        lacks = not entry.unavailable and to_fetch([entry])
+        if lacks and fits(to_fetch([*chosen, entry]), limit):
+            chosen.append(entry)
+    return chosen
+
+
+def size_of(files: Sequence[Weights]) -> str:
+    """Return the total size of files, for people.
+
+    Examples
+    --------
+    >>> size_of([Weights(file="a", size=84_141_911), Weights(file="b", size=913_106_900)])
+    '997 MB'
+    """
+    unknown = any(file.size is None for file in files)
+    total = sum(file.size or 0 for file in files)
+    text = f"{total / 1e9:.2f} GB" if total >= 1e9 else f"{total / 1e6:.0f} MB"
+    if not total:
+        return "size unknown"
+    return f"at least {text}" if unknown else text
+
+
+def terms(entry: Entry) -> str:
+    """Return the size, the licenses and the training data of an entry's weights in one line."""
+    splits = entry.trained_on
+    return (
+        f"{entry.name}: {size_of(entry.weights)}; license of the code: {entry.license.code}; "
+        f"of the weights: {entry.license.weights or 'not stated'}; "
+        f"trained on: {'unknown' if splits is None else ', '.join(splits) or 'nothing'}"
+        + (f"; {entry.url}" if entry.url else "")
+    )
+
+
+def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
+    """Download a file into the cache, unless it is there and right."""
+    if Path(file.file).name != file.file or not Path(file.file).suffix:
+        raise HarnessError(
+            f"{file.file}: is a path, but a download needs a plain file name; correct the registry"
+        )
+    if not file.urls:
+        raise HarnessError(f"{file.file}: has no download address; {_by_hand(file)}")
+    if file.sha256 is None:
+        raise HarnessError(
+            f"{file.file}: is not downloaded: its sha256 is not known; add it to the registry"
+        )
+    goal = folder() / file.file
+    found = find(file.file) if is_here(file) else goal
+    if found != goal and (wrong := complaint(file)):
+        raise HarnessError(f"{wrong}; it hides the file in {folder()}, move it away")
+    if found != goal:
+        return found
+    return download(file.urls, goal, sha256=file.sha256, size=file.size, progress=progress)
+
+
+def _by_hand(file: Weights) -> str:
+    """Return what to do if nothing can be downloaded."""
+    if Path(file.file).name != file.file:
+        return f"there is no file {file.file}; correct the path in the registry"
+    how = f"{file.by_hand}; then " if file.by_hand else "fetch it by hand: "
+    return f"{how}put {file.file} into {folder()}"

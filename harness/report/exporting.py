@@ -1,0 +1,80 @@
+"""The tables of a run as files for other tools, for papers and for model hubs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import report
+from harness.core.errors import HarnessError
+from harness.core.files import safe_name, write_atomic
+from harness.report import comparison
+from harness.report.tables import model_card, sheets, table_files
+from harness.results import importing
+from harness.results.museval_format import write_museval
+from harness.results.run_products import find_blends
+from harness.results.runs import read_run
+
+FORMATS = (*table_files.FORMATS, "museval", "model-card")
+
+
+def export(folder: Path, file_format: str, to: Path, *, source_url: str = "") -> list[Path]:
+    """Write the tables of the run in `folder` in one of `FORMATS`, and return the files.
+
+    `source_url`, the address of the report, is shown in model cards.
+    """
+    if file_format not in FORMATS:
+        raise HarnessError(f"--format {file_format}: unknown format; known: {', '.join(FORMATS)}")
+    if file_format == "museval":
+        return export_museval(folder, to)
+    run = read_run(folder)
+    if file_format == "model-card":
+        cards = model_card.cards(run, source_url)
+        files = {to / f"{safe_name(name)}.md": text for name, text in cards.items()}
+        for path, text in files.items():
+            write_atomic(path, text.encode("utf-8", "replace"))
+        found = list(files)
+    else:
+        written = table_files.write_sheets(sheets.all_sheets(run), run, to, [file_format])
+        found = [to / Path(address).name for table in written for address in table.files.values()]
+    if not found:
+        raise HarnessError(f"{folder}: has no scores to export; repeat the run first")
+    return found
+
+
+def compare_runs(a: Path, b: Path, reports: Path) -> tuple[comparison.RunComparison, Path]:
+    """Compare two runs, write the page of it, and return both."""
+    if a == b:
+        raise HarnessError(f"{a.name}: the same run twice; name two different runs")
+    found = report.compare_runs(read_run(a), read_run(b))
+    return found, comparison.write(found, reports / f"{a.name} vs {b.name}")
+
+
+def export_museval(folder: Path, to: Path) -> list[Path]:
+    """Write the frames of a run's separators as museval does: ``<to>/<separator>/<split>/<track>``.
+
+    Only pieces of work whose inner products are kept can be written: no anchors, no oracles.
+
+    Raises
+    ------
+    HarnessError
+        If nothing is kept of the run.
+    """
+    written = []
+    record = read_run(folder).record
+    for unit in record.get("units", ()):
+        found = find_blends(folder.parent / "work", unit["track_key"], [unit["key"]])
+        frames = {
+            stem: blend.frames({unit["key"]: 1.0})
+            for stem, blend in found.items()
+            if unit["key"] in blend.separators
+        }
+        if frames:
+            place = to / unit["separator"] / unit["split"]
+            written.append(place / f"{safe_name(unit['track'])}.json")
+            write_museval(written[-1], frames)
+    if not written:
+        again = (
+            "take --format csv" if importing.is_imported(record) else "run it again, then export"
+        )
+        raise HarnessError(f"{folder}: no frames are kept of this run; {again}")
+    return written

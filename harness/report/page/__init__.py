@@ -1,0 +1,1 @@
+"""The page of a run: `index_page` renders it; the other modules prepare its sections."""

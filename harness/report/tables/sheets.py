@@ -1,0 +1,305 @@
+"""The tables of a run's report as data; `harness.report.tables.table_files` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from harness import selection
+from harness.core import text
+from harness.report import names, provenance
+from harness.report.page import choices, payload
+from harness.report.page.certainty import Certainty, certainties
+from harness.report.page.dataset import Context, records
+from harness.report.tables.table_files import Block, Sheet, cell_text, plain_sheet
+from harness.results import summaries
+from harness.results.grid import HARMONIC
+from harness.results.ranking import NO_GENRE, Ranking, genre_name, level
+from harness.results.runs import Run
+
+COMMON = (
+    "means over the common tracks: those on which all ranked separators have a clean score; scores "
+    "beyond ±30 dB count as ±30 dB (limited: how many)"
+)
+_SCORE = "harmonic mean of SNR and SDR, dB"
+_SURE = f"{_SCORE}, on the common tracks; 95 % interval (bootstrap by artist)"
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run with its scores as from `payload.prepare`."""
+
+    run: Run
+    scores: pd.DataFrame
+    context: Context
+    _rankings: dict[tuple[str, str], Ranking] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Return {metric: label with unit}."""
+        about = self.context.metrics
+        return {m["name"]: f"{m['label']}, {m['unit']}".rstrip(", ") for m in about}
+
+    @property
+    def definitions(self) -> str:
+        """Return the definition of each metric, with its version."""
+        found = []
+        for metric in self.context.metrics:
+            version = f" (version {metric['version']})" if metric["version"] != "" else ""
+            found.append(f"{metric['name']}{version}: {metric['definition']}")
+        return "; ".join(found)
+
+    def ranking(self, dataset: str, metric: dict[str, Any]) -> Ranking:
+        """Return a dataset's ranking by one metric, made once."""
+        key = dataset, metric["name"]
+        if key not in self._rankings:
+            self._rankings[key] = self.context.rank(self.scores, dataset, metric)
+        return self._rankings[key]
+
+    @cached_property
+    def certainties(self) -> list[tuple[dict[str, str], Certainty]]:
+        """Return the certainty of the metric that selects, per dataset, input and stem."""
+        found = []
+        for dataset, metric in self.each():
+            if metric["name"] == HARMONIC:
+                for (fed, stem), one in certainties(self.ranking(dataset, metric)).items():
+                    found.append(({"dataset": dataset, "input": fed, "stem": stem}, one))
+        return found
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """Return the scores that may choose and be chosen."""
+        return choices.candidates(self.run)
+
+    def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each dataset with each metric."""
+        for dataset in sorted(self.scores["dataset"].unique()):
+            for metric in self.context.metrics:
+                yield str(dataset), metric
+
+
+def all_sheets(run: Run) -> list[Sheet]:
+    """Return the tables of a run's report that have rows, in the order of the page."""
+    source = ScoredRun(run, *payload.prepare(run))
+    makers: list[Callable[[ScoredRun], Sheet]] = [
+        _leaderboard, _genres, _selection, _hierarchy, _costs, _tracks, _intervals, _pairs,
+        _worth, _stability,
+    ]  # fmt: skip
+    found = [make(source) for make in makers]
+    found += [plain_sheet(*listed) for listed in provenance.lists(run)]
+    return [sheet for sheet in found if len(sheet.frame)]
+
+
+def _gather(source: ScoredRun, make: Callable[[Ranking], pd.DataFrame]) -> pd.DataFrame:
+    """Return one table over all datasets and metrics."""
+    found = []
+    for dataset, metric in source.each():
+        about = {"dataset": dataset, "metric": metric["name"], "unit": metric["unit"]}
+        found.append(make(source.ranking(dataset, metric)).assign(**about))
+    if not found:
+        return pd.DataFrame()
+    frame = pd.concat(found, ignore_index=True)
+    frame["role"] = [source.context.roles.get(str(name), "") for name in frame["separator"]]
+    return frame.astype(dict.fromkeys(("input", "stem", "separator"), "object"))
+
+
+def _leaderboard(source: ScoredRun) -> Sheet:
+    """Return what the boards show: one row per dataset, input, stem, separator and metric."""
+    frame = _gather(source, lambda ranking: ranking.board)
+    if len(frame):
+        frame.insert(0, "level", [level(str(stem)) for stem in frame["stem"]])
+        first = ["dataset", "level", "input", "stem", "metric", "unit", "role", "separator"]
+        frame = _first(frame, first).astype({"rank": "Int64", "rank_median": "Int64"})
+    about = f"{source.definitions}. All are {COMMON}; sd is the standard deviation over tracks"
+    blocks = tuple(_boards(frame, source)) if len(frame) else ()
+    return Sheet("leaderboard", "Leaderboard", about, frame, blocks)
+
+
+def _boards(frame: pd.DataFrame, source: ScoredRun) -> Iterator[Block]:
+    """Lay the leaderboard out: one block per dataset, level, input and metric, best first."""
+    order = [m["name"] for m in source.context.metrics]
+    keys = ["dataset", "level", "input"]
+    for (dataset, name, fed), part in frame.groupby(keys, sort=True):
+        stems = sorted(part["stem"].unique(), key=names.stem_rank)
+        for metric in order:
+            rows = part[part["metric"] == metric]
+            if len(rows):
+                where = f"{dataset}: {names.LEVELS[str(name)]}{_input_after(fed)}"
+                yield _board(f"{where}: {source.labels[metric]}", rows, stems)
+
+
+def _board(caption: str, rows: pd.DataFrame, stems: Sequence[str]) -> Block:
+    """Lay one board out: separators by role, then by rank in the last column."""
+    cells = {(r["separator"], r["stem"]): r for r in rows.to_dict("records")}
+    n = rows.groupby("stem")["common"].max()
+    here = [s for s in stems if s in n.index]
+    by = next((s for s in here if names.is_overall(s)), here[0])
+    roles = list(names.ROLES)
+
+    def place(row: tuple[str, str]) -> tuple[Any, ...]:
+        cell = cells.get((row[0], by))
+        rank = cell["rank"] if cell else pd.NA
+        mean = -cell["mean"] if cell and cell["n"] else float("inf")
+        return roles.index(row[1]), pd.isna(rank), mean if pd.isna(rank) else rank, row[0]
+
+    head = ("separator", *(f"{names.stem_label(s)} (n = {n[s]})" for s in here))
+    body, bold = [], set()
+    for i, (name, role) in enumerate(sorted(set(records(rows, "separator", "role")), key=place)):
+        found = [cells.get((name, stem)) for stem in here]
+        mark = "" if role == "separator" else f" ({role})"
+        body.append((f"{name}{mark}", *map(_spread, found)))
+        bold |= {
+            (i, j + 1)
+            for j, cell in enumerate(found)
+            if cell is not None and not pd.isna(cell["rank"]) and cell["rank"] == 1
+        }
+    return Block(f"{caption}, mean ± SD of tracks", head, tuple(body), frozenset(bold))
+
+
+def _spread(cell: Mapping[Any, Any] | None) -> str:
+    """Return a mean with its spread, marked where the separator was trained on a track."""
+    if not cell or not cell["n"]:
+        return text.MISSING
+    leaked = " leaked" if cell["leaked"] else ""
+    return f"{cell_text(float(cell['mean']))} ± {cell_text(float(cell['sd']))}{leaked}"
+
+
+def _genres(source: ScoredRun) -> Sheet:
+    """Return the means by genre."""
+    frame = _gather(source, lambda ranking: ranking.genres)
+    if not len(frame) or set(frame["genre"]) == {NO_GENRE}:
+        frame = frame.iloc[:0]
+    blocks = []
+    keys = ["dataset", "input", "stem", "metric"]
+    if len(frame):
+        frame = _first(frame, [*keys, "unit", "genre", "role", "separator"])
+        for (dataset, fed, stem, metric), rows in frame.groupby(keys, sort=True):
+            where = f"{dataset}: {names.stem_label(str(stem))}, {source.labels[str(metric)]}"
+            blocks.append(_by_genre(where + _input_after(fed), rows))
+    about = f"{source.definitions}. All are {COMMON}"
+    return Sheet("genres", "Genres", about, frame, tuple(blocks))
+
+
+def _by_genre(caption: str, rows: pd.DataFrame) -> Block:
+    """Lay means out with a column per separator and the number of tracks in brackets."""
+    cells = {(r["genre"], r["separator"]): r for r in rows.to_dict("records")}
+    columns = sorted(rows["separator"].unique())
+    body = []
+    for genre in sorted(rows["genre"].unique()):
+        found = (cells.get((genre, name)) for name in columns)
+        means = (f"{cell_text(float(c['mean']))} ({c['n']})" if c else text.MISSING for c in found)
+        body.append((str(genre), *means))
+    return Block(f"{caption}, mean (tracks)", ("genre", *columns), tuple(body))
+
+
+def _selection(source: ScoredRun) -> Sheet:
+    """Return how often each separator was chosen, by genre."""
+    rows = source.run.selection
+    rows = rows.assign(genre=rows["genre"].map(genre_name))
+    about = (
+        "number of tracks on which each separator is chosen by the harmonic mean of SNR and SDR: "
+        "oracle by the scores of the track itself, deployable by those of other artists' tracks"
+    )
+    return plain_sheet(
+        "selection", "Selection", about, summaries.selection_counts(rows, by=["genre"])
+    )
+
+
+def _hierarchy(source: ScoredRun) -> Sheet:
+    """Return the scores of separators of a stem, from the true stem and in cascade."""
+    about = f"{_SCORE}, on the tracks that have both"
+    rows = summaries.hierarchy(source.run.scores)
+    return plain_sheet("hierarchy", "From the true stem and in cascade", about, rows)
+
+
+def _costs(source: ScoredRun) -> Sheet:
+    """Return the costs of separators."""
+    known = payload.part(source.run.record, "metrics")
+    frame = summaries.costs(source.run.costs)
+    units = [(known.get(metric) or {}).get("unit", "") for metric in frame["metric"]]
+    about = "median over tracks; memory: the maximum"
+    shown = frame.assign(value=list(map(text.cost, frame["value"], units)))
+    blocks = plain_sheet("costs", "Costs", about, shown).blocks
+    return Sheet("costs", "Costs", about, frame.assign(unit=units), blocks)
+
+
+def _tracks(source: ScoredRun) -> Sheet:
+    """Return the score of each track, one column per separator; print shows the first metric."""
+    ok = source.scores[source.scores["status"] == "ok"]
+    keys = ["dataset", "split", "track", "artist", "genre", "input", "stem", "metric"]
+    texts = {c: ok[c].astype("object").fillna("") for c in keys}
+    wide = ok.assign(**texts).pivot(index=keys, columns="separator", values="value")
+    frame = wide.rename(columns=str).rename_axis(columns=None).reset_index()
+    about = f"{source.definitions}. Empty where no score is defined"
+    blocks = []
+    if len(frame):
+        first = frame[frame["metric"] == source.context.metrics[0]["name"]]
+        label = next(iter(source.labels.values()))
+        for (dataset, fed, stem), rows in first.groupby(["dataset", "input", "stem"], sort=True):
+            columns = [c for c in frame.columns[len(keys) :] if rows[c].notna().any()]
+            tracks = names.of_tracks(list(records(rows, "split", "track")))
+            values = records(rows, *columns)
+            body = tuple((t, *map(cell_text, v)) for t, v in zip(tracks, values, strict=True))
+            where = f"{dataset}, {names.stem_label(str(stem))}{_input_after(fed)}"
+            blocks.append(Block(f"{where}: {label}", ("track", *columns), body))
+    return Sheet("tracks", "Track by track", about, frame, tuple(blocks))
+
+
+def _intervals(source: ScoredRun) -> Sheet:
+    """Return the intervals of the means, and the groups without a significant difference."""
+    cells = [
+        {**where, "separator": name, "artists": sure.artists, **cell._asdict()}
+        for where, sure in source.certainties
+        for name, cell in sure.cells.items()
+    ]
+    about = (
+        f"{_SURE}; scores beyond ±30 dB count as ±30 dB; separators that share a letter in group "
+        "do not differ significantly"
+    )
+    return plain_sheet("intervals", "Intervals and groups", about, pd.DataFrame(cells))
+
+
+def _pairs(source: ScoredRun) -> Sheet:
+    """Return all pairwise differences."""
+    found = [
+        sure.pairs.assign(**where)[[*where, *sure.pairs.columns]]
+        for where, sure in source.certainties
+    ]
+    about = f"a minus b: {_SURE}; p of the signed-rank test after Holm's correction"
+    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    return plain_sheet("pairs", "Pairwise differences", about, table)
+
+
+def _worth(source: ScoredRun) -> Sheet:
+    """Return the expected score of choosing by the best mean."""
+    first = choices.POLICIES[0]
+    policies = {first: selection.POLICIES[first]}
+    table = selection.summary(source.candidates, policies=policies)
+    about = (
+        f"{_SCORE}, held out: chosen by the best mean on other artists' tracks; regret: gap to the "
+        "oracle; optimism: score on the tracks that chose minus held-out score; gain: over the "
+        "best single separator"
+    )
+    return plain_sheet("worth", "Expected score of choosing per stem", about, table)
+
+
+def _stability(source: ScoredRun) -> Sheet:
+    """Return how often each separator would be chosen on resampled artists."""
+    table = selection.frequencies(source.candidates)
+    about = "share of bootstrap resamples of the artists in which each separator has the best mean"
+    return plain_sheet("stability", "Stability of the choice", about, table)
+
+
+def _input_after(fed: object) -> str:
+    """Return the input, to append to a caption; empty for the mixture."""
+    return "" if fed == "mixture" else f", {names.input_label(str(fed))}"
+
+
+def _first(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return the frame sorted by these columns, which come first."""
+    rest = [c for c in frame.columns if c not in columns]
+    return frame[[*columns, *rest]].sort_values(columns, ignore_index=True)

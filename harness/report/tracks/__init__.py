@@ -1,0 +1,1 @@
+"""Listening pages: one per stem of the tracks whose estimates were kept."""

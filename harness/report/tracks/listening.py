@@ -1,0 +1,126 @@
+"""Track pages to listen on: which tracks have them, and whether they may hold audio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from harness.benchmark import clips
+from harness.core.files import digest, write_atomic
+from harness.core.taxonomy import in_order
+from harness.datasets import DATASETS
+from harness.report.tracks import track_page
+from harness.report.tracks.track_page import TrackPage
+from harness.results.grid import add_harmonic
+from harness.results.ranking import genre_name
+from harness.results.runs import Run
+
+AUDIO = ("none", "private", "allowed")
+Place = tuple[str, str, str]  # dataset, split, track
+
+
+def why_silent(dataset: str, audio: str) -> str:
+    """Return why a page of this dataset has no audio; empty if it has.
+
+    Parameters
+    ----------
+    audio
+        ``none``; ``allowed``: only if the dataset's license permits sharing; ``private``: always.
+
+    Examples
+    --------
+    >>> why_silent("demo", "allowed"), why_silent("demo", "none")
+    ('', 'made with --audio none')
+    """
+    if audio == "none":
+        return "made with --audio none"
+    info = DATASETS.get(dataset, DATASETS["folder"])
+    if audio == "private" or info.may_share_audio:
+        return ""
+    return (
+        f"the license of {dataset} ({info.license}) does not permit sharing its audio; "
+        "use --audio private for a page of your own"
+    )
+
+
+def write_tracks(run: Run, work_folder: Path, folder: Path, audio: str) -> list[TrackPage]:
+    """Write one page per stem of each kept track into ``<folder>/tracks``, and remove all others.
+
+    `audio` is one of `AUDIO`.
+    """
+    pages: list[TrackPage] = []
+    for place, units in _kept(run, work_folder).items():
+        for page, content in _pages_of(run, place, units, work_folder, audio):
+            write_atomic(folder / page.href, content.encode("utf-8", "replace"))
+            pages.append(page)
+    ours = {folder / page.href for page in pages}
+    for path in (folder / "tracks").glob("*.html"):
+        if path not in ours:  # its audio may no longer be allowed in the report
+            path.unlink()
+    return pages
+
+
+def by_track(pages: Iterable[TrackPage]) -> list[list[TrackPage]]:
+    """Group pages by track, in the order given, for ``tracks.html``."""
+    tracks: dict[Place, list[TrackPage]] = {}
+    for page in pages:
+        tracks.setdefault((page.dataset, page.split, page.track), []).append(page)
+    return list(tracks.values())
+
+
+def _kept(run: Run, work_folder: Path) -> dict[Place, list[Mapping[str, str]]]:
+    """Return the units of each track that has clips."""
+    tracks: dict[Place, list[Mapping[str, str]]] = {}
+    units = run.record.get("units") or []
+    kept = clips.tracks_kept(work_folder, (unit["track_key"] for unit in units))
+    for unit in units:
+        if unit["track_key"] in kept:
+            place = unit["dataset"], unit["split"], unit["track"]
+            tracks.setdefault(place, []).append(unit)
+    return tracks
+
+
+def _pages_of(
+    run: Run, place: Place, units: Sequence[Mapping[str, str]], work_folder: Path, audio: str
+) -> Iterator[tuple[TrackPage, str]]:
+    """Yield the pages of one track with their HTML."""
+    scores = _scores(run, place)
+    key = units[0]["track_key"]
+    estimates = {u["separator"]: clips.read_estimates(work_folder, key, u["key"]) for u in units}
+    artist, genre = str(scores["artist"].iloc[0]), genre_name(scores["genre"].iloc[0])
+    silent = why_silent(place[0], audio)
+    pages = [
+        TrackPage(*place, artist, genre, stem, _href(*place, stem), silent)
+        for stem in in_order({stem for found in estimates.values() for stem in found})
+    ]
+    mixture = clips.read_true(work_folder, key, "mixture")
+    for page in pages:
+        true = mixture, clips.read_true(work_folder, key, page.stem)
+        here = scores[scores["stem"] == page.stem]
+        own = {name: found.get(page.stem) for name, found in estimates.items()}
+        yield page, track_page.render(run, (page, pages), true, own, here)
+
+
+def _scores(run: Run, place: Place) -> pd.DataFrame:
+    """Return all scores of a track."""
+    dataset, split, track = place
+    here = [
+        frame[(frame["track"] == track) & (frame["split"] == split) & (frame["dataset"] == dataset)]
+        for frame in (run.scores, run.ensembles)
+    ]
+    return add_harmonic(pd.concat(here, ignore_index=True))
+
+
+def _href(dataset: str, split: str, track: str, stem: str) -> str:
+    """Return the file of a page: plain letters for people, and a hash that makes it unique.
+
+    Examples
+    --------
+    >>> _href("demo", "test", "../Ann – <b>", "bass")
+    'tracks/demo-Ann-b-bass-62cc08b0.html'
+    """
+    words = "-".join(re.findall(r"[A-Za-z0-9]+", f"{dataset} {track} {stem}"))
+    return f"tracks/{words[:80]}-{digest([dataset, split, track, stem])[:8]}.html"

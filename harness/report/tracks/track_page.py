@@ -1,0 +1,214 @@
+"""The page of one stem of a track: mixture, reference and estimates to hear, and their scores."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import soundfile
+from markupsafe import Markup
+
+from harness.benchmark import clips
+from harness.benchmark.clips import Clip, Float64
+from harness.core import text
+from harness.core.audio import Audio
+from harness.datasets import DATASETS
+from harness.report import html, names
+from harness.report.tracks import excerpts, frame_lines
+from harness.results.grid import HARMONIC
+from harness.results.runs import Run
+
+SCRIPTS = ("theme.js", "numbers.js", "sound.js", "pictures.js", "track.js")  # in this order
+TRUE = ("mixture", "reference")  # listed before the estimates, in this order
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrackPage:
+    """One page: a stem of a track."""
+
+    dataset: str
+    split: str
+    track: str
+    artist: str
+    genre: str
+    stem: str
+    href: str  # relative to the page of the run
+    why_silent: str  # why it has no audio; empty if it has
+
+    @property
+    def private(self) -> bool:
+        """Whether it has audio that must not be shared."""
+        return not (
+            self.why_silent or DATASETS.get(self.dataset, DATASETS["folder"]).may_share_audio
+        )
+
+
+@dataclass(frozen=True)
+class StemEstimate:
+    """One separator's estimate of the stem."""
+
+    name: str
+    fed: str
+    role: str
+    clip: Clip | None  # None if the track was scored without keeping it
+    score: float  # dB, of the whole track; sorts the separators
+
+    @property
+    def label(self) -> str:
+        """Name and, if it is not the mixture, input."""
+        fed = "" if self.fed == "mixture" else f" ({names.input_label(self.fed)})"
+        return self.name + fed
+
+
+def render(
+    run: Run,
+    page: tuple[TrackPage, Sequence[TrackPage]],
+    true: tuple[Clip, Clip],
+    estimates: Mapping[str, Clip | None],
+    scores: pd.DataFrame,
+) -> str:
+    """Return one page as HTML.
+
+    Parameters
+    ----------
+    page
+        This page, and all pages of its track.
+    true
+        The mixture and the reference.
+    estimates
+        {separator: clip}; None if none was kept.
+    scores
+        All rows of the stem on the track.
+    """
+    about, siblings = page
+    sources = _sources(run, scores, estimates)
+    kept = [(source, source.clip) for source in sources if source.clip]
+    chosen, loud = _choose(kept, true[1])
+    sounds = [clip for source, clip in kept if source.role != "anchor"]  # those come last
+    frames = {source.label: clip.frames for source, clip in kept}
+    stretches = [] if about.why_silent else excerpts.regions(chosen)
+    named = [*TRUE, *frames][: len(TRUE) + len(sounds)]
+    low, high = frame_lines.limits(list(frames.values()))
+    view = {
+        "sources": [
+            {"name": name, "frames": [] if i < len(TRUE) else _encoded_all(frames[name])}
+            for i, name in enumerate(named)
+        ],
+        "regions": stretches,
+        "excerpts": [vars(excerpt) for excerpt in chosen],
+        "loud": loud,
+        "rate": true[1].rate,
+        "limits": [low, high],
+    }
+    info = DATASETS.get(about.dataset, DATASETS["folder"])
+    title = f"SNR of each second of {about.stem} in {about.track}"
+    return html.page(
+        "track.html",
+        SCRIPTS,
+        run=run,
+        page=about,
+        siblings=siblings,
+        info=info,
+        sources=named,
+        bold=next(iter(frames), ""),
+        missing=[source.label for source in sources if source.clip is None],
+        excerpts=chosen,
+        clock=frame_lines.clock,
+        overview=frame_lines.draw(frames, chosen if stretches else (), title=title),
+        table=_table(run, scores),
+        view=html.as_json(view),
+        audio=_audio([*true, *sounds], stretches),
+    )
+
+
+def _sources(
+    run: Run, scores: pd.DataFrame, estimates: Mapping[str, Clip | None]
+) -> list[StemEstimate]:
+    """Return the estimates of a stem: by role, best first."""
+    entries = run.record.get("separators") or {}
+    values = scores[scores["metric"] == HARMONIC]
+    found = [
+        StemEstimate(
+            name=row["separator"],
+            fed=row["input"],
+            role=(entries.get(row["separator"]) or {}).get("role", "separator"),
+            clip=estimates[row["separator"]],
+            score=float("-inf") if pd.isna(row["value"]) else float(row["value"]),
+        )
+        for row in values.to_dict("records")
+        if row["separator"] in estimates and not row["input"].startswith("cascade:")
+    ]
+    order = list(names.ROLES)
+    return sorted(found, key=lambda s: (order.index(s.role), -s.score, s.name))
+
+
+def _choose(
+    kept: Sequence[tuple[StemEstimate, Clip]], reference: Clip
+) -> tuple[tuple[excerpts.ScoredExcerpt, ...], list[int]]:
+    """Return the excerpts to listen to, and the seconds they were chosen from.
+
+    Scores of ranked separators choose; those of all if none is ranked.
+    """
+    ranked = [clip.frames for source, clip in kept if source.role == "separator"]
+    frames = ranked or [clip.frames for _, clip in kept]
+    window = reference.start, min(reference.start + clips.SECONDS, len(reference.frames))
+    loud = excerpts.sounding(frames, reference.frames, window)
+    return excerpts.choose(frames, loud, window), loud.tolist()
+
+
+def _encoded_all(frames: Float64) -> list[float | str | None]:
+    return [text.encode(float(value)) for value in frames]
+
+
+def _audio(sounds: Sequence[Clip], stretches: Sequence[tuple[int, int]]) -> dict[str, Markup]:
+    """Return {id: FLAC as base64} of every source in every region, all scaled alike."""
+    found = {}
+    for i, (start, stop) in enumerate(stretches):
+        cut = [clip.read(start, stop) for clip in sounds]
+        peak = max(float(abs(signal).max(initial=0.0)) for signal in cut)
+        scale = max(1.0, peak / clips.FULL_SCALE)
+        for j, signal in enumerate(cut):
+            found[f"audio-{i}-{j}"] = _encoded(signal / scale, sounds[j].rate)
+    return found
+
+
+def _encoded(signal: Audio, rate: int) -> Markup:
+    """Return a signal as FLAC in base64, which every browser decodes without loss."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, signal.T, rate, format="FLAC", subtype="PCM_16")
+    return Markup(base64.b64encode(buffer.getvalue()).decode())
+
+
+def _table(run: Run, scores: pd.DataFrame) -> Json:
+    """Return all scores of a stem on a track: the metrics, and one row per separator and input."""
+    have = set(scores["metric"]) - {""}
+    order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
+    rows: dict[tuple[str, str], Json] = {}
+    for row in scores.to_dict("records"):
+        line = rows.setdefault((row["separator"], row["input"]), {"notes": []})
+        undefined = row["status"] != "ok" or pd.isna(row["value"])
+        line[row["metric"]] = None if undefined else text.encode(float(row["value"]))
+        line["notes"] += [note for note in (row["note"],) if note and note not in line["notes"]]
+    ordered = sorted(rows.items(), key=lambda item: (-_number(item[1].get(order[0])), item[0]))
+    about = run.record.get("metrics") or {}
+    return {
+        "metrics": [
+            {
+                "name": m,
+                "label": names.metric_label(m),
+                "about": (about.get(m) or {}).get("definition", ""),
+            }
+            for m in order
+        ],
+        "rows": [{"separator": s, "input": fed, **line} for (s, fed), line in ordered],
+    }
+
+
+def _number(value: float | str | None) -> float:
+    """Return an encoded number to sort by; missing ones come last."""
+    return float("-inf") if value is None else float(value)

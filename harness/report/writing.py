@@ -1,0 +1,65 @@
+"""Write the report of a run: pages, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+from harness.report import drawings, provenance
+from harness.report.page.index_page import render
+from harness.report.tables import sheets, table_files
+from harness.report.tracks.listening import AUDIO, write_tracks
+from harness.results.runs import Run, join, read_run
+from harness.selection.finished_run import with_selection, worth_of_blends
+
+MOST_BLENDED = 60  # tracks of a dataset; with more, harness select says what blends are worth
+
+
+def write_report(
+    folders: Sequence[Path],
+    reports: Path,
+    *,
+    audio: str = "allowed",
+    figures: bool = False,
+    only_if_stale: bool = False,
+) -> Path:
+    """Write the pages of one run, or those of several as one, and return the path of the first.
+
+    Parameters
+    ----------
+    audio
+        Which audio goes into track pages: ``none``; ``allowed``, what the dataset's licence lets
+        be passed on; ``private``, all.
+    figures
+        Whether to draw files for papers.
+    """
+    if only_if_stale and (reports / folders[0].name / "index.html").is_file():
+        return reports / folders[0].name / "index.html"
+    found = [read_run(folder) for folder in folders]
+    run = found[0] if len(found) == 1 else with_selection(join(found))
+    path = reports / "+".join(folder.name for folder in folders) / "index.html"
+    listen = write_tracks(run, folders[0].parent / "work", path.parent, audio)
+    write_rest(run, path.parent, figures=figures)
+    few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED
+    blended = worth_of_blends(run, folders[0].parent) if few else None
+    page = render(run, listen, blended)
+    write_atomic(path, page.encode("utf-8", "replace"))
+    return path
+
+
+def check_audio(audio: str | None) -> str:
+    """Return what `write_report` takes for the audio that was asked for, ``allowed`` if none."""
+    if audio is not None and audio not in AUDIO:
+        raise HarnessError(f"--audio {audio}: not known; known: {', '.join(AUDIO)}")
+    return audio or "allowed"
+
+
+def write_rest(run: Run, folder: Path, *, figures: bool = False) -> None:
+    """Write ``provenance.html``, ``tables/`` and, if asked for, ``figures/`` into a folder."""
+    if figures:
+        drawings.write_figures(run, folder / "figures")
+    found = table_files.write_sheets(sheets.all_sheets(run), run, folder / "tables")
+    page = provenance.render(run, found)
+    write_atomic(folder / "provenance.html", page.encode("utf-8", "replace"))

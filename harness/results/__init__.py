@@ -1,0 +1,1 @@
+"""What a run produced: its tables, the ranking, leaks, imported scores."""

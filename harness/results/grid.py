@@ -1,0 +1,277 @@
+"""Scores as a matrix: the tracks of one dataset, input and stem against its separators.
+
+Rules that hold wherever scores are compared (docs/selection.md says why):
+
+* A track is (dataset, split, track), and counts once. Tracks of one artist are drawn, held out and
+  tested together. A track without a known artist is a cluster of its own.
+* A score in dB counts as at most ±30 dB, infinite ones too: beyond that all is well or all is lost,
+  and one such track must not decide a mean.
+* A score that is missing, undefined or leaked is NaN. Separators are compared on the tracks that
+  all of them have (`Grid.complete`), without separators that have too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from harness.core.errors import HarnessError
+from harness.metrics import DEFAULT, METRICS, harmonic_mean
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
+Names = npt.NDArray[np.object_]
+Leaked = Collection[tuple[str, str, str, str]]  # (separator, dataset, split, track)
+
+HARMONIC = "harmonic_mean"  # of SNR and SDR, what separators are chosen by
+LIMIT = 30.0  # dB
+MIN_TRACKS = 20  # a separator with fewer must not shrink the comparison of the others
+TRACK = ["dataset", "split", "track", "artist", "genre"]
+CELL = ["dataset", "split", "track", "separator", "input", "stem"]  # of one score by one metric
+_UNKNOWN_ARTIST = ("", "unknown")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The scores of one stem."""
+
+    dataset: str
+    source: str  # the input that the separators were given
+    stem: str
+    separators: tuple[str, ...]  # sorted
+    splits: Names  # this and the next three: one per row of `scores`
+    tracks: Names
+    artists: Names
+    genres: Names
+    scores: FloatArray  # (tracks, separators), dB within ±`LIMIT`; NaN where there is none
+    limited: BoolArray | None = None  # which of them were beyond ±`LIMIT`; None: not recorded
+
+    @cached_property
+    def keys(self) -> list[tuple[str, str]]:
+        """(split, track) of each row."""
+        return list(zip(self.splits, self.tracks, strict=True))
+
+    @cached_property
+    def clusters(self) -> IntArray:
+        """Number of the artist of each track, from 0; see `who`."""
+        return np.unique(self.who, return_inverse=True)[1].astype(np.intp)
+
+    @cached_property
+    def who(self) -> Names:
+        """Key of the artist of each track, the same in every dataset; unknown ones differ."""
+        keys = [
+            f"track {split}/{track}"
+            if (key := " ".join(artist.casefold().split())) in _UNKNOWN_ARTIST
+            else f"artist {key}"
+            for artist, (split, track) in zip(self.artists, self.keys, strict=True)
+        ]
+        return np.array(keys, dtype=object)
+
+    @property
+    def n_artists(self) -> int:
+        """How many artists there are, and so how many independent pieces of evidence."""
+        return len(set(self.who))
+
+    @cached_property
+    def means(self) -> FloatArray:
+        """Mean over all tracks of each separator; NaN where one lacks a score, or without tracks.
+
+        Whoever names the best separator takes it from here, so that rounding decides alike.
+        """
+        if not len(self.scores):
+            return np.full(len(self.separators), np.nan)
+        return np.asarray(np.ascontiguousarray(self.scores).mean(axis=0))
+
+    def take(self, rows: npt.NDArray[Any]) -> Grid:
+        """Return the grid with these tracks alone, given as a mask or as indices."""
+        fields = ["splits", "tracks", "artists", "genres", "scores"]
+        fields += ["limited"] * (self.limited is not None)
+        return replace(self, **{name: getattr(self, name)[rows] for name in fields})
+
+    def only(self, separators: Collection[str]) -> Grid:
+        """Return the grid with these separators alone."""
+        keep = [i for i, name in enumerate(self.separators) if name in separators]
+        names = tuple(self.separators[i] for i in keep)
+        limited = None if self.limited is None else self.limited[:, keep]
+        return replace(self, separators=names, scores=self.scores[:, keep], limited=limited)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many scores each separator has."""
+        have = np.isfinite(self.scores).sum(axis=0).tolist()
+        return dict(zip(self.separators, have, strict=True))
+
+    def full_enough(self, min_tracks: int = MIN_TRACKS) -> list[str]:
+        """Return the separators that are compared.
+
+        All are but those without a score, and those with fewer than `min_tracks` scores and fewer
+        than half as many as the fullest one.
+        """
+        have = self.counts()
+        least = min(min_tracks, max(have.values(), default=0) / 2)
+        return [name for name, n in have.items() if n and n >= least]
+
+    def complete(self, min_tracks: int = MIN_TRACKS) -> Grid:
+        """Return the separators that are compared, and the tracks that all of them have."""
+        kept = self.only(self.full_enough(min_tracks))
+        if not kept.separators:
+            return kept.take(np.zeros(len(self.tracks), dtype=bool))
+        return kept.take(np.asarray(np.isfinite(kept.scores).all(axis=1)))
+
+    def parts(self) -> Iterator[Grid]:
+        """Yield the separators that have the same tracks together, with these tracks alone.
+
+        Separators without a track are in no part.
+        """
+        have = np.isfinite(self.scores)
+        for pattern in np.unique(have, axis=1).T:  # usually one: all have all
+            if pattern.any():
+                same = (have == pattern[:, None]).all(axis=0)
+                yield self.only(np.array(self.separators)[same].tolist()).take(pattern)
+
+    def at(self, names: Names) -> FloatArray:
+        """Return the score of the named separator on each track; NaN where there is none."""
+        column = {name: i for i, name in enumerate(self.separators)}
+        at = np.array([column.get(name, -1) for name in names], dtype=np.intp)
+        padded = np.column_stack([self.scores, np.full(len(self.tracks), np.nan)])
+        return np.asarray(padded[np.arange(len(at)), at])
+
+
+def limit_of(metric: str) -> float:
+    """Return up to what a score counts in a mean: `LIMIT` in dB, infinity in other units."""
+    return LIMIT if metric not in METRICS or METRICS[metric].unit == "dB" else np.inf
+
+
+def add_harmonic(scores: pd.DataFrame) -> pd.DataFrame:
+    """Append the harmonic mean of SNR and SDR, in dB, as one more metric.
+
+    It is undefined where either is; see `harness.metrics.harmonic_mean`.
+    """
+    rows = _harmonic(scores)
+    return pd.concat([scores, rows], ignore_index=True) if len(rows) else scores
+
+
+def _harmonic(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that `add_harmonic` appends."""
+    snr, sdr = (scores[scores["metric"] == name] for name in ("snr", "sdr"))
+    both = snr.merge(sdr[[*CELL, "value", "status"]], on=CELL, suffixes=("", "_sdr"))
+    mean = harmonic_mean(both["value"].to_numpy(float), both["value_sdr"].to_numpy(float))
+    status = both["status"].where(both["status_sdr"] == "ok", both["status_sdr"])
+    return both.assign(value=mean, metric=HARMONIC, status=status)[scores.columns]
+
+
+def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
+    """Return one row per (track, separator, input, stem) with its `score` by one metric.
+
+    Parameters
+    ----------
+    scores
+        Columns `harness.results.runs.COLUMNS`; rows that are not ok, or without a value, are left
+        out.
+    metric
+        ``harmonic_mean`` (see `add_harmonic`) or any metric of the table in dB.
+
+    Raises
+    ------
+    HarnessError
+        If the table has no such metric.
+    """
+    index = [*TRACK, "separator", "input", "stem"]
+    ok = scores[scores["status"] == "ok"]
+    ok = ok.assign(**{name: ok[name].fillna("") for name in ("artist", "genre")})
+    if metric == HARMONIC:
+        rows = _harmonic(ok).sort_values(index)
+    else:
+        rows = ok[ok["metric"] == metric]
+        if rows.empty and metric not in METRICS:
+            known = ", ".join([HARMONIC, *sorted(filter(None, scores["metric"].unique()))])
+            raise HarnessError(f"metric {metric!r}: the table has none of it; it has {known}")
+    rows = rows.rename(columns={"value": "score"})
+    return rows.dropna(subset=["score"])[[*index, "score"]]
+
+
+def chosen_by(scores: pd.DataFrame) -> dict[str, str]:
+    """Return the metric that chooses, per dataset: the harmonic mean where a separator has it.
+
+    Published scores may lack SNR or SDR; then it is the first of `harness.metrics.DEFAULT` that any
+    separator has.
+
+    Parameters
+    ----------
+    scores
+        Columns `harness.results.runs.COLUMNS`, of separators that may be chosen.
+    """
+    ok = scores[scores["status"] == "ok"]
+    found = {}
+    for dataset, rows in ok.groupby("dataset", observed=True):
+        have = rows.groupby("separator", observed=True)["metric"].agg(set)
+        known = [metric for metric in DEFAULT if any(metric in metrics for metrics in have)]
+        both = any({"snr", "sdr"} <= metrics for metrics in have)
+        found[str(dataset)] = HARMONIC if both or not known else known[0]
+    return found
+
+
+def without_leaked(candidates: pd.DataFrame, leaked: Leaked) -> pd.DataFrame:
+    """Return the rows of `track_scores` whose separator was not trained on the track."""
+    pairs = zip(*(candidates[c] for c in ("separator", "dataset", "split", "track")), strict=True)
+    return candidates[np.array([pair not in leaked for pair in pairs], dtype=bool)]
+
+
+def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
+    """Return one grid per dataset, input and stem, in that order.
+
+    Parameters
+    ----------
+    candidates
+        As from `track_scores`. A column ``limited`` marks scores that are means of limited ones.
+    limit
+        Up to what a score counts.
+    """
+    if not len(candidates):
+        return []
+    number = candidates.groupby(["dataset", "split", "track"], sort=True, observed=True).ngroup()
+    at_track: IntArray = number.to_numpy().astype(np.intp)
+    at_name, names = pd.factorize(candidates["separator"].astype(object), sort=True)
+    labels = {name: _labels(candidates[name], at_track) for name in TRACK[1:]}
+    raw = candidates["score"].to_numpy(np.float64)
+    beyond = np.abs(raw) > limit
+    if "limited" in candidates:
+        beyond |= candidates["limited"].to_numpy(bool)
+    groups: dict[Any, Any] = candidates.groupby(
+        ["dataset", "input", "stem"], sort=True, observed=True
+    ).indices
+    found = []
+    for key, at in sorted(groups.items()):
+        rows, row = np.unique(at_track[at], return_inverse=True)
+        columns, column = np.unique(at_name[at], return_inverse=True)
+        scores = np.full((len(rows), len(columns)), np.nan)
+        scores[row, column] = np.clip(raw[at], -limit, limit)
+        limited = np.zeros(scores.shape, dtype=bool)
+        limited[row, column] = beyond[at]
+        if len(np.unique(row * len(columns) + column)) < len(at):
+            where = ", ".join(map(str, key))
+            raise HarnessError(f"{where}: two scores of a separator on one track; keep one of them")
+        dataset, source, stem = map(str, key)
+        separators = tuple(map(str, names[columns]))
+        splits, tracks, artists, genres = (labels[name][rows] for name in TRACK[1:])
+        found.append(
+            Grid(
+                dataset, source, stem, separators, splits, tracks, artists, genres, scores, limited
+            )
+        )
+    return found
+
+
+def _labels(column: pd.Series, number: IntArray) -> Names:
+    """Return one text per track; one that is known somewhere is known."""
+    texts = column.astype(object).fillna("").to_numpy()
+    known_last = np.argsort(texts != "", kind="stable")
+    labels = np.empty(number.max() + 1, dtype=object)
+    labels[number[known_last]] = texts[known_last]
+    return labels

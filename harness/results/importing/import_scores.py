@@ -1,0 +1,298 @@
+"""From published files to a run: its tables, and its record with sources and definitions."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.core import taxonomy
+from harness.core.errors import HarnessError
+from harness.core.files import digest
+from harness.core.machine import environment
+from harness.datasets import DATASETS, load
+from harness.datasets.musdb_songs import find_song, split_name
+from harness.datasets.overlaps import leak, normal
+from harness.datasets.tracks import Track
+from harness.registry import Entry
+from harness.results.importing.foreign_formats import (
+    LeftOut,
+    PublishedScore,
+    ScoreFormat,
+    find_files,
+    find_format,
+    read_file,
+)
+from harness.results.runs import SELECTION_COLUMNS, Run, table
+
+SONGS = ("musdb18", "dsd100")  # collections whose songs are known by name
+ORACLES = ("IBM", "IRM", "cIRM", "MWF")
+ANCHORS = ("MIX",)
+NAMED = 10  # reasons for leaving scores out that are listed
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user says about published scores."""
+
+    layout: str = "auto"  # or a key of `FORMATS`
+    run: str = ""  # the run's name; empty: that of the format
+    dataset: str = ""  # of the scores; empty: as in the files
+    split: str = ""
+    trained_on: tuple[str, ...] | None = None  # for all separators; None: unknown
+    folders: Mapping[str, Path] = field(default_factory=dict)  # local datasets, for track names
+    entries: Mapping[str, Entry] = field(default_factory=dict)  # the registry, for training data
+
+
+def read_published(paths: Sequence[Path], request: Request) -> Run:
+    """Read files and folders of published scores as a run, without a selection."""
+    files = find_files(paths)
+    layout = find_format(request.layout, read_file(files[0]))
+    left_out: LeftOut = Counter()
+    sources, scores = list[dict[str, str]](), list[PublishedScore]()
+    for path in files:
+        file = read_file(path)
+        scores += layout.read(file, left_out)
+        sources.append({"by": layout.title, "file": str(path), "sha256": file.sha256})
+    if not scores:
+        raise HarnessError(f"{files[0]}: has no score of a known stem; name another file")
+    run = request.run or layout.run or _run_name(paths[0])
+    found = _table(run, scores, _places(scores, layout, request))
+    record = _record(found, layout, sources, left_out, request)
+    empty = table([])
+    return Run(run, found, empty, empty, table([], SELECTION_COLUMNS), {"run": run, **record})
+
+
+def check_folder(folder: Path, new: Mapping[str, Any]) -> None:
+    """Refuse to write a run into a folder if the scores of another run would be lost.
+
+    Measured and imported runs never replace each other. An imported run replaces only scores that
+    were imported from the same files, or from some of them.
+
+    Parameters
+    ----------
+    new
+        Record of the run to write; it may be empty for a measured run. An unreadable record in the
+        folder counts as measured.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        return
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        found = None
+    old = found if isinstance(found, dict) else {}
+    if is_imported(new) and not is_imported(old):
+        raise HarnessError(f"{folder}: has a run that was measured here; choose another --name")
+    if is_imported(old) and not is_imported(new):
+        raise HarnessError(
+            f"{folder}: has imported scores, which a run would replace; choose another --name"
+        )
+    sources = new.get("published", ())
+    kept = {source[key] for source in sources for key in ("file", "sha256")}
+    files = [s["file"] for s in old.get("published", ()) if not kept & {s["file"], s["sha256"]}]
+    if files:
+        more = f" and {len(files) - 1} more" if files[1:] else ""
+        raise HarnessError(
+            f"{folder}: has scores imported from {files[0]}{more}, which these would replace; "
+            "choose another --name, or import all of them together"
+        )
+
+
+def _places(
+    scores: Sequence[PublishedScore], layout: ScoreFormat, request: Request
+) -> dict[tuple[str, str], Track]:
+    """Return the track for each (split, name) in the files."""
+    named = dict.fromkeys((score.split, score.track) for score in scores)
+    dataset = request.dataset or layout.dataset
+    if not (request.dataset or layout.split) and not all(find_song(track) for _, track in named):
+        stranger = next(track for _, track in named if not find_song(track))
+        raise HarnessError(
+            f"{stranger!r}: is not a song of MUSDB18; name dataset and split of the scores with "
+            "--data-split DATASET:SPLIT"
+        )
+    here = load(dataset, request.folders[dataset]).tracks if dataset in request.folders else ()
+    known = {key: track for track in here for key in (track.name, track.id) if key}
+    return {
+        (split, name): known.get(name)
+        or _track(dataset, request.split or split or layout.split, name)
+        for split, name in named
+    }
+
+
+def _track(dataset: str, split: str, name: str) -> Track:
+    """Return a track as far as its name tells."""
+    collection = normal(dataset)
+    song = find_song(name) if collection in SONGS else None
+    if song and not split:
+        split = song.split if collection == "musdb18" else song.dsd100_split
+    if not split:
+        raise HarnessError(f"{name!r}: its split is not known; give --data-split {dataset}:SPLIT")
+    artist = split_name(name)[0] if " - " in name else ""
+    if song is None:
+        return Track(dataset, name, artist, split, (), {})
+    return Track(dataset, song.track, artist, split, (), {}, genre=song.genre)
+
+
+def _table(
+    run: str, scores: Sequence[PublishedScore], places: Mapping[tuple[str, str], Track]
+) -> pd.DataFrame:
+    """Return the rows of scores.parquet, in the order of separators and tracks."""
+    rows: dict[tuple[str, ...], tuple[object, ...]] = {}
+    for score in scores:
+        at = places[score.split, score.track]
+        key = (f"{run}:{score.separator}", at.split, at.name, score.stem, score.metric)
+        status = "undefined" if math.isnan(score.value) else "ok"
+        row = (
+            *(run, at.dataset, at.split, at.name, at.artist, at.genre, key[0], "mixture"),
+            *(score.stem, score.metric, score.value, status, f"published: {score.note}"),
+        )
+        if repr(rows.setdefault(key, row)) != repr(row):
+            where = ", ".join(key[1:])
+            raise HarnessError(
+                f"{score.separator}: has two values for {where}; import only one of the files"
+            )
+    return table(rows[key] for key in sorted(rows))
+
+
+def _run_name(path: Path) -> str:
+    """Return the name of a run, made from that of a file or folder."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", path.absolute().stem).strip("_") or "published"
+
+
+def _record(
+    scores: pd.DataFrame,
+    layout: ScoreFormat,
+    sources: Sequence[Mapping[str, str]],
+    left_out: LeftOut,
+    request: Request,
+) -> dict[str, Any]:
+    """Return the record of an imported run, without its name and selection."""
+    separators = {
+        str(name): _separator(str(name), rows, layout, request)
+        for name, rows in scores.groupby("separator")
+    }
+    return {
+        **environment(),
+        "cpu": "published scores",  # nothing was measured on this machine
+        "device": "machines of others",
+        "precision": "unknown",
+        "excerpt_seconds": None,
+        "metrics": {name: layout.definitions[name] for name in scores["metric"].unique()},
+        "separators": separators,
+        "datasets": {
+            str(name): _dataset(str(name), rows, layout, sources, left_out)
+            for name, rows in scores.groupby("dataset")
+        },
+        "leaks": list(_leaks(scores, separators)),
+        "units": [],
+        "skipped": [],
+        "published": list(sources),
+    }
+
+
+def is_imported(record: Any) -> bool:
+    """Whether a run's record is about scores that others published."""
+    return isinstance(record, dict) and bool(record.get("published"))
+
+
+def role_of(name: str) -> str:
+    """Return the role of a published method, from the usual names of oracles and anchors.
+
+    Examples
+    --------
+    >>> role_of("IRM2"), role_of("oracle4_cIRM"), role_of("MIX"), role_of("TAU1")
+    ('oracle', 'oracle', 'anchor', 'separator')
+    """
+    bare = name.rpartition("_")[2].rstrip("0123456789")
+    return "oracle" if bare in ORACLES else "anchor" if bare in ANCHORS else "separator"
+
+
+def _separator(
+    name: str, rows: pd.DataFrame, layout: ScoreFormat, request: Request
+) -> dict[str, Any]:
+    """Return what is known about a published separator."""
+    theirs = name.partition(":")[2]
+    role, trained_on = role_of(theirs), request.trained_on
+    if role != "separator":
+        trained_on = ()
+    elif trained_on is None and layout.models:
+        trained_on = _known_training(theirs, request.entries)
+    return {
+        "title": f"{theirs}, as published ({layout.title})",
+        "family": "published",
+        "role": role,
+        "input": "mixture",
+        "stems": taxonomy.in_order(rows["stem"].unique()),
+        "trained_on": trained_on,
+    }
+
+
+def _known_training(model: str, entries: Mapping[str, Entry]) -> tuple[str, ...] | None:
+    """Return the training data of a model that the registry knows by its name or file."""
+    for entry in entries.values():
+        files = {Path(weights.file).name for weights in entry.weights}
+        if Path(model).stem == entry.name or model in files:
+            return entry.trained_on
+    return None
+
+
+def _leaks(
+    scores: pd.DataFrame, separators: Mapping[str, Mapping[str, Any]]
+) -> Iterator[dict[str, str]]:
+    """Yield the (separator, track) pairs that were, or may have been, used in training."""
+    pairs = scores[["separator", "dataset", "split", "track"]].drop_duplicates()
+    for row in pairs.to_dict("records"):
+        track = Track(row["dataset"], row["track"], "", row["split"], (), {})
+        status = leak(separators[row["separator"]]["trained_on"], track)
+        if status != "clean":
+            yield {**{str(key): value for key, value in row.items()}, "status": status}
+
+
+def _dataset(
+    name: str,
+    rows: pd.DataFrame,
+    layout: ScoreFormat,
+    sources: Sequence[Mapping[str, str]],
+    left_out: LeftOut,
+) -> dict[str, Any]:
+    """Return what is known about a dataset of the scores."""
+    known = DATASETS.get(name)
+    return {
+        "version": f"as published ({layout.title})",
+        "sample_rate": None,
+        "stems": taxonomy.in_order(rows["stem"].unique()),
+        "n_tracks": len(rows[["split", "track"]].drop_duplicates()),
+        "fingerprint": digest(sorted(source["sha256"] for source in sources)),
+        "license": known.license if known else "not stated",
+        "problems": [*_other_splits(name, rows), *_left_out(left_out)],
+        "left_out": [],
+    }
+
+
+def _other_splits(name: str, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield a note on tracks that the files assign to the wrong split of MUSDB18."""
+    if normal(name) != "musdb18":
+        return
+    for split, part in rows.groupby("split"):
+        songs = {track: find_song(track) for track in sorted(part["track"].unique())}
+        halves = {t: {s.split, "valid" if s.valid else ""} for t, s in songs.items() if s}
+        wrong = [track for track, known in halves.items() if split not in known]
+        if wrong:
+            yield f"{len(wrong)} tracks are not in {split} as the files say, first: {wrong[0]}"
+
+
+def _left_out(left_out: LeftOut) -> Iterator[str]:
+    """Yield notes on scores that were not imported."""
+    for stem, n in left_out.most_common(NAMED):
+        yield f"not imported: {n} scores of {stem!r}"
+    if (rest := len(left_out) - NAMED) > 0:
+        yield f"not imported: scores of {rest} more stems"

@@ -1,0 +1,362 @@
+"""The ranking of a run: who is compared, on which tracks, with which means and places.
+
+Page, terminal, exports, figures, selection and cascades all take it from here. A *competitor* is a
+separator with its input (``mixture``, ``reference:drums``, ``cascade:htdemucs:drums``); only
+competitors with the same input are compared. The rule is that of docs/selection.md, "Common
+tracks": `rank` applies it to one metric of one dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.core.taxonomy import ancestors, in_order
+from harness.results.grid import (
+    HARMONIC,
+    LIMIT,
+    BoolArray,
+    Grid,
+    Leaked,
+    add_harmonic,
+    grids,
+    limit_of,
+)
+from harness.results.runs import Run, leaked
+
+OVERALL = "overall"
+NO_GENRE = "unknown"
+ROLES = ("separator", "ensemble", "oracle", "anchor")  # only the first is ranked
+SEPARATOR = ROLES[0]
+COMPETITOR = ["input", "stem", "separator"]
+Key = tuple[str, str]  # input, stem
+SUMMARY = ["n", "limited", "mean", "median", "sd", "q1", "q3"]
+_BOARD = [*COMPETITOR, *SUMMARY, "common", "left_out", "rank", "rank_median", "leaked", "why"]
+
+__all__ = [
+    "COMPETITOR", "HARMONIC", "LIMIT", "NO_GENRE", "OVERALL", "ROLES", "Compared", "Key", "Ranking",
+    "add_harmonic", "add_overall", "genre_name", "level", "may_choose", "overall_stems", "rank",
+    "ranked_in", "roles", "summarise",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One stem from one input: everyone who was scored, and what of it is compared."""
+
+    scored: Grid  # every separator of any role on every track with a score, leaked ones too
+    leaked: BoolArray  # which of these scores are of tracks that the separator was trained on
+    common: BoolArray  # which of these tracks are compared on
+    compared: tuple[str, ...]  # separators that must have a clean score on every common track
+    ranked: tuple[str, ...]  # the same, or nobody where only anchors, oracles, ensembles are left
+    few: Mapping[str, int]  # separators with too few clean scores to be compared: how many
+
+    @cached_property
+    def grid(self) -> Grid:
+        """All separators on the common tracks; what anchors, oracles and ensembles lack is NaN."""
+        return self.scored.take(self.common)
+
+    @cached_property
+    def rivals(self) -> Grid:
+        """Only the ranked separators on the common tracks; complete."""
+        return self.grid.only(self.ranked)
+
+    @cached_property
+    def holds_leaked(self) -> frozenset[str]:
+        """Separators of which `grid` holds a score of a track they were trained on."""
+        held = np.asarray(self.leaked[self.common].any(axis=0))
+        return frozenset(n for n, yes in zip(self.scored.separators, held, strict=True) if yes)
+
+    def why_not(self, name: str) -> str:
+        """Say why a separator has no place, where that is for want of tracks; empty if not."""
+        if name not in self.few:
+            return ""
+        column = self.scored.separators.index(name)
+        clean = " not seen in training" if self.leaked[:, column].any() else ""
+        return f"scored on {self.few[name]} of {len(self.scored.tracks)} tracks{clean}: not ranked"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One metric on one dataset: who is compared on which tracks, and what came out."""
+
+    dataset: str
+    metric: str
+    stems: dict[Key, Compared]
+    tracks: tuple[tuple[str, str], ...]  # (split, track) of the dataset, sorted
+    unscored: Mapping[tuple[str, str], str] = field(default_factory=dict)  # why nobody has a score
+    higher_is_better: bool = True
+
+    @cached_property
+    def board(self) -> pd.DataFrame:
+        """The table: one row per input, stem and separator.
+
+        Columns input, stem, separator, n (tracks behind the summary), limited (scores among them
+        that count as ±30 dB), mean, median, sd (of the sample, NaN below two tracks), q1, q3,
+        common (tracks compared on), left_out (the other tracks of the dataset), rank and
+        rank_median (equal values share the better place; NaN where not ranked), leaked (the summary
+        holds tracks seen in training), why (a separator has no place for want of tracks).
+        """
+        parts = [self._board(*item) for item in self.stems.items()]
+        whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_BOARD)
+        return whole[_BOARD]
+
+    @cached_property
+    def genres(self) -> pd.DataFrame:
+        """Columns input, stem, genre, separator and `SUMMARY`, on the common tracks."""
+        parts = [
+            summarise(part).assign(input=source, stem=stem, genre=genre)
+            for (source, stem), found in self.stems.items()
+            for genre, part in by_genre(found.grid)
+        ]
+        columns = ["input", "stem", "genre", "separator", *SUMMARY]
+        whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        return whole.loc[whole["n"] > 0, columns].reset_index(drop=True)
+
+    @cached_property
+    def left_out(self) -> pd.DataFrame:
+        """Why tracks are not common ones: columns input, stem, split, track, reason, separators.
+
+        The reason is ``absent or silent reference`` (nobody has a score), ``failed`` (for all),
+        ``no score`` or ``seen in training``; the last two with the compared separators they are
+        true of.
+        """
+        rows = [
+            (*key, *track, *self._reason(found, track))
+            for key, found in self.stems.items()
+            for track in sorted(set(self.tracks) - set(found.grid.keys))
+        ]
+        columns = ["input", "stem", "split", "track", "reason", "separators"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def best(self, source: str = "mixture") -> dict[str, str]:
+        """Return the separator with the best mean per stem; of equals the first by name."""
+        first = self.board[(self.board["rank"] == 1) & (self.board["input"] == source)]
+        return dict(first.drop_duplicates("stem")[["stem", "separator"]].to_numpy().tolist())
+
+    def _board(self, key: Key, found: Compared) -> pd.DataFrame:
+        """Return the rows of one stem."""
+        table, names = summarise(found.grid), list(found.scored.separators)
+        means = pd.Series(found.rivals.means, index=list(found.ranked), dtype=float)
+        medians = table.set_index("separator")["median"].loc[list(found.ranked)]
+        up = not self.higher_is_better
+        return table.assign(
+            input=key[0],
+            stem=key[1],
+            common=len(found.grid.tracks),
+            left_out=len(self.tracks) - len(found.grid.tracks),
+            rank=means.rank(method="min", ascending=up).reindex(names).to_numpy(),
+            rank_median=medians.rank(method="min", ascending=up).reindex(names).to_numpy(),
+            leaked=[name in found.holds_leaked for name in names],
+            why=[found.why_not(name) for name in names],
+        )
+
+    def _reason(self, found: Compared, track: tuple[str, str]) -> tuple[str, list[str]]:
+        """Say why, and because of which compared separators, a track is not compared on."""
+        if track not in found.scored.keys:
+            return self.unscored.get(track, "absent or silent reference"), []
+        row = found.scored.keys.index(track)
+        columns = [found.scored.separators.index(name) for name in found.compared]
+        have = np.isfinite(found.scored.scores[row, columns])
+        if not have.all():
+            return "no score", [n for n, yes in zip(found.compared, have, strict=True) if not yes]
+        seen = found.leaked[row, columns]
+        return "seen in training", [n for n, yes in zip(found.compared, seen, strict=True) if yes]
+
+
+def rank(
+    scores: pd.DataFrame,
+    dataset: str,
+    metric: str,
+    *,
+    ranked: Collection[str],
+    leaks: Leaked = (),
+    higher_is_better: bool = True,
+) -> Ranking:
+    """Compare the competitors of one dataset by one metric.
+
+    Parameters
+    ----------
+    scores
+        Columns `harness.results.runs.COLUMNS`, with `add_harmonic` and `add_overall` where wanted.
+    ranked
+        Separators that may have a place, see `ranked_in`.
+    leaks
+        (separator, dataset, split, track) that were seen in training, see
+        `harness.results.runs.leaked`.
+    """
+    here = scores[scores["dataset"] == dataset]
+    rows = here[here["metric"] == metric]
+    silent = rows[rows["status"] == "undefined"]
+    failed = here[here["status"] == "failed"]
+    unscored = dict.fromkeys(_places(failed), "failed")
+    unscored |= dict.fromkeys(_places(silent), "absent or silent reference")
+    heard: dict[str, set[tuple[str, str]]] = {}
+    for separator, where, split, track in leaks:
+        if where == dataset:
+            heard.setdefault(separator, set()).add((split, track))
+    ok = rows[(rows["status"] == "ok") & rows["value"].notna()].rename(columns={"value": "score"})
+    found = {
+        (grid.source, grid.stem): _compared(grid, ranked, heard)
+        for grid in grids(ok, limit_of(metric))
+    }
+    tracks = tuple(sorted(_places(here)))
+    return Ranking(dataset, metric, found, tracks, unscored, higher_is_better)
+
+
+def _compared(
+    grid: Grid, ranked: Collection[str], heard: Mapping[str, set[tuple[str, str]]]
+) -> Compared:
+    """Decide who is compared on which tracks of a grid.
+
+    If no ranked separator has a clean score, the common tracks are those that all others share.
+    """
+    seen = np.zeros(grid.scores.shape, dtype=bool)
+    for column, name in enumerate(grid.separators):
+        if name in heard:
+            seen[:, column] = [key in heard[name] for key in grid.keys]
+    seen &= np.isfinite(grid.scores)
+    clean = replace(grid, scores=np.where(seen, np.nan, grid.scores))
+    counts = {name: n for name, n in clean.only(ranked).counts().items() if n}
+    pool = clean.only(counts) if counts else grid
+    kept = pool.full_enough()
+    common = np.asarray(np.isfinite(pool.only(kept).scores).all(axis=1))
+    few = {name: n for name, n in counts.items() if name not in kept}
+    return Compared(grid, seen, common, tuple(kept), tuple(kept) if counts else (), few)
+
+
+def summarise(grid: Grid) -> pd.DataFrame:
+    """Return columns separator and `SUMMARY`: what each separator of a grid has on its tracks."""
+    place = {name: i for i, name in enumerate(grid.separators)}
+    found = {name: np.full(len(place), np.nan) for name in SUMMARY}
+    found |= {name: np.zeros(len(place), dtype=int) for name in ("n", "limited")}
+    for part in grid.parts():
+        at = [place[name] for name in part.separators]
+        found["n"][at], found["mean"][at] = len(part.tracks), part.means
+        quartiles = np.quantile(part.scores, [0.25, 0.5, 0.75], axis=0)
+        found["q1"][at], found["median"][at], found["q3"][at] = quartiles
+        if part.limited is not None:
+            found["limited"][at] = part.limited.sum(axis=0)
+        if len(part.tracks) > 1:
+            found["sd"][at] = part.scores.std(axis=0, ddof=1)
+    return pd.DataFrame({"separator": list(place), **found})
+
+
+def by_genre(grid: Grid) -> list[tuple[str, Grid]]:
+    """Return the tracks of each genre, by name."""
+    genres = np.array([genre_name(genre) for genre in grid.genres], dtype=object)
+    return [(genre, grid.take(genres == genre)) for genre in sorted(set(genres))]
+
+
+def genre_name(genre: object) -> str:
+    """Return the genre as it is grouped by; a missing one is called ``unknown``.
+
+    Examples
+    --------
+    >>> genre_name(" Rock"), genre_name(None)
+    ('Rock', 'unknown')
+    """
+    return (genre.strip() if isinstance(genre, str) else "") or NO_GENRE
+
+
+def level(stem: str) -> str:
+    """Return the level whose table shows the stem: main, vocals, drums or other.
+
+    Examples
+    --------
+    >>> level("accompaniment"), level("snare"), level("lead_male"), level("overall:drums")
+    ('main', 'drums', 'vocals', 'drums')
+    """
+    if stem.startswith(OVERALL):
+        return stem.partition(":")[2] or "main"
+    return next((a for a in ancestors(stem) if a in ("vocals", "drums", "other")), "main")
+
+
+def overall_stems(stems: Iterable[str]) -> list[str]:
+    """Return which stems of one level make its overall score; none of them contains another.
+
+    Examples
+    --------
+    >>> overall_stems({"vocals", "drums", "bass", "other", "accompaniment"})
+    ['vocals', 'drums', 'bass', 'other']
+    >>> overall_stems({"lead", "lead_male", "lead_female", "background"})
+    ['lead', 'background']
+    """
+    have = set(stems)
+    if {"drums", "bass", "other"} <= have:
+        have.discard("accompaniment")
+    return in_order(stem for stem in have if not have.intersection(ancestors(stem)))
+
+
+def add_overall(scores: pd.DataFrame, ranked: Collection[str]) -> pd.DataFrame:
+    """Append each level's overall score: per track, the mean over the stems of the level.
+
+    The stems are those of any ranked separator (of any competitor, if none is ranked). A competitor
+    that lacks one of them on a track has no overall score there. As in every mean, scores are
+    limited first; the column ``limited`` says which overall scores hold a limited one.
+    """
+    ok = scores[(scores["status"] == "ok") & scores["value"].notna()]
+    extra = []
+    for key, block in ok.groupby(["dataset", "input", "metric"], sort=True, observed=True):
+        asked = block[block["separator"].isin(list(ranked))]["stem"]
+        given = set(asked if len(asked) else block["stem"])
+        for name in sorted({level(stem) for stem in given}):
+            stems = overall_stems(stem for stem in given if level(stem) == name)
+            if len(stems) > 1:
+                dataset, source, metric = map(str, key)
+                rows = _overall(block, stems, limit_of(metric))
+                stem = OVERALL if name == "main" else f"{OVERALL}:{name}"
+                rows = rows.assign(dataset=dataset, input=source, metric=metric, stem=stem)
+                extra.append(rows)
+    scores = scores.assign(limited=False)
+    if not extra:
+        return scores
+    rows = pd.concat(extra, ignore_index=True).assign(status="ok", note="")
+    return pd.concat([scores, rows.reindex(columns=scores.columns)], ignore_index=True)
+
+
+def _overall(block: pd.DataFrame, stems: list[str], limit: float) -> pd.DataFrame:
+    """Return the mean over the stems within each track of one (dataset, input, metric)."""
+    keys = ["run", "split", "track", "artist", "genre", "separator"]
+    wide = block[block["stem"].isin(stems)].pivot(index=keys, columns="stem", values="value")
+    wide = wide.reindex(columns=stems).dropna()
+    limited = (wide.abs() > limit).any(axis=1)
+    value = wide.clip(-limit, limit).mean(axis=1)
+    return pd.DataFrame({"value": value, "limited": limited}).reset_index()
+
+
+def roles(run: Run) -> dict[str, str]:
+    """Return the role of every separator that has a score or an entry; see `ROLES`."""
+    found = {
+        name: "oracle" if name.endswith("_oracle") else "ensemble"
+        for name in map(str, run.ensembles["separator"].unique())
+    }
+    found |= dict.fromkeys(map(str, run.scores["separator"].unique()), SEPARATOR)
+    for name, entry in (run.record.get("separators") or {}).items():
+        if entry.get("role") in ROLES and found.get(name) != "oracle":
+            found[name] = entry["role"]
+    return found
+
+
+def ranked_in(run: Run) -> list[str]:
+    """Return the separators of a run that may have a place, by name."""
+    return sorted(name for name, role in roles(run).items() if role == SEPARATOR)
+
+
+def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, str, str]]]:
+    """Return what selection is made from: scores, separators that may be chosen, leaked pairs.
+
+    Scores of a cascade are those of two separators, and are left out.
+    """
+    alone = run.scores[~run.scores["input"].str.startswith("cascade:")]
+    return alone, ranked_in(run), leaked(run.record)
+
+
+def _places(rows: pd.DataFrame) -> set[tuple[Any, Any]]:
+    """Return the (split, track) of some rows."""
+    return set(rows[["split", "track"]].drop_duplicates().itertuples(index=False, name=None))

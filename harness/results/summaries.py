@@ -1,0 +1,65 @@
+"""Summaries of a run that are no ranking: choices, costs, failures, separators fed in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from harness.results.grid import CELL, HARMONIC, LIMIT, add_harmonic
+
+
+def hierarchy(scores: pd.DataFrame) -> pd.DataFrame:
+    """Compare separators of a stem fed with the true one and with another separator's.
+
+    Parameters
+    ----------
+    scores
+        As a run has them.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, input (of the cascade), stem, separator, n (tracks that have both),
+        reference, cascade (means of the harmonic mean of SNR and SDR on these, in dB, each score
+        within ±`LIMIT`) and difference (cascade minus reference).
+    """
+    below = add_harmonic(scores[scores["input"] != "mixture"])
+    rows = below[(below["metric"] == HARMONIC) & below["value"].notna() & (below["status"] == "ok")]
+    rows = rows.assign(value=np.clip(rows["value"].to_numpy(float), -LIMIT, LIMIT))
+    keys = [name for name in CELL if name != "input"]
+    own = rows[rows["input"].str.startswith("reference:")].rename(columns={"value": "reference"})
+    fed = rows[rows["input"].str.startswith("cascade:")].rename(columns={"value": "cascade"})
+    groups = fed.merge(own[[*keys, "reference"]], on=keys).groupby(
+        ["dataset", "input", "stem", "separator"]
+    )
+    means = groups[["reference", "cascade"]].mean()
+    difference = means["cascade"] - means["reference"]
+    return means.assign(difference=difference, n=groups.size()).reset_index()
+
+
+def selection_counts(selection: pd.DataFrame, by: Collection[str] = ()) -> pd.DataFrame:
+    """Count how often each separator was chosen, per dataset, stem and kind, and `by` more."""
+    keys = ["dataset", "stem", *by, "separator", "kind"]
+    if selection.empty:
+        return pd.DataFrame(columns=[*keys[:-1], "oracle", "deployable"])
+    counts = selection.groupby(keys, sort=True, observed=True).size().unstack("kind", fill_value=0)
+    return counts.reindex(columns=["oracle", "deployable"], fill_value=0).reset_index()
+
+
+def costs(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the median cost of a track per dataset, input and separator; of memory the peak."""
+    ok = table[(table["status"] == "ok") & table["value"].notna()]
+    keys = ["dataset", "input", "separator", "metric"]
+    wide = ok.groupby(keys, sort=True, observed=True)["value"].agg(["median", "max"]).reset_index()
+    wide["value"] = wide["median"].where(wide["metric"] != "peak_memory", wide["max"])
+    return wide[[*keys, "value"]]
+
+
+def failures(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return failed work, equal reasons together: dataset, input, separator, note, n, tracks."""
+    keys = ["dataset", "input", "separator", "note"]
+    failed = scores[scores["status"] == "failed"].drop_duplicates([*keys, "split", "track"])
+    grouped = failed.groupby(keys, sort=True, observed=True)["track"]
+    return grouped.agg(n="size", tracks=sorted).reset_index()

@@ -1,0 +1,94 @@
+"""What a run has chosen, and what it may choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from harness import selection
+from harness.core.files import only_one
+from harness.metrics import BlendProducts
+from harness.results import importing
+from harness.results.ranking import may_choose
+from harness.results.run_products import blends_of_run
+from harness.results.runs import Run, read_run, write_run
+
+
+def select_again(folder: Path, on: str | None = None) -> Run:
+    """Choose the best separators of a finished run anew, and write the run with that choice.
+
+    The choice is made on other artists' tracks, or on the dataset `on`.
+    """
+    chosen = with_selection(read_run(folder), on)
+    with only_one(folder.parent):
+        write_run(folder, chosen)
+    return chosen
+
+
+def with_selection(run: Run, on: str | None = None) -> Run:
+    """Return the run with its selection made from its scores."""
+    chosen, ensembles, notes = selection.select(*may_choose(run), on=on)
+    record = {**run.record, "selection_notes": notes}
+    return replace(run, selection=chosen, ensembles=ensembles, record=record)
+
+
+def kept_products(
+    run: Run, results: Path, *, by_band: bool = False
+) -> dict[tuple[str, str, str, str], BlendProducts]:
+    """Return the inner products of a run's separators: (dataset, split, track, stem) → products.
+
+    Parameters
+    ----------
+    results
+        The folder of all runs.
+    by_band
+        Those by frequency band, where the run was told to keep them.
+    """
+    scores, ranked, _ = may_choose(run)
+    ours = scores[scores["separator"].isin(ranked)]
+    units = run.record.get("units", ())
+    return blends_of_run(results / "work", units, ours, by_band=by_band)
+
+
+def worth_of_blends(run: Run, results: Path, on: str | None = None) -> pd.DataFrame:
+    """Return what blends of a run are worth, those by band too where it was told to keep them.
+
+    Parameters
+    ----------
+    on
+        Choose on this dataset for all others.
+
+    Returns
+    -------
+    DataFrame
+        As from `harness.selection.blends`.
+    """
+    candidates = selection.candidates_of(*may_choose(run))
+    each = [kept_products(run, results, by_band=by_band) for by_band in (False, True)]
+    whole, by_band = (selection.blends(candidates, kept, on=on)[0] for kept in each)
+    found = pd.concat([whole, by_band]) if len(by_band) else whole
+    return found.sort_values(["dataset", "input", "stem"], kind="stable", ignore_index=True)
+
+
+def import_scores(
+    paths: Sequence[Path], request: importing.Request, results: Path, *, command: Sequence[str] = ()
+) -> Path:
+    """Write scores that others published as a run, and return its folder.
+
+    Raises
+    ------
+    HarnessError
+        If they cannot be read, or the run's folder holds other scores.
+    """
+    run = with_selection(importing.read_published(paths, request))
+    folder = results / run.name
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {**run.record, "command": list(command), "created": now, "finished": now}
+    with only_one(results):
+        importing.check_folder(folder, record)
+        write_run(folder, replace(run, record=record))
+    return folder

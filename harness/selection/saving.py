@@ -1,0 +1,215 @@
+"""Saving the choice of a run as an ensemble in the user's own registry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from harness import registry, selection
+from harness.core import taxonomy
+from harness.core.bands import Weight
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+from harness.registry import FILE_NAME, Entry
+from harness.results import ranking
+from harness.results.grid import HARMONIC, Grid, grids
+from harness.results.runs import Run
+from harness.selection.blending import Kept
+from harness.selection.budget import Budget
+
+UNSCORED = (
+    "the score of stems that are made to sum to the mixture is unknown until the ensemble itself "
+    "is run: add it to a run"
+)
+
+
+def save(
+    name: str,
+    params: Mapping[str, Any],
+    *,
+    title: str = "",
+    path: Path | None = None,
+    force: bool = False,
+) -> Entry:
+    """Add an ensemble to a registry of the user's own; the other text of the file does not change.
+
+    Parameters
+    ----------
+    params
+        See `harness.registry.entries.EnsembleParams`.
+    path
+        By default ``model_registry.yaml`` of the working folder.
+    force
+        Replace an ensemble of that name.
+    """
+    path = path or Path(FILE_NAME)
+    known = registry.load(path if path.is_file() else None)
+    if not registry.Name.fullmatch(name):
+        raise HarnessError(f"--save {name}: is not a valid name; use a-z, 0-9 and _")
+    if name in known and not force:
+        raise HarnessError(f"--save {name}: is taken; choose another name, or replace with --force")
+    if name in known and known[name].family != registry.ENSEMBLE:
+        raise HarnessError(f"--save {name}: is not an ensemble; choose another name")
+    inputs = {known[n].input for by in params["stems"].values() for n in by if n in known}
+    source = inputs.pop() if len(inputs) == 1 else "mixture"
+    entry = registry.ensemble(name, params, known, title=title, input=source)
+    row: dict[str, Any] = {"title": title} if title else {}
+    row |= {"input": source} if source != "mixture" else {}
+    row |= {"family": registry.ENSEMBLE, "role": registry.ENSEMBLE, "params": dict(params)}
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    block = rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*"  # an old row of that name
+    _append(path.resolve(), re.sub(block, "", text + "\n", flags=re.MULTILINE), name, row)
+    return entry
+
+
+def params_of(
+    run: Run,
+    entries: Mapping[str, Entry],
+    on: str | None = None,
+    *,
+    how: str = "best",
+    kept: Kept | None = None,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the parameters of an ensemble to `save`, and warnings.
+
+    The held-out score of a stem comes from cross-fitting the same selection method over artists;
+    with `on`, from all other datasets. Parts of drums and vocals are chosen by their scores on the
+    true drums and vocals.
+
+    Parameters
+    ----------
+    entries
+        The registry; separators that it lacks cannot be chosen.
+    on
+        The dataset to choose on; required if the run has several.
+    how
+        ``best``: per stem the separator with the best mean score; ``blend`` and ``bands``: the
+        weights of `harness.selection.choose_weights`; the others combine all separators equally.
+    kept
+        Inner products, as from `harness.selection.finished_run.kept_products`, per band for
+        ``bands``; a stem without them is chosen as with ``best``.
+    """
+    if how not in selection.WAYS:
+        raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
+    candidates = _candidates(run, entries, on)
+    here = [g.complete() for g in grids(candidates) if on in (None, g.dataset)]
+    chosen = _choices([grid for grid in here if len(grid.tracks)])
+    weights = {stem: selection.weights_of(g, how, kept or {}) for stem, g in chosen.items()}
+    stems = _reachable(weights, entries)
+    if not stems:
+        raise HarnessError(f"{run.name}: no choice is possible; see 'harness select {run.name}'")
+    wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
+    held_out, warnings = selection.expected(candidates, kept or {}, how, on, wanted)
+    params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
+    if any(isinstance(weight, tuple) for by in stems.values() for weight in by.values()):
+        params["edges"] = next(iter((kept or {}).values())).edges
+    return params | ({"held_out": held_out} if held_out else {}), warnings
+
+
+def params_within(
+    run: Run, entries: Mapping[str, Entry], budget: Budget, on: str | None = None
+) -> dict[str, Any]:
+    """Return the parameters of an ensemble to `save`: the best per stem, in total within a budget.
+
+    The stems are those of the level below the mixture that has most of them. The held-out scores
+    come from cross-fitting the choice within the budget over artists of the same dataset.
+    """
+    candidates = _candidates(run, entries, on)
+    mixed = candidates["input"] == "mixture"
+    ours = candidates[mixed] if mixed.any() else candidates
+    ours = ours if on is None else ours[ours["dataset"] == on]
+    rows = selection.choose_within(ours, selection.costs_of(run.costs), budget).to_dict("records")
+    if not rows:
+        limits = ", ".join(
+            f"{cost}<{limit / 1e9:g}GB" if cost == "peak_memory" else f"{cost}<{limit:g}"
+            for cost, limit in budget.items()
+        )
+        raise HarnessError(f"{run.name}: nothing is within {limits}; raise the budget")
+    row = max(rows, key=lambda row: len(row["chosen"]))
+    found = {grid.stem: grid.complete() for grid in grids(ours) if grid.stem in row["chosen"]}
+    stems = {stem: {name: 1.0} for stem, name in row["chosen"].items()}
+    return {"stems": stems, **_known("best", [*found.values()]), "held_out": row["held_out"]}
+
+
+def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.DataFrame:
+    """Return the scores to choose by: of separators that the registry can run."""
+    scores, ranked, leaked = ranking.may_choose(run)
+    able = [name for name in ranked if name in entries and entries[name].role == "separator"]
+    if ranked and not able:
+        raise HarnessError(
+            f"{run.name}: none of its separators is in the registry, so a saved ensemble could not "
+            f"run; 'harness select {run.name}' shows the choice"
+        )
+    candidates = selection.candidates_of(scores, able, leaked)
+    known = sorted(candidates["dataset"].unique())
+    if on is None and len(known) > 1:
+        raise HarnessError(
+            f"{run.name}: has scores on {', '.join(known)}; choose one with --choose-on"
+        )
+    return candidates
+
+
+def made_consistent(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the `params` of an ensemble whose stems are made to sum to the mixture, and a warning.
+
+    Its held-out scores are unknown: they were those of the stems before that step.
+    """
+    kept = {k: v for k, v in params.items() if k != "held_out"}
+    return kept | {"consistent": True}, UNSCORED
+
+
+def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:
+    """Return how an ensemble is combined, and by which metric and on which tracks it was chosen."""
+    if how in selection.UNSCORED:
+        return {"how": how}
+    if how == "mean":
+        return {"metric": HARMONIC}
+    return {
+        "metric": HARMONIC,
+        "chosen_on": sorted({f"{grid.dataset}:{split}" for grid in found for split in grid.splits}),
+        "tracks": max(len(grid.tracks) for grid in found),
+        "artists": max(grid.n_artists for grid in found),
+    }
+
+
+def _choices(found: list[Grid]) -> dict[str, Grid]:
+    """Return the grid to choose by for each stem: that of the mixture if there is one."""
+    chosen: dict[str, Grid] = {}
+    for grid in sorted(found, key=lambda grid: grid.source != "mixture"):
+        chosen.setdefault(grid.stem, grid)
+    return {stem: chosen[stem] for stem in taxonomy.in_order(chosen)}
+
+
+def _reachable(
+    stems: dict[str, dict[str, Weight]], entries: Mapping[str, Entry]
+) -> dict[str, dict[str, Weight]]:
+    """Leave out parts of a stem that is itself not made, unless all members have the same input."""
+    inputs = {stem: {entries[name].input for name in by} for stem, by in stems.items()}
+    if len(set().union(*inputs.values())) == 1:
+        return stems
+    first = {stem for stem in stems if inputs[stem] == {"mixture"}}
+    return {
+        stem: weights
+        for stem, weights in stems.items()
+        if stem in first or all(taxonomy.parts(source, first) for source in inputs[stem])
+    }
+
+
+def _append(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
+    """Append a row; refuse if the file would not hold exactly its old rows and the new one."""
+    block = yaml.safe_dump({name: dict(row)}, sort_keys=False, default_flow_style=None, width=100)
+    whole = "\n\n".join(part for part in (text.rstrip(), block) if part)
+    try:
+        before = yaml.safe_load(text) or {}
+        added = yaml.safe_load(block)  # its tuples are lists now
+        same = yaml.safe_load(whole) == {**before, **added} and name not in before
+    except yaml.YAMLError:
+        same = False
+    if not same:
+        raise HarnessError(f"{path}: no row can be appended to this YAML; add it by hand:\n{block}")
+    write_atomic(path, whole.encode())

@@ -1,0 +1,189 @@
+"""Checkpoints: verified first, and read without running any code in them.
+
+A pickle can run any program when it is read. So ours are safetensors, which hold numbers only.
+Pickles of other people are opened only after their sha256 was verified, by a reader that refuses
+every class except those in `CLASSES`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from harness.core import strict_yaml
+from harness.core.errors import HarnessError
+from harness.core.files import write_atomic
+
+PICKLES = (".th", ".ckpt", ".pt", ".pth")
+STATES = ("best_state", "state", "state_dict", "model_state_dict")  # keys of the tensors in pickles
+CLASSES: tuple[type, ...] = (Fraction,)  # allowed besides tensors and plain Python values
+DTYPES = tuple(type(np.dtype(kind)) for kind in ("float64", "float32", "int64"))
+STAND_INS = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs")
+KEY = "harness"  # of the metadata in our files
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a file."""
+
+    state: dict[str, Tensor]  # on the CPU, as stored
+    # In our files ``network``, ``config`` and ``trained_on``; in others whatever is not a tensor.
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def check(path: Path, *, sha256: str | None = None, size: int | None = None) -> None:
+    """Refuse a file that is absent or differs from the expected one; see `load`."""
+    with _opened(path) as file:
+        _check(file, path, sha256, size)
+
+
+def save(path: Path, module: nn.Module, metadata: Mapping[str, Any], *, half: bool = False) -> None:
+    """Write a network's tensors as safetensors; the file appears when it is complete.
+
+    Parameters
+    ----------
+    metadata
+        JSON values: ``network`` and ``config`` build the network again, ``trained_on`` lists its
+        training data.
+    half
+        Keep 16 bits of each value: half the size, errors of at most 0.05 %.
+    """
+    if path.suffix != ".safetensors":
+        raise HarnessError(f"{path}: only safetensors are written; name it {path.stem}.safetensors")
+    tensors = {name: _stored(tensor, half) for name, tensor in module.state_dict().items()}
+    text = {KEY: json.dumps(dict(metadata), sort_keys=True)}
+    write_atomic(path, safetensors.torch.save(tensors, text))
+
+
+def load(path: Path, *, sha256: str | None = None, size: int | None = None) -> Checkpoint:
+    """Read a checkpoint after its bytes were verified.
+
+    Parameters
+    ----------
+    path
+        ``.safetensors``, or a pickle as PyTorch writes it: ``.th``, ``.ckpt``, ``.pt``, ``.pth``.
+    sha256
+        Of the whole file; pickles are not opened without one.
+    size
+        In bytes, if known.
+    """
+    kinds = (".safetensors", *PICKLES)
+    if path.suffix not in kinds:
+        raise HarnessError(f"{path}: unknown kind of checkpoint; use one of {', '.join(kinds)}")
+    with _opened(path) as file:
+        _check(file, path, sha256, size)
+        file.seek(0)  # the bytes that were checked, whatever happens to the name meanwhile
+        return _unpickle(file, path) if path.suffix in PICKLES else _read(file, path)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the configuration of a published checkpoint from its YAML."""
+    config = strict_yaml.read(path, "configuration")
+    if not isinstance(config, dict):
+        raise HarnessError(f"{path}: is not a mapping of names to values; replace the file")
+    return config
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    """Return an independent copy on the CPU."""
+    copy = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return copy.half() if half and copy.is_floating_point() else copy
+
+
+def _check(file: BufferedReader, path: Path, sha256: str | None, size: int | None) -> None:
+    """Refuse a file that differs from the expected one, and a pickle without a known sha256."""
+    found_size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size is not None and found_size != size:
+        raise HarnessError(f"{path}: has {found_size} bytes, not {size}; fetch it again")
+    if sha256 is None and path.suffix not in PICKLES:
+        return
+    found = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 is None:
+        raise HarnessError(
+            f"{path}: a pickle is opened only if its sha256 is known; "
+            f"if you trust this file, add sha256: {found}"
+        )
+    if found != sha256.lower():
+        raise HarnessError(f"{path}: sha256 is {found}, not {sha256.lower()}; fetch it again")
+
+
+def _read(file: BufferedReader, path: Path) -> Checkpoint:
+    content = file.read()
+    try:
+        state = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        written: dict[str, str] = header.get("__metadata__", {})
+        metadata = json.loads(written[KEY]) if KEY in written else dict(written)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise HarnessError(f"{path}: is not safetensors ({error}); fetch it again") from error
+    return Checkpoint(state, metadata)
+
+
+def _unpickle(file: BufferedReader, path: Path) -> Checkpoint:
+    """Read a pickle that names no classes but the known ones."""
+    try:
+        with _known_classes():
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files fail in many ways
+        named = re.search(r"GLOBAL (\S+)", str(error))  # the rest advises unsafe reading
+        reason = f"it names {named[1]}" if named else f"it is damaged ({type(error).__name__})"
+        raise HarnessError(
+            f"{path}: refused, {reason}; use a safetensors file, "
+            "or a pickle of tensors and plain values only"
+        ) from error
+    return _split(content, path)
+
+
+@contextmanager
+def _known_classes() -> Iterator[None]:
+    """Allow `CLASSES`, numpy's scalars, and empty classes with the names of known networks."""
+    names = [name.rpartition(".") for name in STAND_INS]
+    stand_ins = [type(name, (), {"__module__": module}) for module, _, name in names]
+    scalar: Any = np.float64().__reduce__()[0]  # trainers store scores with the tensors
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    with torch.serialization.safe_globals([*CLASSES, *stand_ins, *scalars, np.dtype, *DTYPES]):
+        yield
+
+
+def _split(content: Any, path: Path) -> Checkpoint:
+    """Split the content of a pickle into tensors and everything else."""
+    if not isinstance(content, Mapping):
+        raise HarnessError(f"{path}: holds a {type(content).__name__}; use one of named tensors")
+    beside: dict[str, Any] = {}
+    inner = next((key for key in STATES if isinstance(content.get(key), Mapping)), None)
+    if inner is not None:
+        beside = {str(key): value for key, value in content.items() if key not in STATES}
+        content = content[inner]
+    state = {
+        str(name).removeprefix("module."): tensor
+        for name, tensor in content.items()
+        if isinstance(tensor, Tensor)
+    }
+    if not state:
+        raise HarnessError(f"{path}: holds no tensors; use a checkpoint")
+    return Checkpoint(state, beside)

@@ -1,0 +1,1 @@
+"""A user's own music: find songs, choose a separator, separate, write the stems."""

@@ -1,0 +1,218 @@
+"""Separating a user's own music block by block, into one file per stem.
+
+Songs are read, separated and written in blocks, so that memory does not grow with their length. A
+song of up to `LONGEST` seconds is one block. Longer songs are cut into equal blocks that fade into
+each other over `FADE` seconds. A separator that analyzes its whole input (REPET's repetitions, a
+network's normalization) then analyzes one block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from math import ceil
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import soundfile
+
+from harness import registry
+from harness.core import audio, taxonomy
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError, StorageError
+from harness.separators import Separator, load, progress
+from harness.separators.protocol import made_of, run
+from harness.songs.choosing import Choice, choose
+from harness.songs.finding import decoded, find_songs, seconds_of
+from harness.songs.stem_files import BITS, Target, check_writable, written
+
+LONGEST = 360.0  # seconds of a block of stereo at 48 kHz; shorter with more channels or samples
+FADE = 10.0  # seconds
+REFERENCE = 2 * 48000  # values per second up to which a block has that length
+RESIDUAL = "residual"  # the song minus its stems
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class SeparatedSong:
+    """The result for one song."""
+
+    song: Path  # that was read
+    files: dict[str, Path]  # {stem: file}, written now or found there
+    state: str = "done"  # or ``there`` (all files existed, nothing was done), or ``failed``
+    notes: list[str] = field(default_factory=list)  # why it failed, or deviations from the request
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all songs."""
+
+    choice: Choice
+    target: Target
+    loaded: Callable[[int], Separator]  # separator for a sample rate
+
+
+def separate(
+    songs: Sequence[Path | str],
+    out: Path | str,
+    choice: Choice | None = None,
+    *,
+    kind: str = "wav",
+    bits: str = "",
+    residual: bool = False,
+    force: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> list[SeparatedSong]:
+    """Separate songs into files ``<out>/<song>/<stem>.wav``.
+
+    Each stem has the sample rate, channels and length of its song and is never rescaled. The files
+    of a song appear together when all are complete.
+
+    Parameters
+    ----------
+    songs
+        Files, or folders to search for audio.
+    choice
+        From `choose`; by default its choice from the default registry.
+    kind, bits, residual, force
+        See `Target`; the default of `bits` is in `BITS`. With 24 bits, values beyond full scale are
+        limited, and a note says so.
+    progress
+        Called with (seconds of music done, seconds in all).
+
+    Returns
+    -------
+    list of SeparatedSong
+        One per song; a song that cannot be separated does not stop the others.
+
+    Raises
+    ------
+    HarnessError
+        Before any work, if a song is absent or the folder cannot be written; also if the disk is
+        full.
+    """
+    target = Target(Path(out), kind, bits or BITS.get(kind, ""), residual, force)
+    chosen = choice or choose(registry.load())
+    names = find_songs([Path(song) for song in songs], target.folder)
+    check_writable(target.folder)
+    seconds = {song: seconds_of(song) for song in names}
+    total, before = ceil(sum(seconds.values())), 0.0
+
+    @lru_cache(maxsize=2)  # sample rates
+    def loaded(rate: int) -> Separator:
+        return cast(Separator, load(chosen.entry, stems=(), sample_rate=rate, device=device))
+
+    def report(start: float, length: float, share: float) -> None:
+        if progress:
+            progress(int(start + share * length), total)
+
+    job, results = _Job(chosen, target, loaded), []
+    for song, name in names.items():
+        tell = partial(report, before, seconds[song])
+        results.append(_one(song, target.folder / name, job, tell))
+        before += seconds[song]
+    report(0, total, 1)
+    return results
+
+
+def _one(song: Path, folder: Path, job: _Job, tell: Callable[[float], None]) -> SeparatedSong:
+    """Separate one song; every error but a full disk becomes a note."""
+    target, stems = job.target, [*job.choice.stems]
+    stems += [RESIDUAL] if target.residual else []
+    result = SeparatedSong(song, {stem: folder / f"{stem}.{target.kind}" for stem in stems})
+    there = [path for path in result.files.values() if path.exists()]
+    if there and not target.force:
+        result.state = "there" if len(there) == len(stems) else "failed"
+        found = f"{len(there)} of {len(stems)} files exist in {folder}"
+        result.notes = [f"{found}; nothing was changed, --force replaces them"]
+        return result
+    tell(0)
+    try:
+        with decoded(song, target.folder) as readable:
+            result.notes = _blocks(readable, result.files, job, tell)
+    except StorageError:
+        raise
+    except (Exception, SystemExit) as error:  # third-party code may call sys.exit
+        text = " ".join(str(error).split())
+        result.state = "failed"
+        known = isinstance(error, HarnessError)
+        result.notes = [text if known else f"{song}: {type(error).__name__}: {text}"]
+    return result
+
+
+def _blocks(
+    song: Path, files: Mapping[str, Path], job: _Job, tell: Callable[[float], None]
+) -> list[str]:
+    """Read, separate and write a song block by block, and return notes."""
+    total, rate = audio.length(song)
+    channels = soundfile.info(song).channels
+    size, fade = plan_blocks(total, rate, channels)
+    notes: dict[str, None] = {}
+    if size < total:
+        notes[f"long: separated in blocks of {size / rate:.0f} s that fade into each other"] = None
+    tails: dict[str, Audio] = {}
+    done = 0
+    with written(files, total, rate, channels, job.target) as write:
+        for block in audio.blocks(song, size, fade):
+            before, done = done, done + block.shape[1] - (fade if done else 0)
+            with progress.told(partial(_tell_within, tell, before / total, done / total)):
+                estimates, messages = run(job.loaded(rate), job.choice.entry, block, rate)
+            notes |= dict.fromkeys(messages)
+            for stem in files:
+                estimate = (
+                    _residual(block, estimates, job.choice.stems)
+                    if stem == RESIDUAL
+                    else made_of(estimates, stem)
+                )
+                ready, tails[stem] = _joined(tails.get(stem), estimate, fade, last=done == total)
+                if limited := write(stem, ready):
+                    notes[f"{stem}: {limited} values exceed full scale and are limited"] = None
+            tell(done / total)
+    return list(notes)
+
+
+def _tell_within(tell: Callable[[float], None], first: float, last: float, share: float) -> None:
+    """Report progress within one block, which covers `first` … `last` of the song."""
+    tell(first + share * (last - first))
+
+
+def plan_blocks(samples: int, rate: int, channels: int) -> tuple[int, int]:
+    """Return the length of a song's blocks and their overlap, in samples.
+
+    Examples
+    --------
+    >>> plan_blocks(360 * 44100, 44100, 2) == (360 * 44100, 0)
+    True
+    >>> plan_blocks(600 * 44100, 44100, 2) == (305 * 44100, 10 * 44100)
+    True
+    """
+    longest = int(LONGEST * rate * min(1.0, REFERENCE / (rate * channels)))
+    if samples <= longest:
+        return samples, 0
+    fade = min(int(FADE * rate), longest // 4)
+    count = ceil((samples - fade) / (longest - fade))
+    return ceil((samples + (count - 1) * fade) / count), fade
+
+
+def _joined(tail: Audio | None, block: Audio, fade: int, *, last: bool) -> tuple[Audio, Audio]:
+    """Fade the end of the last block into this one; return what is ready, and the end kept back."""
+    if tail is not None and fade:
+        rise = np.arange(1, fade + 1, dtype=np.float32) / np.float32(fade + 1)
+        head = block[:, :fade] * rise + tail * (1 - rise)
+        block = np.concatenate([head, block[:, fade:]], axis=1)
+    if last or not fade:
+        return block, block[:, :0]
+    return block[:, :-fade], block[:, -fade:].copy()
+
+
+def _residual(block: Audio, estimates: Mapping[str, Audio], stems: Sequence[str]) -> Audio:
+    """Return a signal minus its stems; a stem that is part of another one counts once."""
+    residual = block.copy()
+    for stem in stems:
+        if not set(taxonomy.ancestors(stem)) & set(stems):
+            residual -= made_of(estimates, stem)
+    return residual

@@ -1,0 +1,126 @@
+"""Stem files: written block by block; all files of a song appear together when it is done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from harness.core.audio import Audio
+from harness.core.errors import HarnessError, StorageError
+
+SUBTYPES = {("wav", "32f"): "FLOAT", ("wav", "24"): "PCM_24", ("flac", "24"): "PCM_24"}
+BITS = {"wav": "32f", "flac": "24"}  # the default
+HEADER_BYTES = 4096  # of a WAV file, at most
+TOP = 1 - 2.0**-23  # largest value of 24 bits
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how files are written."""
+
+    folder: Path  # with one folder per song
+    kind: str = "wav"
+    bits: str = "32f"  # 32f or 24 for wav, 24 for flac
+    residual: bool = False  # also write the song minus its stems
+    force: bool = False  # replace existing files
+
+    def __post_init__(self) -> None:
+        if (self.kind, self.bits) not in SUBTYPES:
+            known = ", ".join(f"{kind} with {bits}" for kind, bits in SUBTYPES)
+            given = f"--format {self.kind}" + (f" --bits {self.bits}" if self.bits else "")
+            raise HarnessError(f"{given}: not known; use {known}")
+
+
+@contextmanager
+def written(
+    files: Mapping[str, Path], samples: int, rate: int, channels: int, target: Target
+) -> Iterator[Callable[[str, Audio], int]]:
+    """Yield a function that appends to a stem's file and returns how many values it limited.
+
+    The files appear together when the block ends without an error.
+    """
+    folder = next(iter(files.values())).parent
+    wide = target.bits == "32f"
+    size = samples * channels * (4 if wide else 3)
+    form = {"format": target.kind.upper(), "subtype": SUBTYPES[target.kind, target.bits]}
+    if target.kind == "wav" and size > 2**32 - HEADER_BYTES:
+        form["format"] = "RF64"
+    parts = {
+        stem: path.with_name(f"{path.name}.{os.getpid()}.part") for stem, path in files.items()
+    }
+    opened: dict[str, soundfile.SoundFile] = {}
+
+    def write(stem: str, signal: Audio) -> int:
+        over = (signal > TOP) | (signal < -1)
+        limited = 0 if wide else int(np.count_nonzero(over))
+        with _storing(folder):
+            opened[stem].write((np.clip(signal, -1, TOP) if limited else signal).T)
+        return limited
+
+    try:
+        with ExitStack() as stack:
+            with _storing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                _check_room(folder, size * len(files))
+                for stem, part in parts.items():
+                    file = soundfile.SoundFile(part, "w", rate, channels, **form)
+                    opened[stem] = stack.enter_context(file)
+            yield write
+        with _storing(folder):
+            for stem, part in parts.items():
+                _without_date(part)
+                part.replace(files[stem])
+    finally:
+        with suppress(OSError):
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+            folder.rmdir()  # if nothing was written
+
+
+@contextmanager
+def _storing(folder: Path) -> Iterator[None]:
+    """Turn errors of writing into one line."""
+    try:
+        yield
+    except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts
+        raise StorageError(
+            f"{folder}: cannot be written ({error}); check permissions and free space"
+        ) from error
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Refuse to start if the files do not fit on the disk."""
+    if shutil.disk_usage(folder).free < size:
+        raise StorageError(
+            f"{folder}: {size / 1e9:.1f} GB are needed but not free; free some space and run the "
+            "same command again, finished songs are kept"
+        )
+
+
+def _without_date(path: Path) -> None:
+    """Clear the time that libsndfile writes into float WAV files, so that runs repeat exactly."""
+    with path.open("r+b") as file:
+        at = file.read(HEADER_BYTES).find(b"PEAK")
+        if at >= 0:
+            file.seek(at + 12)  # name, size and version come before it
+            file.write(bytes(4))
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before any work starts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise HarnessError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder with -o"
+        ) from error
