@@ -13,7 +13,8 @@ import pytest
 import torch
 from web import redirect, refuse, send
 
-from harness import cli, pipeline, registry
+from harness import cli, registry
+from harness.report import writing
 from harness.cli import check as check_verb
 from harness.cli import fetch
 from harness.core.errors import HarnessError
@@ -31,7 +32,7 @@ def harness(tmp_path, monkeypatch, capsys):
     """Run a command in an empty folder with an empty cache; return (output, messages)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pipeline, "write_report", lambda *_, **__: Path("no page"))  # it is slow
+    monkeypatch.setattr(writing, "write_report", lambda *_, **__: Path("no page"))  # it is slow
 
     def call(*arguments: str, expected: int = 0) -> tuple[str, str]:
         monkeypatch.setattr(sys, "argv", ["harness", *arguments])

@@ -510,7 +510,7 @@ def test_a_killed_run_continues_with_the_same_result(dataset, tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(["tests", "."]), "OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     with child:
         steps = (int(line) for line in child.stdout)

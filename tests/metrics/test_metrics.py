@@ -52,7 +52,7 @@ def peer(function, *arrays, **options):
 
 
 def test_the_manual_says_what_happens():
-    manual = Path(__file__).parents[1] / "docs" / "metrics.md"
+    manual = Path(__file__).parents[2] / "docs" / "metrics.md"
     failed, attempted = doctest.testfile(str(manual), module_relative=False)
     assert attempted > 20
     assert not failed

@@ -15,7 +15,7 @@ from harness.metrics import DEFAULT, METRICS, Metric, analyse
 from harness.metrics.definitions import InnerProducts, Pair
 from harness.report.names import metric_label
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RATE = 8000
 RECORD = """    Metric(
         "loudness_error",

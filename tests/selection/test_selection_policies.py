@@ -325,7 +325,7 @@ def test_published_medians_of_sisec_2018(shared_data):
 
 
 def test_the_worked_example_runs():
-    guide = Path(__file__).parents[1] / "docs" / "selection.md"
+    guide = Path(__file__).parents[2] / "docs" / "selection.md"
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     found = doctest.testfile(str(guide), module_relative=False, optionflags=flags)
     assert found.attempted > 5

@@ -351,7 +351,7 @@ def test_a_killed_render_is_continued(tmp_path: Path, root: Path, rendered: Data
         "from pathlib import Path; from harness.datasets import demo; "
         f"demo.render(Path({str(tmp_path)!r}), train=0, test=8, seconds={SECONDS})"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("test/*/track.json")) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,5 +1,4 @@
 """The report: every number of its tables is known beforehand, every name stays text."""
-
 import base64
 import dataclasses
 import functools
@@ -12,25 +11,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from harness.errors import HarnessError
 from synthetic_run import FOUR, HOSTILE, HOSTILE_TAIL, demo_run, empty_run, row, rows_table
 
-from harness import ranking, report, selection
+from harness import report, selection
+from harness.cli import boards
+from harness.core import text
+from harness.core.errors import HarnessError
 from harness.metrics import harmonic_mean
-from harness.report import (
+from harness.report import figures
+from harness.report.page import (
     cells,
     certainty,
     choices,
     dataset,
-    figures,
     genres,
     payload,
     stem_tree,
-    tables,
-    text,
     training_curves,
 )
-from harness.results import SELECTION_COLUMNS, Run, leaked, table, write_run
+from harness.results import grid, ranking, summaries
+from harness.results.runs import SELECTION_COLUMNS, Run, leaked, table, write_run
 
 
 def scored(values, stem="vocals", metric="snr", **other):
@@ -209,7 +209,7 @@ def test_sub_stems_have_their_own_overall():
 
 def test_harmonic_mean_is_added_where_snr_and_sdr_are():
     rows = scored({"a": [4.0, -3.0, 1.0]}) + scored({"a": [12.0, 9.0, None]}, metric="sdr")
-    added = ranking.add_harmonic(rows_table(rows))
+    added = grid.add_harmonic(rows_table(rows))
     values = added.loc[added["metric"] == "harmonic_mean", "value"].tolist()
     assert values == [6.0, -3.0] == [harmonic_mean(4.0, 12.0), harmonic_mean(-3.0, 9.0)]
 
@@ -225,15 +225,15 @@ def test_genre_means_on_common_tracks_only():
 def test_selection_counts():
     rows = [["demo", "mixture", "bass", "oracle", f"t{i}", "x", "Rock", "a", 1.0] for i in range(3)]
     rows += [["demo", "mixture", "bass", "deployable", "t0", "x", "Rock", "b", 1.0]]
-    counts = tables.selection_counts(table(rows, SELECTION_COLUMNS)).set_index("separator")
+    counts = summaries.selection_counts(table(rows, SELECTION_COLUMNS)).set_index("separator")
     assert counts[["oracle", "deployable"]].to_numpy().tolist() == [[3, 0], [0, 1]]
-    assert tables.selection_counts(table([], SELECTION_COLUMNS)).empty
+    assert summaries.selection_counts(table([], SELECTION_COLUMNS)).empty
 
 
 def test_costs_are_medians_but_memory_is_the_largest():
     rows = [row("a", f"t{i}", "mixture", "rtf", v) for i, v in enumerate([1.0, 2.0, 9.0])]
     rows += [row("a", f"t{i}", "mixture", "peak_memory", v) for i, v in enumerate([1e9, 3e9])]
-    costs = tables.costs(rows_table(rows)).set_index("metric")["value"]
+    costs = summaries.costs(rows_table(rows)).set_index("metric")["value"]
     assert costs.to_dict() == {"rtf": 2.0, "peak_memory": 3e9}
 
 
@@ -267,7 +267,7 @@ def test_every_number_of_the_page_is_that_of_the_table():
 
 
 def compared_tracks(dataset, stem):
-    """Tracks of `demo_run(12)` that are compared on, as it was made: see `synthetic_run._scores`."""
+    """Tracks of `demo_run(12)` that are compared on, as made by `synthetic_run._scores`."""
     gone = {3} if stem in FOUR else set()  # repet_sim failed
     gone |= {5} if stem == "bass" else set()  # silent reference
     kept = set(range(12 if dataset == "demo" else 6)) - gone
@@ -796,7 +796,7 @@ def test_terminal_board_shows_means_on_shared_tracks_best_first():
     both = scored(given, metric="snr") + scored(given, metric="sdr")
     roles = {name: {"role": "oracle" if name == "irm" else "separator"} for name in given}
     about = empty_run(separators=roles, leaks=[])
-    (board,) = report.boards(dataclasses.replace(about, scores=rows_table(both)))
+    (board,) = boards.boards(dataclasses.replace(about, scores=rows_table(both)))
     assert board.head == ("separator", "vocals (n=2)")
     # harmonic means of equal values are those values: a has 1 and 3, b has 5 and 9
     assert board.rows == (("b", "7.00"), ("a", "2.00"))
@@ -812,6 +812,6 @@ def test_terminal_shows_ensembles_in_a_table_of_their_own():
         for dataset, t in rows[["dataset", "track"]].drop_duplicates().itertuples(index=False)
     ]
     run = dataclasses.replace(empty_run(separators=roles, leaks=leaks), scores=rows)
-    first, second = report.boards(run)
+    first, second = boards.boards(run)
     assert (first.head[0], first.rows) == ("separator", (("a", "2.00"),))
     assert (second.head[0], second.rows) == ("ensemble", (("mix", "5.00"),))
