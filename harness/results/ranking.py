@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.core.errors import HarnessError
 from harness.core.taxonomy import ancestors, in_order
+from harness.metrics import METRICS
 from harness.results.grid import (
     HARMONIC,
     LIMIT,
@@ -41,7 +43,7 @@ _BOARD = [*COMPETITOR, *SUMMARY, "common", "left_out", "rank", "rank_median", "l
 __all__ = [
     "COMPETITOR", "HARMONIC", "LIMIT", "NO_GENRE", "OVERALL", "ROLES", "Compared", "Key", "Ranking",
     "add_harmonic", "add_overall", "genre_name", "level", "may_choose", "overall_stems", "rank",
-    "ranked_in", "roles", "summarise",
+    "rank_run", "ranked_in", "roles", "summarise",
 ]  # fmt: skip
 
 
@@ -360,3 +362,29 @@ def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, s
 def _places(rows: pd.DataFrame) -> set[tuple[Any, Any]]:
     """Return the (split, track) of some rows."""
     return set(rows[["split", "track"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+def rank_run(run: Run, metric: str = HARMONIC) -> pd.DataFrame:
+    """Rank the separators of a run by one metric, as its report does.
+
+    Returns
+    -------
+    DataFrame
+        The boards of all datasets (`Ranking.board`), with a column dataset.
+
+    Raises
+    ------
+    HarnessError
+        If the run has no score of the metric.
+    """
+    scores = add_harmonic(run.scores)
+    known = sorted(set(scores["metric"]) - {""})
+    if metric not in known:
+        raise HarnessError(f"rank: no scores of {metric!r}; the run has {', '.join(known)}")
+    better = metric not in METRICS or METRICS[metric].higher_is_better
+    how = {"ranked": ranked_in(run), "leaks": leaked(run.record), "higher_is_better": better}
+    boards = [
+        rank(scores, name, metric, **how).board.assign(dataset=name)
+        for name in sorted(scores["dataset"].unique())
+    ]
+    return pd.concat(boards, ignore_index=True)

@@ -92,3 +92,21 @@ def import_scores(
         importing.check_folder(folder, record)
         write_run(folder, replace(run, record=record))
     return folder
+
+
+def best_per_stem(run: Run, on: str | None = None) -> pd.DataFrame:
+    """Return the separator to use for each stem, with its expected score on new music.
+
+    The score is held out: it comes from tracks of other artists than those that chose, or from all
+    other datasets than `on`.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, input, stem, chosen, score (dB), oracle (dB, with the best separator of each
+        track), n (tracks), artists.
+    """
+    policy = {"best mean": selection.POLICIES["best mean"]}
+    found = selection.summary(selection.candidates_of(*may_choose(run)), policies=policy, on=on)
+    names = ["dataset", "input", "stem", "chosen", "score", "oracle", "n", "artists"]
+    return found.loc[found["chosen"] != "", names].reset_index(drop=True)

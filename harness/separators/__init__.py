@@ -56,7 +56,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def load(
-    entry: Entry, *, stems: tuple[str, ...], sample_rate: int, device: str = "cpu"
+    entry: Entry, *, stems: tuple[str, ...] = (), sample_rate: int = 44100, device: str = "cpu"
 ) -> Separator | Oracle:
     """Build the separator of an entry.
 

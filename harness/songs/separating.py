@@ -55,6 +55,40 @@ class _Job:
     loaded: Callable[[int], Separator]  # separator for a sample rate
 
 
+def separate_audio(
+    song: Audio,
+    sample_rate: int,
+    using: str = "",
+    *,
+    stems: Sequence[str] = (),
+    device: str = "cpu",
+) -> dict[str, Audio]:
+    """Separate one signal in memory.
+
+    Parameters
+    ----------
+    song
+        Shape (channels, samples), full scale ±1; it is left unchanged.
+    using
+        Separator or ensemble of the registry. By default the best one that can run here, see
+        `harness.songs.choosing.choose`.
+    stems
+        Stems to return; by default all that it makes.
+    device
+        ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Returns
+    -------
+    dict
+        {stem: estimate}, each of the shape and sample rate of `song`.
+    """
+    audio.check(song, "separate")
+    choice = choose(registry.load(), using, stems)
+    separator = load(choice.entry, sample_rate=sample_rate, device=device)
+    estimates, _ = run(separator, choice.entry, song, sample_rate)
+    return {stem: made_of(estimates, stem) for stem in choice.stems}
+
+
 def separate(
     songs: Sequence[Path | str],
     out: Path | str,

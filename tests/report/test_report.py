@@ -1,4 +1,5 @@
 """The report: every number of its tables is known beforehand, every name stays text."""
+
 import base64
 import dataclasses
 import functools

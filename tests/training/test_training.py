@@ -509,7 +509,11 @@ def test_a_killed_run_continues_with_the_same_result(dataset, tmp_path):
         [sys.executable, "-c", KILLED, str(root), str(tmp_path / "killed")],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(["tests/training", "tests/support", "tests", "."]), "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(["tests/training", "tests/support", "tests", "."]),
+            "OMP_NUM_THREADS": "1",
+        },
         cwd=Path(__file__).parents[2],
     )
     with child:
