@@ -382,9 +382,9 @@ def rank_run(run: Run, metric: str = HARMONIC) -> pd.DataFrame:
     if metric not in known:
         raise HarnessError(f"rank: no scores of {metric!r}; the run has {', '.join(known)}")
     better = metric not in METRICS or METRICS[metric].higher_is_better
-    how = {"ranked": ranked_in(run), "leaks": leaked(run.record), "higher_is_better": better}
-    boards = [
-        rank(scores, name, metric, **how).board.assign(dataset=name)
-        for name in sorted(scores["dataset"].unique())
-    ]
+    names, leaks = ranked_in(run), leaked(run.record)
+    boards = []
+    for dataset in sorted(scores["dataset"].unique()):
+        found = rank(scores, dataset, metric, ranked=names, leaks=leaks, higher_is_better=better)
+        boards.append(found.board.assign(dataset=dataset))
     return pd.concat(boards, ignore_index=True)

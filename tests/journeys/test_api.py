@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 def test_the_example_of_the_page_runs(tmp_path):
     write_run(tmp_path, demo_run(12))
     failed, attempted = doctest.testfile(
-        str(PAGE), module_relative=False, globs={"folder": tmp_path}
+        str(PAGE), module_relative=False, globs={"folder": tmp_path}, optionflags=doctest.ELLIPSIS
     )
     assert attempted > 20
     assert not failed
@@ -26,17 +26,8 @@ def test_the_example_of_the_page_runs(tmp_path):
 @pytest.mark.parametrize("name", harness.__all__)
 def test_every_public_name_is_there_and_on_the_page(name):
     assert getattr(harness, name) is not None
-    assert (
-        f"harness.{name}" in PAGE.read_text()
-        or f'"{name}"' in PAGE.read_text()
-        or name
-        in (
-            "compare",
-            "HarnessError",
-            "analyse",
-            "read_run",
-        )
-    )
+    page = PAGE.read_text()
+    assert f"`{name}`" in page or f'heading: "{name}"' in page
 
 
 def test_importing_the_package_imports_nothing_heavy():
@@ -47,4 +38,4 @@ def test_importing_the_package_imports_nothing_heavy():
 
 def test_an_unknown_name_is_refused():
     with pytest.raises(AttributeError, match="no attribute 'separat'"):
-        harness.separat
+        getattr(harness, "separat")  # noqa: B009

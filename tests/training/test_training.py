@@ -505,6 +505,7 @@ train(recipe(steps=40), [folder(Path(sys.argv[1]))], Session(Path(sys.argv[2]), 
 
 def test_a_killed_run_continues_with_the_same_result(dataset, tmp_path):
     root = dataset.tracks[0].mixture[0].path.parents[1]
+    paths = ["tests/training", "tests/support", "tests", "."]
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(root), str(tmp_path / "killed")],
         stdout=subprocess.PIPE,
