@@ -512,7 +512,7 @@ def test_a_killed_run_continues_with_the_same_result(dataset, tmp_path):
         text=True,
         env=os.environ
         | {
-            "PYTHONPATH": os.pathsep.join(["tests/training", "tests/support", "tests", "."]),
+            "PYTHONPATH": os.pathsep.join(paths),
             "OMP_NUM_THREADS": "1",
         },
         cwd=Path(__file__).parents[2],
