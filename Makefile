@@ -1,11 +1,12 @@
 # make run    demo music, every separator, scores, an HTML leaderboard
 # make test   the whole test suite
 # make check  ruff and mypy
+# make docs   the documentation site, in site/
 # make bench  the speed tables of benchmarks/
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench clean
+.PHONY: run test check docs bench clean
 run: .venv/models
 	$(BIN)/harness run --all
 
@@ -16,6 +17,9 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/classical.py
@@ -36,5 +40,9 @@ bench: .venv/installed
 		echo "audio-separator cannot be installed here; the models that need it are left out"
 	touch $@
 
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv results reports
+	rm -rf .venv results reports site
