@@ -78,7 +78,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "demo": DatasetInfo(
         title="music rendered by this project, two levels of stems",
-        reader="demo:demo",
+        reader="demo.rendering:demo",
         holds="what the program renders",
         license="as this project",
         how_to="it is rendered on first use",

@@ -14,7 +14,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.registry import Entry, Weights
 
-CHECKPOINTS = Path(__file__).parent / "checkpoints"  # those that come with the package
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # those that come with the package
 
 
 def folder() -> Path:

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -638,6 +639,12 @@ def test_stem_mp4_given_as_hq_is_explained(tmp_path: Path) -> None:
     (tmp_path / "test" / "A - B.stem.mp4").write_bytes(b"x")
     with pytest.raises(HarnessError, match="--data musdb18="):
         load("musdb18hq", tmp_path)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_names_a_reader_that_exists(name: str) -> None:
+    module, _, function = DATASETS[name].reader.partition(":")
+    assert callable(getattr(import_module(f"harness.datasets.{module}"), function))
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"demo"}))
