@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from harness.core import strict_yaml
 from harness.core.download import Progress, download, one_at_a_time
 from harness.core.errors import HarnessError
 from harness.core.files import write_stream
@@ -29,29 +30,10 @@ class Archive:
     md5: str  # as published
 
 
-# Sizes and MD5 sums: records 3338373, 1117372 and 3270814 of Zenodo.
-ARCHIVES: dict[str, Archive] = {
-    "musdb18hq": Archive(
-        dataset="musdb18hq",
-        urls=("https://zenodo.org/records/3338373/files/musdb18hq.zip?download=1",),
-        size=22_656_664_047,
-        md5="12d4f2ecd55245a4688754dd76363103",
-    ),
-    "musdb18": Archive(
-        dataset="musdb18",
-        urls=("https://zenodo.org/records/1117372/files/musdb18.zip?download=1",),
-        size=4_684_228_845,
-        md5="af06762477334799bfc5abf237648207",
-    ),
-    "musdb18_7s": Archive(
-        dataset="musdb18",
-        urls=(
-            "https://zenodo.org/records/3270814/files/MUSDB18-7-STEMS.zip?download=1",
-            "https://github.com/sigsep/sigsep-mus-db/releases/download/v0.4.0/MUSDB18-7-STEMS.zip",
-        ),
-        size=147_209_385,
-        md5="dc2bdfac5b46ce742bd60009866758a5",
-    ),
+_TABLE = Path(__file__).parent / "metadata" / "archives.yaml"
+ARCHIVES = {
+    name: Archive(**{**row, "urls": tuple(row["urls"])})
+    for name, row in strict_yaml.read(_TABLE).items()
 }
 
 
