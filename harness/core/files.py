@@ -1,8 +1,4 @@
-"""Files that survive a kill: atomic writing, checks, fingerprints, and a store of finished work.
-
-The key of a piece of work covers everything that can change its result. The file under that key is
-complete or absent.
-"""
+"""Files: the cache folder, writing that survives a kill, digests and checks, locks, safe names."""
 
 from __future__ import annotations
 
@@ -48,12 +44,7 @@ def complete_file(path: Path) -> Iterator[Path]:
 
     If the block fails, the temporary file is deleted and an earlier file at `path` is kept. The
     folder is made. The temporary name ends in ``.part``, so a library that guesses the format from
-    the name must be told the format.
-
-    Raises
-    ------
-    StorageError
-        If the disk is full or the folder cannot be written.
+    the name needs the format as an argument. A full or read-only disk is a `StorageError`.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

@@ -1,10 +1,9 @@
-"""Numbers, counts and times as people read them: the only place that rounds what is shown."""
+"""Numbers, costs, counts and times as people read them: what is shown is rounded here only."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import Any
 
 MISSING = "–"
 
@@ -27,7 +26,7 @@ def encode(value: float | None) -> float | str | None:
 
 
 def decimals(value: float | str | None, places: int = 2) -> str:
-    """Return a number, also as from `encode`, with so many decimals and a true minus sign.
+    """Return a number, or what `encode` made of it, with so many decimals and a true minus sign.
 
     Examples
     --------
@@ -39,7 +38,7 @@ def decimals(value: float | str | None, places: int = 2) -> str:
         return MISSING
     if math.isinf(number):
         return "∞" if number > 0 else "−∞"
-    return _minus(f"{round(number, places) + 0.0:.{places}f}")
+    return f"{round(number, places) + 0.0:.{places}f}".replace("-", "−")
 
 
 def short(value: float) -> str:
@@ -50,11 +49,7 @@ def short(value: float) -> str:
     >>> short(-20.0), short(0.25)
     ('−20', '0.25')
     """
-    return _minus(f"{value:g}")
-
-
-def _minus(digits: str) -> str:
-    return digits.replace("-", "−")
+    return f"{value:g}".replace("-", "−")
 
 
 def probability(p: float) -> str:
@@ -98,7 +93,7 @@ def count(n: int, what: str) -> str:
 
 
 def moment(stamp: object) -> str:
-    """Return an ISO time without its seconds; anything that is no time comes back as it is.
+    """Return an ISO time without its seconds; a text that is no time is returned unchanged.
 
     Examples
     --------
@@ -144,8 +139,3 @@ def plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {plain(part)}" for key, part in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def in_decibels(value: Any) -> str:
-    """Write two decimals, with a true minus sign and no negative zero."""
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The datasets on this machine, and the tracks of them that a command works on."""
+"""The datasets on this machine, and their tracks that a command works on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DatasetChoice:
 def choose_datasets(
     choice: DatasetChoice, jobs: int, progress: Progress | None = None
 ) -> list[Dataset]:
-    """Read the chosen datasets; demo tracks are rendered by so many `jobs`."""
+    """Read the chosen datasets; up to `jobs` processes render demo tracks."""
     if choice.split not in SPLITS:
         raise HarnessError(f"--split {choice.split}: unknown split; use {', '.join(SPLITS)}")
     found = []

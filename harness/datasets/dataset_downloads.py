@@ -107,12 +107,12 @@ def _why_not(name: str) -> str:
 
 
 def _is_there(folder: Path) -> bool:
-    """Whether the dataset is there; refuse a folder that holds something else."""
+    """Whether the dataset is there; refuse a folder with other files."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         return True
-    raise HarnessError(f"{folder}: holds something else; name a folder that does not exist yet")
+    raise HarnessError(f"{folder}: holds other files; name a folder that does not exist yet")
 
 
 def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:
