@@ -73,7 +73,7 @@ def download(
     hashes = {"sha256": sha256, "md5": md5}
     expected = Expected(size, {name: value for name, value in hashes.items() if value})
     for url in urls:
-        _check_scheme(url, str(path))
+        _check_scheme(url, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):
@@ -257,7 +257,7 @@ def _continues(answer: Any, start: int, size: int | None) -> bool:
     return span.startswith(f"bytes {start}-") and (size is None or total in ("*", str(size)))
 
 
-def _check_scheme(url: str, where: str) -> None:
+def _check_scheme(url: str, where: Path) -> None:
     """Refuse anything but http and https."""
     try:
         scheme = urlsplit(url).scheme

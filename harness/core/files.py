@@ -103,13 +103,7 @@ def check_file(
 
 
 def digest(value: object) -> str:
-    """Return the sha256 of a value's canonical JSON.
-
-    Examples
-    --------
-    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
-    True
-    """
+    """Return the sha256 of a value's canonical JSON; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
@@ -135,12 +129,6 @@ def only_one(folder: Path, option: str = "--results") -> Iterator[None]:
 
 
 def safe_name(name: str) -> str:
-    """Return the name as one path component that cannot lead to another folder.
-
-    Examples
-    --------
-    >>> safe_name("AC/DC"), safe_name("..")
-    ('AC_DC', '__')
-    """
+    """Return the name as one path component that cannot lead to another folder: ``AC_DC``."""
     flat = re.sub(r"[/\\\x00-\x1f]", "_", name)
     return re.sub(r"^\.+$", lambda dots: "_" * len(dots[0]), flat) or "_"

@@ -27,25 +27,13 @@ PARENTS: dict[str, str] = {child: node for node, children in TREE.items() for ch
 
 
 def ancestors(stem: str) -> tuple[str, ...]:
-    """Return the nodes that include a stem, nearest first.
-
-    Examples
-    --------
-    >>> ancestors("hihat"), ancestors("theremin")
-    (('hihat_cymbals', 'drums', 'accompaniment', 'mixture'), ())
-    """
+    """Return the nodes that include a stem, nearest first; none for a stem outside the tree."""
     parent = PARENTS.get(stem)
     return (parent, *ancestors(parent)) if parent else ()
 
 
 def parent_level(stem: str) -> str:
-    """Return the stem that is separated to get this one: mixture, vocals or drums.
-
-    Examples
-    --------
-    >>> parent_level("bass"), parent_level("snare"), parent_level("lead_male")
-    ('mixture', 'drums', 'vocals')
-    """
+    """Return the stem that is separated to get this one: mixture, vocals or drums."""
     return next((node for node in ancestors(stem) if node in ("vocals", "drums")), "mixture")
 
 
@@ -73,12 +61,9 @@ def parts(stem: str, available: Collection[str]) -> tuple[str, ...] | None:
 
 
 def canonical(name: str) -> str:
-    """Return our name of a stem under any name of files and tools; unknown ones in lower case.
+    """Return our name of a stem under any name of files and tools: ``Hi-Hat`` is `hihat`.
 
-    Examples
-    --------
-    >>> canonical("Hi-Hat"), canonical("No Vocals"), canonical("theremin")
-    ('hihat', 'accompaniment', 'theremin')
+    Unknown names are returned in lower case, with _ between words.
     """
     words = "_".join(re.findall(r"\w+", name.lower().replace("_", " ")))
     return ALIASES.get(words, words)
@@ -99,13 +84,7 @@ def as_meant(stems: Collection[str]) -> dict[str, str]:
 
 
 def in_order(stems: Iterable[str]) -> list[str]:
-    """Sort stems for display; names outside the tree come last, alphabetically.
-
-    Examples
-    --------
-    >>> in_order(["snare", "theremin", "bass", "vocals"])
-    ['vocals', 'bass', 'snare', 'theremin']
-    """
+    """Sort stems for display; names outside the tree come last, alphabetically."""
     rank = {stem: i for i, stem in enumerate(STEMS)}
     return sorted(stems, key=lambda stem: (rank.get(stem, len(rank)), stem))
 
@@ -134,13 +113,7 @@ def levels(available: Collection[str]) -> dict[str, tuple[str, ...]]:
 
 
 def level_of(stem: str, available: Collection[str]) -> tuple[str, ...]:
-    """Return the stems that are scored together with `stem`: its first level, or itself alone.
-
-    Examples
-    --------
-    >>> level_of("accompaniment", {"vocals", "drums", "bass", "other", "accompaniment"})
-    ('vocals', 'accompaniment')
-    """
+    """Return the stems that are scored together with `stem`: its first level, or itself alone."""
     for stems in levels(available).values():
         if stem in stems:
             return stems

@@ -77,8 +77,5 @@ def dataset_rows(data: Mapping[str, Path]) -> list[tuple[str, str, str]]:
     """Return (name, title, folder or how to get it) of every dataset."""
     where = datasets.configured(data)
     own = datasets.DATASETS["folder"]
-    rows = []
-    for name in {**datasets.DATASETS, **where}:
-        info = datasets.DATASETS.get(name, own)
-        rows.append((name, info.title, str(where[name]) if name in where else info.how_to))
-    return rows
+    known = datasets.DATASETS | {n: own for n in where if n not in datasets.DATASETS}
+    return [(n, info.title, str(where.get(n, info.how_to))) for n, info in known.items()]

@@ -19,6 +19,8 @@ from harness.core.errors import HarnessError
 from harness.core.files import write_stream
 from harness.datasets.known import DATASETS, advice
 
+LITTER = {"__MACOSX", ".DS_Store"}  # added by macOS
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -72,7 +74,11 @@ def unpack(zipped: Path, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     try:
         with zipfile.ZipFile(zipped) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir() and not _is_litter(m)]
+            members = [
+                member
+                for member in archive.infolist()
+                if not member.is_dir() and not LITTER & {*PurePosixPath(member.filename).parts}
+            ]
             targets = {partial / _safe_name(member, zipped): member for member in members}
             # a file of the right size is from an earlier call: it got its name when it was complete
             todo = {
@@ -84,7 +90,8 @@ def unpack(zipped: Path, folder: Path) -> None:
             for leftover in partial.rglob("*.part"):  # of a killed call
                 leftover.unlink()
             for path, member in todo.items():
-                _extract(archive, member, path)
+                with archive.open(member) as source, write_stream(path) as target:
+                    shutil.copyfileobj(source, target, 1 << 20)  # checks the CRC at the end
         if folder.is_dir():
             folder.rmdir()  # it is empty
         partial.rename(folder)
@@ -128,12 +135,6 @@ def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:
     return Path(*path.parts)
 
 
-def _is_litter(member: zipfile.ZipInfo) -> bool:
-    """Whether macOS added the member."""
-    path = PurePosixPath(member.filename)
-    return "__MACOSX" in path.parts or path.name == ".DS_Store"
-
-
 def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
     """Refuse early if the disk is too small."""
     needed = sum(member.file_size for member in members)
@@ -143,9 +144,3 @@ def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
             f"{partial}: needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
             "free some space and fetch again, it continues"
         )
-
-
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    """Write one member; reading it to the end checks its CRC."""
-    with archive.open(member) as source, write_stream(path) as target:
-        shutil.copyfileobj(source, target, 1 << 20)

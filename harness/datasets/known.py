@@ -67,13 +67,7 @@ def configured(data: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def advice(name: str) -> str:
-    """Say how to get a dataset and how to give its folder.
-
-    Examples
-    --------
-    >>> advice("mysongs")
-    'make the folder <track>/{mixture,<stem>,…}.{wav,flac,mp3} and give --data mysongs=PATH'
-    """
+    """Say how to get a dataset and how to give its folder."""
     info = DATASETS.get(name, DATASETS["folder"])
     if name == "demo":
         return info.how_to

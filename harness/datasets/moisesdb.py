@@ -97,6 +97,7 @@ def _track(scan: Scan, folder: Path) -> Track:
     excluded = dict(_ambiguous(files))
     stems = unions(_leaves(files, excluded), GROUPS)
     artist, song = (storable(_text(record, key)).strip() for key in ("artist", "song"))
+    genre = storable(_text(record, "genre")).strip().lower().replace("_", " ")
     bleeding = {Source(file.path) for file in files if file.has_bleed}
     return Track(
         dataset="moisesdb",
@@ -105,17 +106,11 @@ def _track(scan: Scan, folder: Path) -> Track:
         split="test",
         mixture=stems.pop("mixture"),
         stems=stems,
-        genre=_genre(_text(record, "genre")),
+        genre=genre.replace("singer songwriter", "singer/songwriter") or "unknown",
         bleed=frozenset(stem for stem, sources in stems.items() if bleeding & {*sources}),
         excluded=excluded,
         id=folder.name,
     )
-
-
-def _genre(word: str) -> str:
-    """Spell a genre as the other datasets do."""
-    genre = storable(word).strip().lower().replace("_", " ")
-    return genre.replace("singer songwriter", "singer/songwriter") or "unknown"
 
 
 def _record(scan: Scan, path: Path) -> dict[str, Any]:

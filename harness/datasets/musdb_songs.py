@@ -30,12 +30,7 @@ class MusdbSong:
 def find_song(name: str) -> MusdbSong | None:
     """Look a song up by ``Artist - Title``, whatever its case and punctuation.
 
-    Examples
-    --------
-    >>> find_song("jokers jacks & kings - Sea of Leaves").dsd100_id
-    '023'
-    >>> find_song("Patrick Talbot - Set Free Me").track
-    'Patrick Talbot - Set Me Free'
+    The misspelled names of the published lists are found too.
     """
     key = _key(name)
     return _songs().get(_MISSPELLED.get(key, key))
@@ -59,13 +54,7 @@ def songs() -> tuple[MusdbSong, ...]:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split ``Artist - Title`` at the first dash; without one the artist is the whole name.
-
-    Examples
-    --------
-    >>> split_name("Music Delta - 80s Rock")
-    ('Music Delta', '80s Rock')
-    """
+    """Split ``Artist - Title`` at the first dash; without one the artist is the whole name."""
     artist, _, title = name.partition(" - ")
     return artist, title
 

@@ -155,13 +155,7 @@ def storable(name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a name on one line that a terminal can show.
-
-    Examples
-    --------
-    >>> printable("two" + chr(10) + "lines")
-    'two?lines'
-    """
+    """Return a name on one line that a terminal can show; ? replaces other characters."""
     return "".join(char if char.isprintable() else "?" for char in storable(name))
 
 

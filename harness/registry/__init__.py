@@ -9,6 +9,6 @@ from harness.registry.entries import ENSEMBLE, FILE_NAME, Entry, Published, Weig
 from harness.registry.loader import Name, built_in_path, find, load
 
 __all__ = [
-    *("ENSEMBLE", "FILE_NAME", "Entry", "Name", "Published", "Weights", "built_in_path"),
-    *("describe_saved", "ensemble", "expected_score_text", "find", "load", "suggestion"),
-]
+    "ENSEMBLE", "FILE_NAME", "Entry", "Name", "Published", "Weights", "built_in_path",
+    "describe_saved", "ensemble", "expected_score_text", "find", "load", "suggestion",
+]  # fmt: skip

@@ -13,8 +13,16 @@ from harness.core import taxonomy
 from harness.core.bands import Weight, in_words
 from harness.core.errors import HarnessError
 from harness.core.text import count, decimals
-from harness.registry.entries import ENSEMBLE, FILE_NAME, EnsembleParams, Entry, License
-from harness.registry.entries import checked, complaint, suggestion
+from harness.registry.entries import (
+    ENSEMBLE,
+    FILE_NAME,
+    EnsembleParams,
+    Entry,
+    License,
+    checked,
+    complaint,
+    suggestion,
+)
 
 FROM_MEMBERS = {"stems", "sample_rate", "channels", "weights", "trained_on", "unavailable"}
 
@@ -68,9 +76,7 @@ def expected_score_text(entry: Entry) -> str:
     scores = []
     for stem in taxonomy.in_order(params.held_out):
         held = params.held_out[stem]
-        interval = (
-            "" if held.low is None else f" ({decimals(held.low)} to {decimals(held.high)})"
-        )
+        interval = "" if held.low is None else f" ({decimals(held.low)} to {decimals(held.high)})"
         scores.append(f"{stem} {decimals(held.score)} dB{interval}")
     texts += [f"held out {', '.join(scores)}"] if scores else []
     return "; ".join(texts)

@@ -7,8 +7,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, PrivateAttr
-from pydantic import StringConstraints, Tag, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    Tag,
+    ValidationError,
+)
 
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
@@ -169,13 +178,7 @@ def complaint(error: ValidationError, where: str, known: list[str]) -> HarnessEr
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the nearest known name as a question, or all of them.
-
-    Examples
-    --------
-    >>> suggestion("htdemucs-ft", ["htdemucs_ft", "nmf"])
-    "did you mean 'htdemucs_ft'?"
-    """
+    """Return the nearest known name as a question (``did you mean 'nmf'?``), or all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"

@@ -52,8 +52,11 @@ def complaint(file: Weights) -> str:
 
 def obstacle(entry: Entry) -> str:
     """Return why an entry cannot run, and what to do; empty if it can."""
-    if entry.unavailable:
-        return entry.unavailable
+    return entry.unavailable or lacking(entry)
+
+
+def lacking(entry: Entry) -> str:
+    """Return which weights are missing, and what to do; empty if none is."""
     missing = [file for file in entry.weights if not is_here(file)]
     if not missing:
         return ""
@@ -87,13 +90,7 @@ def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
 
 
 def size_of(files: Sequence[Weights]) -> str:
-    """Return the total size of files as text.
-
-    Examples
-    --------
-    >>> size_of([Weights(file="a", size=84_141_911), Weights(file="b", size=913_106_900)])
-    '997 MB'
-    """
+    """Return the total size of files as text, such as ``997 MB``."""
     total = sum(file.size or 0 for file in files)
     if not total:
         return "size unknown"

@@ -43,13 +43,7 @@ class DemoEntry:
 
 
 def entry(split: str, index: int) -> DemoEntry:
-    """Look up a track.
-
-    Examples
-    --------
-    >>> entry("test", 3).case
-    'instrumental'
-    """
+    """Look up a track; its index counts from 0."""
     if split not in SPLITS:
         raise HarnessError(f"demo: no split {split!r}; choose one of {', '.join(SPLITS)}")
     if index < 0:

@@ -166,13 +166,7 @@ def _form(n_bars: int, rng: Rng) -> tuple[Section, ...]:
 
 
 def parse_chord(word: str, key: int) -> tuple[int, tuple[int, ...]]:
-    """Read a chord such as ``9m7``: (root pitch class, intervals).
-
-    Examples
-    --------
-    >>> parse_chord("9m", 0)
-    (9, (0, 3, 7))
-    """
+    """Read a chord such as ``9m7``: (root pitch class, intervals)."""
     found = re.fullmatch(r"(\d+)(\w*)", word)
     if found is None:
         raise ValueError(f"not a chord: {word!r}")
@@ -266,13 +260,7 @@ def _bass_pitch(song: Composition, step: int, letter: str) -> int:
 
 
 def voicing(chord: Chord, low: int, count: int) -> list[int]:
-    """Spread a chord over `count` pitches upwards from `low`.
-
-    Examples
-    --------
-    >>> voicing(Chord(0, 16, 0, (0, 4, 7)), 60, 4)
-    [60, 64, 67, 72]
-    """
+    """Spread a chord over `count` pitches upwards from `low`: C from 60 on is 60, 64, 67, 72."""
     tones = sorted(low + (tone - low) % 12 for tone in chord.tones())
     return [tone + 12 * k for k in range(count) for tone in tones][:count]
 
@@ -392,13 +380,7 @@ def _realize(
 
 
 def nearest(pitch: int, classes: Sequence[int]) -> int:
-    """Return the pitch nearest to `pitch` whose class is among `classes`; the lower of two.
-
-    Examples
-    --------
-    >>> nearest(61, (0, 4, 7))
-    60
-    """
+    """Return the pitch nearest to `pitch` whose class is among `classes`; the lower of two."""
     return min(
         (p for p in range(pitch - 6, pitch + 7) if p % 12 in classes),
         key=lambda p: (abs(p - pitch), p),

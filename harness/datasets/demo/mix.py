@@ -233,8 +233,10 @@ def _master(stems: Mapping[str, Audio], n_samples: int, rng: Rng) -> dict[str, A
     peak, *others = (float(np.max(np.abs(x * gain))) for x in _nodes(stems, mixture))
     gain *= np.float32(min(CEILING / peak, 0.99 / max(others)))
     silence = np.zeros((2, n_samples), np.float32)
-    on_grid = {leaf: np.rint(stem * gain * GRID) / GRID for leaf, stem in stems.items()}
-    return {leaf: on_grid.get(leaf, silence) for leaf in LEAVES}
+    return {
+        leaf: np.rint(stems.get(leaf, silence) * gain * GRID, dtype=np.float32) / GRID
+        for leaf in LEAVES
+    }
 
 
 def _nodes(stems: Mapping[str, Audio], mixture: Audio) -> list[Audio]:

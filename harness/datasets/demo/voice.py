@@ -23,6 +23,8 @@ SOFT = ("l", "m", "")  # voiced onsets: the voice only dips
 FEMALE_TRACT = 1.17
 _WINDOW, _HOP = 1024, 512
 _TABLE = 8192
+# The square root of a periodic Hann window: analysis times synthesis sums to 1.
+_TAPER: Signal = np.sin(np.pi * (np.arange(_WINDOW) + 0.5) / _WINDOW).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -204,23 +206,18 @@ def _airflow(line: Sequence[Syllable], voice: Voice, loudness: Float64, tract: S
     return flow
 
 
-def _window() -> Signal:
-    """Return the square root of a periodic Hann window: analysis times synthesis sums to 1."""
-    return np.sin(np.pi * (np.arange(_WINDOW) + 0.5) / _WINDOW).astype(np.float32)
-
-
 def _analyze(x: Signal, n_frames: int) -> npt.NDArray[np.complex64]:
     """Return the short-time spectrum, shape (frames, bins); frame i is centered on sample i·hop."""
     padded = np.zeros((n_frames + 1) * _HOP, np.float32)
     padded[_HOP : _HOP + len(x)] = x
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
-    spectra: npt.NDArray[np.complex64] = fft.rfft(frames * _window(), axis=1)
+    spectra: npt.NDArray[np.complex64] = fft.rfft(frames * _TAPER, axis=1)
     return spectra
 
 
 def _synthesize(spectra: npt.NDArray[np.complex64], n_samples: int) -> Signal:
     """Overlap and add the frames of `_analyze`."""
-    frames = fft.irfft(spectra, _WINDOW, axis=1) * _window()
+    frames = fft.irfft(spectra, _WINDOW, axis=1) * _TAPER
     out = np.zeros((len(frames) + 1, _HOP), np.float32)
     out[:-1] += frames[:, :_HOP]
     out[1:] += frames[:, _HOP:]
