@@ -90,8 +90,7 @@ def unpack(zipped: Path, folder: Path) -> None:
             for leftover in partial.rglob("*.part"):  # of a killed call
                 leftover.unlink()
             for path, member in todo.items():
-                with archive.open(member) as source, write_stream(path) as target:
-                    shutil.copyfileobj(source, target, 1 << 20)  # checks the CRC at the end
+                _extract(archive, member, path)
         if folder.is_dir():
             folder.rmdir()  # it is empty
         partial.rename(folder)
@@ -144,3 +143,9 @@ def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
             f"{partial}: needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
             "free some space and fetch again, it continues"
         )
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """Write one member; reading it to the end checks its CRC."""
+    with archive.open(member) as source, write_stream(path) as target:
+        shutil.copyfileobj(source, target, 1 << 20)

@@ -33,7 +33,7 @@ def find_song(name: str) -> MusdbSong | None:
     The misspelled names of the published lists are found too.
     """
     key = _key(name)
-    return _songs().get(_MISSPELLED.get(key, key))
+    return songs().get(_MISSPELLED.get(key, key))
 
 
 def song_facts(name: str) -> tuple[str, str, tuple[str, ...]]:
@@ -48,11 +48,6 @@ def song_facts(name: str) -> tuple[str, str, tuple[str, ...]]:
     return split_name(song.track)[0], song.genre, errata
 
 
-def songs() -> tuple[MusdbSong, ...]:
-    """Return all 150 songs, by name."""
-    return tuple(_songs().values())
-
-
 def split_name(name: str) -> tuple[str, str]:
     """Split ``Artist - Title`` at the first dash; without one the artist is the whole name."""
     artist, _, title = name.partition(" - ")
@@ -60,8 +55,8 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 @cache
-def _songs() -> dict[str, MusdbSong]:
-    """Read every song, under its key."""
+def songs() -> dict[str, MusdbSong]:
+    """Return all 150 songs: {letters and digits of the name, in lower case: song}."""
     table = resources.files("harness.datasets") / "metadata" / "musdb18_dsd100.csv"
     wanted = [field.name for field in fields(MusdbSong)]
     found = {}

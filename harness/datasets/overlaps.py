@@ -90,13 +90,7 @@ def in_split(track: Track, split: str) -> bool:
 
 
 def normal(entry: str) -> str:
-    """Return the standard spelling of a half or a collection.
-
-    Examples
-    --------
-    >>> normal("MUSDB18-HQ:train"), normal("dsd100:Dev"), normal("MoisesDB")
-    ('musdb18:train', 'dsd100:train', 'moisesdb')
-    """
+    """Return the standard spelling of a half or a collection: ``musdb18:train``."""
     name, _, split = entry.strip().lower().partition(":")
-    split = {"dev": "train"}.get(split, split)
-    return ":".join(filter(None, (_SAME.get(name, name), split)))
+    name, split = _SAME.get(name, name), "train" if split == "dev" else split
+    return f"{name}:{split}" if split else name

@@ -439,3 +439,10 @@ def test_impossible_tracks_are_errors(arguments: tuple[str, int, float], message
     split, index, seconds = arguments
     with pytest.raises(HarnessError, match=message):
         rendering.render_track(split, index, seconds=seconds)
+
+
+def test_chords_are_spread_upwards() -> None:
+    root, intervals = score.parse_chord("9m", 0)
+    assert (root, intervals) == (9, (0, 3, 7))
+    assert score.voicing(score.Chord(0, 16, 0, (0, 4, 7)), 60, 4) == [60, 64, 67, 72]
+    assert score.nearest(61, (0, 4, 7)) == 60

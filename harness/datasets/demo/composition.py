@@ -221,9 +221,8 @@ def _fill(song: Composition, bar: int, rng: Rng) -> list[Hit]:
     order = ["snare", "snare", "tom_high", "tom_high", "tom_mid", "tom_floor"]
     if rng.random() < 0.4:
         order = ["tom_high", "tom_high", "tom_mid", "tom_mid", "tom_floor", "tom_floor"]
-    first = bar * STEPS + 10
     return [
-        _hit(song, first + i, sound, 0.6 + 0.07 * i, rng)
+        _hit(song, bar * STEPS + 10 + i, sound, 0.6 + 0.07 * i, rng)
         for i, sound in enumerate(order)
         if rng.random() < 0.85
     ]

@@ -53,5 +53,4 @@ def _genre(name: str, rules: dict[str, Any]) -> Genre:
     return Genre(name, **values)
 
 
-_TABLES = strict_yaml.read(METADATA / "demo_genres.yaml")
-GENRES = tuple(_genre(name, rules) for name, rules in _TABLES.items())
+GENRES = tuple(_genre(*row) for row in strict_yaml.read(METADATA / "demo_genres.yaml").items())

@@ -233,10 +233,8 @@ def _master(stems: Mapping[str, Audio], n_samples: int, rng: Rng) -> dict[str, A
     peak, *others = (float(np.max(np.abs(x * gain))) for x in _nodes(stems, mixture))
     gain *= np.float32(min(CEILING / peak, 0.99 / max(others)))
     silence = np.zeros((2, n_samples), np.float32)
-    return {
-        leaf: np.rint(stems.get(leaf, silence) * gain * GRID, dtype=np.float32) / GRID
-        for leaf in LEAVES
-    }
+    louder = {leaf: stems.get(leaf, silence) * gain for leaf in LEAVES}
+    return {leaf: (np.rint(x * GRID) / GRID).astype(np.float32) for leaf, x in louder.items()}
 
 
 def _nodes(stems: Mapping[str, Audio], mixture: Audio) -> list[Audio]:
