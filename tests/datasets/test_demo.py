@@ -348,8 +348,8 @@ def test_rendering_fewer_returns_fewer_and_does_nothing(root: Path, rendered: Da
 
 def test_a_killed_render_is_continued(tmp_path: Path, root: Path, rendered: Dataset) -> None:
     code = (
-        "from pathlib import Path; from harness.datasets import demo; "
-        f"demo.render(Path({str(tmp_path)!r}), train=0, test=8, seconds={SECONDS})"
+        "from pathlib import Path; from harness.datasets.demo.rendering import render; "
+        f"render(Path({str(tmp_path)!r}), train=0, test=8, seconds={SECONDS})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     deadline = time.monotonic() + 60
