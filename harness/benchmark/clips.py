@@ -20,13 +20,12 @@ import soundfile
 
 from harness.benchmark.plan import Plan, Unit
 from harness.benchmark.signals import Signals
-from harness.core.audio import Audio
+from harness.core.audio import Audio, Float64
 from harness.core.errors import HarnessError
 from harness.core.files import write_stream
 from harness.datasets.tracks import Excerpt, Track
 from harness.metrics.ratios import db, frame_energies
 
-Float64 = npt.NDArray[np.float64]
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 TRACKS = 3  # kept per dataset by default

@@ -28,9 +28,9 @@ from harness.benchmark import (
 )
 from harness.benchmark.record import is_current, record_of, state_of
 from harness.benchmark.store import Fingerprints, Store
-from harness.benchmark.workers import Progress
 from harness.core.errors import HarnessError
 from harness.core.files import only_one
+from harness.core.machine import Progress
 from harness.datasets.tracks import Dataset
 from harness.registry import Entry, find
 from harness.results import grid, importing, ranking

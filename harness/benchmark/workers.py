@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, cast
 
@@ -16,9 +16,9 @@ from harness.benchmark.plan import Plan, Settings, Unit
 from harness.benchmark.store import Store
 from harness.benchmark.work import do_batch
 from harness.core.errors import HarnessError
+from harness.core.machine import Progress
 
 Failures = dict[str, str]  # key of a unit → reason
-Progress = Callable[[int, int], None]  # called with (units done, all units)
 
 KILLED = "the worker process was killed (out of memory?)"
 IDLE_SECONDS = 10  # after which a worker without work ends

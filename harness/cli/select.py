@@ -16,7 +16,7 @@ from harness.cli.arguments import find_run
 from harness.cli.options import flag, option
 from harness.cli.terminal import errors, print_json, print_table, records
 from harness.core.errors import HarnessError
-from harness.core.text import in_decibels
+from harness.core.text import decimals
 from harness.results import grid, ranking
 from harness.results.ranking import OVERALL
 from harness.results.runs import Run
@@ -172,5 +172,5 @@ def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
         typer.echo(note)
     for row in summary[summary["policy"] == IN_USE].to_dict("records"):
         if not row["stem"].startswith(OVERALL):
-            score = f"{in_decibels(row['score'])} dB on held-out tracks"
+            score = f"{decimals(row['score'])} dB on held-out tracks"
             typer.echo(f"{row['dataset']}, {row['stem']}: use {row['chosen']} ({score})")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.cli.boards import Board
-from harness.core.text import in_decibels
+from harness.core.text import decimals
 from harness.selection.statistics import MIN_ARTISTS
 from harness.selection.worth import (
     in_words,
@@ -100,9 +100,9 @@ def _cell(name: str, row: Mapping[Any, Any]) -> str:
         return f"{value:.3g}"
     if name in ("difference", "gain"):
         low, high = row["low"], row["high"]
-        ends = "–" if pd.isna(low) else f"{in_decibels(low)} to {in_decibels(high)}"
-        return f"{in_decibels(value)} ({ends})"
-    return in_decibels(value)
+        ends = "–" if pd.isna(low) else f"{decimals(low)} to {decimals(high)}"
+        return f"{decimals(value)} ({ends})"
+    return decimals(value)
 
 
 def blend_boards(worth: pd.DataFrame) -> list[Board]:

@@ -20,6 +20,7 @@ from harness.core.errors import HarnessError, StorageError
 from harness.core.files import complete_file
 
 Audio = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]  # what is computed from signals
 
 MAX_LENGTH_ERROR = 0.1  # seconds; a larger difference in length is an error
 MAX_CHANNELS = 32  # with more, the axes are probably swapped
@@ -28,19 +29,9 @@ MAX_CHANNELS = 32  # with more, the axes are probably swapped
 def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
     """Read an audio file, or `frames` samples from `start` on; -1 reads to the end.
 
-    Any format of libsndfile is read: WAV, FLAC, OGG, MP3 and others.
-
-    Returns
-    -------
-    audio
-        Shape (channels, samples), float32, C-contiguous.
-    sample_rate
-        In Hz.
-
-    Raises
-    ------
-    HarnessError
-        If the file is absent, unreadable, truncated, empty, or contains NaN or infinity.
+    Any format of libsndfile is read: WAV, FLAC, OGG, MP3 and others. Returns the signal, shape
+    (channels, samples), C-contiguous, and the sample rate in Hz. A file that is absent, unreadable,
+    truncated, empty, or contains NaN or infinity is refused.
     """
     with _opened(path) as file:
         total, sample_rate = file.frames, int(file.samplerate)
@@ -123,13 +114,7 @@ def write(path: Path, audio: Audio, sample_rate: int, *, subtype: str = "FLOAT")
 
 
 def resample(audio: Audio, sample_rate: int, new_rate: int) -> Audio:
-    """Resample along time with soxr at very high quality; the result is C-contiguous.
-
-    Examples
-    --------
-    >>> resample(np.zeros((2, 441), np.float32), 44100, 16000).shape
-    (2, 160)
-    """
+    """Resample along time with soxr at very high quality; the result is C-contiguous."""
     if sample_rate == new_rate:
         return audio
     out = soxr.resample(audio.T, sample_rate, new_rate, quality="VHQ")
@@ -137,13 +122,7 @@ def resample(audio: Audio, sample_rate: int, new_rate: int) -> Audio:
 
 
 def to_channels(audio: Audio, channels: int, where: str) -> Audio:
-    """Convert a signal to `channels` channels: mono is repeated, several are averaged to mono.
-
-    Examples
-    --------
-    >>> to_channels(np.ones((1, 3), np.float32), 2, "song").shape
-    (2, 3)
-    """
+    """Convert a signal to `channels` channels: mono is repeated, several are averaged to mono."""
     have = audio.shape[0]
     if have == channels:
         return audio
@@ -177,13 +156,7 @@ def fit_length(audio: Audio, n_samples: int, sample_rate: int, where: str) -> tu
 
 
 def is_silent(audio: Audio) -> bool:
-    """Whether all samples are exactly zero (channels that cancel are not silence).
-
-    Examples
-    --------
-    >>> is_silent(np.array([[1.0], [-1.0]], np.float32))
-    False
-    """
+    """Whether all samples are exactly zero (channels that cancel are not silence)."""
     return not np.any(audio)
 
 

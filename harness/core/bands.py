@@ -1,4 +1,4 @@
-"""Frequency bands that sum to the signal, and weights that differ from band to band.
+"""Frequency bands that sum to the signal, and weights per band.
 
 Bands are differences of neighboring zero-phase low-passes (a sinc under a Hann window).
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.core.audio import Audio
 
-Float32 = npt.NDArray[np.float32]
 Weight = float | tuple[float, ...]  # the same in all bands, or one per band
 
 EDGES = (400.0, 1600.0, 6400.0)  # Hz; octaves gain at most 0.1 dB more, at twice the work
@@ -20,7 +18,7 @@ HALF = 0.025  # seconds, half of a filter: bands overlap by some 60 Hz
 PIECE, LEAST = 1 << 18, 1 << 15  # samples per block: of all signals; of each at least
 
 
-def low_passes(sample_rate: int, edges: Sequence[float]) -> Float32:
+def low_passes(sample_rate: int, edges: Sequence[float]) -> Audio:
     """Return one low-pass per edge, shape (edges, taps); edges are in Hz, in increasing order.
 
     A low-pass above half the sample rate changes nothing.
@@ -31,7 +29,7 @@ def low_passes(sample_rate: int, edges: Sequence[float]) -> Float32:
     return np.array([low / low.sum() for low in taps], np.float32)
 
 
-def split(signals: Sequence[Audio], taps: Float32) -> Iterator[Float32]:
+def split(signals: Sequence[Audio], taps: Audio) -> Iterator[Audio]:
     """Split signals of equal length into bands that sum to them, block by block in time.
 
     `taps` are from `low_passes`. Yields shape (bands, signals, channels, samples of the block).
@@ -59,11 +57,5 @@ def weighted(signal: Audio, sample_rate: int, edges: Sequence[float], weights: W
 
 
 def in_words(weight: Weight, form: str = ".3g") -> str:
-    """Write a weight, or the weights of all bands, the lowest first.
-
-    Examples
-    --------
-    >>> in_words(0.755), in_words((0.5, 0.25, 0.0))
-    ('0.755', '0.5/0.25/0')
-    """
+    """Write a weight, or the weights of all bands, the lowest first: ``0.5/0.25/0``."""
     return "/".join(format(w, form) for w in (weight if isinstance(weight, tuple) else (weight,)))

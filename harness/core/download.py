@@ -1,7 +1,6 @@
 """Download one file: resumable, verified, and under its name only when it is complete.
 
-Bytes are collected in ``NAME.part``; after a dropped connection or a kill the next call continues
-there.
+``NAME.part`` collects the bytes; after a dropped connection or a kill the next call continues it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -65,27 +64,16 @@ def download(
 ) -> Path:
     """Download a file, unless it is there and correct; return `path`.
 
-    Parameters
-    ----------
-    urls
-        http or https; if one fails, the next is tried.
-    sha256, md5, size
-        Of the correct file; None is not checked. The rest of an earlier download is continued only
-        if a hash can confirm that it was the same file.
-    progress
-        Called after each megabyte.
-    timeout
-        Seconds without an answer or a byte after which a connection counts as dropped.
-
-    Raises
-    ------
-    HarnessError
-        If no source provides the correct file, with each one's reason, or if the disk is full.
+    If one of the `urls` (http or https) fails, the next is tried; if all fail, the error names the
+    reason of each. Facts of the correct file that are None are not checked. The part of an earlier
+    download is continued only if a hash can confirm that it is of the same file. `progress` is
+    called after each megabyte. A connection counts as dropped after `timeout` seconds without an
+    answer or a byte.
     """
     hashes = {"sha256": sha256, "md5": md5}
     expected = Expected(size, {name: value for name, value in hashes.items() if value})
     for url in urls:
-        _check_scheme(url, str(path))
+        _check_scheme(url, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):
@@ -137,16 +125,14 @@ class _Transfer:
 
     def _from_one(self, url: str) -> None:
         """Download from one source and verify the part."""
-        resumed = self._have() > 0
-        self._until_complete(url)
-        complaint = self.expected.complaint(self.part)
-        if complaint and resumed:  # the earlier part may be of another file
-            self.part.unlink()
+        complaint = ""
+        for _ in range(2 if self._have() else 1):  # an earlier part may be of another file
             self._until_complete(url)
             complaint = self.expected.complaint(self.part)
-        if complaint:
+            if not complaint:
+                return
             self.part.unlink()
-            raise _RefusedError(complaint)
+        raise _RefusedError(complaint)
 
     def _until_complete(self, url: str) -> None:
         """Request the rest again, until the file is complete or no more bytes come."""
@@ -172,24 +158,18 @@ class _Transfer:
         headers = {"User-Agent": "harness", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
+        request = urllib.request.Request(url, headers=headers)
+        opener = urllib.request.build_opener(_SafeRedirects)
         try:
-            answer = self._open(urllib.request.Request(url, headers=headers), start)
-            if answer is not None:
-                with answer:
-                    self._receive(answer, start)
-        except ValueError as error:  # such as a length that is not a number
-            raise _RefusedError(f"makes no sense ({error})") from error
-
-    def _open(self, request: urllib.request.Request, start: int) -> Any:
-        """Send a request; return the answer, or None if nothing is missing."""
-        try:
-            opener = urllib.request.build_opener(_SafeRedirects)
-            return opener.open(request, timeout=self.timeout)
+            with _network_errors():
+                answer = opener.open(request, timeout=self.timeout)
+            with answer:
+                self._receive(answer, start)
         except urllib.error.HTTPError as error:
             with error:
-                return self._refusal(error, start)
-        except (OSError, HTTPException) as error:
-            raise _DroppedError(_reason(error)) from error
+                self._refusal(error, start)
+        except ValueError as error:  # such as a length that is not a number
+            raise _RefusedError(f"makes no sense ({error})") from error
 
     def _receive(self, answer: Any, start: int) -> None:
         """Append the body to the part, or start again if the server sends the whole file."""
@@ -203,7 +183,9 @@ class _Transfer:
         limit = total if self.expected.size is None else self.expected.size
         if total is not None and total != limit:
             raise _RefusedError(f"has {total} bytes, {limit} were expected")
-        self._check_space(limit, start)
+        free = shutil.disk_usage(self.part.parent).free
+        if limit is not None and limit - start > free:
+            raise OSError(errno.ENOSPC, f"{limit - start} bytes are needed, {free} are free")
         with self.part.open("ab") as file:
             have = self._copy(answer, file, limit)
         if total is not None and have < total:
@@ -212,14 +194,17 @@ class _Transfer:
     def _copy(self, answer: Any, file: IO[bytes], limit: int | None) -> int:
         """Write the body to the file; return its new length."""
         have = file.tell()
-        while block := _read(answer):
+        while True:
+            with _network_errors():
+                block = answer.read(CHUNK)
+            if not block:
+                return have
             file.write(block)
             have += len(block)
             if limit is not None and have > limit:
                 raise _RefusedError(f"sends more than the expected {limit} bytes")
             if self.progress:
                 self.progress(have, limit)
-        return have
 
     def _refusal(self, error: urllib.error.HTTPError, start: int) -> None:
         """Raise the error for an error answer; return if it says that the part is complete."""
@@ -230,12 +215,6 @@ class _Transfer:
             raise _DroppedError("416, the part does not fit the file") from error
         kind = _DroppedError if error.code in BUSY else _RefusedError
         raise kind(f"{error.code} {error.reason}") from error
-
-    def _check_space(self, total: int | None, start: int) -> None:
-        """Refuse early if the disk is too small."""
-        free = shutil.disk_usage(self.part.parent).free
-        if total is not None and total - start > free:
-            raise OSError(errno.ENOSPC, f"{total - start} bytes are needed, {free} are free")
 
     def _have(self) -> int:
         """Bytes in the part."""
@@ -251,33 +230,25 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https only, and never from https to http."""
 
     def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: HTTPMessage,
-        newurl: str,
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         """Refuse an address that is less safe than the requested one."""
         scheme = urlsplit(newurl).scheme
-        if scheme != "https" and scheme != req.type:
+        if scheme not in ("https", req.type):
             raise _RefusedError(f"redirects to {newurl}, which is not safe")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _read(answer: Any) -> bytes:
-    """Read on; an error here is of the network, not of the disk."""
+@contextmanager
+def _network_errors() -> Iterator[None]:
+    """Turn an error of the network, which is not of the disk, into a dropped connection."""
     try:
-        block: bytes = answer.read(CHUNK)
+        yield
+    except urllib.error.HTTPError:  # an answer
+        raise
     except (OSError, HTTPException) as error:
-        raise _DroppedError(_reason(error)) from error
-    return block
-
-
-def _reason(error: Exception) -> str:
-    """Return the text of a network error, or its type."""
-    return str(getattr(error, "reason", "") or error) or type(error).__name__
+        reason = str(getattr(error, "reason", "") or error) or type(error).__name__
+        raise _DroppedError(reason) from error
 
 
 def _continues(answer: Any, start: int, size: int | None) -> bool:
@@ -286,7 +257,7 @@ def _continues(answer: Any, start: int, size: int | None) -> bool:
     return span.startswith(f"bytes {start}-") and (size is None or total in ("*", str(size)))
 
 
-def _check_scheme(url: str, where: str) -> None:
+def _check_scheme(url: str, where: Path) -> None:
     """Refuse anything but http and https."""
     try:
         scheme = urlsplit(url).scheme

@@ -1,8 +1,4 @@
-"""Files that survive a kill: atomic writing, checks, fingerprints, and a store of finished work.
-
-The key of a piece of work covers everything that can change its result. The file under that key is
-complete or absent.
-"""
+"""Files: the cache folder, writing that survives a kill, digests and checks, locks, safe names."""
 
 from __future__ import annotations
 
@@ -48,12 +44,7 @@ def complete_file(path: Path) -> Iterator[Path]:
 
     If the block fails, the temporary file is deleted and an earlier file at `path` is kept. The
     folder is made. The temporary name ends in ``.part``, so a library that guesses the format from
-    the name must be told the format.
-
-    Raises
-    ------
-    StorageError
-        If the disk is full or the folder cannot be written.
+    the name needs the format as an argument. A full or read-only disk is a `StorageError`.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -112,13 +103,7 @@ def check_file(
 
 
 def digest(value: object) -> str:
-    """Return the sha256 of a value's canonical JSON.
-
-    Examples
-    --------
-    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
-    True
-    """
+    """Return the sha256 of a value's canonical JSON; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
@@ -144,12 +129,6 @@ def only_one(folder: Path, option: str = "--results") -> Iterator[None]:
 
 
 def safe_name(name: str) -> str:
-    """Return the name as one path component that cannot lead to another folder.
-
-    Examples
-    --------
-    >>> safe_name("AC/DC"), safe_name("..")
-    ('AC_DC', '__')
-    """
+    """Return the name as one path component that cannot lead to another folder: ``AC_DC``."""
     flat = re.sub(r"[/\\\x00-\x1f]", "_", name)
     return re.sub(r"^\.+$", lambda dots: "_" * len(dots[0]), flat) or "_"

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 GPU_JOBS = 4  # units of work that share a GPU at a time
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "pandas", "pyarrow", "joblib", "torch")
 
-Progress = Callable[[int, int], None]  # (done, total)
+Progress = Callable[[int, int], None]  # called with (units done, all units)
 
 
 def choose_device(name: str, *, learned: bool) -> str:
@@ -51,11 +52,6 @@ def default_jobs(device: str) -> int:
 
     On a GPU there are few, since each worker keeps its networks there. While one computes, the
     others read and resample the next tracks and score the last ones.
-
-    Examples
-    --------
-    >>> default_jobs("cuda") <= GPU_JOBS
-    True
     """
     return cores() if device == "cpu" else min(cores(), GPU_JOBS)
 
@@ -87,10 +83,8 @@ def _versions() -> dict[str, str]:
     """Return the version of each of `LIBRARIES` that is installed."""
     found: dict[str, str] = {}
     for package in LIBRARIES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -20,24 +20,10 @@ PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
 def read(source: Path | str, what: str = "YAML") -> Any:
-    r"""Read one document.
+    r"""Read one document, from a path or from the text itself; None if it is empty.
 
-    Parameters
-    ----------
-    source
-        A path, or the text itself.
-    what
-        The kind of file, as an error should call it: ``registry``, ``recipe``, ``configuration``.
-
-    Returns
-    -------
-    Any
-        None, numbers, texts, lists, tuples (``!!python/tuple``) and dictionaries; None if empty.
-
-    Raises
-    ------
-    HarnessError
-        With path and line, in one line.
+    Values are None, numbers, texts, lists, tuples (``!!python/tuple``) and dictionaries. `what` is
+    the kind of file for errors, which name path and line: ``registry``, ``recipe``.
 
     Examples
     --------
@@ -64,7 +50,7 @@ def read(source: Path | str, what: str = "YAML") -> Any:
 
 
 def _start_of(path: Path) -> bytes:
-    """Return the bytes of a file, or one more than are read."""
+    """Return the bytes of a file, at most one more than are allowed."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

@@ -1,8 +1,8 @@
-"""The stem tree, and conversion between stems of different depth.
+"""The stem tree, and conversion between stems of different depth; tables: ``taxonomy.yaml``.
 
 A node's audio is the sum of its children's. In the field ``other`` means the rest of four stems or
 the rest of six. Here `other` is always the former; the latter is `other_rest` = `other` − `guitar`
-− `piano`. ``cymbals`` includes the hi-hat if a separator returns four pieces of the drum kit, and
+− `piano`. ``cymbals`` includes the hi-hat if a separator returns four parts of the drum kit, and
 not if it returns five. Here `cymbals` is always without; with the hi-hat it is `hihat_cymbals`.
 """
 
@@ -10,88 +10,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
-TREE: dict[str, tuple[str, ...]] = {
-    "mixture": ("vocals", "accompaniment"),
-    "accompaniment": ("drums", "bass", "other"),
-    "vocals": ("lead", "background"),
-    "lead": ("lead_male", "lead_female"),
-    "drums": ("kick", "snare", "toms", "hihat_cymbals"),
-    "hihat_cymbals": ("hihat", "cymbals"),
-    "other": ("guitar", "piano", "other_rest"),
-    "other_rest": ("keys", "plucked", "percussion", "strings", "wind", "misc"),
-}
+from harness.core import strict_yaml
 
-# Order for display: parents before children, the four classical stems first.
-STEMS: tuple[str, ...] = (
-    *("vocals", "drums", "bass", "other", "accompaniment"),
-    *("guitar", "piano", "other_rest", "keys", "plucked", "percussion", "strings", "wind", "misc"),
-    *("lead", "lead_male", "lead_female", "background"),
-    *("kick", "snare", "toms", "hihat_cymbals", "hihat", "cymbals"),
-)
-
-# Stems that are scored together: each level's stems sum to its parent. A stem belongs to the first
-# level that has it; interference (SIR) is from the other stems of that level.
+_TABLES = strict_yaml.read(Path(__file__).with_suffix(".yaml"))
+TREE: dict[str, tuple[str, ...]] = {node: tuple(below) for node, below in _TABLES["tree"].items()}
+STEMS: tuple[str, ...] = tuple(_TABLES["stems"])
 LEVELS: dict[str, tuple[str, ...]] = {
-    "four stems": ("vocals", "drums", "bass", "other"),
-    "two stems": ("vocals", "accompaniment"),
-    "six stems": ("vocals", "drums", "bass", "guitar", "piano", "other_rest"),
-    "instruments": ("guitar", "piano", "keys", "plucked", "percussion", "strings", "wind", "misc"),
-    "voices": ("lead", "background"),
-    "singers": ("lead_male", "lead_female", "background"),
-    "drum kit": ("kick", "snare", "toms", "hihat", "cymbals"),
-    "drum kit, four pieces": ("kick", "snare", "toms", "hihat_cymbals"),
+    level: tuple(stems) for level, stems in _TABLES["levels"].items()
 }
-
-# Other names of our stems, from tools, layouts and other languages. Drum kit pieces that no dataset
-# here separates go to the stem that includes them, so ride and crash together are `cymbals`.
-_OTHER_NAMES = {
-    "mixture": "mix",
-    "vocals": "vocal voice vox singing",
-    "drums": "drum bateria",
-    "other": "others",
-    "accompaniment": "instrumental instrum inst no_vocals backing_track",
-    "guitar": "guitars",
-    "keys": "keyboard keyboards other_keys",
-    "plucked": "other_plucked",
-    "percussion": "perc",
-    "strings": "bowed_strings",
-    "lead": "lead_vocals",
-    "lead_male": "lead_male_singer",
-    "lead_female": "lead_female_singer",
-    "background": "background_vocals backing_vocals back_vocals",
-    "kick": "kick_drum bass_drum bombo",
-    "snare": "snare_drum redoblante",
-    "toms": "tom",
-    "hihat": "hh hi_hat hats",
-    "cymbals": "platillos cymbal ride crash",
-    "hihat_cymbals": "hh_cymbals",
+ALIASES: dict[str, str] = {
+    name: stem for stem, names in _TABLES["other_names"].items() for name in names
 }
-ALIASES = {name: stem for stem, names in _OTHER_NAMES.items() for name in names.split()}
-
 PARENTS: dict[str, str] = {child: node for node, children in TREE.items() for child in children}
 
 
 def ancestors(stem: str) -> tuple[str, ...]:
-    """Return the nodes that include a stem, nearest first.
-
-    Examples
-    --------
-    >>> ancestors("hihat"), ancestors("theremin")
-    (('hihat_cymbals', 'drums', 'accompaniment', 'mixture'), ())
-    """
+    """Return the nodes that include a stem, nearest first; none for a stem outside the tree."""
     parent = PARENTS.get(stem)
     return (parent, *ancestors(parent)) if parent else ()
 
 
 def parent_level(stem: str) -> str:
-    """Return the stem that is separated to get this one: mixture, vocals or drums.
-
-    Examples
-    --------
-    >>> parent_level("bass"), parent_level("snare"), parent_level("lead_male")
-    ('mixture', 'drums', 'vocals')
-    """
+    """Return the stem that is separated to get this one: mixture, vocals or drums."""
     return next((node for node in ancestors(stem) if node in ("vocals", "drums")), "mixture")
 
 
@@ -119,12 +61,9 @@ def parts(stem: str, available: Collection[str]) -> tuple[str, ...] | None:
 
 
 def canonical(name: str) -> str:
-    """Return our name of a stem under any name of files and tools; unknown ones in lower case.
+    """Return our name of a stem under any name of files and tools: ``Hi-Hat`` is `hihat`.
 
-    Examples
-    --------
-    >>> canonical("Hi-Hat"), canonical("No Vocals"), canonical("theremin")
-    ('hihat', 'accompaniment', 'theremin')
+    Unknown names are returned in lower case, with _ between words.
     """
     words = "_".join(re.findall(r"\w+", name.lower().replace("_", " ")))
     return ALIASES.get(words, words)
@@ -145,13 +84,7 @@ def as_meant(stems: Collection[str]) -> dict[str, str]:
 
 
 def in_order(stems: Iterable[str]) -> list[str]:
-    """Sort stems for display; names outside the tree come last, alphabetically.
-
-    Examples
-    --------
-    >>> in_order(["snare", "theremin", "bass", "vocals"])
-    ['vocals', 'bass', 'snare', 'theremin']
-    """
+    """Sort stems for display; names outside the tree come last, alphabetically."""
     rank = {stem: i for i, stem in enumerate(STEMS)}
     return sorted(stems, key=lambda stem: (rank.get(stem, len(rank)), stem))
 
@@ -180,13 +113,7 @@ def levels(available: Collection[str]) -> dict[str, tuple[str, ...]]:
 
 
 def level_of(stem: str, available: Collection[str]) -> tuple[str, ...]:
-    """Return the stems that are scored together with `stem`: its first level, or itself alone.
-
-    Examples
-    --------
-    >>> level_of("accompaniment", {"vocals", "drums", "bass", "other", "accompaniment"})
-    ('vocals', 'accompaniment')
-    """
+    """Return the stems that are scored together with `stem`: its first level, or itself alone."""
     for stems in levels(available).values():
         if stem in stems:
             return stems

@@ -1,4 +1,4 @@
-"""Numbers, counts and times as people read them: the only place that rounds what is shown."""
+"""Numbers, costs, counts and times as people read them: what is shown is rounded here only."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from datetime import datetime
 from typing import Any
 
 MISSING = "–"
+Json = dict[str, Any]  # an object of JSON
 
 
 def encode(value: float | None) -> float | str | None:
     """Return a number for JSON, rounded to the two decimals that are shown.
 
-    NaN becomes null and infinity a string, so that every JSON reader accepts it.
-
-    Examples
-    --------
-    >>> encode(6.017), encode(math.nan), encode(-math.inf)
-    (6.02, None, '-inf')
+    NaN becomes null and infinity "inf" or "-inf", so that every JSON reader accepts it.
     """
     if value is None or math.isnan(value):
         return None
@@ -27,55 +23,30 @@ def encode(value: float | None) -> float | str | None:
 
 
 def decimals(value: float | str | None, places: int = 2) -> str:
-    """Return a number, also as from `encode`, with so many decimals and a true minus sign.
+    """Return a number, or what `encode` made of it, with so many decimals: ``−3.10``, ``∞``, ``–``.
 
-    Examples
-    --------
-    >>> decimals(-3.1), decimals(-math.inf), decimals("inf"), decimals(None), decimals(-0.04, 1)
-    ('−3.10', '−∞', '∞', '–', '0.0')
+    The minus sign is a true one, and zero has none.
     """
     number = math.nan if value is None else float(value)
     if math.isnan(number):
         return MISSING
     if math.isinf(number):
         return "∞" if number > 0 else "−∞"
-    return _minus(f"{round(number, places) + 0.0:.{places}f}")
+    return f"{round(number, places) + 0.0:.{places}f}".replace("-", "−")
 
 
 def short(value: float) -> str:
-    """Return a number with no more digits than it needs, as ticks of an axis have it.
-
-    Examples
-    --------
-    >>> short(-20.0), short(0.25)
-    ('−20', '0.25')
-    """
-    return _minus(f"{value:g}")
-
-
-def _minus(digits: str) -> str:
-    return digits.replace("-", "−")
+    """Return a number with no more digits than it needs, as on an axis: ``−20``, ``0.25``."""
+    return f"{value:g}".replace("-", "−")
 
 
 def probability(p: float) -> str:
-    """Return the p of a test.
-
-    Examples
-    --------
-    >>> probability(0.0312), probability(4e-5), probability(math.nan)
-    ('0.031', '< 0.001', '–')
-    """
+    """Return the p of a test: ``0.031``, ``< 0.001``."""
     return MISSING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def cost(value: float | None, unit: str) -> str:
-    """Return a cost with its unit: bytes as MB or GB, counts in millions, others in thousandths.
-
-    Examples
-    --------
-    >>> cost(1.5e9, "bytes"), cost(0.01234, "×"), cost(2e-5, "×"), cost(589325, "")
-    ('1.50 GB', '0.012 ×', '< 0.001 ×', '0.59 M')
-    """
+    """Return a cost with its unit: ``1.50 GB``, ``0.59 M`` (a count), ``0.012 ×``."""
     if value is None or math.isnan(value):
         return MISSING
     if unit.lower() in ("b", "byte", "bytes"):
@@ -87,23 +58,14 @@ def cost(value: float | None, unit: str) -> str:
 
 
 def count(n: int, what: str) -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> count(1, "track"), count(1200, "track")
-    ('1 track', '1,200 tracks')
-    """
+    """Return a number with its noun: ``1 track``, ``1,200 tracks``."""
     return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def moment(stamp: object) -> str:
-    """Return an ISO time without its seconds; anything that is no time comes back as it is.
+    """Return an ISO time without its seconds, such as ``2026-01-31 14:05 UTC``.
 
-    Examples
-    --------
-    >>> moment("2026-01-31T14:05:09+00:00")
-    '2026-01-31 14:05 UTC'
+    A text that is no time is returned unchanged.
     """
     try:
         when = datetime.fromisoformat(str(stamp))
@@ -113,13 +75,7 @@ def moment(stamp: object) -> str:
 
 
 def duration(seconds: object) -> str:
-    """Return a time span in its two largest units.
-
-    Examples
-    --------
-    >>> duration(3725), duration(42.31)
-    ('1 h 2 min', '42 s')
-    """
+    """Return a time span in its two largest units: ``1 h 2 min``, ``42 s``."""
     if not isinstance(seconds, int | float) or not math.isfinite(seconds):
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -130,13 +86,7 @@ def duration(seconds: object) -> str:
 
 
 def plain(value: object) -> str:
-    """Return any value of a run's record as text.
-
-    Examples
-    --------
-    >>> plain(["a", "b"]), plain({"code": "MIT"}), plain(6.0), plain(None)
-    ('a, b', 'code MIT', '6', '–')
-    """
+    """Return any value of a run's record as text; – if it is empty."""
     if value is None or value == "" or value == [] or value == {}:
         return MISSING
     if isinstance(value, list | tuple):
@@ -144,8 +94,3 @@ def plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {plain(part)}" for key, part in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def in_decibels(value: Any) -> str:
-    """Write two decimals, with a true minus sign and no negative zero."""
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")

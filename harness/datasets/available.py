@@ -1,4 +1,4 @@
-"""The datasets on this machine, and the tracks of them that a command works on."""
+"""The datasets on this machine, and their tracks that a command works on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DatasetChoice:
 def choose_datasets(
     choice: DatasetChoice, jobs: int, progress: Progress | None = None
 ) -> list[Dataset]:
-    """Read the chosen datasets; demo tracks are rendered by so many `jobs`."""
+    """Read the chosen datasets; up to `jobs` processes render demo tracks."""
     if choice.split not in SPLITS:
         raise HarnessError(f"--split {choice.split}: unknown split; use {', '.join(SPLITS)}")
     found = []
@@ -77,8 +77,5 @@ def dataset_rows(data: Mapping[str, Path]) -> list[tuple[str, str, str]]:
     """Return (name, title, folder or how to get it) of every dataset."""
     where = datasets.configured(data)
     own = datasets.DATASETS["folder"]
-    rows = []
-    for name in {**datasets.DATASETS, **where}:
-        info = datasets.DATASETS.get(name, own)
-        rows.append((name, info.title, str(where[name]) if name in where else info.how_to))
-    return rows
+    known = datasets.DATASETS | {n: own for n in where if n not in datasets.DATASETS}
+    return [(n, info.title, str(where.get(n, info.how_to))) for n, info in known.items()]

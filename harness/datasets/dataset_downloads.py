@@ -13,10 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from harness.core import strict_yaml
 from harness.core.download import Progress, download, one_at_a_time
 from harness.core.errors import HarnessError
 from harness.core.files import write_stream
 from harness.datasets.known import DATASETS, advice
+
+LITTER = {"__MACOSX", ".DS_Store"}  # added by macOS
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,10 @@ class Archive:
     md5: str  # as published
 
 
-# Sizes and MD5 sums: records 3338373, 1117372 and 3270814 of Zenodo.
-ARCHIVES: dict[str, Archive] = {
-    "musdb18hq": Archive(
-        dataset="musdb18hq",
-        urls=("https://zenodo.org/records/3338373/files/musdb18hq.zip?download=1",),
-        size=22_656_664_047,
-        md5="12d4f2ecd55245a4688754dd76363103",
-    ),
-    "musdb18": Archive(
-        dataset="musdb18",
-        urls=("https://zenodo.org/records/1117372/files/musdb18.zip?download=1",),
-        size=4_684_228_845,
-        md5="af06762477334799bfc5abf237648207",
-    ),
-    "musdb18_7s": Archive(
-        dataset="musdb18",
-        urls=(
-            "https://zenodo.org/records/3270814/files/MUSDB18-7-STEMS.zip?download=1",
-            "https://github.com/sigsep/sigsep-mus-db/releases/download/v0.4.0/MUSDB18-7-STEMS.zip",
-        ),
-        size=147_209_385,
-        md5="dc2bdfac5b46ce742bd60009866758a5",
-    ),
+_TABLE = Path(__file__).parent / "metadata" / "archives.yaml"
+ARCHIVES = {
+    name: Archive(**{**row, "urls": tuple(row["urls"])})
+    for name, row in strict_yaml.read(_TABLE).items()
 }
 
 
@@ -90,7 +74,11 @@ def unpack(zipped: Path, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     try:
         with zipfile.ZipFile(zipped) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir() and not _is_litter(m)]
+            members = [
+                member
+                for member in archive.infolist()
+                if not member.is_dir() and not LITTER & {*PurePosixPath(member.filename).parts}
+            ]
             targets = {partial / _safe_name(member, zipped): member for member in members}
             # a file of the right size is from an earlier call: it got its name when it was complete
             todo = {
@@ -125,12 +113,12 @@ def _why_not(name: str) -> str:
 
 
 def _is_there(folder: Path) -> bool:
-    """Whether the dataset is there; refuse a folder that holds something else."""
+    """Whether the dataset is there; refuse a folder with other files."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         return True
-    raise HarnessError(f"{folder}: holds something else; name a folder that does not exist yet")
+    raise HarnessError(f"{folder}: holds other files; name a folder that does not exist yet")
 
 
 def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:
@@ -144,12 +132,6 @@ def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:
             "do not use this archive"
         )
     return Path(*path.parts)
-
-
-def _is_litter(member: zipfile.ZipInfo) -> bool:
-    """Whether macOS added the member."""
-    path = PurePosixPath(member.filename)
-    return "__MACOSX" in path.parts or path.name == ".DS_Store"
 
 
 def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:

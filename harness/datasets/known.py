@@ -1,4 +1,4 @@
-"""Which datasets exist, where their folders are, and how to get them."""
+"""Which datasets exist (``metadata/datasets.yaml``), where their folders are, how to get them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 
 
@@ -24,73 +25,10 @@ class DatasetInfo:
     may_share_audio: bool = False  # whether the license allows its audio in a published report
 
 
-_MUSDB_TERMS = "educational use only; 46 songs CC BY-NC-SA 4.0, 2 CC BY-NC-SA 3.0, 102 restricted"
-
-DATASETS: dict[str, DatasetInfo] = {
-    "musdb18hq": DatasetInfo(
-        title="MUSDB18-HQ, 150 songs, four stems",
-        reader="musdb:musdb18hq",
-        holds="{train,test}/<Artist - Title>/{mixture,drums,bass,other,vocals}.wav",
-        env=("MUSDB18HQ_PATH", "MUSDB_PATH"),
-        license=_MUSDB_TERMS,
-        url="https://zenodo.org/records/3338373",
-        how_to="harness fetch dataset musdb18hq (22.7 GB)",
-    ),
-    "musdb18": DatasetInfo(
-        title="MUSDB18, 150 songs, four stems, AAC at 256 kbit/s",
-        reader="musdb:musdb18",
-        holds="{train,test}/<Artist - Title>.stem.mp4",
-        env=("MUSDB18_PATH", "MUSDB_PATH"),
-        license=_MUSDB_TERMS,
-        url="https://zenodo.org/records/1117372",
-        how_to="harness fetch dataset musdb18 (4.7 GB), or musdb18_7s for excerpts of 7 s (147 MB)",
-    ),
-    "dsd100": DatasetInfo(
-        title="DSD100, 100 songs, four stems; all of them are in MUSDB18 too",
-        reader="musdb:dsd100",
-        holds="{Mixtures,Sources}/{Dev,Test}/<NNN - Artist - Title>/*.wav",
-        env=("DSD_PATH", "DSD100_PATH"),
-        license="educational use only",
-        url="https://sigsep.github.io/datasets/dsd100.html",
-        how_to="download DSD100.zip from the page (MD5 e8964d97d6f320962647e24ebc6773e3), unzip it",
-    ),
-    "moisesdb": DatasetInfo(
-        title="MoisesDB, 240 songs, two levels of stems",
-        reader="moisesdb:moisesdb",
-        holds="[moisesdb_v0.1/]<uuid>/data.json and <uuid>/<stem>/<uuid>.wav",
-        env=("MOISESDB_PATH",),
-        license="CC BY-NC-SA 4.0",
-        url="https://music.ai/research/",
-        how_to=(
-            "ask for the download on the page, check the zip (SHA-256 "
-            "4cde33ce416ac7c868cffcb60eb31f5c741ab7ae5601cbb9d99ed498b72c48c1) and unzip it"
-        ),
-        may_share_audio=True,
-    ),
-    "mir1k": DatasetInfo(
-        title="MIR-1K, 1000 karaoke clips at 16 kHz, voice and accompaniment",
-        reader="mir1k:mir1k",
-        holds="[Wavfile/]<singer>_<song>_<clip>.wav, accompaniment left, voice right",
-        env=("MIR1K_PATH",),
-        license="for research; none stated",
-        url="http://mirlab.org/dataset/public/",
-        how_to="download MIR-1K from the page and unpack it",
-    ),
-    "demo": DatasetInfo(
-        title="music rendered by this project, two levels of stems",
-        reader="demo:demo",
-        holds="what the program renders",
-        license="as this project",
-        how_to="it is rendered on first use",
-        may_share_audio=True,
-    ),
-    "folder": DatasetInfo(
-        title="your own songs",
-        reader="folder:folder",
-        holds="<track>/{mixture,<stem>,…}.{wav,flac,mp3}",
-        license="yours",
-        how_to="make one folder per song; --data NAME=PATH with any other name reads it this way",
-    ),
+_TABLE = Path(__file__).parent / "metadata" / "datasets.yaml"
+DATASETS = {
+    name: DatasetInfo(**{**row, "env": tuple(row.get("env", ()))})
+    for name, row in strict_yaml.read(_TABLE).items()
 }
 
 
@@ -129,13 +67,7 @@ def configured(data: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def advice(name: str) -> str:
-    """Say how to get a dataset and how to give its folder.
-
-    Examples
-    --------
-    >>> advice("mysongs")
-    'make the folder <track>/{mixture,<stem>,…}.{wav,flac,mp3} and give --data mysongs=PATH'
-    """
+    """Say how to get a dataset and how to give its folder."""
     info = DATASETS.get(name, DATASETS["folder"])
     if name == "demo":
         return info.how_to

@@ -22,12 +22,11 @@ def mir1k(root: Path) -> Dataset:
 
 def _track(path: Path) -> Track:
     """Describe one clip."""
-    name = path.stem
     accompaniment, voice = Source(path, channel=0), Source(path, channel=1)
     return Track(
         dataset="mir1k",
-        name=name,
-        artist=name.partition("_")[0],
+        name=path.stem,
+        artist=path.stem.partition("_")[0],
         split="test",
         mixture=(accompaniment, voice),
         stems={"vocals": (voice,), "accompaniment": (accompaniment,)},

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.datasets.scan import BACKING, Scan, collect, printable, storable, unions
+from harness.core.taxonomy import TREE
+from harness.datasets.scan import Scan, collect, printable, storable, unions
 from harness.datasets.tracks import Dataset, Source, Sources, Track
 
 TAXONOMY = "moises-official-4"
@@ -32,30 +33,18 @@ STEMS |= {"other": "misc"}
 
 # trackType → our stem, inside vocals and inside drums; any other type may be several of them.
 PARTS = {
-    "vocals": {
-        "leadmalesinger": "lead_male",
-        "leadfemalesinger": "lead_female",
-        "backgroundvocals": "background",
-        "humanchoir": "background",
-    },
-    "drums": {
-        **{"kickdrum": "kick", "snaredrum": "snare", "toms": "toms"},
-        **{"hihat": "hihat", "cymbals": "cymbals"},
-    },
+    "vocals": {"leadmalesinger": "lead_male", "leadfemalesinger": "lead_female"}
+    | {"backgroundvocals": "background", "humanchoir": "background"},
+    "drums": {"kickdrum": "kick", "snaredrum": "snare"}
+    | {name: name for name in ("toms", "hihat", "cymbals")},
 }
 LEVEL = {
     "vocals": ("lead", "lead_male", "lead_female", "background"),
     "drums": ("kick", "snare", "toms", "hihat_cymbals", "hihat", "cymbals"),
 }
 
-GROUPS = {
-    "lead": ("lead_male", "lead_female"),
-    "hihat_cymbals": ("hihat", "cymbals"),
-    "other_rest": ("keys", "plucked", "percussion", "strings", "wind", "misc"),
-    "other": ("guitar", "piano", "other_rest"),
-    "accompaniment": BACKING,
-    "mixture": ("vocals", "accompaniment"),
-}
+_SUMS = ("lead", "hihat_cymbals", "other_rest", "other", "accompaniment", "mixture")
+GROUPS = {node: TREE[node] for node in _SUMS}  # children first
 
 
 @dataclass(frozen=True)
@@ -93,11 +82,10 @@ def moisesdb(root: Path) -> Dataset:
 def _song_folders(scan: Scan) -> Iterator[Path]:
     """Yield the folders with a data.json, one or two levels down."""
     for folder in scan.folders(scan.root):
-        if (folder / "data.json").is_file():
-            yield folder
-        else:
-            below = scan.folders(folder)
-            yield from (song for song in below if (song / "data.json").is_file())
+        here = (folder / "data.json").is_file()
+        for song in [folder] if here else scan.folders(folder):
+            if (song / "data.json").is_file():
+                yield song
 
 
 def _track(scan: Scan, folder: Path) -> Track:
@@ -109,6 +97,7 @@ def _track(scan: Scan, folder: Path) -> Track:
     excluded = dict(_ambiguous(files))
     stems = unions(_leaves(files, excluded), GROUPS)
     artist, song = (storable(_text(record, key)).strip() for key in ("artist", "song"))
+    genre = storable(_text(record, "genre")).strip().lower().replace("_", " ")
     bleeding = {Source(file.path) for file in files if file.has_bleed}
     return Track(
         dataset="moisesdb",
@@ -117,17 +106,11 @@ def _track(scan: Scan, folder: Path) -> Track:
         split="test",
         mixture=stems.pop("mixture"),
         stems=stems,
-        genre=_genre(_text(record, "genre")),
+        genre=genre.replace("singer songwriter", "singer/songwriter") or "unknown",
         bleed=frozenset(stem for stem, sources in stems.items() if bleeding & {*sources}),
         excluded=excluded,
         id=folder.name,
     )
-
-
-def _genre(word: str) -> str:
-    """Spell a genre as the other datasets do."""
-    genre = storable(word).strip().lower().replace("_", " ")
-    return genre.replace("singer songwriter", "singer/songwriter") or "unknown"
 
 
 def _record(scan: Scan, path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.datasets.musdb_songs import song_facts
-from harness.datasets.scan import BACKING, FOUR_STEMS, Scan, collect, four_stems, unions
+from harness.datasets.scan import BACKING, FOUR_STEMS, MIXTURE, Scan, collect, four_stems, unions
 from harness.datasets.stem_mp4 import check_tools
 from harness.datasets.tracks import Dataset, Source, Sources, Track
 
@@ -42,7 +42,7 @@ def musdb18hq(root: Path) -> Dataset:
         )
     scan = Scan(root)
     tracks = [
-        _track("musdb18hq", folder.name, split, _mixture(folder), *four_stems(scan, folder))
+        _track("musdb18hq", folder.name, split, Source(folder / MIXTURE), *four_stems(scan, folder))
         for split in SPLITS
         for folder in scan.songs(root / split)
     ]
@@ -74,14 +74,10 @@ def dsd100(root: Path) -> Dataset:
             match = re.fullmatch(r"(\d{3}) - (.+)", folder.name, re.DOTALL)
             number, name = (match[1], match[2]) if match else ("", folder.name)
             stems = four_stems(scan, root / "Sources" / half / folder.name)
-            track = _track("dsd100", name, split, _mixture(folder), *stems)
+            track = _track("dsd100", name, split, Source(folder / MIXTURE), *stems)
             corrupt = ("erratum: left out of SiSEC 2016 as corrupt",) if number in CORRUPT else ()
             tracks.append(replace(track, notes=track.notes + corrupt, id=number))
     return collect(scan, "dsd100", tracks, version="1.0", sample_rate=44100)
-
-
-def _mixture(folder: Path) -> Source:
-    return Source(folder / "mixture.wav")
 
 
 def _track(

@@ -30,15 +30,10 @@ class MusdbSong:
 def find_song(name: str) -> MusdbSong | None:
     """Look a song up by ``Artist - Title``, whatever its case and punctuation.
 
-    Examples
-    --------
-    >>> find_song("jokers jacks & kings - Sea of Leaves").dsd100_id
-    '023'
-    >>> find_song("Patrick Talbot - Set Free Me").track
-    'Patrick Talbot - Set Me Free'
+    The misspelled names of the published lists are found too.
     """
     key = _key(name)
-    return _songs().get(_MISSPELLED.get(key, key))
+    return songs().get(_MISSPELLED.get(key, key))
 
 
 def song_facts(name: str) -> tuple[str, str, tuple[str, ...]]:
@@ -53,26 +48,15 @@ def song_facts(name: str) -> tuple[str, str, tuple[str, ...]]:
     return split_name(song.track)[0], song.genre, errata
 
 
-def songs() -> tuple[MusdbSong, ...]:
-    """Return all 150 songs, by name."""
-    return tuple(_songs().values())
-
-
 def split_name(name: str) -> tuple[str, str]:
-    """Split ``Artist - Title`` at the first dash; without one the artist is the whole name.
-
-    Examples
-    --------
-    >>> split_name("Music Delta - 80s Rock")
-    ('Music Delta', '80s Rock')
-    """
+    """Split ``Artist - Title`` at the first dash; without one the artist is the whole name."""
     artist, _, title = name.partition(" - ")
     return artist, title
 
 
 @cache
-def _songs() -> dict[str, MusdbSong]:
-    """Read every song, under its key."""
+def songs() -> dict[str, MusdbSong]:
+    """Return all 150 songs: {letters and digits of the name, in lower case: song}."""
     table = resources.files("harness.datasets") / "metadata" / "musdb18_dsd100.csv"
     wanted = [field.name for field in fields(MusdbSong)]
     found = {}

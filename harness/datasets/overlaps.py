@@ -15,19 +15,11 @@ from harness.datasets.tracks import Track
 Leak = Literal["clean", "leaked", "unknown"]
 
 # Other names of a collection.
-_SAME = {
-    "musdb": "musdb18",
-    "musdb18hq": "musdb18",
-    "musdb18-hq": "musdb18",
-    "musdb18_hq": "musdb18",
-    "musdb18-7s": "musdb18",
-    "musdb18_7s": "musdb18",
-    "dsd": "dsd100",
-    "moises": "moisesdb",
-    "mir-1k": "mir1k",
-}
+_SAME = dict.fromkeys(["musdb", "musdb18hq", "musdb18-hq", "musdb18_hq"], "musdb18")
+_SAME |= dict.fromkeys(["musdb18-7s", "musdb18_7s"], "musdb18")
+_SAME |= {"dsd": "dsd100", "moises": "moisesdb", "mir-1k": "mir1k"}
 
-# Collections whose songs are known, so that a song is either in there or not.
+# Collections with a known list of songs, so that a song is either in there or not.
 _KNOWN = {"demo", "musdb18", "dsd100", "medleydb", "moisesdb", "mir1k"}
 _KNOWN |= {"slakh2100", "stemgmd", "egmd"}
 
@@ -61,19 +53,14 @@ def collections(track: Track) -> frozenset[str]:
 def leak(trained_on: Sequence[str] | None, track: Track) -> Leak:
     """Say whether a separator was trained on a song.
 
-    Parameters
-    ----------
-    trained_on
-        Halves (``musdb18:train``) or whole collections (``moisesdb``); None if not known, empty if
-        nothing was trained. Any other name, such as ``private``, is music that cannot be checked.
+    `trained_on` names halves (``musdb18:train``) or whole collections (``moisesdb``); it is None if
+    not known, empty if nothing was trained. Any other name, such as ``private``, is music that
+    cannot be checked.
 
-    Returns
-    -------
-    str
-        ``leaked`` if one of the halves or collections contains the song, under any name.
-        ``unknown`` if the training data is not known, or some of it cannot be checked and may
-        contain the song. It may not if another half of one of the song's collections is named, as
-        then this half was held out, or if the song is rendered by this project.
+    The answer is ``leaked`` if one of the halves or collections contains the song, under any name.
+    It is ``unknown`` if the training data is not known, or if some of it cannot be checked and may
+    contain the song. It cannot contain the song if another half of one of the song's collections is
+    named (then this half was held out), or if this project rendered the song.
     """
     if trained_on is None:
         return "unknown"
@@ -103,14 +90,7 @@ def in_split(track: Track, split: str) -> bool:
 
 
 def normal(entry: str) -> str:
-    """Return the standard spelling of a half or a collection.
-
-    Examples
-    --------
-    >>> normal("MUSDB18-HQ:train"), normal("dsd100:Dev"), normal("MoisesDB")
-    ('musdb18:train', 'dsd100:train', 'moisesdb')
-    """
+    """Return the standard spelling of a half or a collection: ``musdb18:train``."""
     name, _, split = entry.strip().lower().partition(":")
-    name = _SAME.get(name, name)
-    split = {"dev": "train"}.get(split, split)
+    name, split = _SAME.get(name, name), "train" if split == "dev" else split
     return f"{name}:{split}" if split else name

@@ -1,4 +1,4 @@
-"""Shared by the readers: looking into folders with care, and building a `Dataset`."""
+"""Shared by the readers: safe listing of folders, and building a `Dataset`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from harness.datasets.known import advice
 from harness.datasets.tracks import Dataset, Source, Sources, Track
 
 FOUR_STEMS = ("vocals", "drums", "bass", "other")
-BACKING = ("drums", "bass", "other")  # what `accompaniment` sums
+BACKING = taxonomy.TREE["accompaniment"]
+MIXTURE = "mixture.wav"
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A look into one dataset's folder; it gathers problems instead of raising."""
+    """The files in one dataset's folder; problems are gathered, not raised."""
 
     root: Path  # links that lead out of it are refused
     problems: list[str] = field(default_factory=list)  # one line each
@@ -37,7 +38,7 @@ class Scan:
         """Return the folders in `parent` that have a ``mixture.wav``; the others are noted."""
         found = []
         for path in self.folders(parent):
-            if self.usable(path / "mixture.wav"):
+            if self.usable(path / MIXTURE):
                 found.append(path)
             else:
                 self.note(path, "left out, it has no mixture")
@@ -154,13 +155,7 @@ def storable(name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a name on one line that a terminal can show.
-
-    Examples
-    --------
-    >>> printable("two" + chr(10) + "lines")
-    'two?lines'
-    """
+    """Return a name on one line that a terminal can show; ? replaces other characters."""
     return "".join(char if char.isprintable() else "?" for char in storable(name))
 
 

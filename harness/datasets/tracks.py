@@ -77,10 +77,7 @@ WHOLE = Excerpt()
 def read_sources(sources: Sources, sample_rate: int, start: int = 0, frames: int = -1) -> Audio:
     """Read and sum sources: mono ones go to every channel, all are trimmed to the shortest.
 
-    Raises
-    ------
-    HarnessError
-        If a file is unreadable, has another sample rate, or the channel counts do not fit.
+    A file that is unreadable, has another sample rate or does not fit in its channels is refused.
     """
     if not sources:
         raise HarnessError("read_sources: no source given; a stem needs at least one file")

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
-from harness.core.audio import Audio
-
-Float64 = npt.NDArray[np.float64]
+from harness.core.audio import Audio, Float64
 
 EXCERPT = 10.0  # seconds around the loudest part, enough to be sure
 REACH = 1.0  # largest offset searched for, in seconds

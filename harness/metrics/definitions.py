@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.audio import Audio
+from harness.core.audio import Audio, Float64
 from harness.metrics.ratios import Energies, db, sdr_of, si_sdr_of, snr_of
-
-Float64 = npt.NDArray[np.float64]
 
 
 class Needs(IntEnum):

@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import block_diag
 
+from harness.core.audio import Float64
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.metrics.definitions import METRICS, Forms, InnerProducts, Metric
 from harness.metrics.ratios import db, medians_of
-
-Float64 = npt.NDArray[np.float64]
 
 ARRAYS = tuple(field.name for field in fields(InnerProducts))
 VALUES = 1 << 20  # numbers worked on at once

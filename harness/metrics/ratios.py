@@ -12,10 +12,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.audio import Audio, check_pair
+from harness.core.audio import Audio, Float64, check_pair
 from harness.metrics.engine import kernel
-
-Float64 = npt.NDArray[np.float64]
 
 SAFE = 1e-7  # a difference of energies this small against them has lost half its digits
 ROUNDING = 1e-30  # energy of what float64 leaves of an exactly scaled copy

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.audio import Audio, check, check_pair
+from harness.core.audio import Audio, Float64, check, check_pair
 from harness.core.bands import low_passes
 from harness.core.errors import HarnessError
 from harness.metrics.checks import suspicions
@@ -29,7 +29,6 @@ from harness.metrics.ratios import (
 )
 
 Compat = Literal["ours", "museval"]
-Float64 = npt.NDArray[np.float64]
 
 MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # changes scores below about −60 dBFS
 ILL_CONDITIONED = 1e-12  # eigenvalues of the Gram matrix; below it museval disagrees with itself

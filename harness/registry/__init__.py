@@ -1,7 +1,7 @@
 """`model_registry.yaml` → {name: Entry}: every separator as data, checked before anything runs.
 
-The file that comes with the package is read first. A ``model_registry.yaml`` in the working folder,
-or the file named by ``--registry``, adds entries.
+The built-in file is read first. A ``model_registry.yaml`` in the working folder, or the file that
+``--registry`` names, adds entries.
 """
 
 from harness.registry.ensembles import describe_saved, ensemble, expected_score_text
@@ -9,17 +9,6 @@ from harness.registry.entries import ENSEMBLE, FILE_NAME, Entry, Published, Weig
 from harness.registry.loader import Name, built_in_path, find, load
 
 __all__ = [
-    "ENSEMBLE",
-    "FILE_NAME",
-    "Entry",
-    "Name",
-    "Published",
-    "Weights",
-    "built_in_path",
-    "describe_saved",
-    "ensemble",
-    "expected_score_text",
-    "find",
-    "load",
-    "suggestion",
-]
+    "ENSEMBLE", "FILE_NAME", "Entry", "Name", "Published", "Weights", "built_in_path",
+    "describe_saved", "ensemble", "expected_score_text", "find", "load", "suggestion",
+]  # fmt: skip

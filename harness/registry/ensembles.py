@@ -1,4 +1,4 @@
-"""Ensembles: rows made of other rows, what follows from their members, and how to describe them."""
+"""Ensembles: rows that combine other rows, the fields that follow from them, and descriptions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from harness.core import taxonomy
 from harness.core.bands import Weight, in_words
 from harness.core.errors import HarnessError
+from harness.core.text import count, decimals
 from harness.registry.entries import (
     ENSEMBLE,
     FILE_NAME,
@@ -29,24 +30,16 @@ FROM_MEMBERS = {"stems", "sample_rate", "channels", "weights", "trained_on", "un
 def ensemble(
     name: str, params: Mapping[str, Any], entries: Mapping[str, Entry], **fields: Any
 ) -> Entry:
-    """Return the entry of an ensemble of other entries.
-
-    Parameters
-    ----------
-    params
-        See `EnsembleParams`.
-    fields
-        Further fields of `Entry`, such as `title` and `input`.
-    """
+    """Return the entry of an ensemble; `params` are `EnsembleParams`, `fields` those of `Entry`."""
     row = {"family": ENSEMBLE, "role": ENSEMBLE, "params": dict(params), **fields}
     where = Path(FILE_NAME)
     return with_members(checked(name, row, where), entries, where)
 
 
 def with_members(entry: Entry, entries: Mapping[str, Entry], path: Path) -> Entry:
-    """Return an ensemble with its members and with the fields that follow from them.
+    """Return an ensemble with its members and the fields that follow from them; others unchanged.
 
-    The music that it was chosen on counts as training data: its score there says nothing about
+    The music on which it was chosen counts as training data: its score there says nothing about
     other music.
     """
     if entry.family != ENSEMBLE:
@@ -78,13 +71,13 @@ def expected_score_text(entry: Entry) -> str:
     params, texts = entry.blend, []
     if params.chosen_on:
         numbers = (params.tracks, "track"), (params.artists, "artist")
-        count = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in numbers if n)
-        texts.append(f"chosen on {', '.join(params.chosen_on)}" + (f" ({count})" if count else ""))
+        size = ", ".join(count(n, what) for n, what in numbers if n)
+        texts.append(f"chosen on {', '.join(params.chosen_on)}" + (f" ({size})" if size else ""))
     scores = []
     for stem in taxonomy.in_order(params.held_out):
         held = params.held_out[stem]
-        interval = "" if held.low is None else f" ({held.low:.2f} to {held.high:.2f})"
-        scores.append(f"{stem} {held.score:.2f} dB{interval}".replace("-", "−"))
+        interval = "" if held.low is None else f" ({decimals(held.low)} to {decimals(held.high)})"
+        scores.append(f"{stem} {decimals(held.score)} dB{interval}")
     texts += [f"held out {', '.join(scores)}"] if scores else []
     return "; ".join(texts)
 
@@ -126,20 +119,20 @@ def _from_members(params: EnsembleParams, members: list[Entry]) -> dict[str, Any
 
 
 def _misfit(params: EnsembleParams, source: str, members: Mapping[str, Entry]) -> str:
-    """Return why stems cannot be made of members; empty if they can.
+    """Return why the members cannot make the stems; empty if they can.
 
-    A member separates the input of the ensemble, or a stem of the ensemble that is made earlier:
-    by members whose input is higher in the tree.
+    A member separates the input of the ensemble, or a stem that the ensemble makes earlier: from
+    members whose input is higher in the tree.
     """
     stems = params.stems
     if not stems:
         return "has no stems; give {stem: {separator: weight}}"
     if "cymbals" in stems and "hihat" not in stems:
-        return "has cymbals without hihat; use hihat_cymbals, which holds both, or give both"
+        return "has cymbals without hihat; use hihat_cymbals, which includes both, or give both"
     if params.consistent and not taxonomy.parts(source, set(stems) - {source}):
         return f"is consistent, but {', '.join(stems)} do not sum to the {source}; add stems"
     if sorted(set(params.edges)) != list(params.edges):
-        return f"edges {list(params.edges)} are not in rising order; sort them"
+        return f"edges {list(params.edges)} are not in increasing order; sort them"
     for stem, weights in stems.items():
         if problem := _bad_weights(weights, params):
             return f"weights of {stem} {problem}"

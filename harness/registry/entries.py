@@ -1,4 +1,4 @@
-"""One registry row, fully checked; mistakes are reported with their key."""
+"""One registry row, fully checked; an error names the key."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ class Weights(_Strict):
     """One checkpoint file."""
 
     file: FileName  # name in the cache folder, or path of a user's own file
-    sha256: Sha256 | None = None  # of the whole file; None only where nobody published it
+    sha256: Sha256 | None = None  # of the whole file; None only if it is not published
     size: int | None = None  # bytes
     urls: tuple[str, ...] = ()  # tried in order; empty if it must be fetched by hand
-    by_hand: str = ""  # what to do in that case
+    by_hand: str = ""  # how to fetch it by hand
 
 
 class Published(_Strict):
     """Published scores, with their definition.
 
-    The tolerance is 0.1 dB where this very file was scored by this very definition, and more where
-    the file is only said to be like the one that was scored.
+    The tolerance is 0.1 dB if the publication scored this file by this definition, and more if the
+    file is only said to be like the one that was scored.
     """
 
     metric: str  # the definition: a key of `harness.benchmark.reproduce.DEFINITIONS`
     dataset: str  # with its split, such as ``musdb18hq:test``
     source: str
     scores: Mapping[str, float]  # {stem: dB}
-    tracks: Annotated[int, Field(gt=0)] | None = None  # averaged over; None: all of the split
+    tracks: Annotated[int, Field(gt=0)] | None = None  # in the mean; None: all of the split
     tolerance: Annotated[float, Field(gt=0)] = 0.1  # dB by which a measured score may differ
 
 
 class HeldOut(_Strict):
-    """The score of a stem that is expected on other music, in dB."""
+    """The expected score of a stem on other music, in dB."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -91,22 +91,22 @@ Weighting = Annotated[
 
 
 class EnsembleParams(_Strict):
-    """The `params` of an ensemble: how its stems are made, and how well they are expected to score.
+    """The `params` of an ensemble: how to make its stems, and their expected scores.
 
-    The weights of a stem sum to one. See `harness.separators.ensemble` for the ways to combine.
+    The weights of a stem sum to one. `harness.separators.ensemble` defines the ways to combine.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     stems: Mapping[str, Mapping[str, Weighting]]  # {stem: {separator: weight, or one per band}}
-    edges: tuple[Annotated[float, Field(gt=0)], ...] = ()  # Hz between the bands, rising
+    edges: tuple[Annotated[float, Field(gt=0)], ...] = ()  # Hz between the bands, increasing
     how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"  # only the mean has weights
-    consistent: bool = False  # whether the stems are then made to sum to the input
-    metric: str = ""  # by which it was chosen; also that of `held_out`
+    consistent: bool = False  # whether the stems are then changed to sum to the input
+    metric: str = ""  # of the choice and of `held_out`
     chosen_on: tuple[str, ...] = ()  # datasets and splits, such as ``musdb18hq:test``
     tracks: Annotated[int, Field(ge=0)] = 0  # number of them, for the stem with most
     artists: Annotated[int, Field(ge=0)] = 0
-    held_out: Mapping[str, HeldOut] = {}  # {stem: score on tracks that did not choose}
+    held_out: Mapping[str, HeldOut] = {}  # {stem: score on tracks not used for the choice}
 
 
 class Entry(_Strict):
@@ -156,7 +156,7 @@ class Entry(_Strict):
 
 
 def checked(name: str, row: dict[str, Any], path: Path) -> Entry:
-    """Check one row; the first mistake is reported with its key."""
+    """Check one row; the error is about the first mistake."""
     try:
         return Entry.model_validate({**row, "name": name})
     except ValidationError as error:
@@ -178,13 +178,7 @@ def complaint(error: ValidationError, where: str, known: list[str]) -> HarnessEr
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the nearest known name as a question, or all of them.
-
-    Examples
-    --------
-    >>> suggestion("htdemucs-ft", ["htdemucs_ft", "nmf"])
-    "did you mean 'htdemucs_ft'?"
-    """
+    """Return the nearest known name as a question (``did you mean 'nmf'?``), or all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Registry files → entries."""
+"""Registry files → entries: reading, `extends`, and looking a name up."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ Name = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 def load(path: Path | None = None) -> dict[str, Entry]:
-    """Read the built-in registry, and the user's own if there is one.
+    """Read the built-in registry and the user's own.
 
-    Parameters
-    ----------
-    path
-        The user's file; by default ``model_registry.yaml`` of the working folder, if it exists.
+    `path` is the user's file; by default ``model_registry.yaml`` of the working folder, if any.
     """
     built_in = built_in_path()
     rows = _read(built_in)
@@ -35,7 +32,7 @@ def load(path: Path | None = None) -> dict[str, Entry]:
 
 
 def built_in_path() -> Path:
-    """Return the registry that comes with the package, or the checkout's in an editable install."""
+    """Return the path of the built-in registry: in the package, or in the checkout if editable."""
     packaged = Path(__file__).parents[1] / FILE_NAME
     return packaged if packaged.is_file() else Path(__file__).parents[2] / FILE_NAME
 
@@ -71,9 +68,8 @@ def _extend(
 ) -> dict[str, Any]:
     """Return a row merged into the row that it extends; ``params`` are merged key by key."""
     if name in children:
-        raise HarnessError(
-            f"{path}: {' → '.join((*children, name))} extends itself; break the circle"
-        )
+        circle = " → ".join((*children, name))
+        raise HarnessError(f"{path}: {circle} extends itself; break the circle")
     row = dict(rows[name])
     parent = row.pop("extends", None)
     if parent is None:

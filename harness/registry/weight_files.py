@@ -1,7 +1,6 @@
-"""Files of weights: where they are, whether they are right, and how to get them.
+"""Files of weights: where they are, whether they are correct, and how to get them.
 
-This module does not read their content (`harness.separators.checkpoints` does), so that a plan can
-be made without heavy imports.
+`harness.separators.checkpoints` reads their content; planning a run needs no heavy imports.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ from pathlib import Path
 from harness.core.download import Expected, Progress, download
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
+from harness.core.text import cost
 from harness.registry import Entry, Weights
 
-CHECKPOINTS = Path(__file__).parent / "checkpoints"  # those that come with the package
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # part of the package
 
 
 def folder() -> Path:
-    """Return where downloaded weights are kept."""
+    """Return the folder of downloaded weights."""
     return cache_folder() / "weights"
 
 
@@ -68,7 +68,7 @@ def lacking(entry: Entry) -> str:
 def to_fetch(entries: Iterable[Entry], *, wrong: bool = False) -> list[Weights]:
     """Return the files that are absent and can be downloaded, each once.
 
-    With `wrong`, also return damaged files; then all files that are here are read completely.
+    With `wrong`, damaged files are returned too; every file that is here is then read completely.
     """
     files = {file.file: file for entry in entries for file in entry.weights if file.urls}
     return [f for f in files.values() if not is_here(f) or (wrong and complaint(f))]
@@ -90,19 +90,12 @@ def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
 
 
 def size_of(files: Sequence[Weights]) -> str:
-    """Return the total size of files, for people.
-
-    Examples
-    --------
-    >>> size_of([Weights(file="a", size=84_141_911), Weights(file="b", size=913_106_900)])
-    '997 MB'
-    """
-    unknown = any(file.size is None for file in files)
+    """Return the total size of files as text, such as ``997 MB``."""
     total = sum(file.size or 0 for file in files)
-    text = f"{total / 1e9:.2f} GB" if total >= 1e9 else f"{total / 1e6:.0f} MB"
     if not total:
         return "size unknown"
-    return f"at least {text}" if unknown else text
+    unknown = any(file.size is None for file in files)
+    return ("at least " if unknown else "") + cost(total, "bytes")
 
 
 def terms(entry: Entry) -> str:
@@ -117,7 +110,7 @@ def terms(entry: Entry) -> str:
 
 
 def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
-    """Download a file into the cache, unless it is there and right."""
+    """Download a file into the cache, unless a correct one is here."""
     if Path(file.file).name != file.file or not Path(file.file).suffix:
         raise HarnessError(
             f"{file.file}: is a path, but a download needs a plain file name; correct the registry"

@@ -15,7 +15,7 @@ import pandas as pd
 from harness.core import taxonomy
 from harness.core.bands import Weight
 from harness.core.bands import in_words as band_weights
-from harness.core.text import in_decibels
+from harness.core.text import decimals
 from harness.results.grid import HARMONIC, FloatArray, Grid, IntArray, Names, grids, track_scores
 from harness.results.runs import table
 from harness.selection.best_of import choosing
@@ -324,10 +324,10 @@ def _warning(row: Mapping[Hashable, Any], how: str) -> str:
     """Say why one separator alone may be as good; empty if it is not."""
     where, single = f"on {row['dataset']}", row["single"]
     if how == "mean":
-        mean, alone = in_decibels(row["uniform"]), in_decibels(row["single_score"])
+        mean, alone = decimals(row["uniform"]), decimals(row["single_score"])
         better = row["single_score"] > row["uniform"]
         return f"{single} alone scores {alone} dB {where}, the mean of all {mean}" if better else ""
-    gain, low, high = (in_decibels(row[name]) for name in ("gain", "low", "high"))
+    gain, low, high = (decimals(row[name]) for name in ("gain", "low", "high"))
     if row["verdict"] == TOO_FEW:
         return f"{TOO_FEW} {where} whether the blend is better than {single} alone"
     if row["verdict"] == BEATS:

@@ -22,6 +22,7 @@ from harness import registry
 from harness.core import audio, taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError, StorageError
+from harness.core.machine import Progress
 from harness.separators import Separator, load, progress
 from harness.separators.protocol import made_of, run
 from harness.songs.choosing import Choice, choose
@@ -32,8 +33,6 @@ LONGEST = 360.0  # seconds of a block of stereo at 48 kHz; shorter with more cha
 FADE = 10.0  # seconds
 REFERENCE = 2 * 48000  # values per second up to which a block has that length
 RESIDUAL = "residual"  # the song minus its stems
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass

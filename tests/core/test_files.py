@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.benchmark.store import Fingerprints, Store
+from harness.core import files
 from harness.core.errors import HarnessError, StorageError
 from harness.core.files import check_file, complete_file, file_digest, only_one, write_atomic
 
@@ -127,3 +128,15 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match="cannot be written"), only_one(tmp_path / "file" / "x"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"), [("AC/DC", "AC_DC"), ("..", "__"), ("", "_"), ("...And You", "...And You")]
+)
+def test_a_safe_name_is_one_component_of_a_path(name, safe):
+    assert files.safe_name(name) == safe
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys():
+    assert files.digest({"b": 1, "a": 2}) == files.digest({"a": 2, "b": 1})
+    assert files.digest({"a": 1}) != files.digest({"a": 2})

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -268,7 +269,7 @@ def test_litter_of_archivers_is_no_track(tmp_path: Path) -> None:
 
 
 def test_150_tracks_load_in_well_under_a_second(tmp_path: Path) -> None:
-    for song in songs():
+    for song in songs().values():
         folder = tmp_path / song.split / song.track
         folder.mkdir(parents=True)
         for stem in (*FOUR, "mixture"):
@@ -296,9 +297,9 @@ def test_dsd100(tmp_path: Path) -> None:
 
 def test_table_of_songs() -> None:
     assert len(songs()) == 150
-    assert sum(song.valid for song in songs()) == 14
-    assert all(song.split == "train" for song in songs() if song.valid)
-    assert sum(bool(song.dsd100_id) for song in songs()) == 100
+    assert sum(song.valid for song in songs().values()) == 14
+    assert all(song.split == "train" for song in songs().values() if song.valid)
+    assert sum(bool(song.dsd100_id) for song in songs().values()) == 100
     assert find_song("no such - song") is None
     assert find_song("🎸") is None
 
@@ -638,6 +639,12 @@ def test_stem_mp4_given_as_hq_is_explained(tmp_path: Path) -> None:
     (tmp_path / "test" / "A - B.stem.mp4").write_bytes(b"x")
     with pytest.raises(HarnessError, match="--data musdb18="):
         load("musdb18hq", tmp_path)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_names_a_reader_that_exists(name: str) -> None:
+    module, _, function = DATASETS[name].reader.partition(":")
+    assert callable(getattr(import_module(f"harness.datasets.{module}"), function))
 
 
 @pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"demo"}))

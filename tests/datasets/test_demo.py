@@ -348,8 +348,8 @@ def test_rendering_fewer_returns_fewer_and_does_nothing(root: Path, rendered: Da
 
 def test_a_killed_render_is_continued(tmp_path: Path, root: Path, rendered: Dataset) -> None:
     code = (
-        "from pathlib import Path; from harness.datasets import demo; "
-        f"demo.render(Path({str(tmp_path)!r}), train=0, test=8, seconds={SECONDS})"
+        "from pathlib import Path; from harness.datasets.demo.rendering import render; "
+        f"render(Path({str(tmp_path)!r}), train=0, test=8, seconds={SECONDS})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     deadline = time.monotonic() + 60
@@ -439,3 +439,10 @@ def test_impossible_tracks_are_errors(arguments: tuple[str, int, float], message
     split, index, seconds = arguments
     with pytest.raises(HarnessError, match=message):
         rendering.render_track(split, index, seconds=seconds)
+
+
+def test_chords_are_spread_upwards() -> None:
+    root, intervals = score.parse_chord("9m", 0)
+    assert (root, intervals) == (9, (0, 3, 7))
+    assert score.voicing(score.Chord(0, 16, 0, (0, 4, 7)), 60, 4) == [60, 64, 67, 72]
+    assert score.nearest(61, (0, 4, 7)) == 60

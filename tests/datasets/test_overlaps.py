@@ -4,7 +4,7 @@ import pytest
 
 from harness.datasets import load
 from harness.datasets.musdb_songs import songs
-from harness.datasets.overlaps import collections, in_split, leak
+from harness.datasets.overlaps import collections, in_split, leak, normal
 from harness.datasets.tracks import Track
 
 
@@ -12,8 +12,8 @@ def song(dataset: str, name: str, split: str = "test") -> Track:
     return Track(dataset, name, name.partition(" - ")[0], split, (), {})
 
 
-DSD100 = [song("dsd100", s.track, s.dsd100_split) for s in songs() if s.dsd100_id]
-MUSDB18 = [song("musdb18hq", s.track, s.split) for s in songs()]
+DSD100 = [song("dsd100", s.track, s.dsd100_split) for s in songs().values() if s.dsd100_id]
+MUSDB18 = [song("musdb18hq", s.track, s.split) for s in songs().values()]
 OTHERS = "Nobody - Nothing"
 
 
@@ -83,3 +83,15 @@ def test_validation_songs_are_14_of_the_training_songs() -> None:
     assert len(valid) == 14
     assert all(in_split(track, "train") for track in valid)
     assert not in_split(song("moisesdb", "Meaxic - Take A Step"), "valid")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("MUSDB18-HQ:train", "musdb18:train"),
+        ("dsd100:Dev", "dsd100:train"),
+        ("MoisesDB", "moisesdb"),
+    ],
+)
+def test_collections_have_one_spelling(entry, expected):
+    assert normal(entry) == expected

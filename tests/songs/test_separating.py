@@ -199,7 +199,10 @@ def test_identity_follows_members_and_weights_only(entries, tmp_path, monkeypatc
         ("{vocals: {half: 1}}, how: sum", "params.how"),
         ("{vocals: {half: [0.5, 1], tenth: [0.5, 1]}}, edges: [300]", "weights of vocals sum to 2"),
         ("{vocals: {half: [0.5, 1], tenth: [0.5, 0]}}", "are for 2 bands, but the edges make 1"),
-        ("{vocals: {half: 1}}, edges: [300, 200]", "edges [300.0, 200.0] are not in rising order"),
+        (
+            "{vocals: {half: 1}}, edges: [300, 200]",
+            "edges [300.0, 200.0] are not in increasing order",
+        ),
         ("{vocals: {half: 1}}, edges: [0]", "params.edges"),
         ("{vocals: {half: [1, -1]}}, edges: [9]", "half.band.1: input should be greater than or"),
         ("{vocals: {half: x}}", "half.weight: input should be a valid number"),

@@ -13,6 +13,8 @@ from harness.datasets.demo.composition import Hit, Note
 from harness.datasets.demo.drum_kit import LEAF_OF, PAN
 from harness.datasets.demo.synth import (
     RATE,
+    SOUNDS,
+    Rng,
     Signal,
     attack,
     band,
@@ -37,15 +39,10 @@ class Tone:
     detune: float  # cents between unison strings or oscillators
 
 
-def draw_instrument(rng: np.random.Generator, spread: float) -> Tone:
+def draw_instrument(rng: Rng, spread: float) -> Tone:
     """Draw an instrument; `spread` 1 uses the whole range, less stays nearer to the middle."""
-    wide = rng.uniform(-spread, spread, 4)
-    return Tone(
-        brightness=float(0.5 + 0.4 * wide[0]),
-        ring=float(1.0 + 0.35 * wide[1]),
-        position=float(0.17 + 0.09 * wide[2]),
-        detune=float(4.0 + 2.5 * wide[3]),
-    )
+    middle, reach = np.array([0.5, 1.0, 0.17, 4.0]), np.array([0.4, 0.35, 0.09, 2.5])
+    return Tone(*(middle + reach * rng.uniform(-spread, spread, 4)).tolist())
 
 
 @dataclass(frozen=True)
@@ -60,21 +57,10 @@ class _String:
     partials: int
 
 
-_STRINGS = {
-    "finger": _String(1.7, 0.9, 0.05, 1e-4, 0.02, 24),
-    "pick": _String(1.25, 0.8, 0.035, 1e-4, 0.06, 36),
-    "upright": _String(1.9, 0.35, 0.08, 3e-4, 0.05, 20),
-    "clean": _String(1.2, 0.8, 0.03, 6e-5, 0.05, 40),
-    "crunch": _String(1.1, 1.1, 0.025, 6e-5, 0.05, 40),
-    "high gain": _String(1.1, 1.1, 0.025, 6e-5, 0.05, 40),
-    "acoustic": _String(1.0, 0.7, 0.03, 8e-5, 0.1, 44),
-    "mellow": _String(1.9, 0.6, 0.06, 6e-5, 0.02, 24),
-    "twang": _String(0.95, 0.7, 0.03, 6e-5, 0.09, 44),
-}
-DRIVE = {"crunch": 5.0, "high gain": 16.0, "twang": 1.3}
+_STRINGS = {name: _String(*values) for name, values in SOUNDS["strings"].items()}
 
 
-def sound_of(name: str, tone: Tone, rng: np.random.Generator) -> Sound:
+def sound_of(name: str, tone: Tone, rng: Rng) -> Sound:
     """Return the function from MIDI pitch to a ringing note; it caches the notes."""
     thump = noise(rng, round(0.03 * RATE), 700.0, 6000.0)
 
@@ -87,7 +73,7 @@ def sound_of(name: str, tone: Tone, rng: np.random.Generator) -> Sound:
 
 
 def _pluck(kind: _String, tone: Tone, pitch: int, thump: Signal) -> Signal:
-    """Return a plucked string in two polarisations that beat."""
+    """Return a plucked string in two polarizations that beat."""
     f0 = hertz(pitch)
     k = np.arange(1, min(kind.partials, int(12000.0 / f0)) + 1)
     tilt = kind.tilt + 0.8 * (0.5 - tone.brightness)
@@ -152,7 +138,7 @@ def _epiano(tone: Tone, pitch: int, thump: Signal) -> Signal:
     taus = tone.ring * np.array([1.3, 0.9, 0.6, 0.4, 0.09, 0.05])
     sound = modes(f0 * ratios, levels, taus, round(3.0 * RATE), ratios)
     turn = np.sin(2 * np.pi * 4.6 * np.arange(len(sound), dtype=np.float32) / RATE)
-    return attack(sound * (1.0 + np.float32(0.2) * turn) + 0.0 * thump[0], 0.003)
+    return attack(sound * (1.0 + np.float32(0.2) * turn), 0.003)
 
 
 def _saws(tone: Tone, pitch: int, tilt: float, tau: float, n: int) -> Signal:
@@ -167,19 +153,19 @@ def _saws(tone: Tone, pitch: int, tilt: float, tau: float, n: int) -> Signal:
 
 
 def _pad(tone: Tone, pitch: int, thump: Signal) -> Signal:
-    """Return a synthesiser pad: soft saws that swell."""
+    """Return a synthesizer pad: soft saws that swell."""
     sound = _saws(tone, pitch, 1.7 - 0.5 * tone.brightness, 30.0, round(4.5 * RATE))
     return attack(0.3 * sound, 0.25)
 
 
 def _saw(tone: Tone, pitch: int, thump: Signal) -> Signal:
-    """Return a plucked synthesiser note."""
+    """Return a plucked synthesizer note."""
     sound = _saws(tone, pitch, 1.1, 0.5 * tone.ring, round(1.6 * RATE))
     return attack(0.4 * sound, 0.004)
 
 
 def _synth_bass(tone: Tone, pitch: int, thump: Signal) -> Signal:
-    """Return a synthesiser bass: saws with a quickly closing filter over a sine."""
+    """Return a synthesizer bass: saws with a quickly closing filter over a sine."""
     n = round(1.6 * RATE)
     bright = _saws(tone, pitch, 1.5 - 0.4 * tone.brightness, 0.35 * tone.ring, n)
     return attack(0.3 * bright + 0.5 * modes(hertz(pitch), 1.0, 1.2, n), 0.003)
@@ -194,13 +180,8 @@ def _sub_bass(tone: Tone, pitch: int, thump: Signal) -> Signal:
 
 
 _KEYS: dict[str, Callable[[Tone, int, Signal], Signal]] = {
-    "piano": _piano,
-    "organ": _organ,
-    "epiano": _epiano,
-    "pad": _pad,
-    "saw": _saw,
-    "synth": _synth_bass,
-    "sub": _sub_bass,
+    **{"piano": _piano, "organ": _organ, "epiano": _epiano, "pad": _pad, "saw": _saw},
+    **{"synth": _synth_bass, "sub": _sub_bass},
 }
 
 
@@ -222,7 +203,7 @@ def play(
 
 def drive(x: Audio, name: str) -> Audio:
     """Send a guitar through its amplifier: saturation, then the loudspeaker's band."""
-    gain = DRIVE.get(name)
+    gain = SOUNDS["drive"].get(name)
     if gain is None:
         return x
     peak = float(np.max(np.abs(x), initial=1e-9))
@@ -245,6 +226,6 @@ def play_drums(hits: list[Hit], kit: dict[str, list[Signal]], n_samples: int) ->
             stops = (h.start for h in hits[i + 1 :] if LEAF_OF[h.sound] == leaf)
             stroke = release(stroke, max(next(stops, 1e3) - hit.start, 0.02), 0.015)
         gain = hit.velocity**1.5
-        left, right = pan(PAN.get(hit.sound, 0.0))
+        left, right = pan(PAN[hit.sound])
         place(audio, stroke, hit.start, (left * gain, right * gain))
     return out

@@ -6,13 +6,13 @@ Everything is a fixed function of (split, index), so a song has its name before 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 
 import numpy as np
-import yaml
 
+from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.datasets.demo.genre_styles import GENRES, Genre
+from harness.datasets.demo.synth import METADATA
 
 SPLITS = ("train", "test")
 ARTISTS_OF = (0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1)  # in a block of twelve tracks
@@ -20,10 +20,7 @@ ARTISTS_OF = (0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1)  # in a block of twelve tracks
 # Special cases by index modulo the length of the cycle; they are rarer in training material.
 CASES = {2: "drum bleed", 3: "instrumental", 5: "vocal bleed", 6: "no drums", 7: "duet"}
 CYCLE = {"test": 8, "train": 20}
-
-
-_NAMES = resources.files("harness.datasets") / "metadata" / "demo_names.yaml"
-WORDS: dict[str, list[str]] = yaml.safe_load(_NAMES.read_text(encoding="utf-8"))
+WORDS: dict[str, list[str]] = strict_yaml.read(METADATA / "demo_names.yaml")
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,7 @@ class DemoEntry:
 
 
 def entry(split: str, index: int) -> DemoEntry:
-    """Look up a track.
-
-    Examples
-    --------
-    >>> entry("test", 3).case
-    'instrumental'
-    """
+    """Look up a track; its index counts from 0."""
     if split not in SPLITS:
         raise HarnessError(f"demo: no split {split!r}; choose one of {', '.join(SPLITS)}")
     if index < 0:

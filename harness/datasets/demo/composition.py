@@ -9,28 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.datasets.demo.genre_styles import Genre, Part
+from harness.datasets.demo.synth import SOUNDS, Rng
 from harness.datasets.demo.voice import CONSONANTS, SOFT, VOWELS, Syllable
 
-QUALITIES: dict[str, tuple[int, ...]] = {
-    "": (0, 4, 7),
-    "m": (0, 3, 7),
-    "d": (0, 4, 7, 10),
-    "M7": (0, 4, 7, 11),
-    "m7": (0, 3, 7, 10),
-    "h": (0, 3, 6, 10),
-}
 VELOCITY = {"x": 1.0, "o": 0.72, ".": 0.38}
 MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
 STEPS = 16  # of a bar
-Rng = np.random.Generator
 Motif = list[tuple[int, int, int, str, str]]  # per note: step, length, move, vowel, consonant
-HATS = (
-    "x-o-x-o-x-o-x-o-",
-    "xoxoxoxoxoxoxoxo",
-    "x---x---x---x---",
-    "xo.oxo.oxo.oxo.o",
-    "--x---x---x---x-",
-)
 
 
 @dataclass(frozen=True)
@@ -45,7 +30,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Hit:
-    """A stroke on a drum; `sound` is a key of `demo_drums.LEAF_OF`."""
+    """A stroke on a drum; `sound` is a key of `drum_kit.LEAF_OF`."""
 
     start: float
     sound: str
@@ -107,6 +92,10 @@ class Composition:
         inside = (s for s in self.sections if s.first <= bar < s.first + s.bars)
         return next(inside, self.sections[-1])
 
+    def line(self, part: Part, bar: int) -> str:
+        """Return the pattern of a part in a bar."""
+        return part.chorus if self.section_at(bar).kind == "chorus" else part.verse
+
 
 def compose(rng: Rng, genre: Genre, seconds: float, spread: float) -> Composition:
     """Choose tempo, key, form and chords of a song."""
@@ -127,23 +116,21 @@ def compose(rng: Rng, genre: Genre, seconds: float, spread: float) -> Compositio
 
 def _varied(genre: Genre, rng: Rng, chance: float) -> Genre:
     """Return the genre with this song's variations of its patterns; loud strokes are kept."""
+
+    def vary(part: Part | None) -> Part | None:
+        if part is None or part.style == "hold":
+            return part
+        first, second = (_varied_line(line, rng, chance) for line in (part.verse, part.chorus))
+        return replace(part, verse=first, chorus=second)
+
     verse, chorus = (
         {k: v if k == "crash" else _varied_line(v, rng, chance) for k, v in pattern.items()}
         for pattern in (genre.verse, genre.chorus)
     )
     if "ride" not in verse and rng.random() < chance:
-        verse["hat"] = str(rng.choice(HATS))
-    parts = (_varied_part(part, rng, chance) for part in (genre.guitar, genre.piano, genre.keys))
-    guitar, piano, keys = parts
+        verse["hat"] = str(rng.choice(SOUNDS["hats"]))
+    guitar, piano, keys = vary(genre.guitar), vary(genre.piano), vary(genre.keys)
     return replace(genre, verse=verse, chorus=chorus, guitar=guitar, piano=piano, keys=keys)
-
-
-def _varied_part(part: Part | None, rng: Rng, chance: float) -> Part | None:
-    """Return an instrument's part with variations of its patterns; held chords are kept."""
-    if part is None or part.style == "hold":
-        return part
-    verse, chorus = (_varied_line(line, rng, chance) for line in (part.verse, part.chorus))
-    return replace(part, verse=verse, chorus=chorus)
 
 
 def _varied_line(line: str, rng: Rng, chance: float) -> str:
@@ -179,17 +166,11 @@ def _form(n_bars: int, rng: Rng) -> tuple[Section, ...]:
 
 
 def parse_chord(word: str, key: int) -> tuple[int, tuple[int, ...]]:
-    """Read a chord such as ``9m7``: (root pitch class, intervals).
-
-    Examples
-    --------
-    >>> parse_chord("9m", 0)
-    (9, (0, 3, 7))
-    """
+    """Read a chord such as ``9m7``: (root pitch class, intervals)."""
     found = re.fullmatch(r"(\d+)(\w*)", word)
     if found is None:
         raise ValueError(f"not a chord: {word!r}")
-    return (key + int(found[1])) % 12, QUALITIES[found[2]]
+    return (key + int(found[1])) % 12, tuple(SOUNDS["qualities"][found[2]])
 
 
 def _chords(sections: Sequence[Section], verse: str, chorus: str, key: int) -> tuple[Chord, ...]:
@@ -240,9 +221,8 @@ def _fill(song: Composition, bar: int, rng: Rng) -> list[Hit]:
     order = ["snare", "snare", "tom_high", "tom_high", "tom_mid", "tom_floor"]
     if rng.random() < 0.4:
         order = ["tom_high", "tom_high", "tom_mid", "tom_mid", "tom_floor", "tom_floor"]
-    first = bar * STEPS + 10
     return [
-        _hit(song, first + i, sound, 0.6 + 0.07 * i, rng)
+        _hit(song, bar * STEPS + 10 + i, sound, 0.6 + 0.07 * i, rng)
         for i, sound in enumerate(order)
         if rng.random() < 0.85
     ]
@@ -252,16 +232,14 @@ def bass(song: Composition, part: Part, rng: Rng) -> list[Note]:
     """Play the bass pattern over the chords, in the octave from E1 up."""
     notes: list[Note] = []
     for bar in range(song.n_bars):
-        kind = song.section_at(bar).kind
-        if kind == "intro" and bar == 0:
+        if bar == 0 and song.section_at(bar).kind == "intro":
             continue
-        line = part.chorus if kind == "chorus" else part.verse
+        line = song.line(part, bar)
         for step, letter in enumerate(line):
             if letter in "-.":
                 continue
-            length = 1
-            while step + length < STEPS and line[step + length] == "-":
-                length += 1
+            rest = line[step + 1 :]
+            length = 1 + len(rest) - len(rest.lstrip("-"))
             at = bar * STEPS + step
             start = song.time(at) + abs(float(rng.normal(0.0, 0.003)))
             duration = song.time(at + length) - start - 0.02
@@ -281,24 +259,16 @@ def _bass_pitch(song: Composition, step: int, letter: str) -> int:
 
 
 def voicing(chord: Chord, low: int, count: int) -> list[int]:
-    """Spread a chord over `count` pitches upwards from `low`.
-
-    Examples
-    --------
-    >>> voicing(Chord(0, 16, 0, (0, 4, 7)), 60, 4)
-    [60, 64, 67, 72]
-    """
+    """Spread a chord over `count` pitches upwards from `low`: C from 60 on is 60, 64, 67, 72."""
     tones = sorted(low + (tone - low) % 12 for tone in chord.tones())
-    octaves = [tone + 12 * k for k in range(count) for tone in tones]
-    return octaves[:count]
+    return [tone + 12 * k for k in range(count) for tone in tones][:count]
 
 
 def accompany(song: Composition, part: Part, low: int, count: int, rng: Rng) -> list[Note]:
     """Play chords in the part's style: block, strum, power, skank, hold or arpeggio."""
     notes: list[Note] = []
     for bar in range(song.n_bars):
-        kind = song.section_at(bar).kind
-        line = part.chorus if kind == "chorus" else part.verse
+        line = song.line(part, bar)
         onsets = [i for i, letter in enumerate(line) if letter in VELOCITY]
         for i, step in enumerate(onsets):
             following = onsets[i + 1] if i + 1 < len(onsets) else STEPS
@@ -347,7 +317,7 @@ class Phrase:
     syllables: tuple[Syllable, ...]
 
 
-def melody(song: Composition, centre: int, rng: Rng) -> list[Phrase]:
+def melody(song: Composition, center: int, rng: Rng) -> list[Phrase]:
     """Write the lead line around a MIDI pitch; equal sections share rhythm, contour and words."""
     motifs: dict[tuple[str, int], Motif] = {}
     phrases: list[Phrase] = []
@@ -362,7 +332,7 @@ def melody(song: Composition, centre: int, rng: Rng) -> list[Phrase]:
             lift = 3 if section.kind == "chorus" else 0
             first = (section.first + bar) * STEPS
             last = (section.first + min(bar + 2, section.bars)) * STEPS
-            notes = _realise(song, motifs[key], (first, last), centre + lift, rap)
+            notes = _realize(song, motifs[key], (first, last), center + lift, rap)
             phrases.append(Phrase(section.kind, len(phrases), tuple(notes)))
     return phrases
 
@@ -385,19 +355,19 @@ def _motif(rap: bool, rng: Rng) -> Motif:
     return motif
 
 
-def _realise(
-    song: Composition, motif: Motif, span: tuple[int, int], centre: int, rap: bool
+def _realize(
+    song: Composition, motif: Motif, span: tuple[int, int], center: int, rap: bool
 ) -> list[Syllable]:
     """Fit a motif to the chords: chord tones on strong beats, the scale between."""
     notes: list[Syllable] = []
-    pitch = centre
+    pitch = center
     for step, length, move, vowel, consonant in motif:
         at = span[0] + step
         if at >= span[1] - 1:
             break
-        pitch = int(np.clip(pitch + (move if rap else 2 * move), centre - 7, centre + 8))
+        pitch = int(np.clip(pitch + (move if rap else 2 * move), center - 7, center + 8))
         if rap:
-            pitch = round(0.6 * pitch + 0.4 * (centre - 4))
+            pitch = round(0.6 * pitch + 0.4 * (center - 4))
         else:
             strong = step % 4 == 0 or length >= 4
             pitch = nearest(pitch, song.chord_at(at).tones() if strong else song.scale)
@@ -409,13 +379,7 @@ def _realise(
 
 
 def nearest(pitch: int, classes: Sequence[int]) -> int:
-    """Return the pitch nearest to `pitch` whose class is among `classes`; the lower of two.
-
-    Examples
-    --------
-    >>> nearest(61, (0, 4, 7))
-    60
-    """
+    """Return the pitch nearest to `pitch` whose class is among `classes`; the lower of two."""
     return min(
         (p for p in range(pitch - 6, pitch + 7) if p % 12 in classes),
         key=lambda p: (abs(p - pitch), p),

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.datasets.demo.synth import RATE, Signal, attack, decay, modes, noise, release, unit
+from harness.datasets.demo.synth import (
+    RATE,
+    SOUNDS,
+    Rng,
+    Signal,
+    attack,
+    decay,
+    modes,
+    noise,
+    release,
+    unit,
+)
 
 VARIANTS = 3
-LEAF_OF = {"kick": "kick", "snare": "snare", "stick": "snare", "clap": "snare"}
-LEAF_OF |= {"tom_high": "toms", "tom_mid": "toms", "tom_floor": "toms"}
-LEAF_OF |= {"hat": "hihat", "open_hat": "hihat", "ride": "cymbals", "crash": "cymbals"}
-PAN = {"tom_high": 0.35, "tom_mid": 0.0, "tom_floor": -0.45, "hat": -0.3, "open_hat": -0.3}
-PAN |= {"ride": 0.45, "crash": -0.4}
+LEAF_OF: dict[str, str] = {sound: leaf for sound, (leaf, _) in SOUNDS["drums"].items()}
+PAN: dict[str, float] = {sound: position for sound, (_, position) in SOUNDS["drums"].items()}
 
 
 @dataclass(frozen=True)
@@ -35,29 +43,17 @@ class KitTone:
     electronic: bool
 
 
-def draw_tone(rng: np.random.Generator, electronic: bool, spread: float) -> KitTone:
+def draw_tone(rng: Rng, electronic: bool, spread: float) -> KitTone:
     """Draw a kit; `spread` 1 uses the whole range, less stays nearer to the middle."""
-
-    def between(low: float, high: float) -> float:
-        return float((low + high) / 2 + rng.uniform(-0.5, 0.5) * (high - low) * spread)
-
-    return KitTone(
-        kick=between(42.0, 56.0) if electronic else between(50.0, 68.0),
-        kick_sweep=between(150.0, 330.0) if electronic else between(70.0, 170.0),
-        kick_tau=between(0.12, 0.3) if electronic else between(0.07, 0.15),
-        click=between(0.1, 0.5),
-        snare=between(165.0, 250.0),
-        snare_tau=between(0.06, 0.13),
-        wires=between(0.07, 0.17),
-        tom=between(72.0, 98.0),
-        hat_low=between(5500.0, 8500.0),
-        hat_tau=between(0.025, 0.06),
-        cymbal=between(0.8, 1.4),
-        electronic=electronic,
-    )
+    ranges = SOUNDS["kit"] | (SOUNDS["electronic_kit"] if electronic else {})
+    drawn = {
+        name: float((low + high) / 2 + rng.uniform(-0.5, 0.5) * (high - low) * spread)
+        for name, (low, high) in ranges.items()
+    }
+    return KitTone(**drawn, electronic=electronic)
 
 
-def render_kit(tone: KitTone, rng: np.random.Generator) -> dict[str, list[Signal]]:
+def render_kit(tone: KitTone, rng: Rng) -> dict[str, list[Signal]]:
     """Render every sound of the kit `VARIANTS` times, mono, peak 1."""
     makers: dict[str, Callable[[], Signal]] = {
         "kick": lambda: _kick(tone, rng),
@@ -85,7 +81,7 @@ def _swept(base: float, sweep: float, sweep_tau: float, n: int) -> Signal:
     return np.sin(phase).astype(np.float32)
 
 
-def _kick(tone: KitTone, rng: np.random.Generator) -> Signal:
+def _kick(tone: KitTone, rng: Rng) -> Signal:
     """Return a bass drum: falling membrane tone, beater click."""
     n = round(0.8 * RATE)
     body = _swept(tone.kick, tone.kick_sweep, 0.028, n) * decay(n, tone.kick_tau)
@@ -95,7 +91,7 @@ def _kick(tone: KitTone, rng: np.random.Generator) -> Signal:
     return attack(np.tanh(1.4 * body) + np.float32(click) * (beater + skin), 0.0006)
 
 
-def _snare(tone: KitTone, rng: np.random.Generator) -> Signal:
+def _snare(tone: KitTone, rng: Rng) -> Signal:
     """Return a snare drum: two membrane modes that drop in pitch, and the wires' noise."""
     n = round(0.6 * RATE)
     shell = _swept(tone.snare, 60.0, 0.012, n) * decay(n, tone.snare_tau)
@@ -106,14 +102,14 @@ def _snare(tone: KitTone, rng: np.random.Generator) -> Signal:
     return attack(0.8 * shell + 0.4 * overtone + np.float32(wires) * (body + 0.6 * sizzle), 0.0008)
 
 
-def _stick(tone: KitTone, rng: np.random.Generator) -> Signal:
+def _stick(tone: KitTone, rng: Rng) -> Signal:
     """Return a cross-stick: the stick on the rim, short and woody."""
     n = round(0.25 * RATE)
     wood = modes([tone.snare * 2.2, 1150.0, 1720.0, 2600.0], [0.5, 1.0, 0.8, 0.4], 0.018, n)
     return attack(wood + 0.3 * noise(rng, n, 1500.0, 9000.0) * decay(n, 0.012), 0.0004)
 
 
-def _clap(tone: KitTone, rng: np.random.Generator) -> Signal:
+def _clap(tone: KitTone, rng: Rng) -> Signal:
     """Return a clap: a few bursts of noise close together, then a tail."""
     n = round(0.4 * RATE)
     sound = noise(rng, n, 900.0, 7000.0)
@@ -124,7 +120,7 @@ def _clap(tone: KitTone, rng: np.random.Generator) -> Signal:
     return attack(sound * envelope, 0.001)
 
 
-def _tom(base: float, rng: np.random.Generator) -> Signal:
+def _tom(base: float, rng: Rng) -> Signal:
     """Return a tom: circular-membrane modes (ratios of Bessel zeros) that drop in pitch."""
     n = round(0.9 * RATE)
     main = _swept(base, base * 0.35, 0.05, n) * decay(n, 0.22)
@@ -133,14 +129,14 @@ def _tom(base: float, rng: np.random.Generator) -> Signal:
     return attack(main + upper + np.float32(rng.uniform(0.2, 0.3)) * stick, 0.0008)
 
 
-def _metal(rng: np.random.Generator, low: float, count: int, tau: float, n: int) -> Signal:
+def _metal(rng: Rng, low: float, count: int, tau: float, n: int) -> Signal:
     """Return a cloud of inharmonic partials from `low` Hz upwards."""
     frequencies = low * (16000.0 / low) ** rng.uniform(0.0, 1.0, count)
     taus = tau * rng.uniform(0.5, 1.3, count) * (low / frequencies) ** 0.3
     return modes(frequencies, rng.uniform(0.3, 1.0, count), taus, n, rng.uniform(0, 6.28, count))
 
 
-def _hat(tone: KitTone, tau: float, rng: np.random.Generator) -> Signal:
+def _hat(tone: KitTone, tau: float, rng: Rng) -> Signal:
     """Return a hi-hat: high noise with a metallic core."""
     n = round(min(1.0, 8 * tau) * RATE)
     hiss = noise(rng, n, tone.hat_low, 15000.0) * decay(n, tau)
@@ -148,7 +144,7 @@ def _hat(tone: KitTone, tau: float, rng: np.random.Generator) -> Signal:
     return attack(hiss + np.float32(0.16 if tone.electronic else 0.1) * core, 0.0007)
 
 
-def _ride(tone: KitTone, rng: np.random.Generator) -> Signal:
+def _ride(tone: KitTone, rng: Rng) -> Signal:
     """Return a ride cymbal: a clear ping over a long, quiet wash."""
     n = round(1.8 * RATE)
     ping = modes([2850.0, 3930.0, 5210.0, 6720.0], [1.0, 0.8, 0.6, 0.4], [0.3, 0.2, 0.15, 0.1], n)
@@ -157,7 +153,7 @@ def _ride(tone: KitTone, rng: np.random.Generator) -> Signal:
     return attack(0.5 * ping + 0.25 * wash + tick + 0.06 * _metal(rng, 900, 40, 0.7, n), 0.0006)
 
 
-def _crash(tone: KitTone, rng: np.random.Generator) -> Signal:
+def _crash(tone: KitTone, rng: Rng) -> Signal:
     """Return a crash cymbal: dense noise that starts at once and decays for seconds."""
     n = round(3.2 * RATE)
     high = noise(rng, n, 4000.0, 15000.0) * decay(n, 0.3 * tone.cymbal)

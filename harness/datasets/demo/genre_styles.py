@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
-import yaml
+from harness.core import strict_yaml
+from harness.datasets.demo.synth import METADATA
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,4 @@ def _genre(name: str, rules: dict[str, Any]) -> Genre:
     return Genre(name, **values)
 
 
-_TABLES = resources.files("harness.datasets") / "metadata" / "demo_genres.yaml"
-GENRES: tuple[Genre, ...] = tuple(
-    _genre(name, rules)
-    for name, rules in yaml.safe_load(_TABLES.read_text(encoding="utf-8")).items()
-)
+GENRES = tuple(_genre(*row) for row in strict_yaml.read(METADATA / "demo_genres.yaml").items())

@@ -9,31 +9,28 @@ import numpy as np
 from scipy import ndimage
 
 from harness.core.audio import Audio
-from harness.datasets.demo import band as band
+from harness.datasets.demo import band, voice
 from harness.datasets.demo import composition as score
 from harness.datasets.demo import drum_kit as kit
-from harness.datasets.demo import voice as voice
 from harness.datasets.demo.catalog import DemoEntry
 from harness.datasets.demo.genre_styles import Part
-from harness.datasets.demo.synth import RATE, pan, reverberate, room
+from harness.datasets.demo.synth import RATE, SOUNDS, Rng, pan, reverberate, room
 from harness.datasets.demo.synth import band as filtered
 
 DRUMS = ("kick", "snare", "toms", "hihat", "cymbals")
 VOCALS = ("lead_male", "lead_female", "background")
-LEAVES = (*VOCALS, *DRUMS, "bass", "guitar", "piano", "keys")
+INSTRUMENTS = ("guitar", "piano", "keys")
+LEAVES = (*VOCALS, *DRUMS, "bass", *INSTRUMENTS)
 SOLOISTS = {"guitar": "clean", "piano": "piano", "keys": "saw"}  # of instrumentals: their sound
 
-# Loud passages in dB relative to the lead voice, and the share of reverberation per stem.
-LEVELS = {"lead_male": 0.0, "lead_female": 0.0, "background": -4.5}
-LEVELS |= {"kick": -2.0, "snare": -1.5, "toms": -3.0, "hihat": -9.0, "cymbals": -5.0}
-LEVELS |= {"bass": -2.5, "guitar": -5.5, "piano": -6.0, "keys": -7.0}
-WET = {"kick": 0.03, "snare": 0.14, "toms": 0.14, "hihat": 0.06, "cymbals": 0.1, "bass": 0.02}
+LEVELS: dict[str, float] = {leaf: level for leaf, (level, _) in SOUNDS["mix"].items()}  # dB
+WET: dict[str, float] = {leaf: share for leaf, (_, share) in SOUNDS["mix"].items()}
 CEILING = 10 ** (-1.0 / 20.0)  # peak of the mixture
 GRID = np.float32(32768.0)  # steps of 16-bit audio
 
 
 def perform(
-    entry: DemoEntry, n_samples: int, artist: np.random.Generator, track: np.random.Generator
+    entry: DemoEntry, n_samples: int, artist: Rng, track: Rng
 ) -> tuple[dict[str, Audio], frozenset[str]]:
     """Compose and record a track: every leaf, (2, n_samples) on the 16-bit grid, and the bleed.
 
@@ -55,8 +52,8 @@ class _Session:
     entry: DemoEntry
     song: score.Composition
     n_samples: int
-    artist: np.random.Generator
-    track: np.random.Generator
+    artist: Rng
+    track: Rng
     spread: float
 
     def drums(self) -> dict[str, Audio]:
@@ -71,30 +68,26 @@ class _Session:
         """Record bass, guitar, piano and keys; in an instrumental one of them has the melody."""
         genre = self.song.genre
         tones = {leaf: band.draw_instrument(self.artist, self.spread) for leaf in LEAVES}
-        low = self._sound(self._one_of(genre.bass.sound), tones["bass"])
+        low = band.sound_of(self._one_of(genre.bass.sound), tones["bass"], self.artist)
         notes = score.bass(self.song, genre.bass, self.track)
         out = {"bass": band.play(notes, low, self.n_samples, fade=0.04)}
         for leaf, part in self._parts().items():
             part = replace(part, sound=self._one_of(part.sound))
-            out[leaf] = self._record(leaf, part, self._sound(part.sound, tones[leaf]))
+            sound = band.sound_of(part.sound, tones[leaf], self.artist)
+            out[leaf] = self._record(leaf, part, sound)
         if self.entry.case == "instrumental":
             leaf = str(self.track.choice([leaf for leaf in SOLOISTS if leaf in out]))
             notes = score.as_notes(score.melody(self.song, 69, self.track))
-            sound = self._sound(SOLOISTS[leaf], tones[leaf])
+            sound = band.sound_of(SOLOISTS[leaf], tones[leaf], self.artist)
             out[leaf] = 0.6 * out[leaf] + band.play(notes, sound, self.n_samples, fade=0.1)
         return out
 
     def _one_of(self, sounds: str) -> str:
         return str(self.artist.choice(sounds.split("|")))
 
-    def _sound(self, name: str, tone: band.Tone) -> band.Sound:
-        return band.sound_of(name, tone, self.artist)
-
     def _parts(self) -> dict[str, Part]:
         """Choose which of guitar, piano and keys play; two at least if the genre has them."""
-        genre = self.song.genre
-        parts = {"guitar": genre.guitar, "piano": genre.piano, "keys": genre.keys}
-        there = {leaf: part for leaf, part in parts.items() if part is not None}
+        there = {leaf: p for leaf in INSTRUMENTS if (p := getattr(self.song.genre, leaf))}
         chosen = {leaf: p for leaf, p in there.items() if self.track.random() < p.chance}
         return chosen if len(chosen) >= 2 else there
 
@@ -122,14 +115,14 @@ class _Session:
             voice.draw_voice(self.artist, female, self.spread)
             for female in (self.entry.female, not self.entry.female)
         )
-        phrases = score.melody(self.song, lead.centre, self.track)
+        phrases = score.melody(self.song, lead.center, self.track)
         duet = self.entry.case == "duet"
         mine = [p for p in phrases if not (duet and p.kind == "verse" and p.index % 2)]
         theirs = [p for p in phrases if duet and (p.kind == "chorus" or p.index % 2)]
         middle = np.full((2, 1), np.sqrt(0.5), np.float32)
         out = {_leaf(lead): middle * self._sing(mine, lead)}
         if theirs:
-            moved = [self._moved(p, other.centre - lead.centre, 0.01) for p in theirs]
+            moved = self._moved(theirs, other.center - lead.center, 0.01)
             out[_leaf(other)] = middle * self._sing(moved, other)
         choir = [p for p in phrases if p.kind == "chorus"] or phrases[-1:]
         out["background"] = self._choir(choir, lead, other)
@@ -143,15 +136,15 @@ class _Session:
         for singer, above, position in ((other, 4, -0.55), (lead, -4, 0.55)):
             late = float(self.track.uniform(0.0, 0.03))
             shift = above if singer is lead else above + (5 if singer.female else -5)
-            line = [self._moved(p, shift, late) for p in phrases]
+            line = self._moved(phrases, shift, late)
             if holds:
-                line = score.oohs(self.song, singer.centre + above, vowel)
+                line = score.oohs(self.song, singer.center + above, vowel)
             out += _gains(position) * self._sing(line, singer)
         return out
 
-    def _moved(self, phrase: score.Phrase, above: int, late: float) -> score.Phrase:
+    def _moved(self, line: list[score.Phrase], above: int, late: float) -> list[score.Phrase]:
         """Return a second voice, about `above` semitones higher and `late` seconds behind."""
-        return replace(phrase, syllables=score.harmony(self.song, phrase, above, late))
+        return [replace(p, syllables=score.harmony(self.song, p, above, late)) for p in line]
 
     def _sing(self, line: list[score.Phrase], singer: voice.Voice) -> Audio:
         """Sing phrases; syllables that start within the last 50 ms are left out."""
@@ -169,7 +162,7 @@ def _leaf(singer: voice.Voice) -> str:
 
 
 def _balance(
-    entry: DemoEntry, dry: Mapping[str, Audio], rng: np.random.Generator, spread: float
+    entry: DemoEntry, dry: Mapping[str, Audio], rng: Rng, spread: float
 ) -> dict[str, Audio]:
     """Put the players in one room and set their levels."""
     size = entry.genre.room * float(1.0 + 0.4 * spread * rng.uniform(-1.0, 1.0))
@@ -177,7 +170,7 @@ def _balance(
     out = {}
     for leaf in LEAVES:
         jitter = 1.8 * spread * float(rng.uniform(-1.0, 1.0))
-        send = WET.get(leaf, 0.2) * float(rng.uniform(0.6, 1.5))
+        send = WET[leaf] * float(rng.uniform(0.6, 1.5))
         bright = 3.0 * spread * float(rng.uniform(-1.0, 1.0))
         if leaf not in dry:
             continue
@@ -205,7 +198,7 @@ def loudness(x: Audio) -> float:
     return float(np.sqrt(active.mean())) if len(active) else 0.0
 
 
-def _bleed(case: str, stems: dict[str, Audio], rng: np.random.Generator) -> frozenset[str]:
+def _bleed(case: str, stems: dict[str, Audio], rng: Rng) -> frozenset[str]:
     """Add neighbors to stems, as microphones pick them up; return the stems with bleed."""
     if case == "drum bleed":
         pairs = [("kick", "snare"), ("snare", "hihat"), ("snare", "kick"), ("toms", "snare")]
@@ -222,7 +215,7 @@ def _bleed(case: str, stems: dict[str, Audio], rng: np.random.Generator) -> froz
     return frozenset({into for into, _ in pairs} | parents)
 
 
-def _distant(x: Audio, rng: np.random.Generator) -> Audio:
+def _distant(x: Audio, rng: Rng) -> Audio:
     """Return a sound as a distant microphone picks it up: later, duller, 10 to 16 dB lower."""
     delay = int(rng.integers(40, 130))
     late = np.pad(x, ((0, 0), (delay, 0)))[:, : x.shape[1]]
@@ -230,9 +223,7 @@ def _distant(x: Audio, rng: np.random.Generator) -> Audio:
     return np.float32(gain) * filtered(late, 120.0, 5000.0)
 
 
-def _master(
-    stems: Mapping[str, Audio], n_samples: int, rng: np.random.Generator
-) -> dict[str, Audio]:
+def _master(stems: Mapping[str, Audio], n_samples: int, rng: Rng) -> dict[str, Audio]:
     """Bring the mixture to its loudness with one gain curve for all stems, then to 16 bits."""
     mixture = np.sum(list(stems.values()), axis=0)
     target = 10 ** (float(rng.uniform(-17.5, -14.5)) / 20.0)
@@ -242,21 +233,15 @@ def _master(
     peak, *others = (float(np.max(np.abs(x * gain))) for x in _nodes(stems, mixture))
     gain *= np.float32(min(CEILING / peak, 0.99 / max(others)))
     silence = np.zeros((2, n_samples), np.float32)
-    return {leaf: _to_grid(stems[leaf] * gain) if leaf in stems else silence for leaf in LEAVES}
-
-
-def _to_grid(x: Audio) -> Audio:
-    """Round to 16 bits."""
-    out: Audio = np.rint(x * GRID) / GRID
-    return out
+    louder = {leaf: stems.get(leaf, silence) * gain for leaf in LEAVES}
+    return {leaf: (np.rint(x * GRID) / GRID).astype(np.float32) for leaf, x in louder.items()}
 
 
 def _nodes(stems: Mapping[str, Audio], mixture: Audio) -> list[Audio]:
     """Return the signals that must not clip: the mixture, then the other nodes of the tree."""
-    groups = (VOCALS, DRUMS, ("guitar", "piano", "keys"))
+    groups = (VOCALS, VOCALS[:2], DRUMS, INSTRUMENTS)
     sums = [sum((stems[leaf] for leaf in g if leaf in stems), 0.0 * mixture) for g in groups]
-    leads = sum((stems[leaf] for leaf in VOCALS[:2] if leaf in stems), 0.0 * mixture)
-    return [mixture, mixture - sums[0], leads, *sums, *stems.values()]
+    return [mixture, mixture - sums[0], *sums, *stems.values()]
 
 
 def _limiter(mixture: Audio, target: float) -> Audio:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from harness.core import audio, taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
+from harness.core.machine import Progress
 from harness.datasets.demo.catalog import SPLITS, entry
 from harness.datasets.demo.mix import LEAVES, perform
 from harness.datasets.demo.synth import RATE
@@ -33,15 +34,10 @@ from harness.datasets.tracks import Dataset, Source, Track
 
 VERSION = "1"  # raise it whenever the rendered audio changes
 MIN_SECONDS = 5.0
-NODES: dict[str, tuple[str, ...]] = {
-    "vocals": ("lead_male", "lead_female", "background"),
-    "lead": ("lead_male", "lead_female"),
-    "drums": ("kick", "snare", "toms", "hihat", "cymbals"),
-    "hihat_cymbals": ("hihat", "cymbals"),
-    "other": ("guitar", "piano", "keys"),
-    "other_rest": ("keys",),
-    "accompaniment": tuple(leaf for leaf in LEAVES[3:]),
-    **{leaf: (leaf,) for leaf in LEAVES},
+_SUMS = ("vocals", "lead", "drums", "hihat_cymbals", "other", "other_rest", "accompaniment")
+NODES: dict[str, tuple[str, ...]] = {  # the leaves that sum to each node
+    node: tuple(leaf for leaf in LEAVES if node in (leaf, *taxonomy.ancestors(leaf)))
+    for node in (*_SUMS, *LEAVES)
 }
 
 
@@ -116,22 +112,13 @@ def render(
     seconds: float,
     seed: int = 0,
     jobs: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Render the tracks that are missing, then return the `train` + `test` requested ones.
 
     A track's folder appears when it is complete, so the next call continues a killed one. Other
     tracks in the folder are kept, but not returned. A folder with another version, seed or length
-    is refused.
-
-    Parameters
-    ----------
-    train, test
-        Number of tracks in each split.
-    jobs
-        Number of processes; the audio does not depend on it.
-    progress
-        Called with (tracks done, all tracks) after each track.
+    is refused. The audio does not depend on the number of processes, `jobs`.
     """
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):  # a second process waits, and finds all tracks done

@@ -1,30 +1,33 @@
 """Building blocks of the sounds: damped sinusoids, shaped noise, rooms, placing and panning.
 
 Everything is float32 at 44.1 kHz; a mono signal has shape (samples,), a stereo one (2, samples).
+`SOUNDS` are the tables of ``metadata/demo_sounds.yaml``.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, signal
 
+from harness.core import strict_yaml
 from harness.core.audio import Audio
 
-RATE = 44100
 Signal = npt.NDArray[np.float32]
+Rng = np.random.Generator
+
+RATE = 44100
+METADATA = Path(__file__).parents[1] / "metadata"
+SOUNDS: dict[str, Any] = strict_yaml.read(METADATA / "demo_sounds.yaml")
 _BLOCK = 256  # samples per column of the oscillator bank
 _FFT = 1 << 17  # block of the reverb's convolution
 
 
 def hertz(pitch: float) -> float:
-    """Return the frequency of a MIDI pitch in equal temperament, A4 = 69 = 440 Hz.
-
-    Examples
-    --------
-    >>> hertz(57)
-    220.0
-    """
+    """Return the frequency of a MIDI pitch in equal temperament, A4 = 69 = 440 Hz."""
     return float(440.0 * 2.0 ** ((pitch - 69.0) / 12.0))
 
 
@@ -72,17 +75,18 @@ def attack(sound: Signal, seconds: float) -> Signal:
 
 def band(sound: npt.NDArray[np.float32], low: float, high: float, order: int = 1) -> Signal:
     """Keep `low` to `high` Hz (Butterworth, last axis); 0 or above 20 kHz opens that side."""
+    edges: float | tuple[float, float] = (low, high)
+    kind = "bandpass"
     if low <= 0.0:
-        sos = signal.butter(order, high, "lowpass", fs=RATE, output="sos")
+        edges, kind = high, "lowpass"
     elif high >= 20000.0:
-        sos = signal.butter(order, low, "highpass", fs=RATE, output="sos")
-    else:
-        sos = signal.butter(order, (low, high), "bandpass", fs=RATE, output="sos")
+        edges, kind = low, "highpass"
+    sos = signal.butter(order, edges, kind, fs=RATE, output="sos")
     out: Signal = signal.sosfilt(sos.astype(np.float32), sound).astype(np.float32)
     return out
 
 
-def noise(rng: np.random.Generator, n_samples: int, low: float, high: float) -> Signal:
+def noise(rng: Rng, n_samples: int, low: float, high: float) -> Signal:
     """Return white noise of unit variance, filtered to `low` … `high` Hz."""
     return band(rng.standard_normal(n_samples, dtype=np.float32), low, high, order=2)
 
@@ -94,13 +98,7 @@ def unit(sound: Signal) -> Signal:
 
 
 def pan(position: float) -> tuple[float, float]:
-    """Return (left, right) gains of equal power for −1 (left) … 1 (right).
-
-    Examples
-    --------
-    >>> pan(-1.0)
-    (1.0, 0.0)
-    """
+    """Return (left, right) gains of equal power for −1 (left) … 1 (right)."""
     angle = (position + 1.0) * np.pi / 4.0
     return float(np.cos(angle)), float(round(np.sin(angle), 12))
 
@@ -127,7 +125,7 @@ def release(sound: Signal, seconds: float, fade: float) -> Signal:
     return out
 
 
-def room(rng: np.random.Generator, seconds: float, damping: float) -> Audio:
+def room(rng: Rng, seconds: float, damping: float) -> Audio:
     """Return a room's stereo response: early reflections, then noise that darkens as it decays.
 
     It falls by 60 dB in `seconds` in the middle of the spectrum; highs decay faster by `damping`,

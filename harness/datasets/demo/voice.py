@@ -14,30 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from harness.datasets.demo.synth import RATE, Signal, hertz
+from harness.core.audio import Float64
+from harness.datasets.demo.synth import RATE, SOUNDS, Rng, Signal, hertz
 
-VOWELS: dict[str, tuple[float, float, float]] = {
-    "a": (730.0, 1090.0, 2440.0),
-    "ae": (660.0, 1720.0, 2410.0),
-    "e": (530.0, 1840.0, 2480.0),
-    "i": (270.0, 2290.0, 3010.0),
-    "o": (570.0, 840.0, 2410.0),
-    "u": (300.0, 870.0, 2240.0),
-    "er": (490.0, 1350.0, 1690.0),
-}
-CONSONANTS: dict[str, tuple[float, float, float]] = {  # centre Hz, width in octaves, seconds
-    "s": (6800.0, 0.5, 0.09),
-    "sh": (3200.0, 0.6, 0.09),
-    "f": (5000.0, 1.6, 0.06),
-    "t": (4200.0, 0.9, 0.03),
-    "k": (1900.0, 0.6, 0.035),
-    "h": (1500.0, 1.3, 0.06),
-}
+VOWELS: dict[str, list[float]] = SOUNDS["vowels"]  # Hz
+CONSONANTS: dict[str, list[float]] = SOUNDS["consonants"]  # center Hz, width in octaves, seconds
 SOFT = ("l", "m", "")  # voiced onsets: the voice only dips
 FEMALE_TRACT = 1.17
-Float64 = npt.NDArray[np.float64]
 _WINDOW, _HOP = 1024, 512
 _TABLE = 8192
+# The square root of a periodic Hann window: analysis times synthesis sums to 1.
+_TAPER: Signal = np.sin(np.pi * (np.arange(_WINDOW) + 0.5) / _WINDOW).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class Voice:
     breath: float  # level of aspiration noise
 
     @property
-    def centre(self) -> int:
+    def center(self) -> int:
         """MIDI pitch in the middle of the comfortable range."""
         return 66 if self.female else 55
 
@@ -70,13 +57,12 @@ class Syllable:
     first: bool  # of a phrase: a breath precedes it
 
 
-def draw_voice(rng: np.random.Generator, female: bool, spread: float) -> Voice:
+def draw_voice(rng: Rng, female: bool, spread: float) -> Voice:
     """Draw a singer; `spread` 1 uses the whole range, less stays nearer to the middle."""
     wide = rng.uniform(-spread, spread, 5)
-    tract = (FEMALE_TRACT if female else 1.0) * (1.0 + 0.06 * wide[0])
     return Voice(
         female=female,
-        tract=float(tract),
+        tract=float((FEMALE_TRACT if female else 1.0) * (1.0 + 0.06 * wide[0])),
         tilt=float(1.0 + 0.2 * wide[1]),
         vibrato_hz=float(5.6 + 0.7 * wide[2]),
         vibrato=float(0.28 + 0.2 * wide[3]),
@@ -91,28 +77,26 @@ def vowel_envelope(vowel: str, tract: float) -> Signal:
     the peak is about 1.
     """
     f = fft.rfftfreq(_WINDOW, 1.0 / RATE)
-    centres = np.array([*VOWELS[vowel], 3400.0, 4500.0]) * tract
+    centers = np.array([*VOWELS[vowel], 3400.0, 4500.0]) * tract
     widths = np.array([80.0, 95.0, 130.0, 220.0, 300.0])
     response = np.ones_like(f)
-    for centre, width in zip(centres, widths, strict=True):
-        response *= centre**2 / np.sqrt((f**2 - centre**2) ** 2 + (width * f) ** 2)
+    for center, width in zip(centers, widths, strict=True):
+        response *= center**2 / np.sqrt((f**2 - center**2) ** 2 + (width * f) ** 2)
     response *= 1.0 + (f / 1500.0) ** 2 / (1.0 + (f / 12000.0) ** 4)  # higher poles, lip radiation
     out: Signal = ((response / response.max()) ** 0.8 + 0.003).astype(np.float32)
     return out
 
 
-def sing(
-    line: Sequence[Syllable], voice: Voice, n_samples: int, rng: np.random.Generator
-) -> Signal:
+def sing(line: Sequence[Syllable], voice: Voice, n_samples: int, rng: Rng) -> Signal:
     """Sing one line, mono; between phrases there are exact zeros."""
     n_frames = n_samples // _HOP + 2
     buzz = _source(line, voice, n_frames, rng)[:n_samples]
     loudness = _loudness(line, n_frames)
     air = rng.standard_normal(n_samples, dtype=np.float32)
     tract = _tract(line, voice, n_frames)
-    spectra = _analyse(buzz, n_frames) * tract
-    spectra += _analyse(air, n_frames) * _airflow(line, voice, loudness, tract)
-    out = _synthesise(spectra, n_samples)
+    spectra = _analyze(buzz, n_frames) * tract
+    spectra += _analyze(air, n_frames) * _airflow(line, voice, loudness, tract)
+    out = _synthesize(spectra, n_samples)
     sounding = ndimage.maximum_filter1d(_airgate(line, loudness), 5)
     return out * _to_samples(np.minimum(sounding, 1.0), n_samples)
 
@@ -148,7 +132,7 @@ def _loudness(line: Sequence[Syllable], n_frames: int) -> Float64:
 def _pitch(line: Sequence[Syllable], voice: Voice, n_frames: int, seed: int) -> Signal:
     """Return the pitch per frame in MIDI numbers: glides, scoops, vibrato that sets in, jitter."""
     rng = np.random.default_rng(seed)
-    pitch, depth = np.full(n_frames, float(voice.centre)), np.zeros(n_frames)
+    pitch, depth = np.full(n_frames, float(voice.center)), np.zeros(n_frames)
     for s in line:
         a, b = _frames(s.start), _frames(s.start + s.duration)
         pitch[a:] = s.pitch
@@ -162,9 +146,7 @@ def _pitch(line: Sequence[Syllable], voice: Voice, n_frames: int, seed: int) -> 
     return out
 
 
-def _source(
-    line: Sequence[Syllable], voice: Voice, n_frames: int, rng: np.random.Generator
-) -> Signal:
+def _source(line: Sequence[Syllable], voice: Voice, n_frames: int, rng: Rng) -> Signal:
     """Return the glottal buzz of one line, band-limited, already at the line's loudness."""
     if not line:
         return np.zeros(n_frames * _HOP, np.float32)
@@ -209,8 +191,8 @@ def _airflow(line: Sequence[Syllable], voice: Voice, loudness: Float64, tract: S
     flow = tract * (voice.breath * loudness).astype(np.float32)[:, None]
     f = np.maximum(fft.rfftfreq(_WINDOW, 1.0 / RATE), 20.0)
     shapes = {
-        name: np.exp(-0.5 * (np.log2(f / centre) / width) ** 2).astype(np.float32)
-        for name, (centre, width, _) in CONSONANTS.items()
+        name: np.exp(-0.5 * (np.log2(f / center) / width) ** 2).astype(np.float32)
+        for name, (center, width, _) in CONSONANTS.items()
     }
     for s in line:
         if s.consonant in shapes:
@@ -224,23 +206,18 @@ def _airflow(line: Sequence[Syllable], voice: Voice, loudness: Float64, tract: S
     return flow
 
 
-def _window() -> Signal:
-    """Return the square root of a periodic Hann window: analysis times synthesis sums to 1."""
-    return np.sin(np.pi * (np.arange(_WINDOW) + 0.5) / _WINDOW).astype(np.float32)
-
-
-def _analyse(x: Signal, n_frames: int) -> npt.NDArray[np.complex64]:
+def _analyze(x: Signal, n_frames: int) -> npt.NDArray[np.complex64]:
     """Return the short-time spectrum, shape (frames, bins); frame i is centered on sample i·hop."""
     padded = np.zeros((n_frames + 1) * _HOP, np.float32)
     padded[_HOP : _HOP + len(x)] = x
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
-    spectra: npt.NDArray[np.complex64] = fft.rfft(frames * _window(), axis=1)
+    spectra: npt.NDArray[np.complex64] = fft.rfft(frames * _TAPER, axis=1)
     return spectra
 
 
-def _synthesise(spectra: npt.NDArray[np.complex64], n_samples: int) -> Signal:
-    """Overlap and add the frames of `_analyse`."""
-    frames = fft.irfft(spectra, _WINDOW, axis=1) * _window()
+def _synthesize(spectra: npt.NDArray[np.complex64], n_samples: int) -> Signal:
+    """Overlap and add the frames of `_analyze`."""
+    frames = fft.irfft(spectra, _WINDOW, axis=1) * _TAPER
     out = np.zeros((len(frames) + 1, _HOP), np.float32)
     out[:-1] += frames[:, :_HOP]
     out[1:] += frames[:, _HOP:]

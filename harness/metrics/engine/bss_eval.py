@@ -15,18 +15,15 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.core import bands
-from harness.core.audio import Audio
+from harness.core.audio import Audio, Float64
 from harness.metrics.engine.channels import independent, place
 from harness.metrics.engine.correlations import TAPS, Correlations, Correlator, Row
 from harness.metrics.engine.device import DeviceCorrelator
 from harness.metrics.engine.forms import FilteredEnergy, Frames
 from harness.metrics.engine.toeplitz import Factor
 from harness.metrics.ratios import Energies, frame_bounds, inner_products
-
-Float64 = npt.NDArray[np.float64]
 
 FILTERED = ("own", "spatial", "interference", "projected", "artifacts")  # per frame
 CANCELLED = 1e-6  # a difference this small against its terms is computed again from the signals

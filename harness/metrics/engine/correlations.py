@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.audio import Float64
 from harness.metrics.engine import kernel
 from harness.metrics.engine.threads import in_threads
 
 Complex128 = npt.NDArray[np.complex128]
-Float64 = npt.NDArray[np.float64]
 Row = npt.NDArray[np.floating[Any]]
 Rows = Sequence[Row]  # one signal per row, all of one length
 

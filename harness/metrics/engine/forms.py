@@ -15,11 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
-from harness.core.audio import Audio
+from harness.core.audio import Audio, Float64
 from harness.metrics.engine.correlations import PAST, Correlations, Row, forward
 from harness.metrics.engine.threads import in_threads
-
-Float64 = npt.NDArray[np.float64]
 
 LONGEST = 1 << 20  # samples; longer frames are never filtered, which would take much memory
 CHUNK = 32  # frames contracted at a time

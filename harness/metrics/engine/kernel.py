@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.audio import Float64
+
 Complex128 = npt.NDArray[np.complex128]
-Float64 = npt.NDArray[np.float64]
 Row = npt.NDArray[np.floating[Any]]
 Packed = npt.NDArray[Any]
 Spectra = Sequence[Complex128]

@@ -6,7 +6,6 @@ depends on how many cores there are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -14,6 +13,8 @@ from functools import cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
+
+from harness.core.machine import cores
 
 
 def in_threads(
@@ -38,13 +39,6 @@ def in_threads(
             results = list(pool.map(function, items))
         torch.set_num_threads(torch.get_num_threads())  # for threads made elsewhere
         return results
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:

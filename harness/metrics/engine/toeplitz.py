@@ -16,9 +16,8 @@ from scipy.fft import rfft
 from scipy.linalg import LinAlgError, solve_triangular
 from scipy.linalg.lapack import dpstrf
 
+from harness.core.audio import Float64
 from harness.metrics.engine.threads import one_blas_thread
-
-Float64 = npt.NDArray[np.float64]
 
 INVERSE_STEPS = 2  # of the iteration for the smallest eigenvalue: within 10 %
 PANEL = 64  # blocks of rows that are stored together

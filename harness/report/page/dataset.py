@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.core import text
+from harness.core.text import Json
 from harness.report import names
 from harness.report.page import cells
 from harness.report.page.certainty import Cell, certainties, genre_intervals
@@ -17,7 +18,6 @@ from harness.results.grid import Leaked
 from harness.results.ranking import SEPARATOR, Ranking, level, rank
 from harness.selection import MIN_ARTISTS
 
-Json = dict[str, Any]
 NAMED = 4  # separators that a reason names
 Place = tuple[str, str]  # (separator, input) of a row, (split, track) of a track
 

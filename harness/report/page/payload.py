@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.core.text import Json
 from harness.report import names
-from harness.report.page.dataset import Context, Json, records, view
+from harness.report.page.dataset import Context, records, view
 from harness.results import grid, ranking, summaries
 from harness.results.runs import Run, leaked
 

@@ -9,12 +9,12 @@ import pandas as pd
 
 from harness.core import text
 from harness.core.taxonomy import STEMS, TREE
+from harness.core.text import Json
 from harness.report import names
 from harness.report.page.cells import PLACES
 from harness.report.page.means import best_row
 from harness.results import summaries
 
-Json = dict[str, Any]
 BLEED = "the reference holds bleed"  # as benchmark.tables notes it
 _SOURCES = {"mixture": "mixture", "reference": "reference:", "cascade": "cascade:"}
 _SHOWN = [PLACES.index(name) for name in ("mean", "low", "high", "n")]

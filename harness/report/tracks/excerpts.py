@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.audio import Float64
 from harness.metrics.ratios import medians_of
-
-Float64 = npt.NDArray[np.float64]
 
 SECONDS = 6  # of an excerpt
 QUIET = 30.0  # dB below its loudest second; quieter seconds of a stem are not chosen

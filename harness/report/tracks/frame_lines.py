@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup, escape
 
+from harness.core.audio import Float64
 from harness.core.text import short
 from harness.report.tracks.excerpts import ScoredExcerpt
-
-Float64 = npt.NDArray[np.float64]
 
 LOWEST, HIGHEST = -20.0, 40.0  # dB; differences beyond these cannot be heard
 _WIDTH, _HEIGHT = 960, 220  # user units, about CSS pixels

@@ -6,16 +6,16 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import soundfile
 from markupsafe import Markup
 
 from harness.benchmark import clips
-from harness.benchmark.clips import Clip, Float64
+from harness.benchmark.clips import Clip
 from harness.core import text
-from harness.core.audio import Audio
+from harness.core.audio import Audio, Float64
+from harness.core.text import Json
 from harness.datasets import DATASETS
 from harness.report import html, names
 from harness.report.tracks import excerpts, frame_lines
@@ -24,7 +24,6 @@ from harness.results.runs import Run
 
 SCRIPTS = ("theme.js", "numbers.js", "sound.js", "pictures.js", "track.js")  # in this order
 TRUE = ("mixture", "reference")  # listed before the estimates, in this order
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

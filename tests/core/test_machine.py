@@ -1,0 +1,72 @@
+"""Devices, cores, and the description of the machine."""
+
+import os
+import sys
+
+import pytest
+import torch
+
+import harness
+from harness.core import machine
+from harness.core.errors import HarnessError
+from harness.core.machine import GPU_JOBS, choose_device, cores, default_jobs, environment
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Say which kinds of GPU there are."""
+
+    def have(*names):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in names)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in names)
+
+    return have
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"), [((), "cpu"), (("cuda",), "cuda"), (("mps",), "mps")]
+)
+def test_auto_prefers_a_gpu(gpus, there, expected):
+    gpus(*there)
+    assert choose_device("auto", learned=True) == expected
+
+
+def test_without_networks_the_device_is_the_cpu(gpus):
+    gpus("cuda")
+    assert choose_device("cuda", learned=False) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("tpu", "unknown device"), ("cuda", "not available")],
+)
+def test_a_device_that_is_not_there_is_refused(gpus, name, message):
+    gpus()
+    with pytest.raises(HarnessError, match=f"--device {name}: {message}.*; use"):
+        choose_device(name, learned=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux restricts a process to some cores")
+def test_only_cores_of_this_process_count(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5})
+    assert cores() == 3
+
+
+def test_a_gpu_has_few_jobs(monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 64)
+    assert (default_jobs("cpu"), default_jobs("cuda")) == (64, GPU_JOBS)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    assert default_jobs("cuda") == 2
+
+
+def test_the_environment_names_versions_and_processor():
+    found = environment()
+    assert found["harness_version"] == harness.__version__
+    assert found["libraries"]["torch"] == torch.__version__
+    assert found["cpu"]
+    assert found["cores"] >= 1
+
+
+def test_a_folder_without_a_repository_has_no_commit(monkeypatch, tmp_path):
+    monkeypatch.setattr(harness, "__file__", str(tmp_path / "harness" / "__init__.py"))
+    assert environment()["commit"] is None
