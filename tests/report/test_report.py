@@ -568,7 +568,7 @@ def test_with_too_few_artists_nothing_is_claimed():
     assert about["cells"][0][9:] == [None, None, None, None, "", 0, 0, None, 0, ""]
     values = np.frombuffer(base64.b64decode(about["pairs"]["mixture"][1]), "<i2").tolist()
     assert values == [800, -32768, -32768, -32768, 0]
-    assert "Too few artists to tell separators apart (1, 6 are needed)" in report.render(
+    assert "Too few artists for significant differences (1, 6 are needed)" in report.render(
         make_report(run)
     )
 

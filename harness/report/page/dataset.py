@@ -237,7 +237,7 @@ def _few(stem: Json | None) -> str:
     if artists >= MIN_ARTISTS:
         return ""
     return (
-        f"Too few artists to tell separators apart ({artists}, {MIN_ARTISTS} are needed): no "
+        f"Too few artists for significant differences ({artists}, {MIN_ARTISTS} are needed): no "
         "intervals and no groups. The order is that of these tracks alone."
     )
 
