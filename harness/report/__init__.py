@@ -1,18 +1,22 @@
 """Reports: pages, tables and figures of a run.
 
-`page` renders the page of a run. `payload` and `dataset` prepare its data from the tidy table,
-summarised by `tables`; `figures` draws the charts that no switch changes. The templates hold all
-that can be read without a script; the scripts in ``assets`` update the same cells when a switch
-changes, and draw the larger charts. `listening` writes a page per stem of the tracks whose
-estimates were kept: `track_page`, with `excerpts`, `frame_lines` and the scripts ``sound.js``
-(playing), ``pictures.js`` and ``track.js`` (the panel).
+`computed.Report` holds what all of these show: scores, rankings, certainties, candidates.
+`writing` computes it once and writes the files.
 
-`site` writes the files beside the page: `provenance`, tables (`sheets` makes them, `table_files`
-writes them) and figures for papers (`drawings`). `comparison` is the page of two runs,
-`model_card` the scores for model hubs, `terminal` the leaderboard as text.
+`page.index_page` renders the page of a run; `page.payload` and `page.dataset` prepare its data, and
+`figures` draws the charts that no switch changes. The templates hold all that can be read without a
+script; the scripts in ``assets`` update the same cells when a switch changes, and draw the larger
+charts. `tracks.listening` writes one page per stem of the tracks with kept estimates:
+`track_page`, with `excerpts`, `frame_lines` and the scripts ``sound.js`` (playing), ``pictures.js``
+and ``track.js`` (the panel).
+
+Beside the page are `provenance`, tables (`tables.sheets` makes them, `tables.table_files` writes
+them) and figures for papers (`drawings`). `comparison` is the page of two runs,
+`tables.model_card` the scores for model hubs; `exporting` writes one of these formats alone, and
+`serve` shows the pages.
 
 To add a section, write a template that ``page.html`` includes. If it reacts to a switch, add a file
-to `page.SCRIPTS` with a function that ``page.js`` calls.
+to `index_page.SCRIPTS` with a function that ``page.js`` calls.
 """
 
 from harness.report.comparison import compare_runs

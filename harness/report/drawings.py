@@ -17,12 +17,10 @@ import pandas as pd
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.report import names
-from harness.report.page import payload
-from harness.report.page.dataset import Context
+from harness.report.computed import Report
 from harness.results import summaries
 from harness.results.grid import LIMIT, FloatArray, Grid
 from harness.results.ranking import NO_GENRE, OVERALL, genre_name, level
-from harness.results.runs import Run
 from harness.selection import pareto
 
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ LABEL = 8  # points, height of a name beside a dot with the space around it
 LEGEND: Any = {"loc": "outside lower center", "ncols": 4}
 
 
-def write_figures(run: Run, folder: Path) -> list[Path]:
+def write_figures(report: Report, folder: Path) -> list[Path]:
     """Draw all figures that the run has data for, and return their files."""
     try:
         import matplotlib as mpl
@@ -56,10 +54,9 @@ def write_figures(run: Run, folder: Path) -> list[Path]:
         raise HarnessError(
             "report --figures: matplotlib is not installed; pip install 'harness[train]'"
         ) from error
-    scores, context = payload.prepare(run)
     found = []
     with mpl.rc_context(STYLE):
-        for name, figure in _all(run, scores, context):
+        for name, figure in _all(report):
             for suffix, content in _files(figure).items():
                 found.append(folder / f"{name}.{suffix}")
                 write_atomic(found[-1], content)
@@ -80,18 +77,17 @@ def _files(figure: Figure) -> dict[str, bytes]:
     return found
 
 
-def _all(run: Run, scores: pd.DataFrame, context: Context) -> Iterator[tuple[str, Figure]]:
+def _all(report: Report) -> Iterator[tuple[str, Figure]]:
     """Yield every figure with the name of its files."""
-    if not context.metrics:
+    if not report.metrics:
         return
-    for i, dataset in enumerate(sorted(map(str, scores["dataset"].unique()))):
-        here = scores[(scores["dataset"] == dataset) & (scores["input"] == "mixture")]
-        if not len(here):
+    for i, dataset in enumerate(report.datasets):
+        view = View(report, dataset)
+        if not len(view.scores):
             continue
         prefix = f"{i}_" + "".join(c if c.isascii() and c.isalnum() else "-" for c in dataset)
-        view = View(here.astype({"stem": object, "separator": object}), dataset, context)
         for name, draw in DRAWINGS.items():
-            if (figure := draw(view, run)) is not None:
+            if (figure := draw(view)) is not None:
                 figure.suptitle(
                     dataset, x=0.02, ha="left", fontsize=9, weight="bold", parse_math=False
                 )
@@ -101,9 +97,11 @@ def _all(run: Run, scores: pd.DataFrame, context: Context) -> Iterator[tuple[str
 class View:
     """One dataset's scores on common tracks, by metric."""
 
-    def __init__(self, scores: pd.DataFrame, dataset: str, context: Context) -> None:
-        self.scores, self.dataset, self.context = scores, dataset, context
-        self.first = context.metrics[0]
+    def __init__(self, report: Report, dataset: str) -> None:
+        scores = report.scores
+        here = scores[(scores["dataset"] == dataset) & (scores["input"] == "mixture")]
+        self.scores = here.astype({"stem": object, "separator": object})
+        self.report, self.dataset, self.first = report, dataset, report.metrics[0]
         self.label = f"{self.first['label']} ({self.first['unit']})"
         self._common: dict[str, pd.DataFrame] = {}
 
@@ -114,9 +112,10 @@ class View:
         beyond that).
         """
         if metric not in self._common:
-            about = next((m for m in self.context.metrics if m["name"] == metric), None)
-            found = self.context.rank(self.scores, self.dataset, about) if about else None
-            parts = [_long(stem.grid) for stem in found.stems.values()] if found else []
+            known = any(m["name"] == metric for m in self.report.metrics)
+            found = self.report.ranking(self.dataset, metric) if known else None
+            stems = found.stems.items() if found else ()
+            parts = [_long(stem.grid) for (fed, _), stem in stems if fed == "mixture"]
             rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
             if found:
                 shown = dict(zip(found.tracks, names.of_tracks(found.tracks), strict=True))
@@ -125,7 +124,7 @@ class View:
         return self._common[metric]
 
     def headline(self) -> pd.DataFrame:
-        """Return the first metric's rows of the overall score, or else of the first stem."""
+        """Return the first metric's rows of the overall score, otherwise of the first stem."""
         rows = self.common(self.first["name"])
         overall = rows[rows["stem"] == OVERALL]
         return overall if len(overall) else rows[rows["stem"].isin(self.stems(rows)[:1])]
@@ -140,13 +139,13 @@ class View:
         """Return separators by role, then best mean first; if `ranked`, no oracles or anchors."""
         roles = [*names.ROLES][:2] if ranked else [*names.ROLES]
         means = rows.groupby("separator", observed=True)["value"].mean()
-        role = {name: self.context.roles.get(name, "separator") for name in map(str, means.index)}
+        role = {name: self.report.roles.get(name, "separator") for name in map(str, means.index)}
         shown = [name for name in role if role[name] in roles]
         return sorted(shown, key=lambda name: (roles.index(role[name]), -means[name], name))
 
     def color(self, name: str) -> str:
         """Return the color of a separator's role."""
-        return ROLE_COLORS[self.context.roles.get(name, "separator")]
+        return ROLE_COLORS[self.report.roles.get(name, "separator")]
 
 
 _COLUMNS = ["stem", "separator", "track", "genre", "value", "limited"]
@@ -166,7 +165,7 @@ def _long(grid: Grid) -> pd.DataFrame:
     return pd.DataFrame(found, columns=_COLUMNS)
 
 
-def distributions(view: View, _run: Run) -> Figure | None:
+def distributions(view: View) -> Figure | None:
     """Draw every track as a dot, per stem and separator, with the mean and the middle half."""
     rows = view.common(view.first["name"])
     stems = view.stems(rows)
@@ -186,7 +185,7 @@ def distributions(view: View, _run: Run) -> Figure | None:
     return figure
 
 
-def snr_and_sdr(view: View, _run: Run) -> Figure | None:
+def snr_and_sdr(view: View) -> Figure | None:
     """Draw mean SNR and SDR of each separator side by side, per stem."""
     pair = {metric.upper(): view.common(metric) for metric in ("snr", "sdr")}
     if not all(map(len, pair.values())):
@@ -207,9 +206,9 @@ def snr_and_sdr(view: View, _run: Run) -> Figure | None:
     return figure
 
 
-def by_genre(view: View, _run: Run) -> Figure | None:
+def by_genre(view: View) -> Figure | None:
     """Draw mean SNR and SDR of each genre, over stems and ranked separators."""
-    ranked = [n for n, role in view.context.roles.items() if role == "separator"]
+    ranked = [n for n, role in view.report.roles.items() if role == "separator"]
     found = {}
     for metric in ("snr", "sdr"):
         rows = view.common(metric)
@@ -229,9 +228,10 @@ def by_genre(view: View, _run: Run) -> Figure | None:
     return figure
 
 
-def selection(view: View, run: Run) -> Figure | None:
+def selection(view: View) -> Figure | None:
     """Draw the number of tracks each separator was chosen on, by oracle and deployable choice."""
-    counts = summaries.selection_counts(run.selection[run.selection["dataset"] == view.dataset])
+    chosen = view.report.run.selection
+    counts = summaries.selection_counts(chosen[chosen["dataset"] == view.dataset])
     stems = sorted(counts["stem"].unique(), key=names.stem_rank)
     if not stems:
         return None
@@ -249,7 +249,7 @@ def selection(view: View, run: Run) -> Figure | None:
     return figure
 
 
-def genres(view: View, _run: Run) -> Figure | None:
+def genres(view: View) -> Figure | None:
     """Draw the number of tracks per genre."""
     tracks = view.scores.drop_duplicates(["split", "track"])["genre"].map(genre_name)
     counts = tracks.value_counts().sort_index().sort_values(kind="stable", ascending=False)
@@ -264,11 +264,11 @@ def genres(view: View, _run: Run) -> Figure | None:
     return figure
 
 
-def cost(view: View, _run: Run) -> Figure | None:
+def cost(view: View) -> Figure | None:
     """Draw quality against speed; the line joins the separators that no other beats in both."""
     rows = view.headline()
     means = rows.groupby("separator", observed=True)["value"].mean()
-    speed = {n: view.context.costs.get((view.dataset, n, "mixture", "rtf")) for n in means.index}
+    speed = {n: view.report.costs.get((view.dataset, n, "mixture", "rtf")) for n in means.index}
     order = [n for n in view.separators(rows, ranked=True) if speed.get(n)]
     if not order:
         return None
@@ -292,7 +292,7 @@ def cost(view: View, _run: Run) -> Figure | None:
     return figure
 
 
-def heat(view: View, _run: Run) -> Figure | None:
+def heat(view: View) -> Figure | None:
     """Draw tracks × separators, from the hardest track (lowest mean) to the easiest."""
     rows = view.headline()
     order = view.separators(rows)
@@ -314,7 +314,7 @@ def heat(view: View, _run: Run) -> Figure | None:
     return figure
 
 
-DRAWINGS: Mapping[str, Callable[[View, Run], Figure | None]] = {
+DRAWINGS: Mapping[str, Callable[[View], Figure | None]] = {
     "distributions": distributions,
     "snr_sdr": snr_and_sdr,
     "snr_sdr_by_genre": by_genre,

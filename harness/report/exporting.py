@@ -8,6 +8,7 @@ from harness import report
 from harness.core.errors import HarnessError
 from harness.core.files import safe_name, write_atomic
 from harness.report import comparison
+from harness.report.computed import make_report
 from harness.report.tables import model_card, sheets, table_files
 from harness.results import importing
 from harness.results.museval_format import write_museval
@@ -26,15 +27,16 @@ def export(folder: Path, file_format: str, to: Path, *, source_url: str = "") ->
         raise HarnessError(f"--format {file_format}: unknown format; known: {', '.join(FORMATS)}")
     if file_format == "museval":
         return export_museval(folder, to)
-    run = read_run(folder)
+    found_report = make_report(read_run(folder))
     if file_format == "model-card":
-        cards = model_card.cards(run, source_url)
+        cards = model_card.cards(found_report, source_url)
         files = {to / f"{safe_name(name)}.md": text for name, text in cards.items()}
         for path, text in files.items():
             write_atomic(path, text.encode("utf-8", "replace"))
         found = list(files)
     else:
-        written = table_files.write_sheets(sheets.all_sheets(run), run, to, [file_format])
+        tables = sheets.all_sheets(found_report)
+        written = table_files.write_sheets(tables, found_report.run, to, [file_format])
         found = [to / Path(address).name for table in written for address in table.files.values()]
     if not found:
         raise HarnessError(f"{folder}: has no scores to export; repeat the run first")
@@ -52,7 +54,7 @@ def compare_runs(a: Path, b: Path, reports: Path) -> tuple[comparison.RunCompari
 def export_museval(folder: Path, to: Path) -> list[Path]:
     """Write the frames of a run's separators as museval does: ``<to>/<separator>/<split>/<track>``.
 
-    Only pieces of work whose inner products are kept can be written: no anchors, no oracles.
+    Only units of work with kept inner products can be written: no anchors, no oracles.
 
     Raises
     ------

@@ -11,12 +11,11 @@ import pandas as pd
 from harness.core import text
 from harness.datasets import overlaps
 from harness.datasets.tracks import Track
-from harness.report import html, names
-from harness.report.page import payload
+from harness.report import html
+from harness.report.computed import Report, about, in_order, part
 from harness.results import summaries
 from harness.results.grid import HARMONIC
-from harness.results.leaks import ledger, recorded_statuses
-from harness.results.runs import Run
+from harness.results.leaks import ledger
 
 SCRIPTS = ("theme.js",)
 FORMATS = {"csv": "CSV", "parquet": "Parquet", "latex": "LaTeX", "markdown": "Markdown"}
@@ -28,15 +27,16 @@ STATUSES = {
 List = tuple[str, str, str, pd.DataFrame]  # name of its files, title, definition, rows
 
 
-def render(run: Run, downloads: Any = ()) -> str:
+def render(report: Report, downloads: Any = ()) -> str:
     """Return the provenance page of a run; `downloads` is as from `table_files.write_sheets`."""
+    run = report.run
     return html.page(
         "provenance.html",
         SCRIPTS,
         run=run,
         record=run.record,
-        view=_definitions(run),
-        leaks=leaks(run),
+        view=_definitions(report),
+        leaks=leaks(report),
         statuses=STATUSES,
         failures=summaries.failures(run.scores).to_dict("records"),
         commands=commands(run.record),
@@ -45,16 +45,15 @@ def render(run: Run, downloads: Any = ()) -> str:
     )
 
 
-def _definitions(run: Run) -> dict[str, list[dict[str, Any]]]:
+def _definitions(report: Report) -> dict[str, list[dict[str, Any]]]:
     """Return the metrics and costs that the run has, with their definitions."""
-    have = {*run.scores["metric"], *run.ensembles["metric"]} - {""}
+    run = report.run
+    have = {*run.scores["metric"], *run.ensembles["metric"]}
     if {"snr", "sdr"} <= have:
         have.add(HARMONIC)
-    order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
-    measured = [cost for cost in names.COSTS if cost in set(run.costs["metric"])]
     return {
-        "metrics": [payload.about(run.record, name) for name in order],
-        "costs": [payload.about(run.record, name) for name in measured],
+        "metrics": [about(run.record, name) for name in in_order(have)],
+        "costs": report.measured,
     }
 
 
@@ -74,28 +73,23 @@ def commands(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def leaks(run: Run) -> list[dict[str, Any]]:
+def leaks(report: Report) -> list[dict[str, Any]]:
     """Return the leak ledger: counts, reason and tracks per scored separator, dataset and split.
 
     ``tracks_of`` is {status: names} of the tracks that are not clean.
     """
-    statuses = _statuses(run)
+    statuses = report.statuses
     counts = [{str(k): v for k, v in row.items()} for row in ledger(statuses).to_dict("records")]
     keys = ["separator", "dataset", "split"]
     named = statuses[statuses["status"] != "clean"].groupby([*keys, "status"], observed=True)
     tracks = {key: sorted(block) for key, block in named["track"]}
-    known = payload.part(run.record, "separators")
+    known = part(report.run.record, "separators")
     for row in counts:
         where = tuple(row[key] for key in keys)
         row["tracks_of"] = {s: tracks[*where, s] for s in STATUSES if (*where, s) in tracks}
         row["trained_on"] = (known.get(row["separator"]) or {}).get("trained_on")
         row["reason"] = _reason(row)
     return counts
-
-
-def _statuses(run: Run) -> pd.DataFrame:
-    """Return the status of each (separator, track); the record names the pairs not clean."""
-    return recorded_statuses(run.scores.astype({"separator": object}), run.record)
 
 
 def _reason(row: Mapping[str, Any]) -> str:
@@ -133,18 +127,19 @@ def _overlap(row: Mapping[str, Any]) -> str:
     return included if direct or not through else f"{included} (as songs of {', '.join(through)})"
 
 
-def lists(run: Run) -> list[List]:
+def lists(report: Report) -> list[List]:
     """Return the lists of the page as tables to export."""
-    record = run.record
+    run, record = report.run, report.run.record
     ledger_rows = [
-        {k: v for k, v in row.items() if k not in ("tracks_of", "trained_on")} for row in leaks(run)
+        {k: v for k, v in row.items() if k not in ("tracks_of", "trained_on")}
+        for row in leaks(report)
     ]
-    pairs = _statuses(run)
+    pairs = report.statuses
     pairs = pairs[pairs["status"] != "clean"].reset_index(drop=True)
     failed = run.scores[run.scores["status"] == "failed"]
     failed = failed[["dataset", "split", "track", "separator", "input", "note"]]
     separators, datasets, metrics = (
-        payload.part(record, name) for name in ("separators", "datasets", "metrics")
+        part(record, name) for name in ("separators", "datasets", "metrics")
     )
     return [
         ("failures", "Failures", "failed jobs and their reasons", failed.reset_index(drop=True)),

@@ -8,10 +8,11 @@ from pathlib import Path
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.report import drawings, provenance
+from harness.report.computed import Report, make_report
 from harness.report.page.index_page import render
 from harness.report.tables import sheets, table_files
 from harness.report.tracks.listening import AUDIO, write_tracks
-from harness.results.runs import Run, join, read_run
+from harness.results.runs import join, read_run
 from harness.selection.finished_run import with_selection, worth_of_blends
 
 MOST_BLENDED = 60  # tracks of a dataset; with more, harness select says what blends are worth
@@ -41,10 +42,11 @@ def write_report(
     run = found[0] if len(found) == 1 else with_selection(join(found))
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
     listen = write_tracks(run, folders[0].parent / "work", path.parent, audio)
-    write_rest(run, path.parent, figures=figures)
+    report = make_report(run)
+    write_rest(report, path.parent, figures=figures)
     few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED
     blended = worth_of_blends(run, folders[0].parent) if few else None
-    page = render(run, listen, blended)
+    page = render(report, listen, blended)
     write_atomic(path, page.encode("utf-8", "replace"))
     return path
 
@@ -56,10 +58,10 @@ def check_audio(audio: str | None) -> str:
     return audio or "allowed"
 
 
-def write_rest(run: Run, folder: Path, *, figures: bool = False) -> None:
+def write_rest(report: Report, folder: Path, *, figures: bool = False) -> None:
     """Write ``provenance.html``, ``tables/`` and, if asked for, ``figures/`` into a folder."""
     if figures:
-        drawings.write_figures(run, folder / "figures")
-    found = table_files.write_sheets(sheets.all_sheets(run), run, folder / "tables")
-    page = provenance.render(run, found)
+        drawings.write_figures(report, folder / "figures")
+    found = table_files.write_sheets(sheets.all_sheets(report), report.run, folder / "tables")
+    page = provenance.render(report, found)
     write_atomic(folder / "provenance.html", page.encode("utf-8", "replace"))

@@ -16,6 +16,7 @@ from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, row, rows_table
 from harness.core.errors import HarnessError
 from harness.metrics import harmonic_mean
 from harness.report import exporting
+from harness.report.computed import make_report
 from harness.report.tables import model_card, sheets, table_files
 from harness.results.runs import read_run, write_run
 
@@ -35,7 +36,7 @@ def exported(folder, tmp_path_factory):
     """All tables of the run in all formats."""
     run = read_run(folder)
     to = tmp_path_factory.mktemp("export")
-    table_files.write_sheets(sheets.all_sheets(run), run, to)
+    table_files.write_sheets(sheets.all_sheets(make_report(run)), run, to)
     return to
 
 
@@ -155,7 +156,7 @@ def test_hostile_names_break_no_table():
     changed = type(run)(
         "r", rows, run.costs.iloc[:0], rows.iloc[:0], run.selection.iloc[:0], record
     )
-    for sheet in sheets.all_sheets(changed):
+    for sheet in sheets.all_sheets(make_report(changed)):
         for part in table_files.to_markdown(sheet, changed).decode().split("\n## ")[1:]:
             lines = [line for line in part.splitlines() if line.startswith("|")]
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
@@ -168,7 +169,7 @@ def test_the_same_run_gives_the_same_bytes(folder, exported, tmp_path):
     for path in exporting.export(folder, "csv", tmp_path):
         assert path.read_bytes() == (exported / path.name).read_bytes()
     run = read_run(folder)
-    for sheet in sheets.all_sheets(run):
+    for sheet in sheets.all_sheets(make_report(run)):
         for name, make in table_files.FORMATS.items():
             assert (
                 make(sheet, run)
@@ -189,7 +190,7 @@ def test_latex_compiles_the_tables(exported, tmp_path):
 
 def test_a_model_card_has_the_layout_of_the_hub(folder, truth):
     run = demo_run(10)
-    cards = model_card.cards(run, "https://example.org/report")
+    cards = model_card.cards(make_report(run), "https://example.org/report")
     assert set(cards) == RANKED
     _, block, text = cards["nmf"].split("---\n")
     (index,) = yaml.safe_load(block)["model-index"]
@@ -205,7 +206,9 @@ def test_a_model_card_has_the_layout_of_the_hub(folder, truth):
     assert "run demo-run" in text
     leaky = yaml.safe_load(cards["htdemucs"].split("---\n")[1])["model-index"][0]["results"]
     assert [r["dataset"]["type"] for r in leaky] == ["musdb18hq"]  # it saw all of the other
-    bare = yaml.safe_load(model_card.cards(run)["nmf"].split("---\n")[1])["model-index"][0]
+    bare = yaml.safe_load(model_card.cards(make_report(run))["nmf"].split("---\n")[1])[
+        "model-index"
+    ][0]
     assert all("source" not in result for result in bare["results"])
 
 

@@ -8,6 +8,7 @@ import pytest
 from synthetic_run import HOSTILE, demo_run, empty_run, row, rows_table
 
 from harness.report import provenance
+from harness.report.computed import make_report
 from harness.results.runs import Run
 
 
@@ -20,7 +21,7 @@ def ledger(trained_on, tracks, statuses, dataset="dsd100"):
         if s != "clean"
     ]
     about = empty_run(separators={"net": {"trained_on": trained_on}}, leaks=leaks)
-    (found,) = provenance.leaks(dataclasses.replace(about, scores=scores))
+    (found,) = provenance.leaks(make_report(dataclasses.replace(about, scores=scores)))
     return found
 
 
@@ -64,7 +65,7 @@ def test_commands_can_be_pasted():
 
 
 def test_the_page_lists_failures_and_separators_that_were_not_run():
-    html = provenance.render(demo_run(6))
+    html = provenance.render(make_report(demo_run(6)))
     for said in (
         "harness run --all --data &#39;musdb18hq=/data/my music&#39;",
         "MemoryError: 5.1 GB wanted, 4.0 GB free &lt;b&gt;",
@@ -78,7 +79,7 @@ def test_the_page_lists_failures_and_separators_that_were_not_run():
 
 
 def test_a_run_without_anything_has_a_page():
-    html = provenance.render(empty_run())
+    html = provenance.render(make_report(empty_run()))
     assert "The run has no scores" in html
     assert "Nothing failed" in html
     assert "does not record the command" in html
@@ -91,17 +92,17 @@ def test_hostile_names_stay_text():
         json.dumps(run.record).replace("made up", HOSTILE).replace('"nmf"', '"<i>"')
     )
     record["command"] = ["harness", HOSTILE]
-    html = provenance.render(Run(HOSTILE, **{
+    html = provenance.render(make_report(Run(HOSTILE, **{
         **{n: getattr(run, n) for n in ("costs", "ensembles", "selection")},
         "scores": run.scores.replace(swap), "record": record,
-    }))  # fmt: skip
+    })))  # fmt: skip
     assert not re.search(r"<(img|i)\b", html)
     assert html.count("<script") == 1
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
 
 
 def test_links_have_targets():
-    html = provenance.render(demo_run(6))
+    html = provenance.render(make_report(demo_run(6)))
     ids = re.findall(r'id="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert {t[1:] for t in re.findall(r'href="(#[^"]*)"', html)} <= set(ids)

@@ -20,6 +20,7 @@ from harness.core import text
 from harness.core.errors import HarnessError
 from harness.metrics import harmonic_mean
 from harness.report import figures
+from harness.report.computed import make_report
 from harness.report.page import (
     cells,
     certainty,
@@ -47,7 +48,7 @@ def scored(values, stem="vocals", metric="snr", **other):
 @functools.cache
 def demo_page():
     """The page of the made-up run, for tests that only look at it."""
-    return report.render(demo_run(6))
+    return report.render(make_report(demo_run(6)))
 
 
 def ranked(scores, ranked=("a", "b"), **how):
@@ -243,7 +244,7 @@ def test_costs_are_medians_but_memory_is_the_largest():
 
 def test_every_number_of_the_page_is_that_of_the_table():
     run = demo_run(n_tracks=12)
-    view = payload.build(run)
+    view = payload.build(make_report(run))
     demo = view["datasets"][0]
     ranked = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
     everything = pd.concat([run.scores, run.ensembles])
@@ -351,7 +352,7 @@ def test_rounding_is_of_the_exact_value_and_gives_no_minus_zero():
 
 
 def test_a_level_orders_its_rows_best_first_and_roles_apart():
-    musdb = payload.build(demo_run())["datasets"][1]
+    musdb = payload.build(make_report(demo_run()))["datasets"][1]
     level, rows = musdb["levels"][0], musdb["rows"]
     groups = [[rows[i]["separator"] for i in group["rows"]] for group in level["groups"]]
     assert groups[0][:2] == ["scnet", "htdemucs"]
@@ -361,7 +362,7 @@ def test_a_level_orders_its_rows_best_first_and_roles_apart():
 
 
 def test_levels_are_tables_of_their_own():
-    levels = payload.build(demo_run(6))["datasets"][0]["levels"]
+    levels = payload.build(make_report(demo_run(6)))["datasets"][0]["levels"]
     assert [level["title"] for level in levels] == ["Stems", "Sub-stems of drums"]
     assert levels[1]["stems"] == ["kick", "snare", "toms", "hihat", "cymbals", "overall:drums"]
 
@@ -376,7 +377,7 @@ def test_a_track_name_in_two_splits_is_two_tracks():
         "status": "leaked",
     }
     run = Run("r", rows_table(rows), table([]), table([]), table([], SELECTION_COLUMNS), {})
-    view = payload.build(Run(**{**vars(run), "record": {"leaks": [leak]}}))
+    view = payload.build(make_report(Run(**{**vars(run), "record": {"leaks": [leak]}})))
     demo = view["datasets"][0]
     assert demo["tracks"]["track"] == ["t0 (test)", "t0 (train)"]
     assert demo["summary"]["snr"]["vocals"]["cells"][0][0] == 1.0
@@ -392,7 +393,7 @@ def test_written_from_a_folder_and_the_same_bytes_twice(tmp_path: Path):
     assert first.read_bytes() == second.read_bytes()
     assert [p.name for p in first.parent.iterdir()] == ["index.html"]
     shuffled = Run(**{**vars(run), "scores": run.scores.sample(frac=1, random_state=1)})
-    assert report.render(shuffled) == first.read_text(encoding="utf-8")
+    assert report.render(make_report(shuffled)) == first.read_text(encoding="utf-8")
 
 
 def test_no_run_is_a_clear_error(tmp_path: Path):
@@ -410,7 +411,7 @@ def test_hostile_names_stay_text():
     changed["scores"]["note"] = changed["scores"]["note"].replace("silent reference", hostile)
     record = json.loads(json.dumps(run.record).replace("made up", "<script>alert(4)</script>"))
     record["command"] = ["harness", HOSTILE_TAIL]
-    page = Page(report.render(Run(hostile, record=record, **changed)))
+    page = Page(report.render(make_report(Run(hostile, record=record, **changed))))
     assert page.tags.count("script") == 2  # the data and the page's own
     assert "img" not in page.tags
     assert not [a for a in page.attributes if a[1].startswith("on")]
@@ -450,7 +451,7 @@ def test_each_switch_region_and_table_has_a_name():
 
 
 def test_what_the_page_says_without_a_script():
-    html = report.render(demo_run(12))
+    html = report.render(make_report(demo_run(12)))
     rows = re.findall(r'<tr data-row="\d+">.*?</tr>', html, re.DOTALL)
     scnet = next(r for r in rows if ">scnet<" in r)
     assert "best" in scnet
@@ -464,7 +465,7 @@ def test_what_the_page_says_without_a_script():
 
 @pytest.mark.parametrize("datasets", [{}, {"demo": {"n_tracks": 0, "problems": []}}])
 def test_a_run_without_scores_says_so(datasets):
-    html = report.render(empty_run(datasets=datasets))
+    html = report.render(make_report(empty_run(datasets=datasets)))
     assert "This run has no scores" in html
     assert "Nothing failed" in html
 
@@ -472,7 +473,7 @@ def test_a_run_without_scores_says_so(datasets):
 def test_a_run_in_which_everything_failed_says_so():
     rows = [row("a", f"t{i}", "", "", np.nan, status="failed", note="no memory") for i in range(3)]
     run = empty_run()
-    html = report.render(Run(**{**vars(run), "scores": rows_table(rows)}))
+    html = report.render(make_report(Run(**{**vars(run), "scores": rows_table(rows)})))
     assert "everything failed" in html
     assert "3 jobs failed" in html
 
@@ -480,7 +481,7 @@ def test_a_run_in_which_everything_failed_says_so():
 def test_one_failed_separator_stands_in_the_table_without_scores():
     rows = [*scored({"a": [1.0]}), row("b", "t0", "", "", np.nan, status="failed", note="why")]
     run = empty_run()
-    html = report.render(Run(**{**vars(run), "scores": rows_table(rows)}))
+    html = report.render(make_report(Run(**{**vars(run), "scores": rows_table(rows)})))
     assert "failed on 1 track" in html
 
 
@@ -500,7 +501,7 @@ def apart(run, metric="snr", stem="drums"):
 def test_intervals_groups_and_pairs_are_those_of_the_scores():
     run = demo_run(n_tracks=16)
     wide, artists = apart(run)
-    demo = payload.build(run)["datasets"][0]
+    demo = payload.build(make_report(run))["datasets"][0]
     about = demo["summary"]["snr"]["drums"]
     number = {row["separator"]: i for i, row in enumerate(demo["rows"])}
     means = selection.mean_intervals(wide.to_numpy(), artists)
@@ -562,12 +563,14 @@ def test_with_too_few_artists_nothing_is_claimed():
         for i in range(9)
     ]
     run = dataclasses.replace(empty_run(), scores=rows_table(rows))
-    about = payload.build(run)["datasets"][0]["summary"]["snr"]["vocals"]
+    about = payload.build(make_report(run))["datasets"][0]["summary"]["snr"]["vocals"]
     assert about["artists"] == {"mixture": 1}
     assert about["cells"][0][9:] == [None, None, None, None, "", 0, 0, None, 0, ""]
     values = np.frombuffer(base64.b64decode(about["pairs"]["mixture"][1]), "<i2").tolist()
     assert values == [800, -32768, -32768, -32768, 0]
-    assert "Too few artists to tell separators apart (1, 6 are needed)" in report.render(run)
+    assert "Too few artists for significant differences (1, 6 are needed)" in report.render(
+        make_report(run)
+    )
 
 
 def test_genre_intervals_are_of_the_genre_alone():
@@ -599,7 +602,7 @@ def cells_of(html, name):
 
 def test_the_worth_of_choosing_is_that_of_the_tables():
     run = demo_run(n_tracks=16)
-    shown = cells_of(report.render(run), "demo: expected score of choosing")
+    shown = cells_of(report.render(make_report(run)), "demo: expected score of choosing")
     ranked = [n for n, e in run.record["separators"].items() if e["role"] == "separator"]
     seen = leaked(run.record)
     assert len(seen) == 16
@@ -645,7 +648,7 @@ def test_stability_is_told_only_where_artists_can_be_drawn_again():
 
 def test_the_stem_tree_names_the_best_of_each_node():
     run = demo_run(n_tracks=16)
-    view = payload.build(run)
+    view = payload.build(make_report(run))
     nodes = stem_tree.tree(view["datasets"][0], run.scores[run.scores["dataset"] == "demo"])
     placed = {node["stem"]: (node["depth"], node["mixture"]["separator"]) for node in nodes}
     assert placed["vocals"][0] == placed["accompaniment"][0] == 0
@@ -654,7 +657,7 @@ def test_the_stem_tree_names_the_best_of_each_node():
     drums = next(node["mixture"] for node in nodes if node["stem"] == "drums")
     summary = view["datasets"][0]["summary"]["harmonic_mean"]["drums"]["cells"]
     assert drums["mean"] == max(cell[0] for cell in summary.values() if cell[6])
-    lines = cells_of(report.render(run), "demo: stem tree")
+    lines = cells_of(report.render(make_report(run)), "demo: stem tree")
     assert [line[0].removeprefix("└ ") for line in lines] == [
         node["stem"].replace("_", " ") for node in nodes
     ]
@@ -668,7 +671,7 @@ def test_bleed_parts_snr_and_sdr():
             for metric, value in (("snr", snr), ("sdr", sdr))
         ]
     run = dataclasses.replace(empty_run(), scores=rows_table(rows))
-    (node,) = stem_tree.tree(payload.build(run)["datasets"][0], run.scores)
+    (node,) = stem_tree.tree(payload.build(make_report(run))["datasets"][0], run.scores)
     assert node["bleed"] == {"with": [4.0, 1], "without": [1.5, 2]}
 
 
@@ -678,7 +681,7 @@ def test_true_stem_and_cascade_stand_at_their_node():
         for metric in ("snr", "sdr"):
             rows += scored({"kit": [value, value]}, "kick", metric, input=source)
     run = dataclasses.replace(empty_run(), scores=rows_table(rows))
-    drums, kick = stem_tree.tree(payload.build(run)["datasets"][0], run.scores)
+    drums, kick = stem_tree.tree(payload.build(make_report(run))["datasets"][0], run.scores)
     assert (drums["mixture"]["separator"], drums["mixture"]["mean"]) == ("a", 5.0)
     assert kick["mixture"] is None
     assert (kick["reference"]["separator"], kick["reference"]["mean"]) == ("kit", 8.0)
@@ -717,7 +720,7 @@ def test_curves_are_those_of_networks_in_the_run(tmp_path: Path):
 def test_weights_and_their_licence_stand_beside_the_costs():
     run = demo_run(6)
     run.record["separators"]["scnet"]["weights_bytes"] = 42_000_000
-    html = report.render(run)
+    html = report.render(make_report(run))
     line = next(r for r in re.findall(r"<tr data-row.*?</tr>", html, re.DOTALL) if ">scnet<" in r)
     assert "42 MB<small>CC-BY-NC-4.0</small>" in line
 
@@ -730,7 +733,7 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
         "low": 0.5, "high": 2.0, "p": 0.01, "verdict": "beats it",
     }  # fmt: skip
     cut = {**one, "edges": "400, 1600", "weights": {"nmf": (1.0, 0.5, 0.0), "scnet": (0, 0.5, 1)}}
-    page = report.render(demo_run(6), blends=pd.DataFrame([one, cut]))
+    page = report.render(make_report(demo_run(6)), blends=pd.DataFrame([one, cut]))
     line, by_band = cells_of(page, "demo: blends")
     assert line[:6] == ["bass", "9 (7)", "nmf", "3.00", "2.50", "4.12"]
     assert line[6:] == ["1.12 0.50 to 2.00", "beats it", "0.75 nmf + 0.25 scnet"]
@@ -740,7 +743,7 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
     assert "Single,<br>held out" in page
     said = "one weight per frequency band"
     assert said in page
-    assert said not in report.render(demo_run(6), blends=pd.DataFrame([one]))
+    assert said not in report.render(make_report(demo_run(6)), blends=pd.DataFrame([one]))
     assert "Expected score of blends" not in demo_page()
 
 
@@ -789,7 +792,7 @@ def test_stems_that_only_anchors_have_are_not_shown():
     scores = rows_table([row(name, "t", stem, "snr", value) for name, stem, value in given])
     roles = {"mixture": {"role": "anchor"}, "nmf": {"role": "separator"}}
     run = dataclasses.replace(empty_run(separators=roles), scores=scores)
-    assert payload.build(run)["datasets"][0]["stems"] == ["vocals"]
+    assert payload.build(make_report(run))["datasets"][0]["stems"] == ["vocals"]
 
 
 def test_terminal_board_shows_means_on_shared_tracks_best_first():

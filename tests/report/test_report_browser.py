@@ -15,6 +15,7 @@ from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run
 
 from harness import report
 from harness.core import text
+from harness.report.computed import make_report
 from harness.report.page import payload
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -158,7 +159,7 @@ def run():
 @pytest.fixture(scope="module")
 def path(run, tmp_path_factory):
     page = tmp_path_factory.mktemp("report") / "index.html"
-    page.write_text(report.render(run), encoding="utf-8")
+    page.write_text(report.render(make_report(run)), encoding="utf-8")
     return page
 
 
@@ -277,7 +278,7 @@ def test_a_switch_shows_the_other_numbers(page, run, metric, stat):
     before = page.run("document.querySelector('main').innerText")
     page.click(f"label:has(input[value={metric}]) span")
     page.click(f"label:has(input[value={stat}]) span")
-    demo = payload.build(run)["datasets"][0]
+    demo = payload.build(make_report(run))["datasets"][0]
     for index, cell in demo["summary"][metric]["drums"]["cells"].items():
         shown = page.run(
             f"document.querySelector('{BOARD} tr[data-row=\"{index}\"] td[data-stem=drums] b')"

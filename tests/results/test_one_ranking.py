@@ -12,6 +12,7 @@ from harness import report, selection
 from harness.benchmark import cascades, runner
 from harness.benchmark.cascades import wanted_parents
 from harness.cli import boards
+from harness.report.computed import make_report
 from harness.report.page import cells, payload
 from harness.results import grid, ranking, summaries
 
@@ -52,7 +53,7 @@ def planted(**columns):
 
 def page_of(run):
     """{separator: cell by name}, and the summary of the stem."""
-    view = payload.build(run)["datasets"][0]
+    view = payload.build(make_report(run))["datasets"][0]
     about = view["summary"]["harmonic_mean"]["vocals"]
     found = {
         view["rows"][i]["separator"]: dict(zip(cells.PLACES, cell, strict=True))
@@ -103,12 +104,12 @@ def test_one_track_beyond_30_db_wins_neither_page_nor_terminal_nor_selection(mon
         assert board.notes == ("Scores limited to ±30 dB: a vocals 1",)
         cell = page_of(run)[0]["a"]
         assert (cell["mean"], cell["limited"]) == (round(85 / 12, 2), 1)
-        assert "1 limited to ±30 dB" in report.render(run)
+        assert "1 limited to ±30 dB" in report.render(make_report(run))
 
 
 def test_a_track_is_shown_as_it_is_though_it_is_limited_in_means():
     run = planted(a=[5.0, math.inf], b=[8.0, 45.0])
-    values = payload.build(run)["datasets"][0]["values"]["harmonic_mean"]["vocals"]
+    values = payload.build(make_report(run))["datasets"][0]["values"]["harmonic_mean"]["vocals"]
     assert values == {0: "9AH/fw==", 1: "IAOUEQ=="}  # 500, infinity; 800, 4500
 
 
@@ -124,8 +125,12 @@ def test_a_separator_with_few_tracks_is_named_and_takes_none_from_the_others(mon
     assert (board.head[1], [row[0] for row in board.rows]) == ("vocals (n=30)", ["b", "a"])
     assert board.notes == (f"c, vocals: {why}",)
     assert chosen(run)[0] == parent_of(run, monkeypatch) == "b"
-    assert why in report.render(run)
-    assert payload.build(run)["datasets"][0]["levels"][0]["groups"][0]["rows"] == [1, 0, 2]
+    assert why in report.render(make_report(run))
+    assert payload.build(make_report(run))["datasets"][0]["levels"][0]["groups"][0]["rows"] == [
+        1,
+        0,
+        2,
+    ]
 
 
 def test_few_are_fewer_than_20_and_than_half_of_the_fullest():
@@ -158,7 +163,7 @@ def test_a_name_in_two_splits_is_two_tracks_everywhere(monkeypatch):
     assert board.rows[0][0] == page_best(run) == chosen(run)[0] == "b"
     assert parent_of(run, monkeypatch) == "b"
     assert found["a"]["mean"] == 5.0
-    tracks = payload.build(run)["datasets"][0]["tracks"]["track"]
+    tracks = payload.build(make_report(run))["datasets"][0]["tracks"]["track"]
     assert tracks == ["Intro (test)", "Song", "Intro (train)"]
 
 

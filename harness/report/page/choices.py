@@ -10,19 +10,14 @@ from markupsafe import Markup
 from harness import selection
 from harness.core import text
 from harness.report import figures, names
-from harness.report.page.dataset import records
+from harness.report.computed import Report, records
 from harness.results import summaries
 from harness.results.grid import Grid, grids
-from harness.results.ranking import genre_name, may_choose
+from harness.results.ranking import genre_name
 from harness.results.runs import Run
 
 Rows = dict[str, list[dict[str, Any]]]  # by dataset
 POLICIES = ("best mean", "best median", "bagged", "by genre")  # what is quick to cross-fit
-
-
-def candidates(run: Run) -> pd.DataFrame:
-    """Return the scores that may choose and be chosen, see `harness.selection.candidates_of`."""
-    return selection.candidates_of(*may_choose(run))
 
 
 def counts(run: Run) -> Rows:
@@ -50,7 +45,7 @@ def counts(run: Run) -> Rows:
 
 
 def worth(found: pd.DataFrame) -> Rows:
-    """Return what choosing by the best mean is worth, from `candidates`.
+    """Return what choosing by the best mean is worth, from `Report.candidates`.
 
     Returns
     -------
@@ -70,10 +65,10 @@ def worth(found: pd.DataFrame) -> Rows:
     }
 
 
-def stability(found: pd.DataFrame) -> Rows:
+def stability(report: Report) -> Rows:
     """Return how often each separator would be chosen if the artists were drawn again.
 
-    From `candidates`, and only where there are enough artists to draw from.
+    Only where there are enough artists to draw from.
 
     Returns
     -------
@@ -82,10 +77,10 @@ def stability(found: pd.DataFrame) -> Rows:
     """
     enough = {
         (grid.dataset, grid.source, grid.stem)
-        for grid in map(Grid.complete, grids(found))
+        for grid in map(Grid.complete, grids(report.candidates))
         if grid.n_artists >= selection.MIN_ARTISTS
     }
-    table = selection.frequencies(found)
+    table = report.frequencies
     out: Rows = {}
     for key, block in table.groupby(["dataset", "input", "stem"], sort=True):
         dataset, source, stem = map(str, key)

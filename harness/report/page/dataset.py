@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -12,49 +12,32 @@ import pandas as pd
 from harness.core import text
 from harness.core.text import Json
 from harness.report import names
+from harness.report.computed import Json, Report, records
 from harness.report.page import cells
-from harness.report.page.certainty import Cell, certainties, genre_intervals
+from harness.report.page.certainty import Cell, Certainty, genre_intervals
 from harness.results.grid import Leaked
-from harness.results.ranking import SEPARATOR, Ranking, level, rank
+from harness.results.ranking import Key, Ranking, level
 from harness.selection import MIN_ARTISTS
 
 NAMED = 4  # separators that a reason names
 Place = tuple[str, str]  # (separator, input) of a row, (split, track) of a track
 
 
-@dataclass(frozen=True)
-class Context:
-    """What all datasets of a run share."""
-
-    roles: Mapping[str, str]
-    titles: Mapping[str, str]
-    metrics: list[Json]
-    weights: Mapping[str, Json]
-    costs: Mapping[tuple[str, str, str, str], float]
-    leaked: Leaked
-    unknown: Leaked
-
-    @property
-    def ranked(self) -> set[str]:
-        """Return the separators that may have a place."""
-        return {name for name, role in self.roles.items() if role == SEPARATOR}
-
-    def rank(self, scores: pd.DataFrame, dataset: str, metric: Mapping[str, Any]) -> Ranking:
-        """Return the ranking of one dataset by one of `metrics`."""
-        how: Json = {"ranked": self.ranked, "leaks": self.leaked}
-        return rank(scores, dataset, metric["name"], higher_is_better=metric["higher"], **how)
-
-
-def view(here: pd.DataFrame, name: str, context: Context) -> Json:
-    """Return one dataset; what is in it is said at `harness.report.page.payload.build`."""
-    here = _without_idle_stems(here, context)
-    rows = _rows(here, name, context)
+def view(report: Report, name: str) -> Json:
+    """Return one dataset; `harness.report.page.payload.build` says what is in it."""
+    scores = report.scores
+    here = _without_idle_stems(scores[scores["dataset"] == name], report)
+    rows = _rows(here, name, report)
     number = {(row["separator"], row["input"]): i for i, row in enumerate(rows)}
     tracks = here.drop_duplicates(["split", "track"]).sort_values(["split", "track"])
     order = {place: i for i, place in enumerate(records(tracks, "split", "track"))}
     stems = sorted(set(here["stem"]) - {""}, key=names.stem_rank)
-    found = {m["name"]: context.rank(here, name, m) for m in context.metrics}
-    summary = {metric: _summary(ranking, number, order) for metric, ranking in found.items()}
+    metrics = [metric["name"] for metric in report.metrics]
+    found = {m: _shown(report.ranking(name, m), stems, order) for m in metrics}
+    summary = {
+        metric: _summary(ranking, report.certainties(name, metric), number, order)
+        for metric, ranking in found.items()
+    }
     return {
         "rows": rows,
         "tracks": {
@@ -62,26 +45,27 @@ def view(here: pd.DataFrame, name: str, context: Context) -> Json:
             **{c: _texts(tracks[c]) for c in ("artist", "genre", "split")},
         },
         "stems": stems,
-        "levels": _levels(stems, summary, rows, context) if summary else [],
+        "levels": _levels(stems, summary, rows, report) if summary else [],
         "summary": summary,
         "values": {m: _values(here[here["metric"] == m], number, order) for m in found},
         "genres": {metric: _genres(ranking, number) for metric, ranking in found.items()},
         "failed": _failed(here, number, order),
-        "leaked": _marks(context.leaked, name, rows, order),
-        "unknown": _marks(context.unknown, name, rows, order),
+        "leaked": _marks(report.leaked, name, rows, order),
+        "unknown": _marks(report.unknown, name, rows, order),
     }
 
 
-def _without_idle_stems(here: pd.DataFrame, context: Context) -> pd.DataFrame:
+def _shown(found: Ranking, stems: Iterable[str], order: Mapping[Place, int]) -> Ranking:
+    """Return a ranking of only these stems and tracks."""
+    kept = {key: stem for key, stem in found.stems.items() if key[1] in stems}
+    return replace(found, stems=kept, tracks=tuple(order))
+
+
+def _without_idle_stems(here: pd.DataFrame, report: Report) -> pd.DataFrame:
     """Leave out stems that only anchors were scored on: there is nothing to compare."""
-    roles = here["separator"].map(lambda name: context.roles.get(name, "separator"))
+    roles = here["separator"].map(lambda name: report.roles.get(name, "separator"))
     busy = set(here.loc[roles != "anchor", "stem"]) - {""}
     return here[here["stem"].isin(busy | {""})] if busy else here
-
-
-def records(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
-    """Walk over rows as plain Python values."""
-    return zip(*(frame[column].tolist() for column in columns), strict=True)
 
 
 def _texts(column: pd.Series) -> list[str]:
@@ -89,7 +73,7 @@ def _texts(column: pd.Series) -> list[str]:
     return [str(value) for value in column.fillna("")]
 
 
-def _rows(here: pd.DataFrame, dataset: str, context: Context) -> list[Json]:
+def _rows(here: pd.DataFrame, dataset: str, report: Report) -> list[Json]:
     """Return the competitors of a dataset: by role, then input, then name."""
     roles = list(names.ROLES)
 
@@ -102,13 +86,13 @@ def _rows(here: pd.DataFrame, dataset: str, context: Context) -> list[Json]:
             "separator": separator,
             "input": source,
             "fed": "" if source == "mixture" else names.input_label(source),
-            "role": context.roles.get(separator, "separator"),
-            "title": context.titles.get(separator, ""),
-            **context.weights.get(separator, {"weights": None, "licence": ""}),
+            "role": report.roles.get(separator, "separator"),
+            "title": report.titles.get(separator, ""),
+            **report.weights.get(separator, {"weights": None, "licence": ""}),
             "costs": {
-                cost: context.costs[key]
+                cost: report.costs[key]
                 for cost in names.COSTS
-                if (key := (dataset, separator, source, cost)) in context.costs
+                if (key := (dataset, separator, source, cost)) in report.costs
             },
         }
         for separator, source in records(pairs, "separator", "input")
@@ -116,14 +100,18 @@ def _rows(here: pd.DataFrame, dataset: str, context: Context) -> list[Json]:
     return sorted(rows, key=place)
 
 
-def _summary(found: Ranking, number: Mapping[Place, int], order: Mapping[Place, int]) -> Json:
+def _summary(
+    found: Ranking,
+    sure: Mapping[Key, Certainty],
+    number: Mapping[Place, int],
+    order: Mapping[Place, int],
+) -> Json:
     """Return per stem its cells, and per input how many tracks are compared on and why not all.
 
     ``cells`` is {row: values in the order of `cells.PLACES`}, ``n`` {input: common tracks}, ``out``
     {input: the other tracks}, ``why`` {input: reasons with counts}, ``artists`` {input: how many},
     ``pairs`` {input: as from `cells.pairs`}.
     """
-    sure = certainties(found)
     stems: Json = {}
     for row in found.board.to_dict("records"):
         empty: Json = {part: {} for part in ("cells", "n", "out", "why", "artists", "pairs")}
@@ -133,8 +121,8 @@ def _summary(found: Ranking, number: Mapping[Place, int], order: Mapping[Place, 
         stem["cells"][number[row["separator"], row["input"]]] = cell
         stem["n"][row["input"]] = row["common"]
         stem["artists"][row["input"]] = here_sure.artists
-    for (source, of), certainty in sure.items():
-        stems[of]["pairs"][source] = cells.pairs(certainty.pairs, number, source)
+    for source, of in found.stems:
+        stems[of]["pairs"][source] = cells.pairs(sure[source, of].pairs, number, source)
     for (fed, where), rows in found.left_out.groupby(["input", "stem"], sort=True):
         about = stems[str(where)]
         about["out"][fed] = sorted(order[place] for place in records(rows, "split", "track"))
@@ -211,10 +199,10 @@ def _marks(
     return {i: sorted(marked[name]) for i, name in named if name in marked}
 
 
-def _levels(stems: list[str], summary: Json, rows: list[Json], context: Context) -> list[Json]:
+def _levels(stems: list[str], summary: Json, rows: list[Json], report: Report) -> list[Json]:
     """Return the tables of a dataset: level, title, stems, and groups of rows, best first."""
     out: list[Json] = []
-    first, sign = summary[context.metrics[0]["name"]], 1 if context.metrics[0]["higher"] else -1
+    first, sign = summary[report.metrics[0]["name"]], 1 if report.metrics[0]["higher"] else -1
     homeless = set(range(len(rows))) - _with_cells(summary, stems)
     for name, title in names.LEVELS.items():
         shown = [stem for stem in stems if level(stem) == name]
@@ -245,12 +233,12 @@ def _levels(stems: list[str], summary: Json, rows: list[Json], context: Context)
 
 
 def _few(stem: Json | None) -> str:
-    """Say that nothing can be told where there are too few artists."""
+    """Say that nothing is significant where there are too few artists."""
     artists = max(stem["artists"].values()) if stem else MIN_ARTISTS
     if artists >= MIN_ARTISTS:
         return ""
     return (
-        f"Too few artists to tell separators apart ({artists}, {MIN_ARTISTS} are needed): no "
+        f"Too few artists for significant differences ({artists}, {MIN_ARTISTS} are needed): no "
         "intervals and no groups. The order is that of these tracks alone."
     )
 

@@ -23,8 +23,8 @@ def counts(view: Mapping[str, Any]) -> dict[str, Markup]:
     for dataset in view["datasets"]:
         tracks = Counter(map(genre_name, dataset["tracks"]["genre"]))
         ordered = sorted(tracks, key=lambda genre: (-tracks[genre], genre))
-        told = ", ".join(f"{genre} {tracks[genre]}" for genre in ordered)
-        title = f"Genres of {dataset['name']}: {told}"
+        listed = ", ".join(f"{genre} {tracks[genre]}" for genre in ordered)
+        title = f"Genres of {dataset['name']}: {listed}"
         series = {"tracks": [tracks[genre] for genre in ordered]}
         if set(tracks) - {NO_GENRE}:
             picture = figures.bars(ordered, series, title=title, axis="number of tracks")
@@ -81,4 +81,6 @@ def _verdict(cell: Mapping[Any, Any]) -> str:
         return f"too few: {MIN_GENRE} tracks by {MIN_ARTISTS} artists are needed"
     if cell["best"] == cell["overall"]:
         return "the same choice"
-    return f"chooses {cell['best']}" if cell["strong"] else "not sure: the overall choice stays"
+    return (
+        f"chooses {cell['best']}" if cell["strong"] else "not significant: the overall choice stays"
+    )

@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.core.files import write_atomic
 from harness.report import html, names
+from harness.report.computed import Report, make_report, part
 from harness.report.page import cells, choices, genres, means, payload, stem_tree, training_curves
 from harness.report.tracks.listening import by_track
 from harness.report.tracks.track_page import TrackPage
@@ -27,13 +28,15 @@ FEW = 5  # tracks; genres with fewer are marked
 
 def write(run_folder: Path, out_folder: Path) -> Path:
     """Write a run's report to ``<out_folder>/index.html``; an old one is replaced at once."""
-    page = render(read_run(run_folder))
+    page = render(make_report(read_run(run_folder)))
     out = out_folder / "index.html"
     write_atomic(out, page.encode("utf-8", "replace"))
     return out
 
 
-def render(run: Run, listen: Iterable[TrackPage] = (), blends: pd.DataFrame | None = None) -> str:
+def render(
+    report: Report, listen: Iterable[TrackPage] = (), blends: pd.DataFrame | None = None
+) -> str:
     """Return a run's report as HTML; equal runs give equal text.
 
     Parameters
@@ -43,7 +46,7 @@ def render(run: Run, listen: Iterable[TrackPage] = (), blends: pd.DataFrame | No
     blends
         Scores of blends, as from `harness.selection.blends`, if known.
     """
-    view, chosen = payload.build(run), choices.candidates(run)
+    run, view = report.run, payload.build(report)
     return html.page(
         "page.html",
         SCRIPTS,
@@ -51,17 +54,17 @@ def render(run: Run, listen: Iterable[TrackPage] = (), blends: pd.DataFrame | No
         record=run.record,
         view=view,
         genres=genres.counts(view),
-        genre_policy=genres.policy(chosen),
+        genre_policy=genres.policy(report.candidates),
         strong=genres.strong,
         selections=choices.counts(run),
-        worth=choices.worth(chosen),
-        stability=choices.stability(chosen),
+        worth=choices.worth(report.candidates),
+        stability=choices.stability(report),
         blends=choices.blends(blends),
         trees=_trees(run, view),
         hierarchies=stem_tree.fed_apart(run.scores),
         means={d["name"]: means.by_separator(d) for d in view["datasets"]},
         genre_means={d["name"]: means.by_genre(d) for d in view["datasets"]},
-        curves=training_curves.curves(payload.part(run.record, "separators")),
+        curves=training_curves.curves(part(run.record, "separators")),
         notes=_notes(run.record, view),
         track_pages=by_track(listen),
         failures=summaries.failures(run.scores).to_dict("records"),
@@ -88,7 +91,7 @@ def _notes(record: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, list
     """Return {dataset: its selection notes}; notes on no dataset are under the empty name."""
     known = [dataset["name"] for dataset in view["datasets"]]
     found: dict[str, list[str]] = {}
-    for line in payload.part(record, "selection_notes"):
+    for line in part(record, "selection_notes"):
         about = [name for name in known if line.startswith((f"{name}:", f"{name},"))]
         found.setdefault(about[0] if about else "", []).append(line)
     return found

@@ -14,14 +14,14 @@ import pandas as pd
 import yaml
 
 from harness.report import names
-from harness.report.page import payload
+from harness.report.computed import Report, about, part
 from harness.results.grid import limit_of
 from harness.results.runs import Run
 
 TASK = {"type": "audio-to-audio", "name": "Music source separation"}
 
 
-def cards(run: Run, source_url: str = "") -> dict[str, str]:
+def cards(report: Report, source_url: str = "") -> dict[str, str]:
     """Return {separator: model card} of all separators of a run that have scores.
 
     Parameters
@@ -30,13 +30,13 @@ def cards(run: Run, source_url: str = "") -> dict[str, str]:
         Address of the report. A hub needs one with every source; without it, only the text below
         the block names the source.
     """
-    scores, context = payload.prepare(run)
-    known = payload.part(run.record, "separators")
-    separators = [name for name, role in context.roles.items() if role == "separator"]
+    run, scores = report.run, report.scores
+    known = part(run.record, "separators")
+    separators = [name for name, role in report.roles.items() if role == "separator"]
     scored = scores[(scores["status"] == "ok") & scores["value"].notna()].assign(
         **{c: scores[c].astype(object) for c in ("dataset", "split", "input", "stem", "metric")}
     )
-    leaked = [key in context.leaked for key in zip(*(scored[c] for c in _PAIR), strict=True)]
+    leaked = [key in report.leaked for key in zip(*(scored[c] for c in _PAIR), strict=True)]
     found = {}
     for name in sorted(separators):
         rows = scored[(scored["separator"] == name).to_numpy() & ~np.array(leaked, bool)]
@@ -51,16 +51,16 @@ _PAIR = ("separator", "dataset", "split", "track")
 def _results(run: Run, rows: pd.DataFrame, source_url: str) -> list[dict[str, Any]]:
     """Return one result per dataset, split and input, with the mean of each metric and stem."""
     found = []
-    for (dataset, split, fed), part in rows.groupby(["dataset", "split", "input"], sort=True):
-        about = payload.part(run.record, "datasets").get(dataset) or {}
+    for (dataset, split, fed), here in rows.groupby(["dataset", "split", "input"], sort=True):
+        data = part(run.record, "datasets").get(dataset) or {}
         result: dict[str, Any] = {
             "task": dict(TASK),
             "dataset": {
                 "type": str(dataset),
-                "name": f"{dataset} {about.get('version', '')}".strip(),
+                "name": f"{dataset} {data.get('version', '')}".strip(),
                 "split": str(split),
             },
-            "metrics": _metrics(run, part, str(fed)),
+            "metrics": _metrics(run, here, str(fed)),
         }
         if source_url:
             result["source"] = {"name": _source(run), "url": source_url}
@@ -77,9 +77,9 @@ def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
     for stem, metric in sorted(groups, key=_place):
         limit = limit_of(metric)
         mean = float(groups[stem, metric].clip(-limit, limit).mean())
-        about = payload.about(run.record, metric)
+        known = about(run.record, metric)
         fed_with = "" if fed == "mixture" else f", {names.input_label(fed)}"
-        label = f"{about['label']} {names.stem_label(stem)}, {about['unit']}{fed_with}"
+        label = f"{known['label']} {names.stem_label(stem)}, {known['unit']}{fed_with}"
         found.append(
             {
                 "type": metric,
@@ -89,8 +89,8 @@ def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
                     "stem": stem,
                     "tracks": len(groups[stem, metric]),
                     "average": "mean over tracks",
-                    "definition": about["definition"],
-                    **({"version": about["version"]} if about["version"] != "" else {}),
+                    "definition": known["definition"],
+                    **({"version": known["version"]} if known["version"] != "" else {}),
                 },
             }
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -12,14 +11,13 @@ import pandas as pd
 from harness import selection
 from harness.core import text
 from harness.report import names, provenance
-from harness.report.page import choices, payload
-from harness.report.page.certainty import Certainty, certainties
-from harness.report.page.dataset import Context, records
+from harness.report.computed import Report, part, records
+from harness.report.page.certainty import Certainty
+from harness.report.page.choices import POLICIES
 from harness.report.tables.table_files import Block, Sheet, cell_text, plain_sheet
 from harness.results import summaries
 from harness.results.grid import HARMONIC
 from harness.results.ranking import NO_GENRE, Ranking, genre_name, level
-from harness.results.runs import Run
 
 COMMON = (
     "means over the common tracks: those on which all ranked separators have a clean score; scores "
@@ -29,107 +27,75 @@ _SCORE = "harmonic mean of SNR and SDR, dB"
 _SURE = f"{_SCORE}, on the common tracks; 95 % interval (bootstrap by artist)"
 
 
-@dataclass(frozen=True)
-class ScoredRun:
-    """A run with its scores as from `payload.prepare`."""
-
-    run: Run
-    scores: pd.DataFrame
-    context: Context
-    _rankings: dict[tuple[str, str], Ranking] = field(default_factory=dict)
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Return {metric: label with unit}."""
-        about = self.context.metrics
-        return {m["name"]: f"{m['label']}, {m['unit']}".rstrip(", ") for m in about}
-
-    @property
-    def definitions(self) -> str:
-        """Return the definition of each metric, with its version."""
-        found = []
-        for metric in self.context.metrics:
-            version = f" (version {metric['version']})" if metric["version"] != "" else ""
-            found.append(f"{metric['name']}{version}: {metric['definition']}")
-        return "; ".join(found)
-
-    def ranking(self, dataset: str, metric: dict[str, Any]) -> Ranking:
-        """Return a dataset's ranking by one metric, made once."""
-        key = dataset, metric["name"]
-        if key not in self._rankings:
-            self._rankings[key] = self.context.rank(self.scores, dataset, metric)
-        return self._rankings[key]
-
-    @cached_property
-    def certainties(self) -> list[tuple[dict[str, str], Certainty]]:
-        """Return the certainty of the metric that selects, per dataset, input and stem."""
-        found = []
-        for dataset, metric in self.each():
-            if metric["name"] == HARMONIC:
-                for (fed, stem), one in certainties(self.ranking(dataset, metric)).items():
-                    found.append(({"dataset": dataset, "input": fed, "stem": stem}, one))
-        return found
-
-    @cached_property
-    def candidates(self) -> pd.DataFrame:
-        """Return the scores that may choose and be chosen."""
-        return choices.candidates(self.run)
-
-    def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each dataset with each metric."""
-        for dataset in sorted(self.scores["dataset"].unique()):
-            for metric in self.context.metrics:
-                yield str(dataset), metric
+def _labels(source: Report) -> dict[str, str]:
+    """Return {metric: label with unit}."""
+    return {m["name"]: f"{m['label']}, {m['unit']}".rstrip(", ") for m in source.metrics}
 
 
-def all_sheets(run: Run) -> list[Sheet]:
+def _definitions(source: Report) -> str:
+    """Return the definition of each metric, with its version."""
+    found = []
+    for metric in source.metrics:
+        version = f" (version {metric['version']})" if metric["version"] != "" else ""
+        found.append(f"{metric['name']}{version}: {metric['definition']}")
+    return "; ".join(found)
+
+
+def _certainties(source: Report) -> Iterator[tuple[dict[str, str], Certainty]]:
+    """Yield the certainty of the metric that selects, per dataset, input and stem."""
+    if HARMONIC in (metric["name"] for metric in source.metrics):
+        for dataset in source.datasets:
+            for (fed, stem), one in source.certainties(dataset, HARMONIC).items():
+                yield {"dataset": dataset, "input": fed, "stem": stem}, one
+
+
+def all_sheets(source: Report) -> list[Sheet]:
     """Return the tables of a run's report that have rows, in the order of the page."""
-    source = ScoredRun(run, *payload.prepare(run))
-    makers: list[Callable[[ScoredRun], Sheet]] = [
+    makers: list[Callable[[Report], Sheet]] = [
         _leaderboard, _genres, _selection, _hierarchy, _costs, _tracks, _intervals, _pairs,
         _worth, _stability,
     ]  # fmt: skip
     found = [make(source) for make in makers]
-    found += [plain_sheet(*listed) for listed in provenance.lists(run)]
+    found += [plain_sheet(*listed) for listed in provenance.lists(source)]
     return [sheet for sheet in found if len(sheet.frame)]
 
 
-def _gather(source: ScoredRun, make: Callable[[Ranking], pd.DataFrame]) -> pd.DataFrame:
+def _gather(source: Report, make: Callable[[Ranking], pd.DataFrame]) -> pd.DataFrame:
     """Return one table over all datasets and metrics."""
     found = []
-    for dataset, metric in source.each():
+    for dataset, metric in product(source.datasets, source.metrics):
         about = {"dataset": dataset, "metric": metric["name"], "unit": metric["unit"]}
-        found.append(make(source.ranking(dataset, metric)).assign(**about))
+        found.append(make(source.ranking(dataset, metric["name"])).assign(**about))
     if not found:
         return pd.DataFrame()
     frame = pd.concat(found, ignore_index=True)
-    frame["role"] = [source.context.roles.get(str(name), "") for name in frame["separator"]]
+    frame["role"] = [source.roles.get(str(name), "") for name in frame["separator"]]
     return frame.astype(dict.fromkeys(("input", "stem", "separator"), "object"))
 
 
-def _leaderboard(source: ScoredRun) -> Sheet:
+def _leaderboard(source: Report) -> Sheet:
     """Return what the boards show: one row per dataset, input, stem, separator and metric."""
     frame = _gather(source, lambda ranking: ranking.board)
     if len(frame):
         frame.insert(0, "level", [level(str(stem)) for stem in frame["stem"]])
         first = ["dataset", "level", "input", "stem", "metric", "unit", "role", "separator"]
         frame = _first(frame, first).astype({"rank": "Int64", "rank_median": "Int64"})
-    about = f"{source.definitions}. All are {COMMON}; sd is the standard deviation over tracks"
+    about = f"{_definitions(source)}. All are {COMMON}; sd is the standard deviation over tracks"
     blocks = tuple(_boards(frame, source)) if len(frame) else ()
     return Sheet("leaderboard", "Leaderboard", about, frame, blocks)
 
 
-def _boards(frame: pd.DataFrame, source: ScoredRun) -> Iterator[Block]:
+def _boards(frame: pd.DataFrame, source: Report) -> Iterator[Block]:
     """Lay the leaderboard out: one block per dataset, level, input and metric, best first."""
-    order = [m["name"] for m in source.context.metrics]
+    labels = _labels(source)
     keys = ["dataset", "level", "input"]
-    for (dataset, name, fed), part in frame.groupby(keys, sort=True):
-        stems = sorted(part["stem"].unique(), key=names.stem_rank)
-        for metric in order:
-            rows = part[part["metric"] == metric]
+    for (dataset, name, fed), here in frame.groupby(keys, sort=True):
+        stems = sorted(here["stem"].unique(), key=names.stem_rank)
+        for metric in labels:
+            rows = here[here["metric"] == metric]
             if len(rows):
                 where = f"{dataset}: {names.LEVELS[str(name)]}{_input_after(fed)}"
-                yield _board(f"{where}: {source.labels[metric]}", rows, stems)
+                yield _board(f"{where}: {labels[metric]}", rows, stems)
 
 
 def _board(caption: str, rows: pd.DataFrame, stems: Sequence[str]) -> Block:
@@ -168,19 +134,19 @@ def _spread(cell: Mapping[Any, Any] | None) -> str:
     return f"{cell_text(float(cell['mean']))} ± {cell_text(float(cell['sd']))}{leaked}"
 
 
-def _genres(source: ScoredRun) -> Sheet:
+def _genres(source: Report) -> Sheet:
     """Return the means by genre."""
     frame = _gather(source, lambda ranking: ranking.genres)
     if not len(frame) or set(frame["genre"]) == {NO_GENRE}:
         frame = frame.iloc[:0]
-    blocks = []
+    blocks, labels = [], _labels(source)
     keys = ["dataset", "input", "stem", "metric"]
     if len(frame):
         frame = _first(frame, [*keys, "unit", "genre", "role", "separator"])
         for (dataset, fed, stem, metric), rows in frame.groupby(keys, sort=True):
-            where = f"{dataset}: {names.stem_label(str(stem))}, {source.labels[str(metric)]}"
+            where = f"{dataset}: {names.stem_label(str(stem))}, {labels[str(metric)]}"
             blocks.append(_by_genre(where + _input_after(fed), rows))
-    about = f"{source.definitions}. All are {COMMON}"
+    about = f"{_definitions(source)}. All are {COMMON}"
     return Sheet("genres", "Genres", about, frame, tuple(blocks))
 
 
@@ -196,7 +162,7 @@ def _by_genre(caption: str, rows: pd.DataFrame) -> Block:
     return Block(f"{caption}, mean (tracks)", ("genre", *columns), tuple(body))
 
 
-def _selection(source: ScoredRun) -> Sheet:
+def _selection(source: Report) -> Sheet:
     """Return how often each separator was chosen, by genre."""
     rows = source.run.selection
     rows = rows.assign(genre=rows["genre"].map(genre_name))
@@ -209,16 +175,16 @@ def _selection(source: ScoredRun) -> Sheet:
     )
 
 
-def _hierarchy(source: ScoredRun) -> Sheet:
+def _hierarchy(source: Report) -> Sheet:
     """Return the scores of separators of a stem, from the true stem and in cascade."""
     about = f"{_SCORE}, on the tracks that have both"
     rows = summaries.hierarchy(source.run.scores)
     return plain_sheet("hierarchy", "From the true stem and in cascade", about, rows)
 
 
-def _costs(source: ScoredRun) -> Sheet:
+def _costs(source: Report) -> Sheet:
     """Return the costs of separators."""
-    known = payload.part(source.run.record, "metrics")
+    known = part(source.run.record, "metrics")
     frame = summaries.costs(source.run.costs)
     units = [(known.get(metric) or {}).get("unit", "") for metric in frame["metric"]]
     about = "median over tracks; memory: the maximum"
@@ -227,18 +193,18 @@ def _costs(source: ScoredRun) -> Sheet:
     return Sheet("costs", "Costs", about, frame.assign(unit=units), blocks)
 
 
-def _tracks(source: ScoredRun) -> Sheet:
+def _tracks(source: Report) -> Sheet:
     """Return the score of each track, one column per separator; print shows the first metric."""
     ok = source.scores[source.scores["status"] == "ok"]
     keys = ["dataset", "split", "track", "artist", "genre", "input", "stem", "metric"]
     texts = {c: ok[c].astype("object").fillna("") for c in keys}
     wide = ok.assign(**texts).pivot(index=keys, columns="separator", values="value")
     frame = wide.rename(columns=str).rename_axis(columns=None).reset_index()
-    about = f"{source.definitions}. Empty where no score is defined"
+    about = f"{_definitions(source)}. Empty where no score is defined"
     blocks = []
     if len(frame):
-        first = frame[frame["metric"] == source.context.metrics[0]["name"]]
-        label = next(iter(source.labels.values()))
+        first = frame[frame["metric"] == source.metrics[0]["name"]]
+        label = next(iter(_labels(source).values()))
         for (dataset, fed, stem), rows in first.groupby(["dataset", "input", "stem"], sort=True):
             columns = [c for c in frame.columns[len(keys) :] if rows[c].notna().any()]
             tracks = names.of_tracks(list(records(rows, "split", "track")))
@@ -249,11 +215,11 @@ def _tracks(source: ScoredRun) -> Sheet:
     return Sheet("tracks", "Track by track", about, frame, tuple(blocks))
 
 
-def _intervals(source: ScoredRun) -> Sheet:
+def _intervals(source: Report) -> Sheet:
     """Return the intervals of the means, and the groups without a significant difference."""
     cells = [
         {**where, "separator": name, "artists": sure.artists, **cell._asdict()}
-        for where, sure in source.certainties
+        for where, sure in _certainties(source)
         for name, cell in sure.cells.items()
     ]
     about = (
@@ -263,20 +229,20 @@ def _intervals(source: ScoredRun) -> Sheet:
     return plain_sheet("intervals", "Intervals and groups", about, pd.DataFrame(cells))
 
 
-def _pairs(source: ScoredRun) -> Sheet:
+def _pairs(source: Report) -> Sheet:
     """Return all pairwise differences."""
     found = [
         sure.pairs.assign(**where)[[*where, *sure.pairs.columns]]
-        for where, sure in source.certainties
+        for where, sure in _certainties(source)
     ]
     about = f"a minus b: {_SURE}; p of the signed-rank test after Holm's correction"
     table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
     return plain_sheet("pairs", "Pairwise differences", about, table)
 
 
-def _worth(source: ScoredRun) -> Sheet:
+def _worth(source: Report) -> Sheet:
     """Return the expected score of choosing by the best mean."""
-    first = choices.POLICIES[0]
+    first = POLICIES[0]
     policies = {first: selection.POLICIES[first]}
     table = selection.summary(source.candidates, policies=policies)
     about = (
@@ -287,9 +253,9 @@ def _worth(source: ScoredRun) -> Sheet:
     return plain_sheet("worth", "Expected score of choosing per stem", about, table)
 
 
-def _stability(source: ScoredRun) -> Sheet:
+def _stability(source: Report) -> Sheet:
     """Return how often each separator would be chosen on resampled artists."""
-    table = selection.frequencies(source.candidates)
+    table = source.frequencies
     about = "share of bootstrap resamples of the artists in which each separator has the best mean"
     return plain_sheet("stability", "Stability of the choice", about, table)
 

@@ -1,0 +1,154 @@
+"""What a report shows, computed once: page, tables, figures and model cards are views of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from harness import selection
+from harness.report import names
+from harness.report.page.certainty import Certainty, certainties
+from harness.results import grid, ranking, summaries
+from harness.results.grid import Leaked
+from harness.results.leaks import recorded_statuses
+from harness.results.ranking import SEPARATOR, Key, Ranking
+from harness.results.runs import Run, leaked
+
+Json = dict[str, Any]
+_ORDER = ["dataset", "split", "track", "separator", "input", "stem", "metric"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run with its scores and what describes them; everything costly is computed when asked."""
+
+    run: Run
+    scores: pd.DataFrame  # all of the run, with ensembles, harmonic and overall scores
+    roles: Mapping[str, str]  # of each separator, as are titles and weights
+    titles: Mapping[str, str]
+    weights: Mapping[str, Json]
+    metrics: list[Json]  # those with scores, in the order shown; as from `about`
+    costs: Mapping[tuple[str, str, str, str], float]  # (dataset, separator, input, metric)
+    leaked: Leaked
+    unknown: Leaked
+    _rankings: dict[tuple[str, str], Ranking] = field(default_factory=dict, init=False)
+    _certainties: dict[tuple[str, str], dict[Key, Certainty]] = field(
+        default_factory=dict, init=False
+    )
+
+    @property
+    def ranked(self) -> set[str]:
+        """Return the separators that may have a rank."""
+        return {name for name, role in self.roles.items() if role == SEPARATOR}
+
+    @property
+    def datasets(self) -> list[str]:
+        """Return the datasets that have scores, sorted."""
+        return sorted(map(str, self.scores["dataset"].unique()))
+
+    @property
+    def measured(self) -> list[Json]:
+        """Return the costs that were measured; as from `about`."""
+        have = set(self.run.costs["metric"])
+        return [about(self.run.record, cost) for cost in names.COSTS if cost in have]
+
+    def ranking(self, dataset: str, metric: str) -> Ranking:
+        """Return the ranking of one dataset by the name of one of `metrics`."""
+        if (dataset, metric) not in self._rankings:
+            higher = next(m["higher"] for m in self.metrics if m["name"] == metric)
+            how: Json = {"ranked": self.ranked, "leaks": self.leaked, "higher_is_better": higher}
+            self._rankings[dataset, metric] = ranking.rank(self.scores, dataset, metric, **how)
+        return self._rankings[dataset, metric]
+
+    def certainties(self, dataset: str, metric: str) -> dict[Key, Certainty]:
+        """Return how sure the means of a ranking are, by (input, stem)."""
+        if (dataset, metric) not in self._certainties:
+            self._certainties[dataset, metric] = certainties(self.ranking(dataset, metric))
+        return self._certainties[dataset, metric]
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """The scores that may choose and be chosen, see `harness.selection.candidates_of`."""
+        return selection.candidates_of(*ranking.may_choose(self.run))
+
+    @cached_property
+    def frequencies(self) -> pd.DataFrame:
+        """How often each separator has the best mean if the artists are drawn again."""
+        return selection.frequencies(self.candidates)
+
+    @cached_property
+    def statuses(self) -> pd.DataFrame:
+        """The leak status of each (separator, track) that was scored."""
+        return recorded_statuses(self.run.scores.astype({"separator": object}), self.run.record)
+
+
+def make_report(run: Run) -> Report:
+    """Return the report of a run."""
+    scores = pd.concat([run.scores, run.ensembles], ignore_index=True)
+    order = scores[_ORDER].astype("category").sort_values(_ORDER, kind="stable").index
+    scores = grid.add_harmonic(scores.loc[order].reset_index(drop=True))
+    have = set(scores.loc[scores["status"] != "failed", "metric"])
+    entries = part(run.record, "separators")
+    roles = ranking.roles(run)
+    ranked = {name for name, role in roles.items() if role == SEPARATOR}
+    scores = ranking.add_overall(scores, ranked)
+    scores[_ORDER] = scores[_ORDER].astype("category")  # compared and grouped far faster
+    return Report(
+        run,
+        scores,
+        roles=roles,
+        titles={name: entry.get("title") or "" for name, entry in entries.items()},
+        weights={name: _weights(entry) for name, entry in entries.items()},
+        metrics=[about(run.record, name) for name in in_order(have)],
+        costs=_costs(run.costs),
+        leaked=leaked(run.record),
+        unknown=leaked(run.record, "unknown"),
+    )
+
+
+def part(record: Mapping[str, Any], name: str) -> Any:
+    """Return one part of the record, empty where it is not there."""
+    return record.get(name) or {}
+
+
+def records(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """Walk over rows as plain Python values."""
+    return zip(*(frame[column].tolist() for column in columns), strict=True)
+
+
+def in_order(metrics: set[str]) -> list[str]:
+    """Return metrics in display order, unknown ones last; the empty name is of failures."""
+    return [m for m in names.METRICS if m in metrics] + sorted(metrics - {*names.METRICS, ""})
+
+
+def about(record: Mapping[str, Any], name: str) -> Json:
+    """Return name, label, unit, version, higher and definition of a metric."""
+    entry = part(record, "metrics").get(name) or {}
+    ours = name == grid.HARMONIC
+    return {
+        "name": name,
+        "label": names.metric_label(name),
+        "unit": entry.get("unit") or ("dB" if ours else ""),
+        "version": entry.get("version", ""),
+        "higher": bool(entry.get("higher_is_better", True)),
+        "definition": entry.get("definition") or (names.HARMONIC_DEFINITION if ours else ""),
+    }
+
+
+def _weights(entry: Mapping[str, Any]) -> Json:
+    """Return the size of a separator's weights, None where it is not known, and their license."""
+    terms = entry.get("license") or ""
+    if isinstance(terms, Mapping):
+        terms = terms.get("weights") or terms.get("code") or ""
+    size = entry.get("weights_bytes")
+    return {"weights": size if isinstance(size, int) else None, "licence": str(terms)}
+
+
+def _costs(costs: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
+    """Return {(dataset, separator, input, metric): cost of a track}."""
+    columns = ("dataset", "separator", "input", "metric", "value")
+    return {tuple(key): value for *key, value in records(summaries.costs(costs), *columns)}
