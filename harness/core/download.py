@@ -178,7 +178,7 @@ class _Transfer:
                 with answer:
                     self._receive(answer, start)
         except ValueError as error:  # such as a length that is not a number
-            raise _RefusedError(f"makes no sense ({error})") from error
+            raise _RefusedError(f"sends an invalid answer ({error})") from error
 
     def _open(self, request: urllib.request.Request, start: int) -> Any:
         """Send a request; return the answer, or None if nothing is missing."""
@@ -196,7 +196,7 @@ class _Transfer:
         if start and not _continues(answer, start, self.expected.size):
             self._restart()
             if answer.status == 206:
-                raise _DroppedError("the server sent another part of the file than requested")
+                raise _DroppedError("the server sent a different part of the file than requested")
             start = 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
@@ -227,7 +227,7 @@ class _Transfer:
             if error.headers.get("Content-Range", "") == f"bytes */{start}":
                 return
             self._restart()
-            raise _DroppedError("416, the part does not fit the file") from error
+            raise _DroppedError("416, the part does not match the file") from error
         kind = _DroppedError if error.code in BUSY else _RefusedError
         raise kind(f"{error.code} {error.reason}") from error
 
@@ -235,7 +235,7 @@ class _Transfer:
         """Refuse early if the disk is too small."""
         free = shutil.disk_usage(self.part.parent).free
         if total is not None and total - start > free:
-            raise OSError(errno.ENOSPC, f"{total - start} bytes are needed, {free} are free")
+            raise OSError(errno.ENOSPC, f"{total - start} bytes are needed, only {free} are free")
 
     def _have(self) -> int:
         """Bytes in the part."""
@@ -262,7 +262,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         """Refuse an address that is less safe than the requested one."""
         scheme = urlsplit(newurl).scheme
         if scheme != "https" and scheme != req.type:
-            raise _RefusedError(f"redirects to {newurl}, which is not safe")
+            raise _RefusedError(f"redirects to {newurl}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -301,6 +301,7 @@ def _disk_error(path: Path, error: OSError) -> HarnessError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = error.strerror or "no space left"
         return HarnessError(
-            f"{path}: the disk is full ({reason}); free some space and run it again, it continues"
+            f"{path}: the disk is full ({reason}); free some space and repeat the command, "
+            "the download continues"
         )
     return HarnessError(f"{path}: cannot be written ({error}); check the folder's permissions")
