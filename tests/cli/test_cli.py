@@ -102,7 +102,7 @@ def test_two_files_for_one_stem_are_refused(songs, tmp_path, monkeypatch, capsys
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == cli.USER_ERROR
-    assert "name a folder with one model in it" in capsys.readouterr().err
+    assert "name a folder with the estimates of one model" in capsys.readouterr().err
 
 
 def test_report_of_two_runs_shows_both(harness, songs, tmp_path):

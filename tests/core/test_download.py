@@ -250,7 +250,7 @@ def test_disk_that_is_too_small(
 ) -> None:
     server.behave = plain
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(HarnessError, match=r"the disk is full.*300000 bytes are needed, only 10 are"):
+    with pytest.raises(HarnessError, match=r"disk is full.*300000 bytes are needed, only 10 are"):
         download([server.url], tmp_path / "file.zip")
 
 
