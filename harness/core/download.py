@@ -178,7 +178,7 @@ class _Transfer:
                 with answer:
                     self._receive(answer, start)
         except ValueError as error:  # such as a length that is not a number
-            raise _RefusedError(f"sends an invalid answer ({error})") from error
+            raise _RefusedError(f"makes no sense ({error})") from error
 
     def _open(self, request: urllib.request.Request, start: int) -> Any:
         """Send a request; return the answer, or None if nothing is missing."""
@@ -235,7 +235,7 @@ class _Transfer:
         """Refuse early if the disk is too small."""
         free = shutil.disk_usage(self.part.parent).free
         if total is not None and total - start > free:
-            raise OSError(errno.ENOSPC, f"{total - start} bytes are needed, only {free} are free")
+            raise OSError(errno.ENOSPC, f"{total - start} bytes are needed, {free} are free")
 
     def _have(self) -> int:
         """Bytes in the part."""
@@ -262,7 +262,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         """Refuse an address that is less safe than the requested one."""
         scheme = urlsplit(newurl).scheme
         if scheme != "https" and scheme != req.type:
-            raise _RefusedError(f"redirects to {newurl}, which is not https")
+            raise _RefusedError(f"redirects to {newurl}, which is not safe")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -130,7 +130,7 @@ def _is_there(folder: Path) -> bool:
         return False
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         return True
-    raise HarnessError(f"{folder}: contains other files; name a folder that does not exist yet")
+    raise HarnessError(f"{folder}: holds other files; name a folder that does not exist yet")
 
 
 def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:

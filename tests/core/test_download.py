@@ -216,7 +216,7 @@ def test_redirects_to_other_schemes_are_refused(
     server: Server, tmp_path: Path, target: str
 ) -> None:
     server.behave = lambda http, _: redirect(http, target)
-    with pytest.raises(HarnessError, match=r"not https|not allowed"):
+    with pytest.raises(HarnessError, match=r"not safe|not allowed"):
         download([server.url], tmp_path / "file.zip")
     assert not (tmp_path / "file.zip").exists()
 
@@ -235,7 +235,7 @@ def test_a_length_that_is_no_number_is_refused(server: Server, tmp_path: Path) -
         http.end_headers()
 
     server.behave = behave
-    with pytest.raises(HarnessError, match="sends an invalid answer"):
+    with pytest.raises(HarnessError, match="makes no sense"):
         download([server.url], tmp_path / "file.zip")
 
 
@@ -250,7 +250,7 @@ def test_disk_that_is_too_small(
 ) -> None:
     server.behave = plain
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(HarnessError, match=r"disk is full.*300000 bytes are needed, only 10 are"):
+    with pytest.raises(HarnessError, match=r"the disk is full.*300000 bytes are needed, 10 are"):
         download([server.url], tmp_path / "file.zip")
 
 

@@ -63,7 +63,7 @@ def test_fetch_fills_an_empty_folder_and_spares_one_in_use(offline: Path) -> Non
     assert content(fetch_dataset("musdb18hq", offline / "empty")) == MEMBERS
     (offline / "used").mkdir()
     (offline / "used" / "thesis.txt").touch()
-    with pytest.raises(HarnessError, match="contains other files"):
+    with pytest.raises(HarnessError, match="holds other files"):
         fetch_dataset("musdb18hq", offline / "used")
 
 

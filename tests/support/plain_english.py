@@ -33,7 +33,6 @@ FORBIDDEN = {
     r"\bstands? beside\b": "is next to",
     r"\bthrown\b": "raised, deleted",
     r"\bknows? the answers?\b": "is an oracle, uses the references",
-    r"\bmakes? no sense\b": "is invalid",
     r"\b(nothing|something|anything) else\b": "only, other",
     r"\botherwise than\b": "differently from",
     r"\bleads? out of\b": "is outside",
