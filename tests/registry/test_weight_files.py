@@ -14,11 +14,11 @@ import torch
 from web import redirect, refuse, send
 
 from harness import cli, registry
-from harness.report import writing
 from harness.cli import check as check_verb
 from harness.cli import fetch
 from harness.core.errors import HarnessError
 from harness.registry import Entry, Weights, weight_files
+from harness.report import writing
 from harness.results.runs import read_run
 from harness.separators import checkpoints, is_learned, load
 from harness.separators.networks import NETWORKS
