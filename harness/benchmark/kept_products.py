@@ -86,4 +86,6 @@ def _write(path: Path, products: Mapping[str, BlendProducts]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_blends(path, products)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror}); free space") from error
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror}); free some space"
+        ) from error

@@ -207,7 +207,7 @@ def why_unscored(track: Track, stem: str, source: str) -> str:
     if any(taxonomy.parent_level(other) == parent for other in track.bleed):
         return f"the parts of the {parent} bleed into each other"
     if source == parent and {*track.stems[stem]} == {*track.stems.get(parent, ())}:
-        return f"the {parent} consist of it alone"
+        return f"the {parent} of the track are only this stem"
     return ""
 
 
@@ -232,5 +232,5 @@ def _content(track: Track, fingerprints: Fingerprints) -> str:
 def _why_nothing(entry: Entry) -> str:
     """Say why a separator has no unit of work on a dataset."""
     if entry.input != "mixture":
-        return f"no track has {entry.input} with their parts"
+        return f"no track has the stem {entry.input} with its sub-stems"
     return f"no track has a stem that it separates ({', '.join(entry.stems) or 'any'})"

@@ -91,7 +91,7 @@ def run(
     if cascade not in (FIRST, None):
         named = find({entry.name: entry for entry in entries}, str(cascade))
         if named.role == "oracle":
-            raise HarnessError(f"--cascade {cascade}: knows the answers; name a separator")
+            raise HarnessError(f"--cascade {cascade}: is an oracle; name a separator")
 
     def plan(fingerprints: Fingerprints) -> Plan:
         return make_plan(entries, datasets, settings, fingerprints)
@@ -138,7 +138,7 @@ def _do(
         plan = clips.mark(plan, settings.listen)
         if not plan.units:
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
-            raise HarnessError(f"run: nothing can be done ({reasons}); see 'harness check'")
+            raise HarnessError(f"run: nothing can run ({reasons}); see 'harness check'")
         reused = sum(is_done(unit, store, settings) for unit in plan.units)
         waiting = kept_products.tidy(settings.work_folder, plan.units)
         failures: Failures = {}

@@ -154,21 +154,10 @@ def _check_scores(
 
 
 def _print_scores(name: str, scores: Sequence[ReproducedScore]) -> None:
-    """Print published scores beside measured ones."""
-    head = (
-        "stem", "metric", "dataset", "source", "published", "measured", "tolerance", "verdict",
-    )  # fmt: skip
-    rows = [
-        (
-            score.stem,
-            score.definition,
-            score.dataset,
-            score.source,
-            f"{score.published:.2f}",
-            f"{score.measured:.2f}",
-            f"{score.tolerance:g}",
-            score.verdict,
-        )
-        for score in scores
-    ]
+    """Print published and measured scores side by side."""
+    head = ["stem", "metric", "dataset", "source", "published", "measured", "tolerance", "verdict"]
+    rows = []
+    for s in scores:
+        values = f"{s.published:.2f}", f"{s.measured:.2f}", f"{s.tolerance:g}"
+        rows.append((s.stem, s.definition, s.dataset, s.source, *values, s.verdict))
     print_table(f"{name}: published and measured scores, dB", head, rows)

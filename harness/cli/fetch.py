@@ -29,7 +29,7 @@ Dataset = Annotated[
         "musdb18hq, musdb18 or musdb18_7s; for other datasets, prints how to get them.",
     ),
 ]
-To = Annotated[Path | None, option("--to FOLDER", "Folder of this dataset alone.", "data/NAME")]
+To = Annotated[Path | None, option("--to FOLDER", "Folder to put this dataset in.", "data/NAME")]
 app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True)
 
 

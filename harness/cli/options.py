@@ -72,8 +72,8 @@ Registry = Annotated[
     ),
 ]
 RunName = Annotated[str, argument("RUN", "Name of the run.")]
-Results = Annotated[Path, option("--results FOLDER", "Folder that holds the tables of all runs.")]
-Reports = Annotated[Path, option("--reports FOLDER", "Folder that holds the reports of all runs.")]
+Results = Annotated[Path, option("--results FOLDER", "Folder with the tables of all runs.")]
+Reports = Annotated[Path, option("--reports FOLDER", "Folder with the reports of all runs.")]
 Audio = Annotated[
     str | None,
     option(

@@ -55,7 +55,7 @@ Listen = Annotated[
     int | None,
     option(
         "--listen N",
-        "Tracks per dataset to keep estimates of, for listening. If given, finished tracks "
+        "Keep the estimates of N tracks per dataset for listening. If given, finished tracks "
         "without kept estimates are separated again.",
         str(clips.TRACKS),
         min=0,

@@ -51,17 +51,6 @@ Force = Annotated[bool, flag("--force", "Replace an ensemble that has the same n
 
 
 @dataclass(frozen=True)
-class EnsembleRequest:
-    """How to make the ensemble that is saved."""
-
-    name: str
-    how: str
-    consistent: bool
-    force: bool
-    registry_file: Path | None
-
-
-@dataclass(frozen=True)
 class Scope:
     """What to select on, and within which limits."""
 
@@ -92,7 +81,14 @@ def select(
     run = finished_run.select_again(find_run(results_folder, run_name), choose_on)
     scope = Scope(results_folder, choose_on, budget, limits)
     if save:
-        _save(run, EnsembleRequest(save, how, consistent, force, registry_file), scope)
+        params, warnings = _params(run, how, registry_file, scope)
+        if consistent:
+            params, note = saving.made_consistent(params)
+            warnings = [*warnings, note]
+        title = _title(run, how, scope)
+        saved = saving.save(save, params, title=title, path=registry_file, force=force)
+        for line in (registry.describe_saved(saved), *warnings):
+            errors.print(line, markup=False)
     tables = _tables(run, scope)
     if as_json:
         rows = {name: records(table) for name, table in tables.items()}
@@ -101,32 +97,24 @@ def select(
         _print(run, tables, scope)
 
 
-def _save(run: Run, wanted: EnsembleRequest, scope: Scope) -> None:
-    """Save an ensemble, and print what it is and what to be aware of."""
-    params, warnings = _params(run, wanted, scope)
-    if wanted.consistent:
-        params, note = saving.made_consistent(params)
-        warnings = [*warnings, note]
-    kind = "blend by band" if wanted.how == "bands" else wanted.how.replace("_", " ")
+def _title(run: Run, how: str, scope: Scope) -> str:
+    """Return the title of a saved ensemble."""
+    kind = "blend by band" if how == "bands" else how.replace("_", " ")
     within = f", {scope.budget}" if scope.budget else ""
-    title = f"{kind.capitalize()} of {run.name} per stem{within}"
-    saved = saving.save(
-        wanted.name, params, title=title, path=wanted.registry_file, force=wanted.force
-    )
-    for line in (registry.describe_saved(saved), *warnings):
-        errors.print(line, markup=False)
+    return f"{kind.capitalize()} of {run.name} per stem{within}"
 
 
-def _params(run: Run, wanted: EnsembleRequest, scope: Scope) -> tuple[dict[str, Any], list[str]]:
+def _params(
+    run: Run, how: str, file: Path | None, scope: Scope
+) -> tuple[dict[str, Any], list[str]]:
     """Return the `params` of the ensemble, and warnings."""
-    file = wanted.registry_file
     entries = registry.load(file if file and file.exists() else None)
     if not scope.limits:
-        products = finished_run.kept_products(run, scope.results, by_band=wanted.how == "bands")
-        return saving.params_of(run, entries, scope.on, how=wanted.how, kept=products)
-    if wanted.how != "best":
+        products = finished_run.kept_products(run, scope.results, by_band=how == "bands")
+        return saving.params_of(run, entries, scope.on, how=how, kept=products)
+    if how != "best":
         raise HarnessError(
-            f"--budget with --how {wanted.how}: a budget selects the best separator per stem; to "
+            f"--budget with --how {how}: a budget selects the best separator per stem; to "
             "combine affordable ones, run only those: "
             "harness run --separator A --separator B --name NAME"
         )

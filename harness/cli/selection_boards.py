@@ -1,4 +1,4 @@
-"""The tables of this package as text: rounded, with intervals in one cell, and their caveats."""
+"""Tables of `harness.selection` as text: rounded, intervals in one cell, and remarks on them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,21 @@ import pandas as pd
 from harness.cli.boards import Board
 from harness.core.text import decimals
 from harness.selection.statistics import MIN_ARTISTS
-from harness.selection.worth import (
-    in_words,
-)
+from harness.selection.worth import in_words
 
 _HIDDEN = {
     "dataset", "input", "lacks_a", "lacks_b", "artists", "single_score", "held_out", "better",
     "low", "high",
 }  # fmt: skip
 _TITLES = {
-    "n": "tracks (artists)",
-    "score": "held-out",
-    "p": "p (Holm)",
-    "difference": "A − B (95 %)",
-    "gain": "gain (95 %)",
-    "single": "over the best single",
-    "mean_a": "A",
-    "mean_b": "B",
-    "in_sample": "in sample",
+    "n": "tracks (artists)", "score": "held-out", "p": "p (Holm)", "mean_a": "A", "mean_b": "B",
+    "difference": "A − B (95 %)", "gain": "gain (95 %)", "single": "over the best single",
     "edges": "bands cut at, Hz",
-}
+}  # fmt: skip
 
 
 def table_boards(table: pd.DataFrame, title: str) -> list[Board]:
-    """Lay a table of this package out for a terminal: one board per dataset and input.
+    """Lay a table of `harness.selection` out for a terminal: one board per dataset and input.
 
     Examples
     --------

@@ -9,15 +9,8 @@ from typing import Any
 
 import typer
 from rich import box
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
@@ -28,14 +21,9 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 @contextmanager
 def progress(what: str, quiet: bool) -> Iterator[Any]:
     """Yield a callback (done, total) that draws a bar with the time left."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, disable=quiet) as bar:
+    share = bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn()
+    times = bars.TimeElapsedColumn(), bars.TimeRemainingColumn()
+    with bars.Progress(*share, *times, console=errors, disable=quiet) as bar:
         task = bar.add_task(what, total=None, visible=False)
 
         def advance(done: int, total: int | None) -> None:

@@ -110,7 +110,7 @@ def write(path: Path, audio: Audio, sample_rate: int, *, subtype: str = "FLOAT")
         with complete_file(path) as part:
             soundfile.write(part, audio.T, sample_rate, subtype=subtype, format=kind)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise StorageError(f"{path}: cannot be written ({error}); is the disk full?") from error
+        raise StorageError(f"{path}: cannot be written ({error}); check the disk") from error
 
 
 def resample(audio: Audio, sample_rate: int, new_rate: int) -> Audio:
@@ -147,7 +147,7 @@ def fit_length(audio: Audio, n_samples: int, sample_rate: int, where: str) -> tu
     if seconds > MAX_LENGTH_ERROR:
         raise HarnessError(
             f"{where}: {seconds:.2f} s {word} than the mixture; "
-            f"at most {MAX_LENGTH_ERROR} s is fixed; check the file"
+            f"at most {MAX_LENGTH_ERROR} s is corrected; check the file"
         )
     note = f"{abs(difference)} samples {word} than the mixture, {change}"
     if difference > 0:

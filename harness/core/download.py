@@ -176,7 +176,7 @@ class _Transfer:
         if start and not _continues(answer, start, self.expected.size):
             self._restart()
             if answer.status == 206:
-                raise _DroppedError("the server sent another part of the file than requested")
+                raise _DroppedError("the server sent a different part of the file than requested")
             start = 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
@@ -212,7 +212,7 @@ class _Transfer:
             if error.headers.get("Content-Range", "") == f"bytes */{start}":
                 return
             self._restart()
-            raise _DroppedError("416, the part does not fit the file") from error
+            raise _DroppedError("416, the part does not match the file") from error
         kind = _DroppedError if error.code in BUSY else _RefusedError
         raise kind(f"{error.code} {error.reason}") from error
 
@@ -272,6 +272,7 @@ def _disk_error(path: Path, error: OSError) -> HarnessError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = error.strerror or "no space left"
         return HarnessError(
-            f"{path}: the disk is full ({reason}); free some space and run it again, it continues"
+            f"{path}: the disk is full ({reason}); free some space and repeat the command, "
+            "the download continues"
         )
     return HarnessError(f"{path}: cannot be written ({error}); check the folder's permissions")

@@ -66,9 +66,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
-            raise _mistake("aliases are not read", mark)
+            raise _mistake("aliases are not supported", mark)
         if self.depth >= MAX_DEPTH:
-            raise _mistake(f"more than {MAX_DEPTH} levels are not read", mark)
+            raise _mistake(f"more than {MAX_DEPTH} levels are not supported", mark)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

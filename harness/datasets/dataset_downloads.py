@@ -98,8 +98,8 @@ def unpack(zipped: Path, folder: Path) -> None:
         raise HarnessError(f"{zipped}: damaged ({error}); delete it and fetch again") from error
     except OSError as error:
         raise HarnessError(
-            f"{partial}: cannot be written ({error.strerror or error}); fix this and fetch again, "
-            "it continues"
+            f"{partial}: cannot be written ({error.strerror or error}); fix this and repeat the "
+            "command, the download continues"
         ) from error
 
 
@@ -128,7 +128,7 @@ def _safe_name(member: zipfile.ZipInfo, zipped: Path) -> Path:
     drive = bool(path.parts) and path.parts[0].endswith(":")
     if odd or drive or not path.parts or stat.S_ISLNK(member.external_attr >> 16):
         raise HarnessError(
-            f"{zipped}: holds {member.filename!r}, which leads out of the folder; "
+            f"{zipped}: holds {member.filename!r}, which would be written outside the folder; "
             "do not use this archive"
         )
     return Path(*path.parts)
@@ -141,7 +141,7 @@ def _check_space(partial: Path, members: Iterable[zipfile.ZipInfo]) -> None:
     if needed > free:
         raise HarnessError(
             f"{partial}: needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
-            "free some space and fetch again, it continues"
+            "free some space and repeat the command, the download continues"
         )
 
 

@@ -50,7 +50,7 @@ def find(name: str, data: Mapping[str, Path]) -> Path:
         if _layout_fits(name, path):
             return path
     wrong = " and ".join(f"{variable}={value}" for variable, value in folders.items())
-    why = f"{wrong} has another layout" if wrong else "its folder is not given"
+    why = f"{wrong} is a folder with a different layout" if wrong else "its folder is not given"
     raise HarnessError(f"dataset {name}: {why}; {advice(name)}")
 
 

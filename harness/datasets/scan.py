@@ -86,7 +86,7 @@ class Scan:
         with suppress(OSError, RuntimeError):  # links in a circle
             if path.resolve().is_relative_to(self._real_root):
                 return True
-        self.note(path, "is a link that leads out of the dataset; left out")
+        self.note(path, "is a link to a place outside the dataset; left out")
         return False
 
 

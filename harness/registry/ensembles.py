@@ -155,7 +155,7 @@ def _bad_member(
         s for s, by in params.stems.items() if all(depth[n] < depth[name] for n in by if by[n])
     ]
     if member.input != source and not taxonomy.parts(member.input, earlier):
-        return f"{name} separates {member.input}, which no member makes; add {member.input}"
+        return f"{name} separates {member.input}, which no member returns; add {member.input}"
     return ""
 
 

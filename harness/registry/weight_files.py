@@ -61,8 +61,8 @@ def lacking(entry: Entry) -> str:
     if not missing:
         return ""
     if by_hand := [file for file in missing if not file.urls]:
-        return f"weights not here: {_by_hand(by_hand[0])}"
-    return f"weights not here: harness fetch separator {entry.name} ({size_of(missing)})"
+        return f"weights missing: {_by_hand(by_hand[0])}"
+    return f"weights missing: harness fetch separator {entry.name} ({size_of(missing)})"
 
 
 def to_fetch(entries: Iterable[Entry], *, wrong: bool = False) -> list[Weights]:
@@ -124,7 +124,7 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
     goal = folder() / file.file
     found = find(file.file) if is_here(file) else goal
     if found != goal and (wrong := complaint(file)):
-        raise HarnessError(f"{wrong}; it hides the file in {folder()}, move it away")
+        raise HarnessError(f"{wrong}; it is used instead of the file in {folder()}, move it away")
     if found != goal:
         return found
     return download(file.urls, goal, sha256=file.sha256, size=file.size, progress=progress)

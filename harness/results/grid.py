@@ -191,7 +191,7 @@ def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
         rows = ok[ok["metric"] == metric]
         if rows.empty and metric not in METRICS:
             known = ", ".join([HARMONIC, *sorted(filter(None, scores["metric"].unique()))])
-            raise HarnessError(f"metric {metric!r}: the table has none of it; it has {known}")
+            raise HarnessError(f"metric {metric!r}: not in the table; choose from {known}")
     rows = rows.rename(columns={"value": "score"})
     return rows.dropna(subset=["score"])[[*index, "score"]]
 

@@ -79,7 +79,7 @@ class Compared:
         if name not in self.few:
             return ""
         column = self.scored.separators.index(name)
-        clean = " not seen in training" if self.leaked[:, column].any() else ""
+        clean = " that it was not trained on" if self.leaked[:, column].any() else ""
         return f"scored on {self.few[name]} of {len(self.scored.tracks)} tracks{clean}: not ranked"
 
 
@@ -102,7 +102,7 @@ class Ranking:
         that count as ±30 dB), mean, median, sd (of the sample, NaN below two tracks), q1, q3,
         common (tracks compared on), left_out (the other tracks of the dataset), rank and
         rank_median (equal values share the better place; NaN where not ranked), leaked (the summary
-        holds tracks seen in training), why (a separator has no place for want of tracks).
+        holds tracks of its training data), why (a separator has no place for want of tracks).
         """
         parts = [self._board(*item) for item in self.stems.items()]
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_BOARD)
@@ -125,7 +125,7 @@ class Ranking:
         """Why tracks are not common ones: columns input, stem, split, track, reason, separators.
 
         The reason is ``absent or silent reference`` (nobody has a score), ``failed`` (for all),
-        ``no score`` or ``seen in training``; the last two with the compared separators they are
+        ``no score`` or ``in training data``; the last two with the compared separators they are
         true of.
         """
         rows = [
@@ -168,7 +168,7 @@ class Ranking:
         if not have.all():
             return "no score", [n for n, yes in zip(found.compared, have, strict=True) if not yes]
         seen = found.leaked[row, columns]
-        return "seen in training", [n for n, yes in zip(found.compared, seen, strict=True) if yes]
+        return "in training data", [n for n, yes in zip(found.compared, seen, strict=True) if yes]
 
 
 def rank(
@@ -189,7 +189,7 @@ def rank(
     ranked
         Separators that may have a place, see `ranked_in`.
     leaks
-        (separator, dataset, split, track) that were seen in training, see
+        (separator, dataset, split, track) of the training data, see
         `harness.results.runs.leaked`.
     """
     here = scores[scores["dataset"] == dataset]

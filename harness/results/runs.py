@@ -169,7 +169,7 @@ def join(runs: Sequence[Run]) -> Run:
 def leaks(record: Mapping[str, Any]) -> dict[tuple[str, str, str, str], str]:
     """Return the status of each (separator, dataset, split, track) that is not clean.
 
-    It is ``leaked`` (seen in training) or ``unknown``. Nothing else reads a record's ledger.
+    It is ``leaked`` (in training data) or ``unknown``. Nothing else reads a record's ledger.
     """
     names = ("separator", "dataset", "split", "track")
     found: dict[Any, str] = {}
@@ -186,6 +186,6 @@ def leaked(record: Mapping[str, Any], status: str = "leaked") -> set[tuple[str, 
 def _other(what: str, run: Run, first: Run) -> HarnessError:
     """Return the error that says that two runs differ."""
     return HarnessError(
-        f"{run.name}: defines {what} otherwise than {first.name}; only equal definitions can stand "
-        "in one table, look at each run by itself"
+        f"{run.name}: defines {what} differently from {first.name}, so one report cannot show "
+        "both; report each run separately"
     )

@@ -78,7 +78,7 @@ class AudioSeparator(Networked):
         self._names = dict(names or {})
         if architecture not in ARCHITECTURES:
             raise HarnessError(
-                f"architecture {architecture!r}: not one of audio-separator's that run here; "
+                f"architecture {architecture!r}: not supported; "
                 f"{suggestion(architecture, ARCHITECTURES)}"
             )
         for path, known in self.files:

@@ -217,13 +217,13 @@ class _Run:
         if device.type == "cuda":
             torch.cuda.empty_cache()
         if size > 1:
-            self.notes.append(f"out of memory with {size} chunks at once, {size // 2} tried")
+            self.notes.append(f"out of memory with {size} chunks at once, retried with {size // 2}")
             return device, size // 2
         if device.type != "cpu":
             self.notes.append(f"out of memory on {device} with one chunk, moved to the CPU")
             return torch.device("cpu"), 1
         raise HarnessError(
-            f"one chunk of {self.plan.length} samples does not fit in memory; free some of it, "
+            f"one chunk of {self.plan.length} samples does not fit in memory; free some memory, "
             "or use a shorter segment, which changes the estimates"
         ) from cause
 

@@ -140,7 +140,9 @@ class Demucs(Networked):
                     f"{float(network.segment)} s it was trained on; use at most that"
                 )
         if absent := [stem for stem in self.stems if self._total_weight(stem) <= 0]:
-            raise HarnessError(f"{files}: nothing in the bag returns {absent[0]!r}; add its weight")
+            raise HarnessError(
+                f"{files}: no network of the bag returns {absent[0]!r}; give it a weight above 0"
+            )
 
 
 def _of_one_length(network: nn.Module) -> bool:

@@ -155,7 +155,7 @@ def _further(
         lacking = [entry.name for entry in absent if _has(entry, stem)]
         more = f", or run harness fetch separator {lacking[0]}" if lacking else ""
         raise HarnessError(
-            f"--stems {stem}: no separator here makes it; choose from {', '.join(own)}{more}"
+            f"--stems {stem}: no ready separator returns it; choose from {', '.join(own)}{more}"
         )
     return {max(able, key=_trained_on_recordings).name: 1.0}
 
@@ -187,7 +187,7 @@ def _best(ready: Sequence[Entry], wanted: Sequence[str]) -> tuple[Entry, str]:
     ]
     if not able:
         raise HarnessError(
-            f"--stems {', '.join(wanted)}: no separator here makes them together; name fewer stems"
+            f"--stems {', '.join(wanted)}: no ready separator returns them all; name fewer stems"
         )
     standings = [_standing(entry, sorted(roots) or FOUR, i) for i, entry in enumerate(able)]
     best = max(range(len(able)), key=lambda i: standings[i][:3])
@@ -247,5 +247,5 @@ def _words(entry: Entry, written: Sequence[str], why: str) -> str:
     for member in (m for m in entry.members if m.input != entry.input):
         text += f", then {member.name} for the {member.input}"
     if entry.input != "mixture":
-        text += f", which expects songs that are {entry.input} alone"
+        text += f", which expects songs that consist of {entry.input} only"
     return f"{text}: {', '.join(taxonomy.in_order(written))}" + (f" ({why})" if why else "")

@@ -105,7 +105,7 @@ def as_markdown(card: Card) -> str:
             f"# {card['name']}",
             "",
             f"Network `{card['network']}`, {card['parameters']:,} parameters. "
-            f"Trained on {', '.join(card['trained_on'])} and on nothing else.",
+            f"Trained only on {', '.join(card['trained_on'])}.",
             "",
             "| use | dataset | split | tracks | artists | seconds |",
             "|---|---|---|---|---|---|",

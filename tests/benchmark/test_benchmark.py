@@ -331,7 +331,7 @@ def test_skipped_separators_are_recorded_with_their_reason(songs, tmp_path):
     _, result = run(songs, [entry(), waiting, drums_only], tmp_path)
     assert {row["separator"]: row["reason"] for row in result.record["skipped"]} == {
         "later": "it is not part of this version",
-        "sub": "no track has drums with their parts",
+        "sub": "no track has the stem drums with its sub-stems",
     }
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer.main
 from conftest import song_stems, write_song
-from plain_english import faults
+from test_help import COMMANDS
 
 from harness import cli
 from harness.cli import terminal
@@ -103,7 +102,7 @@ def test_two_files_for_one_stem_are_refused(songs, tmp_path, monkeypatch, capsys
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == cli.USER_ERROR
-    assert "name a folder with one model in it" in capsys.readouterr().err
+    assert "name a folder with the estimates of one model" in capsys.readouterr().err
 
 
 def test_report_of_two_runs_shows_both(harness, songs, tmp_path):
@@ -317,29 +316,6 @@ def test_columns_share_what_room_there_is():
     assert terminal.widened([3, 9], [3, 12], 20) == [3, 12]
     assert terminal.widened([2, 5, 5], [2, 20, 10], 24) == [2, 15, 7]  # as many lines in either
     assert terminal.widened([5, 9], [5, 9], 13) == [None, None]
-
-
-def commands(group, name: str = "harness"):
-    """Every command of the program: (name, command)."""
-    for verb, command in getattr(group, "commands", {}).items():
-        yield from commands(command, f"{name} {verb}")
-    yield name, group
-
-
-COMMANDS = dict(commands(typer.main.get_command(cli.app)))
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_plain(name):
-    command = COMMANDS[name]
-    texts = {"": command.help, **{p.name: p.help for p in command.params}}
-    for parameter, text in texts.items():
-        what = f"{name} {parameter}: {text!r}"
-        assert text, what
-        assert len(text.split()) >= 3, what
-        assert text[0].isupper() or text.startswith(("joblib", "musdb")), what
-        assert text.endswith("."), what
-        assert faults(text) == [], what
 
 
 def test_every_verb_has_its_help(harness, monkeypatch):

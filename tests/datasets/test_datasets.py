@@ -238,7 +238,7 @@ def test_links_that_lead_out_are_refused(tmp_path: Path, link: str) -> None:
     (root / link).symlink_to(target)
     dataset = load("musdb18hq", root)
     assert only(dataset).name == "C - D"
-    assert len([line for line in dataset.problems if "leads out of the dataset" in line]) == 1
+    assert len([line for line in dataset.problems if "to a place outside the dataset" in line]) == 1
     used = [source.path for stem in only(dataset).stems.values() for source in stem]
     assert all(path.resolve().is_relative_to(root) for path in used)
 
@@ -630,7 +630,7 @@ def test_musdb_path_serves_both_layouts(
     monkeypatch.setenv("MUSDB_PATH", str(tmp_path / layout))
     assert configured({}) == {name: tmp_path / layout}
     other = {"musdb18hq": "musdb18", "musdb18": "musdb18hq"}[name]
-    with pytest.raises(HarnessError, match=r"MUSDB_PATH=.* has another layout"):
+    with pytest.raises(HarnessError, match=r"MUSDB_PATH=.* is a folder with a different layout"):
         find(other, {})
 
 

@@ -93,7 +93,7 @@ child: {extends: base, title: Child, params: {b: 3}}
         ("a: {extends: nmff}", "did you mean 'nmf'"),
         ("a: [1, 2", "line 1"),
         ("a: {family: nmf}\na: {family: nmf}", "occurs twice"),
-        ("a: &x {family: nmf}\nb: *x", "aliases are not read"),
+        ("a: &x {family: nmf}\nb: *x", "aliases are not supported"),
         ("- a\n- b", "expected a mapping"),
         ("../a: {family: nmf}", "bad name"),
         ("nmf: {family: nmf}", "built-in entry"),

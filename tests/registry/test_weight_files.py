@@ -219,7 +219,7 @@ def test_offline_never_opens_a_connection(harness, songs, content, no_network):
         run = read_run(Path("results/main"))
         assert set(run.scores["separator"]) == {"mixture"}
         (skip,) = run.record["skipped"]
-        assert skip["reason"] == "weights not here: harness fetch separator mine (0 MB)"
+        assert skip["reason"] == "weights missing: harness fetch separator mine (0 MB)"
 
 
 def test_a_run_with_nothing_else_to_do_says_what_to_fetch(harness, songs, content, no_network):
@@ -303,7 +303,7 @@ def test_a_file_that_hides_the_cache_is_named(harness, no_network, content):
     write_registry(content, URL)
     Path("tiny.safetensors").write_bytes(b"something else")
     _, err = harness("fetch", "separator", "mine", expected=cli.SOME_FAILED)
-    assert "it hides the file in" in err
+    assert "it is used instead of the file in" in err
 
 
 def test_a_program_instead_of_weights_is_a_failed_row_and_runs_nothing(harness, songs, tmp_path):
@@ -353,7 +353,7 @@ def test_check_reports_whether_weights_are_here_and_right_and_their_licenses(
     write_registry(content, URL)
     assert (check().state, check().detail.split("\n")[0]) == (
         "absent",
-        "weights not here: harness fetch separator mine (0 MB)",
+        "weights missing: harness fetch separator mine (0 MB)",
     )
     assert terms in check().detail
     write_registry(content, by_hand="Ask the author")

@@ -168,7 +168,7 @@ def test_reasons_for_leaving_tracks_out():
     missing = ranked(rows_table(rows), leaks={("b", "demo", "test", "t2")}).left_out
     assert missing[["track", "reason", "separators"]].to_numpy().tolist() == [
         ["t1", "no score", ["b"]],
-        ["t2", "seen in training", ["b"]],
+        ["t2", "in training data", ["b"]],
         ["t3", "failed", []],
         ["t5", "absent or silent reference", []],
     ]

@@ -102,7 +102,7 @@ def test_the_split_is_that_of_the_folder_or_of_the_song(tmp_path, split):
     assert set(run.scores["split"]) == {split or "test"}
     problems = run.record["datasets"]["musdb18"]["problems"]
     assert problems == (
-        [f"1 tracks are not in train as the files say, first: {SONGS[0]}"] if split else []
+        [f"1 tracks are not in train, unlike in the files: {SONGS[0]}, …"] if split else []
     )
 
 
@@ -326,7 +326,7 @@ def test_runs_are_joined_only_where_they_define_a_metric_alike(tmp_path):
     both = join([ours, moises])
     assert set(both.scores["separator"]) == {"other:net4", "moisesdb:net4"}
     assert [source["by"] for source in both.record["published"]] == ["MoisesDB"] * 2
-    with pytest.raises(HarnessError, match="sisec18: defines csdr otherwise than other"):
+    with pytest.raises(HarnessError, match="sisec18: defines csdr differently from other"):
         join([ours, theirs])
     assert {*join([theirs, moises]).record["metrics"]} == {"csdr", "sir", "snr"}
 

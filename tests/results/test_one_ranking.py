@@ -146,7 +146,7 @@ def test_few_clean_tracks_are_said_to_be_clean():
     leaks = [("b", "test", f"t{i:02}") for i in range(28)]
     scores = {(name, "test", f"t{i:02}"): v for name, v in (("a", 1), ("b", 2)) for i in range(30)}
     cell = page_of(run_of(scores, leaks))[0]["b"]
-    assert cell["why"] == "scored on 2 of 30 tracks not seen in training: not ranked"
+    assert cell["why"] == "scored on 2 of 30 tracks that it was not trained on: not ranked"
     assert (cell["leaked"], cell["rank"]) == (1, None)
 
 

@@ -174,8 +174,8 @@ def test_out_of_memory_halves_the_batch_and_says_so():
     estimates, notes = separate_chunked(model, audio, segment=64, batch=8)
     assert np.abs(estimates.sum(0) - audio).max() < ROUNDING
     assert notes == [
-        "out of memory with 8 chunks at once, 4 tried",
-        "out of memory with 4 chunks at once, 2 tried",
+        "out of memory with 8 chunks at once, retried with 4",
+        "out of memory with 4 chunks at once, retried with 2",
     ]
     assert {shape[2] for shape in model.shapes} == {64}  # never another segment
 

@@ -397,7 +397,7 @@ def test_tensors_of_another_size_are_refused(tmp_path):
         ({"stems": ["vocals", "piano"]}, "no 'piano', only drums"),
         ({"sample_rate": 44100}, "made for 4000 Hz, not 44100"),
         ({"segment": 1.4}, r"segment of 1\.4 s is longer than the 1\.3 s"),
-        ({"bag": [{"drums": 1}]}, "nothing in the bag returns 'bass'"),
+        ({"bag": [{"drums": 1}]}, "no network of the bag returns 'bass'"),
         ({"bag": ONE_HOT}, "4 rows in the bag for 1 files"),
         ({"names": {"drums": "kit"}}, "no 'drums', only kit"),
     ],

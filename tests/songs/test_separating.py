@@ -190,7 +190,7 @@ def test_identity_follows_members_and_weights_only(entries, tmp_path, monkeypatc
         ("{vocals: {ibm: 1}}", "no separator 'ibm'"),
         ("{vocals: {blend: 1}}", "no separator 'blend'"),
         ("{bass: {half: 1}}", "half has no bass"),
-        ("{lead: {pair: 1}}", "which no member makes; add vocals"),
+        ("{lead: {pair: 1}}", "which no member returns; add vocals"),
         ("{lead: {pair: 1}, background: {pair: 1}}", "add vocals"),
         ("{}", "has no stems"),
         ("[vocals]", "params.stems"),
@@ -373,7 +373,7 @@ def test_members_that_make_no_wanted_stem_do_not_run(entries):
         ("ibm", [], "is an oracle"),
         ("htdemucs", [], "harness fetch separator htdemucs"),
         ("nothing", [], "no separator"),
-        ("half", ["kick"], "--stems kick: no separator here makes it"),
+        ("half", ["kick"], "--stems kick: no ready separator returns it"),
         ("", ["theremin"], "theremin"),
     ],
 )

@@ -16,7 +16,7 @@ FORBIDDEN = {
     r"\bworth\b": "expected score, held-out score",
     r"\bhere and right\b": "downloaded and verified",
     r"\bnobody\b": "nothing, no separator",
-    r"\b(file|files|folder|folders|row|rows|line|one|page|table|board|stem|name)s? an? "
+    r"(?<!; )\b(file|files|folder|folders|row|rows|line|one|page|table|board|stem|name)s? an? "
     r"(song|stem|track|dataset|processor|separator|run|value|report)\b": "per",
     r"\bpieces? of work\b": "job, unit",
     r"\bfound done\b": "reused",
@@ -26,6 +26,19 @@ FORBIDDEN = {
     r"; (\d+|\w+'s)\.$": "[default: …]",
     r"^(Kept|Read|Told|Given|Shown|Written|Chosen|Left) (is|are) ": "the subject first",
     r"\blicence": "license",
+    r"\b(kept|told|taken|heard|found) apart\b": "separate",
+    r"\bheard in\b": "trained on",
+    r"\bseen in training\b": "in the training data",
+    r"\bwho gives?\b": "which gives",
+    r"\bstands? beside\b": "is next to",
+    r"\bthrown\b": "raised, deleted",
+    r"\bknows? the answers?\b": "is an oracle, uses the references",
+    r"\b(nothing|something|anything) else\b": "only, other",
+    r"\botherwise than\b": "differently from",
+    r"\bleads? out of\b": "is outside",
+    r", it continues\b": "what continues",
+    r"\bfor want of\b": "because there are too few",
+    r"\bnot here\b": "missing",
 }
 
 

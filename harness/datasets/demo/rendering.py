@@ -61,7 +61,7 @@ def render_track(split: str, index: int, *, seconds: float = 30.0, seed: int = 0
     limit.
     """
     if seconds < MIN_SECONDS:
-        raise HarnessError(f"demo: {seconds} s is too short; ask for {MIN_SECONDS} s or more")
+        raise HarnessError(f"demo: {seconds} s is too short; use {MIN_SECONDS} s or more")
     facts = entry(split, index)
     artist = np.random.default_rng([seed, facts.number, 1])
     track = np.random.default_rng([seed, SPLITS.index(split), index, 2])

@@ -162,7 +162,7 @@ def find_format(name: str, file: ForeignFile) -> ScoreFormat:
     for known in FORMATS.values():
         if known.mark in file.content[:4096]:
             return known
-    raise file.error(f"is in no known format ({', '.join(FORMATS)})")
+    raise file.error(f"is not in a known format ({', '.join(FORMATS)})")
 
 
 def museval(file: ForeignFile, left_out: LeftOut) -> Iterator[PublishedScore]:
@@ -231,7 +231,7 @@ def audio_separator(file: ForeignFile, left_out: LeftOut) -> Iterator[PublishedS
 def _of_four(stem: str, meant: Mapping[str, str]) -> str:
     """Return our name of a model's stem; the references are four stems and accompaniment."""
     ours = meant.get(stem, f"{stem}, which is not a stem of the model")
-    return "other of six stems, scored as that of four" if ours == "other_rest" else ours
+    return "other of six stems, scored as other of four" if ours == "other_rest" else ours
 
 
 def _meant(stems: Iterable[str]) -> dict[str, str]:
@@ -242,11 +242,11 @@ def _meant(stems: Iterable[str]) -> dict[str, str]:
     """
     ours = {stem: taxonomy.canonical(stem) for stem in stems}
     have = set(ours.values())
-    rest = "other" if {"drums", "bass"} <= have else "other of fewer than four stems"
+    rest = "other" if {"drums", "bass"} <= have else "other of a model with fewer than four stems"
     if {"guitar", "piano"} <= have:
         rest = "other_rest"
     elif {"guitar", "piano"} & have:
-        rest = "other of five stems"
+        rest = "other of a model with five stems"
     return {stem: rest if name == "other" else name for stem, name in ours.items()}
 
 

@@ -183,7 +183,7 @@ def _record(
     return {
         **environment(),
         "cpu": "published scores",  # nothing was measured on this machine
-        "device": "machines of others",
+        "device": "unknown (published scores)",
         "precision": "unknown",
         "excerpt_seconds": None,
         "metrics": {name: layout.definitions[name] for name in scores["metric"].unique()},
@@ -287,7 +287,7 @@ def _other_splits(name: str, rows: pd.DataFrame) -> Iterator[str]:
         halves = {t: {s.split, "valid" if s.valid else ""} for t, s in songs.items() if s}
         wrong = [track for track, known in halves.items() if split not in known]
         if wrong:
-            yield f"{len(wrong)} tracks are not in {split} as the files say, first: {wrong[0]}"
+            yield f"{len(wrong)} tracks are not in {split}, unlike in the files: {wrong[0]}, …"
 
 
 def _left_out(left_out: LeftOut) -> Iterator[str]:

@@ -1,0 +1,82 @@
+"""Help, errors and notes are plain English."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from plain_english import faults
+
+import harness
+from harness import cli
+
+PACKAGE = Path(harness.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def commands(group, name: str = "harness"):
+    """Every command of the program: (name, command)."""
+    for verb, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{name} {verb}")
+    yield name, group
+
+
+COMMANDS = dict(commands(typer.main.get_command(cli.app)))
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    """Every string below a node that is not a docstring; X for what an f-string inserts."""
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(v.value if isinstance(v, ast.Constant) else "X" for v in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+        for child in ast.iter_child_nodes(node):
+            yield from texts(child)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_plain(name):
+    command = COMMANDS[name]
+    texts = {"": command.help, **{p.name: p.help for p in command.params}}
+    for parameter, text in texts.items():
+        what = f"{name} {parameter}: {text!r}"
+        assert text, what
+        assert len(text.split()) >= 3, what
+        assert text[0].isupper() or text.startswith(("joblib", "musdb")), what
+        assert text.endswith("."), what
+        assert faults(text) == [], what
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_texts_are_plain(path):
+    found = texts(ast.parse(path.read_text(encoding="utf-8")))
+    assert [fault for text in found if " " in text for fault in faults(text)] == []
+
+
+def test_an_error_says_what_to_do():
+    """The form is `<where>: <what is wrong>; <what to do>`; a variable may hold the last two."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(ast.Name("HarnessError" | "StorageError"), [ast.JoinedStr() as form]):
+                    (text,) = texts(form)
+                    assert re.search(": X$|; ", text), f"{path}:{node.lineno}: {text}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "systems that cannot be told apart",
+        "harness separate takes your own music apart",
+        "tracks that a network has heard",
+        "exit status 2: the user can mend it",
+        "one name a song;",
+        "--cascade irm: knows the answers; name a separator",
+        "scored on 3 of 9 tracks not seen in training",
+    ],
+)
+def test_other_english_is_found(text):
+    assert faults(text)
