@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness import selection
+from harness.core.text import Json
 from harness.report import names
 from harness.report.page.certainty import Certainty, certainties
 from harness.results import grid, ranking, summaries
@@ -18,7 +19,6 @@ from harness.results.leaks import recorded_statuses
 from harness.results.ranking import SEPARATOR, Key, Ranking
 from harness.results.runs import Run, leaked
 
-Json = dict[str, Any]
 _ORDER = ["dataset", "split", "track", "separator", "input", "stem", "metric"]
 
 

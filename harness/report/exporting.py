@@ -75,8 +75,6 @@ def export_museval(folder: Path, to: Path) -> list[Path]:
             written.append(place / f"{safe_name(unit['track'])}.json")
             write_museval(written[-1], frames)
     if not written:
-        again = (
-            "take --format csv" if importing.is_imported(record) else "run it again, then export"
-        )
-        raise HarnessError(f"{folder}: no frames are kept of this run; {again}")
+        again = "use --format csv" if importing.is_imported(record) else "run it again, then export"
+        raise HarnessError(f"{folder}: has no scores per frame; {again}")
     return written

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.core import text
 from harness.core.text import Json
 from harness.report import names
-from harness.report.computed import Json, Report, records
+from harness.report.computed import Report, records
 from harness.report.page import cells
 from harness.report.page.certainty import Cell, Certainty, genre_intervals
 from harness.results.grid import Leaked

@@ -6,7 +6,8 @@ from 0 and referred to by that number; scores are already rounded to what is sho
 
 from __future__ import annotations
 
-from harness.report.computed import Json, Report, part
+from harness.core.text import Json
+from harness.report.computed import Report, part
 from harness.report.page.dataset import view
 
 
