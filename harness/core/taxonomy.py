@@ -22,6 +22,8 @@ TREE: dict[str, tuple[str, ...]] = {
     "other_rest": ("keys", "plucked", "percussion", "strings", "wind", "misc"),
 }
 
+REFERENCE = "reference"  # where a true stem comes from; no separator has this name
+
 # Order for display: parents before children, the four classical stems first.
 STEMS: tuple[str, ...] = (
     *("vocals", "drums", "bass", "other", "accompaniment"),

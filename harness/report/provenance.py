@@ -16,7 +16,7 @@ from harness.report.page import payload
 from harness.results import summaries
 from harness.results.grid import HARMONIC
 from harness.results.leaks import ledger, recorded_statuses
-from harness.results.runs import Run
+from harness.results.runs import Run, sources
 
 SCRIPTS = ("theme.js",)
 FORMATS = {"csv": "CSV", "parquet": "Parquet", "latex": "LaTeX", "markdown": "Markdown"}
@@ -38,11 +38,17 @@ def render(run: Run, downloads: Any = ()) -> str:
         view=_definitions(run),
         leaks=leaks(run),
         statuses=STATUSES,
-        failures=summaries.failures(run.scores).to_dict("records"),
+        failures=failures(run),
         commands=commands(run.record),
         downloads=downloads,
         formats=FORMATS,
     )
+
+
+def failures(run: Run) -> list[dict[Any, Any]]:
+    """Return failed work, equal reasons together, with the source as its input."""
+    found = summaries.failures(run.scores)
+    return found.assign(input=sources(found)).to_dict("records")
 
 
 def _definitions(run: Run) -> dict[str, list[dict[str, Any]]]:
@@ -142,7 +148,7 @@ def lists(run: Run) -> list[List]:
     pairs = _statuses(run)
     pairs = pairs[pairs["status"] != "clean"].reset_index(drop=True)
     failed = run.scores[run.scores["status"] == "failed"]
-    failed = failed[["dataset", "split", "track", "separator", "input", "note"]]
+    failed = failed[["dataset", "split", "track", "separator", "input", "fed_by", "note"]]
     separators, datasets, metrics = (
         payload.part(record, name) for name in ("separators", "datasets", "metrics")
     )

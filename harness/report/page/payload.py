@@ -14,9 +14,9 @@ import pandas as pd
 from harness.report import names
 from harness.report.page.dataset import Context, Json, records, view
 from harness.results import grid, ranking, summaries
-from harness.results.runs import Run, leaked
+from harness.results.runs import Run, leaked, sources
 
-_ORDER = ["dataset", "split", "track", "separator", "input", "stem", "metric"]
+_ORDER = ["dataset", "split", "track", "separator", "input", "fed_by", "stem", "metric"]
 
 
 def build(run: Run) -> Json:
@@ -59,7 +59,9 @@ def prepare(run: Run) -> tuple[pd.DataFrame, Context]:
         unknown=leaked(run.record, "unknown"),
     )
     scores = ranking.add_overall(scores, context.ranked)
-    scores[_ORDER] = scores[_ORDER].astype("category")  # compared and grouped far faster
+    scores["source"] = sources(scores)
+    keys = [*_ORDER, "source"]
+    scores[keys] = scores[keys].astype("category")  # compared and grouped far faster
     return scores, context
 
 
@@ -101,4 +103,6 @@ def about(record: Mapping[str, Any], name: str) -> Json:
 def _costs(costs: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
     """Return {(dataset, separator, input, metric): cost of a track}."""
     columns = ("dataset", "separator", "input", "metric", "value")
-    return {tuple(key): value for *key, value in records(summaries.costs(costs), *columns)}
+    found = summaries.costs(costs)
+    found = found.assign(input=sources(found))
+    return {tuple(key): value for *key, value in records(found, *columns)}
