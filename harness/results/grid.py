@@ -263,15 +263,10 @@ def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
         if len(np.unique(row * len(columns) + column)) < len(at):
             where = ", ".join(filter(None, map(str, key)))
             raise HarnessError(f"{where}: two scores of a separator on one track; keep one of them")
-        found.append(
-            Grid(
-                **dict(zip(_PLACE, map(str, key), strict=True)),
-                **{f"{name}s": labels[name][rows] for name in TRACK[1:]},
-                separators=tuple(map(str, names[columns])),
-                scores=scores,
-                limited=limited,
-            )
-        )
+        place: dict[str, Any] = dict(zip(_PLACE, map(str, key), strict=True))
+        place |= {f"{name}s": labels[name][rows] for name in TRACK[1:]}
+        separators = tuple(map(str, names[columns]))
+        found.append(Grid(**place, separators=separators, scores=scores, limited=limited))
     return sorted(found, key=lambda grid: (grid.dataset, grid.source, grid.stem))
 
 

@@ -203,8 +203,8 @@ def changes(
         One row per dataset, input, fed_by, stem and separator that both runs scored: n (common
         tracks), artists, only_a and only_b (tracks of one run alone), mean_a, mean_b, difference
         (b − a), low, high (its 95 % bootstrap interval, by artist), p (signed-rank test of the
-        artists' means, corrected by Holm over the rows that changed), verdict: `SAME` if every track
-        has the same score, `BETTER` or `WORSE` (of b) if the difference is significant.
+        artists' means, corrected by Holm over the rows that changed), verdict: `SAME` if every
+        track has the same score, `BETTER` or `WORSE` (of b) if the difference is significant.
     """
     left, right = (track_scores(scores, metric) for scores in (a, b))
     keys = ["split", "track", *CASE]

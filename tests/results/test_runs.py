@@ -60,5 +60,5 @@ def test_an_input_of_an_unknown_kind_is_refused(tmp_path):
     run.scores.assign(input="guess:drums").drop(columns="fed_by").to_parquet(
         tmp_path / "scores.parquet"
     )
-    with pytest.raises(HarnessError, match="input 'guess:drums' is not known.*run again"):
+    with pytest.raises(HarnessError, match=r"input 'guess:drums' is not known.*run again"):
         read_run(tmp_path)
