@@ -128,7 +128,8 @@ def simulated(means: FloatArray, artists: int, seed: int, genres: int = 1) -> Gr
     number = np.arange(n)
     return Grid(
         dataset="simulated",
-        source="mixture",
+        input="mixture",
+        fed_by="",
         stem="vocals",
         separators=tuple(f"s{i:02d}" for i in range(len(means))),
         splits=np.full(n, "test", dtype=object),

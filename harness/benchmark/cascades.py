@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from harness.benchmark.plan import Plan, Skip, Unit, why_unscored
+from harness.benchmark.plan import Plan, Skip, why_unscored
+from harness.benchmark.signals import Unit
 from harness.core import taxonomy
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset
@@ -41,7 +42,7 @@ def plan_cascades(plan: Plan, parents: Parents) -> Plan:
         elif leak(parent.entry.trained_on, unit.track) == "leaked":
             why = f"{name} was trained on them"
         else:
-            units.append(unit.fed_by(parent))
+            units.append(unit.in_cascade(parent))
             continue
         without[unit.entry.name, dataset, why] += 1
     skips = (

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from harness.benchmark.plan import Plan, Unit
-from harness.benchmark.signals import Signals
+from harness.benchmark.signals import Signals, Unit
 from harness.core.audio import Audio, Float64
 from harness.core.errors import HarnessError
 from harness.core.files import write_stream
-from harness.datasets.tracks import Excerpt, Track
+from harness.datasets.tracks import Excerpt
 from harness.metrics.ratios import db, frame_energies
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -52,39 +50,6 @@ class Clip:
             file.seek(min((start - self.start) * self.rate, file.frames))
             samples = file.read((stop - start) * self.rate, dtype="float32", always_2d=True)
         return np.asarray(samples.T * np.float32(self.scale))
-
-
-def mark(plan: Plan, count: int) -> Plan:
-    """Return the plan in which clips of `count` tracks per dataset are kept.
-
-    Tracks of genres, then artists, that are not chosen yet come first.
-    """
-    tracks: dict[str, dict[tuple[str, str], Track]] = {}
-    for unit in plan.units:
-        track = unit.track
-        tracks.setdefault(track.dataset, {}).setdefault((track.split, track.name), track)
-    chosen = {dataset: _spread(found, count) for dataset, found in tracks.items()}
-
-    def marked(unit: Unit) -> Unit:
-        track = unit.track
-        return replace(unit, listen=(track.split, track.name) in chosen[track.dataset])
-
-    return replace(plan, units=tuple(map(marked, plan.units)))
-
-
-def _spread(tracks: Mapping[tuple[str, str], Track], count: int) -> list[tuple[str, str]]:
-    """Choose tracks of as many genres, then artists, as possible."""
-    left = dict(tracks)
-    chosen: list[tuple[str, str]] = []
-    genres: Counter[str] = Counter()
-    artists: Counter[str] = Counter()
-    while left and len(chosen) < count:
-        place = min(left, key=lambda p: (genres[left[p].genre], artists[left[p].artist]))
-        track = left.pop(place)
-        genres[track.genre] += 1
-        artists[track.artist] += 1
-        chosen.append(place)
-    return chosen
 
 
 def wanted(work_folder: Path, unit: Unit) -> bool:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.benchmark.plan import Unit
-from harness.benchmark.signals import Signals
+from harness.benchmark.signals import Signals, Unit
 from harness.core.audio import Audio
 from harness.core.errors import StorageError
 from harness.core.files import digest, write_stream

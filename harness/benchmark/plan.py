@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.benchmark.signals import Unit
 from harness.benchmark.store import Fingerprints
+from harness.benchmark.work import Settings
 from harness.core import taxonomy
 from harness.core.files import digest
-from harness.datasets.tracks import WHOLE, Dataset, Excerpt, Source, Track
+from harness.datasets.tracks import Dataset, Excerpt, Source, Track
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
 from harness.registry.weight_files import obstacle
@@ -17,53 +20,6 @@ from harness.separators import code_versions
 from harness.separators.from_disk import find_files
 
 PRECISION = "float32"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run is done; every worker receives all of it. Only `excerpt` can change a score."""
-
-    run: str = "main"  # name of the run and of its folder in `results`
-    results: Path = Path("results")  # of all runs, and of the units of work that they share
-    jobs: int = 1  # units of work done at the same time
-    backend: str = "loky"  # joblib's: loky on this machine, dask or ray on a running cluster
-    device: str = "cpu"  # of learned separators: cpu, cuda or mps
-    excerpt: Excerpt = WHOLE  # the part of each track that is separated and scored
-    listen: int = 0  # tracks per dataset whose estimates are kept for the report
-    again: bool = False  # repeat finished work if its estimates to listen to are missing
-    edges: tuple[float, ...] = ()  # Hz, between bands with weights of their own; () for no bands
-
-    @property
-    def work_folder(self) -> Path:
-        """The folder of finished units of work, which all runs share."""
-        return self.results / "work"
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One unit of work: one separator on one track."""
-
-    entry: Entry
-    track: Track
-    sample_rate: int  # Hz, of the scored signals
-    given: tuple[str, ...]  # stems that the separator is asked for, as it names them
-    scored: tuple[str, ...]  # stems of the track that `given` can be summed to, in display order
-    track_key: str  # depends on the audio of the track and the part of it that is scored
-    key: str  # see `unit_key`
-    parent: Unit | None = None  # in cascade: the unit whose estimate is this one's input
-    listen: bool = False  # whether its estimates are kept for the report
-
-    @property
-    def fed(self) -> str:
-        """The input in words: ``mixture``, ``reference:drums`` or ``cascade:htdemucs:drums``."""
-        stem = self.entry.input
-        if stem == "mixture":
-            return stem
-        return f"cascade:{self.parent.entry.name}:{stem}" if self.parent else f"reference:{stem}"
-
-    def fed_by(self, parent: Unit) -> Unit:
-        """Return the unit whose input is the parent's estimate instead of the true stem."""
-        return replace(self, parent=parent, key=digest([self.key, parent.key]))
 
 
 @dataclass(frozen=True)
@@ -182,7 +138,7 @@ def unit_key(
     These are the separator (parameters, weights and version of its code), the audio of the track,
     the stems, the sample rate, the excerpt, and the versions of the metrics. Names of separators,
     tracks and files are not among them, so that renaming one repeats nothing. `content` is a hash
-    of the track's audio. A unit in cascade has the key of `Unit.fed_by`.
+    of the track's audio. A unit in cascade has the key of `Unit.in_cascade`.
     """
     return digest(
         {
@@ -234,3 +190,36 @@ def _why_nothing(entry: Entry) -> str:
     if entry.input != "mixture":
         return f"no track has the stem {entry.input} with its sub-stems"
     return f"no track has a stem that it separates ({', '.join(entry.stems) or 'any'})"
+
+
+def mark(plan: Plan, count: int) -> Plan:
+    """Return the plan in which clips of `count` tracks per dataset are kept.
+
+    Tracks of genres, then artists, that are not chosen yet come first.
+    """
+    tracks: dict[str, dict[tuple[str, str], Track]] = {}
+    for unit in plan.units:
+        track = unit.track
+        tracks.setdefault(track.dataset, {}).setdefault((track.split, track.name), track)
+    chosen = {dataset: _spread(found, count) for dataset, found in tracks.items()}
+
+    def marked(unit: Unit) -> Unit:
+        track = unit.track
+        return replace(unit, listen=(track.split, track.name) in chosen[track.dataset])
+
+    return replace(plan, units=tuple(map(marked, plan.units)))
+
+
+def _spread(tracks: Mapping[tuple[str, str], Track], count: int) -> list[tuple[str, str]]:
+    """Choose tracks of as many genres, then artists, as possible."""
+    left = dict(tracks)
+    chosen: list[tuple[str, str]] = []
+    genres: Counter[str] = Counter()
+    artists: Counter[str] = Counter()
+    while left and len(chosen) < count:
+        place = min(left, key=lambda p: (genres[left[p].genre], artists[left[p].artist]))
+        track = left.pop(place)
+        genres[track.genre] += 1
+        artists[track.artist] += 1
+        chosen.append(place)
+    return chosen

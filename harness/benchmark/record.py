@@ -1,22 +1,83 @@
-"""What is written down of a run beside its tables, and whether it still holds."""
+"""What is written of a run: the rows of its tables, its record, and whether these still hold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import Plan, Settings, Unit, leak_rows, left_out
-from harness.benchmark.plan import PRECISION
+from harness.benchmark.cascades import left_out
+from harness.benchmark.plan import PRECISION, Plan
+from harness.benchmark.signals import Unit
+from harness.benchmark.store import Store
+from harness.benchmark.work import Settings
+from harness.benchmark.workers import Failures
+from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.core.machine import environment
 from harness.datasets import DATASETS
+from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry
 from harness.results.runs import read_run
+
+Row = tuple[Any, ...]
+NOT_DONE = "not done yet: the run was interrupted"
+
+
+def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
+    """Yield the rows of scores.parquet; a unit without a result is one row with the reason."""
+    for unit in plan.units:
+        head = _head(unit, run)
+        result = None if unit.key in failures else store.get(unit.key)
+        if result is None:
+            yield (*head, "", "", math.nan, "failed", failures.get(unit.key, NOT_DONE))
+            continue
+        for stem in taxonomy.in_order(result["scores"]):
+            notes = [*result["notes"], *unit.track.notes]
+            notes += ["the reference holds bleed"] if stem in unit.track.bleed else []
+            for metric in DEFAULT:
+                value, note = result["scores"][stem].get(metric, (math.nan, "not computed"))
+                status = "undefined" if math.isnan(value) else "ok"
+                yield (*head, stem, metric, value, status, "; ".join(filter(None, [note, *notes])))
+
+
+def cost_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
+    """Yield the rows of costs.parquet: what each unit of work cost when it was done."""
+    for unit in plan.units:
+        result = None if unit.key in failures else store.get(unit.key)
+        costs: Mapping[str, float] = result["costs"] if result else {}
+        for metric, value in costs.items():
+            yield (*_head(unit, run), unit.entry.input, metric, float(value), "ok", "")
+
+
+def leak_rows(plan: Plan) -> list[dict[str, str]]:
+    """Return the (separator, track) pairs in which the track was, or may have been, trained on.
+
+    In cascade the separator's own training decides: `plan_cascades` skips leaked parents.
+    """
+    return [
+        {
+            "separator": unit.entry.name,
+            "dataset": unit.track.dataset,
+            "split": unit.track.split,
+            "track": unit.track.name,
+            "status": status,
+        }
+        for unit in plan.units
+        if (status := leak(unit.entry.trained_on, unit.track)) != "clean"
+    ]
+
+
+def _head(unit: Unit, run: str) -> Row:
+    """Return the columns that name the unit of work of a row."""
+    track, entry = unit.track, unit.entry
+    about = track.dataset, track.split, track.name, track.artist, track.genre
+    return run, *about, entry.name, entry.input, unit.fed_by
 
 
 def state_of(
@@ -48,13 +109,10 @@ def record_of(
 ) -> dict[str, Any]:
     """Return what produced the rows."""
     return {
-        "run": settings.run,
         **environment(),
-        "device": settings.device,
+        **settings.described(),
         "precision": PRECISION,
-        "jobs": settings.jobs,
         "seed": 0,
-        "excerpt_seconds": settings.excerpt.seconds,
         "metrics": {
             name: {**metric.described(), "computed": name in DEFAULT}
             for name, metric in METRICS.items()
@@ -68,7 +126,7 @@ def record_of(
 
 
 def _where_kept(unit: Unit) -> dict[str, str]:
-    """Return which piece of work a (separator, track) is, to find what is kept of it."""
+    """Return which unit of work a (separator, track) is, to find what is kept of it."""
     return {
         "dataset": unit.track.dataset,
         "split": unit.track.split,
@@ -103,4 +161,9 @@ def _describe_dataset(dataset: Dataset, plan: Plan) -> Mapping[str, Any]:
         "license": info.license if info else "not stated",
         "problems": list(dataset.problems),
         "left_out": left_out(dataset),
+        "bleed": [
+            {"split": track.split, "track": track.name, "stem": stem}
+            for track in dataset.tracks
+            for stem in taxonomy.in_order(track.bleed)
+        ],
     }

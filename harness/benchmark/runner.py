@@ -9,25 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.benchmark import (
-    Failures,
-    Parents,
-    Plan,
-    Settings,
-    clips,
+from harness.benchmark import kept_products
+from harness.benchmark.cascades import Parents, plan_cascades, wanted_parents
+from harness.benchmark.plan import Plan, make_plan, mark, plan_for_files
+from harness.benchmark.record import (
     cost_rows,
-    execute,
-    is_done,
-    kept_products,
+    is_current,
     leak_rows,
-    make_plan,
-    plan_cascades,
-    plan_for_files,
+    record_of,
     score_rows,
-    wanted_parents,
+    state_of,
 )
-from harness.benchmark.record import is_current, record_of, state_of
 from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.work import Settings
+from harness.benchmark.workers import Failures, execute, is_done
 from harness.core.errors import HarnessError
 from harness.core.files import only_one
 from harness.core.machine import Progress
@@ -135,7 +130,7 @@ def _do(
         store = Store(settings.work_folder)
         store.sweep()
         plan = make(Fingerprints(settings.work_folder / "fingerprints.jsonl"))
-        plan = clips.mark(plan, settings.listen)
+        plan = mark(plan, settings.listen)
         if not plan.units:
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
             raise HarnessError(f"run: nothing can run ({reasons}); see 'harness check'")

@@ -1,15 +1,42 @@
-"""The audio of one track, read once and shared by all of its units of work."""
+"""Units of work, and the audio of one track, read once and shared by all of its units."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from harness.benchmark.plan import Unit
 from harness.core import audio, taxonomy
 from harness.core.audio import Audio
-from harness.datasets.tracks import Excerpt, read_sources, track_length
+from harness.core.files import digest
+from harness.datasets.tracks import Excerpt, Track, read_sources, track_length
 from harness.metrics import References, analyse
+from harness.registry import Entry
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of work: one separator on one track."""
+
+    entry: Entry
+    track: Track
+    sample_rate: int  # Hz, of the scored signals
+    given: tuple[str, ...]  # stems that the separator is asked for, as it names them
+    scored: tuple[str, ...]  # stems of the track that `given` can be summed to, in display order
+    track_key: str  # depends on the audio of the track and the part of it that is scored
+    key: str  # see `unit_key`
+    parent: Unit | None = None  # in cascade: the unit whose estimate is this one's input
+    listen: bool = False  # whether its estimates are kept for the report
+
+    @property
+    def fed_by(self) -> str:
+        """Where the input came from, see `harness.results.runs.COLUMNS`."""
+        if self.entry.input == "mixture":
+            return ""
+        return self.parent.entry.name if self.parent else taxonomy.REFERENCE
+
+    def in_cascade(self, parent: Unit) -> Unit:
+        """Return the unit whose input is the parent's estimate instead of the true stem."""
+        return replace(self, parent=parent, key=digest([self.key, parent.key]))
 
 
 @dataclass

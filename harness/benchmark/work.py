@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from harness.benchmark import clips, kept_products
 from harness.benchmark.meter import Meter
-from harness.benchmark.plan import Settings, Unit
-from harness.benchmark.signals import Signals, read_signals
+from harness.benchmark.signals import Signals, Unit, read_signals
 from harness.benchmark.store import Store
 from harness.core import taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError, StorageError
+from harness.datasets.tracks import WHOLE, Excerpt
 from harness.separators import Oracle, Separator, load, parameters
 from harness.separators.protocol import made_of, run
 
 MAX_LOADED = 16  # separators that a worker holds in memory
 _LOADED: dict[tuple[str, tuple[str, ...], int, str], Separator | Oracle] = {}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is done; every worker receives all of it. Only `excerpt` can change a score."""
+
+    run: str = "main"  # name of the run and of its folder in `results`
+    results: Path = Path("results")  # of all runs, and of the units of work that they share
+    jobs: int = 1  # units of work done at the same time
+    backend: str = "loky"  # joblib's: loky on this machine, dask or ray on a running cluster
+    device: str = "cpu"  # of learned separators: cpu, cuda or mps
+    excerpt: Excerpt = WHOLE  # the part of each track that is separated and scored
+    listen: int = 0  # tracks per dataset whose estimates are kept for the report
+    again: bool = False  # repeat finished work if its estimates to listen to are missing
+    edges: tuple[float, ...] = ()  # Hz, between bands with weights of their own; () for no bands
+
+    @property
+    def work_folder(self) -> Path:
+        """The folder of finished units of work, which all runs share."""
+        return self.results / "work"
+
+    def described(self) -> dict[str, Any]:
+        """Return what a run's record says of them: everything but the folder."""
+        hidden = ("results", "excerpt")
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
+        return {**named, "excerpt_seconds": self.excerpt.seconds}
 
 
 def do_batch(

@@ -12,9 +12,10 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from harness.benchmark import clips, kept_products
-from harness.benchmark.plan import Plan, Settings, Unit
+from harness.benchmark.plan import Plan
+from harness.benchmark.signals import Unit
 from harness.benchmark.store import Store
-from harness.benchmark.work import do_batch
+from harness.benchmark.work import Settings, do_batch
 from harness.core.errors import HarnessError
 from harness.core.machine import Progress
 

@@ -55,8 +55,8 @@ def _of(role: str, found: ranking.Ranking, roles: Mapping[str, str]) -> Iterator
     """Yield the tables of the separators of one role."""
     rows = found.board[found.board["separator"].map(roles) == role]
     shown = rows["rank"].notna() if role == ranking.SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
-    for source in sorted(rows.loc[shown, "input"].unique(), key=input_rank):
-        here = rows["input"] == source
+    for source in sorted(rows.loc[shown, "source"].unique(), key=input_rank):
+        here = rows["source"] == source
         yield _board(found, source, role, rows[here & shown], rows[here & ~shown])
 
 

@@ -92,7 +92,7 @@ def select(
     tables = _tables(run, scope)
     if as_json:
         rows = {name: records(table) for name, table in tables.items()}
-        print_json({**rows, "notes": run.record["selection_notes"]})
+        print_json({**rows, "notes": _notes(run)})
     else:
         _print(run, tables, scope)
 
@@ -124,7 +124,7 @@ def _params(
 def _tables(run: Run, scope: Scope) -> dict[str, pd.DataFrame]:
     """Return what was selected, its expected score, the blends, and the best within limits."""
     candidates = selection.candidates_of(*ranking.may_choose(run))
-    keys = ["dataset", "input", "stem", "kind", "separator"]
+    keys = ["dataset", "input", "fed_by", "stem", "kind", "separator"]
     tables = {
         "counts": run.selection.groupby(keys).size().rename("tracks").reset_index(),
         "summary": selection.summary(candidates, on=scope.on),
@@ -134,6 +134,11 @@ def _tables(run: Run, scope: Scope) -> dict[str, pd.DataFrame]:
         costs = selection.costs_of(run.costs)
         tables["within"] = selection.choose_within(candidates, costs, scope.limits)
     return tables
+
+
+def _notes(run: Run) -> list[str]:
+    """Return where no choice could be made, and why."""
+    return [row["note"] for row in run.record["selection_notes"]]
 
 
 def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
@@ -156,7 +161,7 @@ def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
         typer.echo(f"nothing is within {scope.budget}; raise the budget")
     if summary["low"].isna().any():
         typer.echo(f"–: no interval; it needs tracks by {selection.MIN_ARTISTS} artists or more")
-    for note in run.record["selection_notes"]:
+    for note in _notes(run):
         typer.echo(note)
     for row in summary[summary["policy"] == IN_USE].to_dict("records"):
         if not row["stem"].startswith(OVERALL):

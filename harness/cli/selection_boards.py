@@ -9,12 +9,13 @@ import pandas as pd
 
 from harness.cli.boards import Board
 from harness.core.text import decimals
+from harness.results.runs import sources
 from harness.selection.statistics import MIN_ARTISTS
 from harness.selection.worth import in_words
 
 _HIDDEN = {
-    "dataset", "input", "lacks_a", "lacks_b", "artists", "single_score", "held_out", "better",
-    "low", "high",
+    "dataset", "input", "fed_by", "lacks_a", "lacks_b", "artists", "single_score", "held_out",
+    "better", "low", "high",
 }  # fmt: skip
 _TITLES = {
     "n": "tracks (artists)", "score": "held-out", "p": "p (Holm)", "mean_a": "A", "mean_b": "B",
@@ -32,6 +33,8 @@ def table_boards(table: pd.DataFrame, title: str) -> list[Board]:
     >>> table_boards(pd.DataFrame([row]), "worth")[0].rows
     [['bass', '0.50 (−0.12 to 1.00)']]
     """
+    if "fed_by" in table:
+        table = table.assign(input=sources(table))
     keys = [key for key in ("dataset", "input") if key in table]
     found = []
     for where, part in table.groupby(keys, sort=True):
@@ -49,7 +52,9 @@ def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
         return []
     main = summary[summary["policy"] == policy].drop(columns=["policy", "chosen"])
     found = table_boards(main, "expected scores of the choice, dB")
-    others = summary.pivot(index=["dataset", "input", "policy"], columns="stem", values="score")
+    others = summary.pivot(
+        index=["dataset", "input", "fed_by", "policy"], columns="stem", values="score"
+    )
     stems = list(dict.fromkeys(summary["stem"]))
     others = others[stems].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
     return found + table_boards(others, "held-out scores of ways to choose, dB")
@@ -101,7 +106,7 @@ def blend_boards(worth: pd.DataFrame) -> list[Board]:
     words = worth.assign(weights=worth["weights"].map(in_words))
     if not words["edges"].any():
         words = words.drop(columns="edges")
-    place = [name for name in ("dataset", "input", "stem", "edges") if name in words]
+    place = [name for name in ("dataset", "input", "fed_by", "stem", "edges") if name in words]
     shown = words.drop(columns=["weights", "in_sample", "p"])
     return [
         *table_boards(shown, "blends against the best single separator, dB"),

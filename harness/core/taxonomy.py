@@ -14,6 +14,8 @@ from pathlib import Path
 
 from harness.core import strict_yaml
 
+REFERENCE = "reference"  # where a true stem comes from; no separator has this name
+
 _TABLES = strict_yaml.read(Path(__file__).with_suffix(".yaml"))
 TREE: dict[str, tuple[str, ...]] = {node: tuple(below) for node, below in _TABLES["tree"].items()}
 STEMS: tuple[str, ...] = tuple(_TABLES["stems"])

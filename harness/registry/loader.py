@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
+from harness.core.taxonomy import REFERENCE
 from harness.registry.ensembles import with_members
 from harness.registry.entries import FILE_NAME, Entry, checked, suggestion
 
@@ -54,6 +55,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     for name in rows:
         if not (isinstance(name, str) and Name.fullmatch(name)):
             raise HarnessError(f"{path}: bad name {name!r}; use a-z, 0-9 and _")
+        if name == REFERENCE:
+            raise HarnessError(f"{path}: {name!r} means the true stem; choose another name")
     return rows
 
 

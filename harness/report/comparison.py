@@ -16,7 +16,7 @@ from harness.report import html, names, provenance
 from harness.report.tables import table_files
 from harness.report.tables.table_files import plain_sheet
 from harness.results.grid import HARMONIC
-from harness.results.runs import Run
+from harness.results.runs import Run, sources
 from harness.selection import comparing
 from harness.selection.comparing import BETTER, CASE, SAME, WORSE
 from harness.selection.statistics import RESAMPLES
@@ -95,7 +95,7 @@ def write(found: RunComparison, folder: Path) -> Path:
         provenance.SCRIPTS,
         found=found,
         parts=[_part(found, metric) for metric in found.differences],
-        alone=found.alone.to_dict("records"),
+        alone=found.alone.assign(input=sources(found.alone)).to_dict("records"),
         remarks=remarks(found),
         downloads=downloads,
         formats=provenance.FORMATS,
@@ -108,6 +108,7 @@ def write(found: RunComparison, folder: Path) -> Path:
 def _part(found: RunComparison, metric: str) -> dict[str, Any]:
     """Return the section of one metric for the page."""
     table = found.differences[metric]
+    table = table.assign(input=sources(table))
     span = table[["low", "high", "difference"]].abs().max().max()
     about = (found.b.record.get("metrics") or {}).get(metric) or {}
     rows = [

@@ -17,9 +17,9 @@ from harness.results import grid, ranking, summaries
 from harness.results.grid import Leaked
 from harness.results.leaks import recorded_statuses
 from harness.results.ranking import SEPARATOR, Key, Ranking
-from harness.results.runs import Run, leaked
+from harness.results.runs import Run, leaked, sources
 
-_ORDER = ["dataset", "split", "track", "separator", "input", "stem", "metric"]
+_ORDER = ["dataset", "split", "track", "separator", "input", "fed_by", "stem", "metric"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ def make_report(run: Run) -> Report:
     roles = ranking.roles(run)
     ranked = {name for name, role in roles.items() if role == SEPARATOR}
     scores = ranking.add_overall(scores, ranked)
-    scores[_ORDER] = scores[_ORDER].astype("category")  # compared and grouped far faster
+    scores["source"] = sources(scores)
+    keys = [*_ORDER, "source"]
+    scores[keys] = scores[keys].astype("category")  # compared and grouped far faster
     return Report(
         run,
         scores,
@@ -151,4 +153,7 @@ def _weights(entry: Mapping[str, Any]) -> Json:
 def _costs(costs: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
     """Return {(dataset, separator, input, metric): cost of a track}."""
     columns = ("dataset", "separator", "input", "metric", "value")
-    return {tuple(key): value for *key, value in records(summaries.costs(costs), *columns)}
+    found = summaries.costs(costs)
+    return {
+        tuple(key): value for *key, value in records(found.assign(input=sources(found)), *columns)
+    }

@@ -16,6 +16,7 @@ from harness.report.computed import Report, about, in_order, part
 from harness.results import summaries
 from harness.results.grid import HARMONIC
 from harness.results.leaks import ledger
+from harness.results.runs import Run, sources
 
 SCRIPTS = ("theme.js",)
 FORMATS = {"csv": "CSV", "parquet": "Parquet", "latex": "LaTeX", "markdown": "Markdown"}
@@ -38,11 +39,17 @@ def render(report: Report, downloads: Any = ()) -> str:
         view=_definitions(report),
         leaks=leaks(report),
         statuses=STATUSES,
-        failures=summaries.failures(run.scores).to_dict("records"),
+        failures=failures(run),
         commands=commands(run.record),
         downloads=downloads,
         formats=FORMATS,
     )
+
+
+def failures(run: Run) -> list[dict[Any, Any]]:
+    """Return failed work, equal reasons together, with the source as its input."""
+    found = summaries.failures(run.scores)
+    return found.assign(input=sources(found)).to_dict("records")
 
 
 def _definitions(report: Report) -> dict[str, list[dict[str, Any]]]:
@@ -137,7 +144,7 @@ def lists(report: Report) -> list[List]:
     pairs = report.statuses
     pairs = pairs[pairs["status"] != "clean"].reset_index(drop=True)
     failed = run.scores[run.scores["status"] == "failed"]
-    failed = failed[["dataset", "split", "track", "separator", "input", "note"]]
+    failed = failed[["dataset", "split", "track", "separator", "input", "fed_by", "note"]]
     separators, datasets, metrics = (
         part(record, name) for name in ("separators", "datasets", "metrics")
     )

@@ -23,6 +23,7 @@ import pandas as pd
 
 from harness.core.errors import HarnessError
 from harness.metrics import DEFAULT, METRICS, harmonic_mean
+from harness.results.runs import source_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -34,7 +35,8 @@ HARMONIC = "harmonic_mean"  # of SNR and SDR, what separators are chosen by
 LIMIT = 30.0  # dB
 MIN_TRACKS = 20  # a separator with fewer must not shrink the comparison of the others
 TRACK = ["dataset", "split", "track", "artist", "genre"]
-CELL = ["dataset", "split", "track", "separator", "input", "stem"]  # of one score by one metric
+CELL = ["dataset", "split", "track", "separator", "input", "fed_by", "stem"]  # of one score
+_PLACE = ["dataset", "input", "fed_by", "stem"]  # of a grid
 _UNKNOWN_ARTIST = ("", "unknown")
 
 
@@ -43,7 +45,8 @@ class Grid:
     """The scores of one stem."""
 
     dataset: str
-    source: str  # the input that the separators were given
+    input: str  # the stem that the separators were given
+    fed_by: str  # where it came from, see `harness.results.runs.COLUMNS`
     stem: str
     separators: tuple[str, ...]  # sorted
     splits: Names  # this and the next three: one per row of `scores`
@@ -52,6 +55,11 @@ class Grid:
     genres: Names
     scores: FloatArray  # (tracks, separators), dB within ±`LIMIT`; NaN where there is none
     limited: BoolArray | None = None  # which of them were beyond ±`LIMIT`; None: not recorded
+
+    @cached_property
+    def source(self) -> str:
+        """The input and where it came from, in one text."""
+        return source_of(self.input, self.fed_by)
 
     @cached_property
     def keys(self) -> list[tuple[str, str]]:
@@ -167,7 +175,7 @@ def _harmonic(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
-    """Return one row per (track, separator, input, stem) with its `score` by one metric.
+    """Return one row per (track, separator, input, fed_by, stem) with its `score` by one metric.
 
     Parameters
     ----------
@@ -182,7 +190,7 @@ def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
     HarnessError
         If the table has no such metric.
     """
-    index = [*TRACK, "separator", "input", "stem"]
+    index = [*TRACK, "separator", "fed_by", "input", "stem"]
     ok = scores[scores["status"] == "ok"]
     ok = ok.assign(**{name: ok[name].fillna("") for name in ("artist", "genre")})
     if metric == HARMONIC:
@@ -224,7 +232,7 @@ def without_leaked(candidates: pd.DataFrame, leaked: Leaked) -> pd.DataFrame:
 
 
 def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
-    """Return one grid per dataset, input and stem, in that order.
+    """Return one grid per dataset, source and stem, in that order.
 
     Parameters
     ----------
@@ -243,11 +251,9 @@ def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
     beyond = np.abs(raw) > limit
     if "limited" in candidates:
         beyond |= candidates["limited"].to_numpy(bool)
-    groups: dict[Any, Any] = candidates.groupby(
-        ["dataset", "input", "stem"], sort=True, observed=True
-    ).indices
+    groups: dict[Any, Any] = candidates.groupby(_PLACE, sort=False, observed=True).indices
     found = []
-    for key, at in sorted(groups.items()):
+    for key, at in groups.items():
         rows, row = np.unique(at_track[at], return_inverse=True)
         columns, column = np.unique(at_name[at], return_inverse=True)
         scores = np.full((len(rows), len(columns)), np.nan)
@@ -255,17 +261,13 @@ def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
         limited = np.zeros(scores.shape, dtype=bool)
         limited[row, column] = beyond[at]
         if len(np.unique(row * len(columns) + column)) < len(at):
-            where = ", ".join(map(str, key))
+            where = ", ".join(filter(None, map(str, key)))
             raise HarnessError(f"{where}: two scores of a separator on one track; keep one of them")
-        dataset, source, stem = map(str, key)
+        place: dict[str, Any] = dict(zip(_PLACE, map(str, key), strict=True))
+        place |= {f"{name}s": labels[name][rows] for name in TRACK[1:]}
         separators = tuple(map(str, names[columns]))
-        splits, tracks, artists, genres = (labels[name][rows] for name in TRACK[1:])
-        found.append(
-            Grid(
-                dataset, source, stem, separators, splits, tracks, artists, genres, scores, limited
-            )
-        )
-    return found
+        found.append(Grid(**place, separators=separators, scores=scores, limited=limited))
+    return sorted(found, key=lambda grid: (grid.dataset, grid.source, grid.stem))
 
 
 def _labels(column: pd.Series, number: IntArray) -> Names:

@@ -1,8 +1,8 @@
 """The ranking of a run: who is compared, on which tracks, with which means and places.
 
 Page, terminal, exports, figures, selection and cascades all take it from here. A *competitor* is a
-separator with its input (``mixture``, ``reference:drums``, ``cascade:htdemucs:drums``); only
-competitors with the same input are compared. The rule is that of docs/selection.md, "Common
+separator with its source: its input and where that came from, in one text (`Grid.source`). Only
+competitors with the same source are compared. The rule is that of docs/selection.md, "Common
 tracks": `rank` applies it to one metric of one dataset.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from harness.core.errors import HarnessError
-from harness.core.taxonomy import ancestors, in_order
+from harness.core.taxonomy import REFERENCE, ancestors, in_order
 from harness.metrics import METRICS
 from harness.results.grid import (
     HARMONIC,
@@ -35,8 +35,8 @@ OVERALL = "overall"
 NO_GENRE = "unknown"
 ROLES = ("separator", "ensemble", "oracle", "anchor")  # only the first is ranked
 SEPARATOR = ROLES[0]
-COMPETITOR = ["input", "stem", "separator"]
-Key = tuple[str, str]  # input, stem
+COMPETITOR = ["source", "stem", "separator"]
+Key = tuple[str, str]  # source, stem
 SUMMARY = ["n", "limited", "mean", "median", "sd", "q1", "q3"]
 _BOARD = [*COMPETITOR, *SUMMARY, "common", "left_out", "rank", "rank_median", "leaked", "why"]
 
@@ -96,9 +96,9 @@ class Ranking:
 
     @cached_property
     def board(self) -> pd.DataFrame:
-        """The table: one row per input, stem and separator.
+        """The table: one row per source, stem and separator.
 
-        Columns input, stem, separator, n (tracks behind the summary), limited (scores among them
+        Columns source, stem, separator, n (tracks behind the summary), limited (scores among them
         that count as ±30 dB), mean, median, sd (of the sample, NaN below two tracks), q1, q3,
         common (tracks compared on), left_out (the other tracks of the dataset), rank and
         rank_median (equal values share the better place; NaN where not ranked), leaked (the summary
@@ -110,19 +110,19 @@ class Ranking:
 
     @cached_property
     def genres(self) -> pd.DataFrame:
-        """Columns input, stem, genre, separator and `SUMMARY`, on the common tracks."""
+        """Columns source, stem, genre, separator and `SUMMARY`, on the common tracks."""
         parts = [
-            summarise(part).assign(input=source, stem=stem, genre=genre)
+            summarise(part).assign(source=source, stem=stem, genre=genre)
             for (source, stem), found in self.stems.items()
             for genre, part in by_genre(found.grid)
         ]
-        columns = ["input", "stem", "genre", "separator", *SUMMARY]
+        columns = ["source", "stem", "genre", "separator", *SUMMARY]
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
         return whole.loc[whole["n"] > 0, columns].reset_index(drop=True)
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
-        """Why tracks are not common ones: columns input, stem, split, track, reason, separators.
+        """Why tracks are not common ones: columns source, stem, split, track, reason, separators.
 
         The reason is ``absent or silent reference`` (nobody has a score), ``failed`` (for all),
         ``no score`` or ``in training data``; the last two with the compared separators they are
@@ -133,12 +133,12 @@ class Ranking:
             for key, found in self.stems.items()
             for track in sorted(set(self.tracks) - set(found.grid.keys))
         ]
-        columns = ["input", "stem", "split", "track", "reason", "separators"]
+        columns = ["source", "stem", "split", "track", "reason", "separators"]
         return pd.DataFrame(rows, columns=columns)
 
     def best(self, source: str = "mixture") -> dict[str, str]:
         """Return the separator with the best mean per stem; of equals the first by name."""
-        first = self.board[(self.board["rank"] == 1) & (self.board["input"] == source)]
+        first = self.board[(self.board["rank"] == 1) & (self.board["source"] == source)]
         return dict(first.drop_duplicates("stem")[["stem", "separator"]].to_numpy().tolist())
 
     def _board(self, key: Key, found: Compared) -> pd.DataFrame:
@@ -148,7 +148,7 @@ class Ranking:
         medians = table.set_index("separator")["median"].loc[list(found.ranked)]
         up = not self.higher_is_better
         return table.assign(
-            input=key[0],
+            source=key[0],
             stem=key[1],
             common=len(found.grid.tracks),
             left_out=len(self.tracks) - len(found.grid.tracks),
@@ -303,18 +303,18 @@ def add_overall(scores: pd.DataFrame, ranked: Collection[str]) -> pd.DataFrame:
     limited first; the column ``limited`` says which overall scores hold a limited one.
     """
     ok = scores[(scores["status"] == "ok") & scores["value"].notna()]
-    extra = []
-    for key, block in ok.groupby(["dataset", "input", "metric"], sort=True, observed=True):
+    extra, groups = [], ["dataset", "input", "fed_by", "metric"]
+    for key, block in ok.groupby(groups, sort=True, observed=True):
         asked = block[block["separator"].isin(list(ranked))]["stem"]
         given = set(asked if len(asked) else block["stem"])
         for name in sorted({level(stem) for stem in given}):
             stems = overall_stems(stem for stem in given if level(stem) == name)
             if len(stems) > 1:
-                dataset, source, metric = map(str, key)
-                rows = _overall(block, stems, limit_of(metric))
+                rows = _overall(block, stems, limit_of(str(key[-1])))
                 stem = OVERALL if name == "main" else f"{OVERALL}:{name}"
-                rows = rows.assign(dataset=dataset, input=source, metric=metric, stem=stem)
-                extra.append(rows)
+                extra.append(
+                    rows.assign(stem=stem, **dict(zip(groups, map(str, key), strict=True)))
+                )
     scores = scores.assign(limited=False)
     if not extra:
         return scores
@@ -323,7 +323,7 @@ def add_overall(scores: pd.DataFrame, ranked: Collection[str]) -> pd.DataFrame:
 
 
 def _overall(block: pd.DataFrame, stems: list[str], limit: float) -> pd.DataFrame:
-    """Return the mean over the stems within each track of one (dataset, input, metric)."""
+    """Return the mean over the stems within each track of one (dataset, source, metric)."""
     keys = ["run", "split", "track", "artist", "genre", "separator"]
     wide = block[block["stem"].isin(stems)].pivot(index=keys, columns="stem", values="value")
     wide = wide.reindex(columns=stems).dropna()
@@ -334,10 +334,8 @@ def _overall(block: pd.DataFrame, stems: list[str], limit: float) -> pd.DataFram
 
 def roles(run: Run) -> dict[str, str]:
     """Return the role of every separator that has a score or an entry; see `ROLES`."""
-    found = {
-        name: "oracle" if name.endswith("_oracle") else "ensemble"
-        for name in map(str, run.ensembles["separator"].unique())
-    }
+    kinds = run.record.get("ensembles") or {}
+    found = {n: kinds.get(n, "ensemble") for n in map(str, run.ensembles["separator"].unique())}
     found |= dict.fromkeys(map(str, run.scores["separator"].unique()), SEPARATOR)
     for name, entry in (run.record.get("separators") or {}).items():
         if entry.get("role") in ROLES and found.get(name) != "oracle":
@@ -355,7 +353,7 @@ def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, s
 
     Scores of a cascade are those of two separators, and are left out.
     """
-    alone = run.scores[~run.scores["input"].str.startswith("cascade:")]
+    alone = run.scores[run.scores["fed_by"].isin(["", REFERENCE])]
     return alone, ranked_in(run), leaked(run.record)
 
 

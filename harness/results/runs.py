@@ -10,75 +10,74 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
+from harness.core.taxonomy import REFERENCE
 
-# One row a value. `input` is what the separator was given: mixture, or reference:<stem>.
-# `status` is ok, undefined (no score exists, see note) or failed (one row for the whole piece of
-# work: no stem, no metric, the reason in note).
+# One row per value. `input` is the stem that the separator was given (mixture, drums, vocals) and
+# `fed_by` where it came from: "" for the mixture, `REFERENCE` for the true stem, otherwise the name
+# of the separator that made it. `status` is ok, undefined (no score exists, see note) or failed
+# (one row per unit of work: no stem, no metric, the reason in note).
 COLUMNS = (
-    "run",
-    "dataset",
-    "split",
-    "track",
-    "artist",
-    "genre",
-    "separator",
-    "input",
-    "stem",
-    "metric",
-    "value",
-    "status",
-    "note",
-)
+    "run", "dataset", "split", "track", "artist", "genre", "separator", "input", "fed_by", "stem",
+    "metric", "value", "status", "note",
+)  # fmt: skip
 SELECTION_COLUMNS = (
-    "dataset",
-    "input",
-    "stem",
-    "kind",
-    "track",
-    "artist",
-    "genre",
-    "separator",
-    "score",
-)
+    "dataset", "input", "fed_by", "stem", "kind", "track", "artist", "genre", "separator", "score",
+)  # fmt: skip
 TABLES: dict[str, tuple[str, ...]] = {
     "scores": COLUMNS,
     "costs": COLUMNS,
     "ensembles": COLUMNS,
     "selection": SELECTION_COLUMNS,
 }
+_BLEED = ["split", "track", "stem"]
 _NOT_IDENTITY = ("run", "artist", "genre", "value", "note", "status", "score")  # of a row
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished or interrupted run, as read from its folder.
-
-    Attributes
-    ----------
-    scores, costs, ensembles
-        Columns `COLUMNS`.
-    selection
-        Columns `SELECTION_COLUMNS`.
-    record
-        What produced them.
-    """
+    """A finished or interrupted run, as read from its folder."""
 
     name: str
-    scores: pd.DataFrame
+    scores: pd.DataFrame  # columns `COLUMNS`, as in `costs` and `ensembles`
     costs: pd.DataFrame
     ensembles: pd.DataFrame
-    selection: pd.DataFrame
-    record: dict[str, Any]
+    selection: pd.DataFrame  # columns `SELECTION_COLUMNS`
+    record: dict[str, Any]  # what produced them
+
+
+def source_of(stem: str, fed_by: str) -> str:
+    """Return an input and where it came from in one text, to label and group by.
+
+    Examples
+    --------
+    >>> source_of("mixture", ""), source_of("drums", REFERENCE), source_of("drums", "htdemucs")
+    ('mixture', 'reference:drums', 'cascade:htdemucs:drums')
+    """
+    if not fed_by:
+        return stem
+    return f"reference:{stem}" if fed_by == REFERENCE else f"cascade:{fed_by}:{stem}"
+
+
+def sources(frame: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """Return `source_of` of each row of a table with columns input and fed_by."""
+    found = np.full(len(frame), "", dtype=object)
+    pairs: dict[Any, Any] = frame.groupby(["input", "fed_by"], observed=True, sort=False).indices
+    for (stem, fed_by), rows in pairs.items():
+        found[rows] = source_of(stem, fed_by)
+    return found
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
@@ -109,13 +108,7 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder.
-
-    Raises
-    ------
-    HarnessError
-        If the folder is no run, or a table is unreadable or lacks a column.
-    """
+    """Read a run folder, also one that an earlier version wrote."""
     if not (folder / "run.json").is_file():
         raise HarnessError(f"{folder}: holds no run; name a folder with run.json in it")
     try:
@@ -123,18 +116,70 @@ def read_run(folder: Path) -> Run:
         frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
     except (OSError, ValueError) as error:
         raise HarnessError(f"{folder}: cannot be read ({error}); run again") from error
-    if "input" not in frames["selection"]:  # of runs before it was written
-        frames["selection"]["input"] = [_fed(stem) for stem in frames["selection"]["stem"]]
+    try:
+        frames, record = _upgraded(frames, record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise HarnessError(
+            f"{folder}: was written by another version and cannot be read ({error}); run again"
+        ) from error
     for name, columns in TABLES.items():
         if missing := [c for c in columns if c not in frames[name]]:
             raise HarnessError(f"{folder}/{name}.parquet: has no column {missing}; run again")
     return Run(name=record.get("run", folder.name), record=record, **frames)
 
 
-def _fed(stem: str) -> str:
-    """Return what those that a stem was chosen from were given."""
-    level = taxonomy.parent_level(stem)
-    return level if level == "mixture" else f"reference:{level}"
+def _upgraded(
+    frames: Mapping[str, pd.DataFrame], record: Mapping[str, Any]
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Return the tables and the record of a run of any version as this version writes them.
+
+    Earlier versions wrote the input and where it came from as one text, or not at all in
+    selection.parquet, and had bleed, the kinds of ensembles and the datasets of notes in texts.
+    """
+    found, known = dict(frames), dict(record)
+    chosen = found["selection"]
+    if "input" not in chosen and "stem" in chosen:
+        above = map(taxonomy.parent_level, chosen["stem"])
+        given = [source_of(stem, "" if stem == "mixture" else REFERENCE) for stem in above]
+        found["selection"] = chosen.assign(input=pd.Series(given, chosen.index, dtype=object))
+    for name, frame in found.items():
+        if "input" in frame and "fed_by" not in frame:
+            pairs = {text: _parsed(text) for text in frame["input"].unique()}
+            found[name] = frame.assign(
+                input=frame["input"].map({text: pair[0] for text, pair in pairs.items()}),
+                fed_by=frame["input"].map({text: pair[1] for text, pair in pairs.items()}),
+            ).astype({"input": object, "fed_by": object})
+    if "ensembles" not in known and "separator" in found["ensembles"]:
+        known["ensembles"] = {
+            name: "oracle" if name.endswith("_oracle") else "ensemble"
+            for name in sorted(found["ensembles"]["separator"].unique())
+        }
+    datasets = known.get("datasets") or {}
+    if any("bleed" not in about for about in datasets.values()):
+        noted = found["scores"]["note"].str.contains("the reference holds bleed", na=False)
+        rows = found["scores"].loc[noted, ["dataset", *_BLEED]].drop_duplicates()
+        known["datasets"] = {
+            name: {"bleed": rows.loc[rows["dataset"] == name, _BLEED].to_dict("records"), **about}
+            for name, about in datasets.items()
+        }
+    names = set(datasets) | set(found["scores"]["dataset"])
+    known["selection_notes"] = [
+        {"dataset": head if (head := re.split("[:,]", note)[0]) in names else "", "note": note}
+        if isinstance(note, str)
+        else note
+        for note in known.get("selection_notes") or ()
+    ]
+    return found, known
+
+
+def _parsed(text: str) -> tuple[str, str]:
+    """Return (input, fed_by) of a text that `source_of` returns."""
+    kind, _, rest = text.partition(":")
+    fed_by, _, stem = rest.rpartition(":")
+    pair = (stem, fed_by) if kind == "cascade" else (rest, REFERENCE) if rest else (kind, "")
+    if source_of(*pair) != text:
+        raise ValueError(f"input {text!r} is not known")
+    return pair
 
 
 def join(runs: Sequence[Run]) -> Run:
@@ -159,8 +204,8 @@ def join(runs: Sequence[Run]) -> Run:
         for name, columns in TABLES.items()
     }
     record = {**first, "run": " + ".join(run.name for run in runs), "metrics": metrics}
-    for part in ("separators", "datasets"):
-        record[part] = {k: v for run in reversed(runs) for k, v in run.record[part].items()}
+    for part in ("separators", "datasets", "ensembles"):
+        record[part] = {k: v for run in reversed(runs) for k, v in run.record.get(part, {}).items()}
     for part in ("skipped", "leaks", "selection_notes", "units", "published"):
         record[part] = [row for run in runs for row in run.record.get(part, ())]
     return Run(name=record["run"], record=record, **merged)

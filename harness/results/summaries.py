@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from harness.core.taxonomy import REFERENCE
 from harness.results.grid import CELL, HARMONIC, LIMIT, add_harmonic
 
 
@@ -21,18 +22,19 @@ def hierarchy(scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns dataset, input (of the cascade), stem, separator, n (tracks that have both),
+        Columns dataset, input, fed_by (of the cascade), stem, separator, n (tracks that have both),
         reference, cascade (means of the harmonic mean of SNR and SDR on these, in dB, each score
         within ±`LIMIT`) and difference (cascade minus reference).
     """
-    below = add_harmonic(scores[scores["input"] != "mixture"])
+    below = add_harmonic(scores[scores["fed_by"] != ""])
     rows = below[(below["metric"] == HARMONIC) & below["value"].notna() & (below["status"] == "ok")]
     rows = rows.assign(value=np.clip(rows["value"].to_numpy(float), -LIMIT, LIMIT))
-    keys = [name for name in CELL if name != "input"]
-    own = rows[rows["input"].str.startswith("reference:")].rename(columns={"value": "reference"})
-    fed = rows[rows["input"].str.startswith("cascade:")].rename(columns={"value": "cascade"})
+    keys = [name for name in CELL if name != "fed_by"]
+    true = rows["fed_by"] == REFERENCE
+    own = rows[true].rename(columns={"value": "reference"})
+    fed = rows[~true].rename(columns={"value": "cascade"})
     groups = fed.merge(own[[*keys, "reference"]], on=keys).groupby(
-        ["dataset", "input", "stem", "separator"]
+        ["dataset", "input", "fed_by", "stem", "separator"]
     )
     means = groups[["reference", "cascade"]].mean()
     difference = means["cascade"] - means["reference"]
@@ -49,17 +51,20 @@ def selection_counts(selection: pd.DataFrame, by: Collection[str] = ()) -> pd.Da
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the median cost of a track per dataset, input and separator; of memory the peak."""
+    """Return the median cost of a track per dataset, source and separator; of memory the peak."""
     ok = table[(table["status"] == "ok") & table["value"].notna()]
-    keys = ["dataset", "input", "separator", "metric"]
+    keys = ["dataset", "input", "fed_by", "separator", "metric"]
     wide = ok.groupby(keys, sort=True, observed=True)["value"].agg(["median", "max"]).reset_index()
     wide["value"] = wide["median"].where(wide["metric"] != "peak_memory", wide["max"])
     return wide[[*keys, "value"]]
 
 
 def failures(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return failed work, equal reasons together: dataset, input, separator, note, n, tracks."""
-    keys = ["dataset", "input", "separator", "note"]
+    """Count failed work, equal reasons together.
+
+    Columns dataset, input, fed_by, separator, note, n, tracks.
+    """
+    keys = ["dataset", "input", "fed_by", "separator", "note"]
     failed = scores[scores["status"] == "failed"].drop_duplicates([*keys, "split", "track"])
     grouped = failed.groupby(keys, sort=True, observed=True)["track"]
     return grouped.agg(n="size", tracks=sorted).reset_index()

@@ -28,8 +28,10 @@ from harness.selection.policies import NOBODY, Policy, best_mean, choose_on, cro
 
 ORACLE = "best_of_oracle"
 DEPLOYABLE = "best_of"
+KINDS = {ORACLE: "oracle", DEPLOYABLE: "ensemble"}  # which of them knows the answers
+Note = dict[str, str]  # dataset ("" for none) and note
 
-_PLACE = ["dataset", "split", "track", "input", "stem", "separator"]
+_PLACE = ["dataset", "split", "track", "fed_by", "input", "stem", "separator"]
 
 
 def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
@@ -39,13 +41,13 @@ def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
     columns `SELECTION_COLUMNS` and split.
     """
     ordered = candidates.sort_values("separator", kind="stable")
-    groups = ordered.groupby(["dataset", "split", "track", "input", "stem"])
+    groups = ordered.groupby(_PLACE[:-1])
     return ordered.loc[groups["score"].idxmax()].assign(kind="oracle")
 
 
 def choose_deployable(
     candidates: pd.DataFrame, *, policy: Policy = best_mean, on: str | None = None
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, list[Note]]:
     """Choose for each artist's tracks on the tracks of all other artists.
 
     A choice uses only tracks with scores of all candidates of a stem; see `Grid.complete`.
@@ -64,7 +66,7 @@ def choose_deployable(
     """
     found = grids(candidates)
     others = choosing(found, on)
-    names, notes, alone = [], [], dict[str, list[str]]()
+    names, notes, alone = [], [], dict[tuple[str, str], list[str]]()
     for grid in found:
         other = others.get((grid.source, grid.stem))
         if on is None:
@@ -75,13 +77,16 @@ def choose_deployable(
             continue
         names.append(_named(grid, picked))
         if (picked == NOBODY).all() and on is None and grid.n_artists == 1:
-            where = f"{grid.dataset}: all tracks are by {grid.artists[0] or 'an unknown artist'}"
-            alone.setdefault(where, []).append(grid.stem)
+            alone.setdefault((grid.dataset, grid.artists[0]), []).append(grid.stem)
         else:
             notes += _notes(other if other is not None else grid, picked)
     notes = [
-        f"{where}; no other artist's tracks can choose for {', '.join(stems)}"
-        for where, stems in alone.items()
+        _note(
+            dataset,
+            f": all tracks are by {artist or 'an unknown artist'}; no other artist's tracks can "
+            f"choose for {', '.join(stems)}",
+        )
+        for (dataset, artist), stems in alone.items()
     ] + notes
     keys = pd.concat(names) if names else pd.DataFrame(columns=_PLACE)
     return candidates.merge(keys, on=_PLACE).assign(kind="deployable"), notes
@@ -102,7 +107,7 @@ def ensemble_rows(chosen: pd.DataFrame, scores: pd.DataFrame, name: str) -> pd.D
     rows["note"] = "chosen: " + rows["separator"]
     rows["separator"] = name
     return rows[list(COLUMNS)].sort_values(
-        ["dataset", "split", "track", "input", "stem", "metric"],
+        [*_PLACE[:-1], "metric"],
         key=lambda column: column.map(_METRIC_ORDER) if column.name == "metric" else column,
     )
 
@@ -116,7 +121,7 @@ def select(
     leaked: Leaked,
     *,
     on: str | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Note]]:
     """Make both choices for every dataset and stem.
 
     Parameters
@@ -141,12 +146,16 @@ def select(
     """
     candidates = candidates_of(scores, separators, leaked)
     if candidates.empty:
-        return table([], SELECTION_COLUMNS), table([]), ["no separator has a score to choose by"]
+        return (
+            table([], SELECTION_COLUMNS),
+            table([]),
+            [_note("", "no separator has a score to choose by")],
+        )
     oracle = choose_oracle(candidates)
     deployable, notes = choose_deployable(candidates, on=on)
     notes = [*_metric_notes(scores[scores["separator"].isin(list(separators))]), *notes]
     selection = pd.concat([oracle, deployable], ignore_index=True)[list(SELECTION_COLUMNS)]
-    order = ["dataset", "input", "stem", "kind", "track"]
+    order = ["dataset", "fed_by", "input", "stem", "kind", "track"]
     rows = [
         ensemble_rows(chosen, scores, name)
         for chosen, name in ((oracle, ORACLE), (deployable, DEPLOYABLE))
@@ -168,30 +177,43 @@ def candidates_of(
     return without_leaked(found, leaked)
 
 
-def _metric_notes(scores: pd.DataFrame) -> list[str]:
+def _note(dataset: str, rest: str) -> Note:
+    """Return a note on a dataset, which begins with its name."""
+    return {"dataset": dataset, "note": dataset + rest}
+
+
+def _metric_notes(scores: pd.DataFrame) -> list[Note]:
     """Say where another metric than the harmonic mean chooses, and which separators lack it."""
     notes = []
     for dataset, metric in chosen_by(scores).items():
         here = scores[(scores["dataset"] == dataset) & (scores["status"] == "ok")]
         if metric != HARMONIC:
-            notes.append(f"{dataset}: no separator has both SNR and SDR; {metric} chooses")
+            why = f": no separator has both SNR and SDR; {metric} chooses"
+            notes.append(_note(dataset, why))
         lacks = sorted(set(here["separator"]) - set(track_scores(here, metric)["separator"]))
         if lacks:
-            notes.append(f"{dataset}: no {metric} of {', '.join(lacks)}; they cannot be chosen")
+            why = f": no {metric} of {', '.join(lacks)}; they cannot be chosen"
+            notes.append(_note(dataset, why))
     return notes
 
 
 def _named(grid: Grid, picked: np.ndarray) -> pd.DataFrame:
     """Return where each separator was picked, columns `_PLACE`."""
     frame = pd.DataFrame({"split": grid.splits, "track": grid.tracks, "separator": picked})
-    return frame.assign(dataset=grid.dataset, input=grid.source, stem=grid.stem)[_PLACE]
+    return frame.assign(dataset=grid.dataset, input=grid.input, fed_by=grid.fed_by, stem=grid.stem)[
+        _PLACE
+    ]
 
 
-def _notes(grid: Grid, picked: np.ndarray) -> list[str]:
+def _notes(grid: Grid, picked: np.ndarray) -> list[Note]:
     """Say which separators could not be chosen, or why there was no choice."""
-    where = f"{grid.dataset}, {grid.stem}"
+    stem = f", {grid.stem}: "
     if (picked == NOBODY).all():
-        return [f"{where}: no track has a score of every separator, so none can be chosen"]
+        why = "no track has a score of every separator, so none can be chosen"
+        return [_note(grid.dataset, stem + why)]
     have = dict(zip(grid.separators, np.isfinite(grid.scores).sum(axis=0), strict=True))
     left_out = sorted(set(grid.separators) - set(grid.complete().separators))
-    return [f"{where}: {name} has {have[name]} tracks, too few to be chosen" for name in left_out]
+    return [
+        _note(grid.dataset, f"{stem}{name} has {have[name]} tracks, too few to be chosen")
+        for name in left_out
+    ]

@@ -113,14 +113,14 @@ def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget)
     Returns
     -------
     DataFrame
-        Columns dataset, input, level, chosen ({stem: separator}), one column per cost, in_sample
-        (mean over stems on the tracks that chose), score (the same if each artist's tracks are
-        scored with the choice of all others' within the budget), held_out ({stem: score with its
-        interval}). No row if no ensemble fits.
+        Columns dataset, input, fed_by, level, chosen ({stem: separator}), one column per cost,
+        in_sample (mean over stems on the tracks that chose), score (the same if each artist's
+        tracks are scored with the choice of all others' within the budget), held_out ({stem: score
+        with its interval}). No row if no ensemble fits.
     """
     found = [grid.complete() for grid in grids(candidates)]
     rows = []
-    for (dataset, source), level, part in by_level([g for g in found if len(g.tracks)]):
+    for (dataset, _), level, part in by_level([g for g in found if len(g.tracks)]):
         names = sorted({name for grid in part for name in grid.separators})
         teams, team_costs = _teams(names, costs, budget, len(part))
         who = sorted({key for grid in part for key in grid.who})
@@ -143,7 +143,8 @@ def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget)
         rows.append(
             {
                 "dataset": dataset,
-                "input": source,
+                "input": part[0].input,
+                "fed_by": part[0].fed_by,
                 "level": level,
                 "chosen": {g.stem: names[j] for g, j in zip(part, best, strict=True)},
                 **team_costs.iloc[team],

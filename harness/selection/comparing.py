@@ -47,7 +47,7 @@ TOO_FEW, TIED = "too few artists to tell", "no significant difference"
 SAME, BETTER, WORSE = "no change", "better", "worse"
 UNSURE = "change not significant"
 
-CASE = ["dataset", "input", "stem", "separator"]
+CASE = ["dataset", "input", "fed_by", "stem", "separator"]
 _RANKING = [
     "separator", "n", "artists", "mean", "median", "low", "high", "rank", "rank_low", "rank_high",
     "p_best", "tied", "group",
@@ -73,9 +73,9 @@ def compare(
     Returns
     -------
     DataFrame
-        Columns dataset, input, stem, n (common tracks), lacks_a, lacks_b (tracks that only the
-        other has), artists, mean_a, mean_b, difference (a − b), low, high (its 95 % interval), p
-        (corrected by Holm over the rows), better (name of the significantly better one or empty),
+        Columns dataset, input, fed_by, stem, n (common tracks), lacks_a, lacks_b (tracks that only
+        the other has), artists, mean_a, mean_b, difference (a − b), low, high (its 95 % interval),
+        p (corrected by Holm over the rows), better (name of the significantly better one or empty),
         verdict (the same in words).
     """
     candidates = without_leaked(track_scores(scores, metric), leaked)
@@ -93,7 +93,8 @@ def compare(
         rows.append(
             {
                 "dataset": grid.dataset,
-                "input": grid.source,
+                "input": grid.input,
+                "fed_by": grid.fed_by,
                 "stem": grid.stem,
                 "n": len(pair),
                 "lacks_a": int((~have[:, 0]).sum()),
@@ -199,11 +200,11 @@ def changes(
     Returns
     -------
     DataFrame
-        One row per dataset, input, stem and separator that both runs scored: n (common tracks),
-        artists, only_a and only_b (tracks of one run alone), mean_a, mean_b, difference (b − a),
-        low, high (its 95 % bootstrap interval, by artist), p (signed-rank test of the artists'
-        means, corrected by Holm over the rows that changed), verdict: `SAME` if every track has the
-        same score, `BETTER` or `WORSE` (of b) if the difference is significant.
+        One row per dataset, input, fed_by, stem and separator that both runs scored: n (common
+        tracks), artists, only_a and only_b (tracks of one run alone), mean_a, mean_b, difference
+        (b − a), low, high (its 95 % bootstrap interval, by artist), p (signed-rank test of the
+        artists' means, corrected by Holm over the rows that changed), verdict: `SAME` if every
+        track has the same score, `BETTER` or `WORSE` (of b) if the difference is significant.
     """
     left, right = (track_scores(scores, metric) for scores in (a, b))
     keys = ["split", "track", *CASE]
@@ -239,7 +240,7 @@ def only_in_one(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 def _paired(both: pd.DataFrame) -> Iterator[tuple[Grid, Grid]]:
     """Yield the grids of both runs, which have the same tracks and separators."""
-    index = [*TRACK, "separator", "input", "stem"]
+    index = [*TRACK, "separator", "input", "fed_by", "stem"]
     sides = (both[index].assign(score=both[f"score_{name}"]) for name in "ab")
     yield from zip(*map(grids, sides), strict=True)
 
@@ -257,7 +258,8 @@ def _changes(a: Grid, b: Grid, *, resamples: int) -> Iterator[dict[str, object]]
         for j, column in enumerate(columns):
             yield {
                 "dataset": a.dataset,
-                "input": a.source,
+                "input": a.input,
+                "fed_by": a.fed_by,
                 "stem": a.stem,
                 "separator": a.separators[column],
                 "n": int(tracks.sum()),

@@ -16,6 +16,7 @@ from harness.results import importing
 from harness.results.ranking import may_choose
 from harness.results.run_products import blends_of_run
 from harness.results.runs import Run, read_run, write_run
+from harness.selection.best_of import KINDS
 
 
 def select_again(folder: Path, on: str | None = None) -> Run:
@@ -32,7 +33,7 @@ def select_again(folder: Path, on: str | None = None) -> Run:
 def with_selection(run: Run, on: str | None = None) -> Run:
     """Return the run with its selection made from its scores."""
     chosen, ensembles, notes = selection.select(*may_choose(run), on=on)
-    record = {**run.record, "selection_notes": notes}
+    record = {**run.record, "selection_notes": notes, "ensembles": KINDS}
     return replace(run, selection=chosen, ensembles=ensembles, record=record)
 
 
@@ -71,7 +72,9 @@ def worth_of_blends(run: Run, results: Path, on: str | None = None) -> pd.DataFr
     each = [kept_products(run, results, by_band=by_band) for by_band in (False, True)]
     whole, by_band = (selection.blends(candidates, kept, on=on)[0] for kept in each)
     found = pd.concat([whole, by_band]) if len(by_band) else whole
-    return found.sort_values(["dataset", "input", "stem"], kind="stable", ignore_index=True)
+    return found.sort_values(
+        ["dataset", "fed_by", "input", "stem"], kind="stable", ignore_index=True
+    )
 
 
 def import_scores(
@@ -103,10 +106,10 @@ def best_per_stem(run: Run, on: str | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns dataset, input, stem, chosen, score (dB), oracle (dB, with the best separator of
-        each track), n (tracks), artists.
+        Columns dataset, input, fed_by, stem, chosen, score (dB), oracle (dB, with the best separator
+        of each track), n (tracks), artists.
     """
     policy = {"best mean": selection.POLICIES["best mean"]}
     found = selection.summary(selection.candidates_of(*may_choose(run)), policies=policy, on=on)
-    names = ["dataset", "input", "stem", "chosen", "score", "oracle", "n", "artists"]
+    names = ["dataset", "input", "fed_by", "stem", "chosen", "score", "oracle", "n", "artists"]
     return found.loc[found["chosen"] != "", names].reset_index(drop=True)

@@ -23,8 +23,8 @@ from harness.selection.statistics import (
 
 FOLDS = 20  # of slow policies; best mean holds out one artist at a time
 _COLUMNS = (
-    "dataset", "input", "stem", "policy", "n", "artists", "oracle", "score", "regret", "optimism",
-    "single", "single_score", "gain", "low", "high", "chosen",
+    "dataset", "input", "fed_by", "stem", "policy", "n", "artists", "oracle", "score", "regret",
+    "optimism", "single", "single_score", "gain", "low", "high", "chosen",
 )  # fmt: skip
 
 
@@ -55,9 +55,9 @@ def summary(
     Returns
     -------
     DataFrame
-        One row per dataset, input, stem and policy, and for a level of several stems one with stem
-        ``overall: <level>`` (mean over the stems, on tracks that have them all). Columns n
-        (tracks), artists, oracle, score (held-out), regret (oracle − score), optimism (score if
+        One row per dataset, input, fed_by, stem and policy, and for a level of several stems one
+        with stem ``overall: <level>`` (mean over the stems, on tracks that have them all). Columns
+        n (tracks), artists, oracle, score (held-out), regret (oracle − score), optimism (score if
         chosen on the same tracks − score), single (its name) and single_score, gain (score −
         single_score) with low and high (95 %), chosen (by the policy most often). Scores in dB.
     """
@@ -88,9 +88,9 @@ def frequencies(
     Returns
     -------
     DataFrame
-        Columns dataset, input, stem, separator, frequency (share of the resamples in which it has
-        the best mean), stability (of the stem: the probability that two resamples choose the same
-        separator; 1 is always, 1/k is a random choice among k).
+        Columns dataset, input, fed_by, stem, separator, frequency (share of the resamples in which
+        it has the best mean), stability (of the stem: the probability that two resamples choose the
+        same separator; 1 is always, 1/k is a random choice among k).
     """
     rows = []
     for grid in map(Grid.complete, grids(candidates)):
@@ -99,13 +99,14 @@ def frequencies(
         weights = draw(grid.n_artists, resamples, seed)
         shares = shares_of_best(resampled_means(grid.scores, grid.clusters, weights))
         for name, share in zip(grid.separators, shares, strict=True):
-            rows.append((grid.dataset, grid.source, grid.stem, name, share, (shares**2).sum()))
-    columns = ["dataset", "input", "stem", "separator", "frequency", "stability"]
+            place = grid.dataset, grid.input, grid.fed_by, grid.stem
+            rows.append((*place, name, share, (shares**2).sum()))
+    columns = ["dataset", "input", "fed_by", "stem", "separator", "frequency", "stability"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def by_level(found: Sequence[Grid]) -> Iterator[tuple[tuple[str, str], str, list[Grid]]]:
-    """Yield the grids of each dataset, input and level; a stem is only in its first level."""
+    """Yield the grids of each dataset, source and level; a stem is only in its first level."""
     for key in sorted({(grid.dataset, grid.source) for grid in found}):
         left = {grid.stem: grid for grid in found if (grid.dataset, grid.source) == key}
         for level, stems in taxonomy.levels(set(left)).items():
@@ -189,7 +190,8 @@ def _row(grid: Grid, policy: str, frame: pd.DataFrame, resamples: int) -> tuple[
     )
     return (
         grid.dataset,
-        grid.source,
+        grid.input,
+        grid.fed_by,
         frame["stem"].iloc[0],
         policy,
         len(frame),

@@ -17,7 +17,7 @@ from harness.core.bands import Weight
 from harness.core.bands import in_words as band_weights
 from harness.core.text import decimals
 from harness.results.grid import HARMONIC, FloatArray, Grid, IntArray, Names, grids, track_scores
-from harness.results.runs import table
+from harness.results.runs import source_of, table
 from harness.selection.best_of import choosing
 from harness.selection.blending import (
     Kept,
@@ -45,12 +45,12 @@ UNKNOWN = (
     "a blend, run all of them into a new folder (--results), with --bands for weights by band"
 )
 
-Place = tuple[str, str]  # input and stem
+Place = tuple[str, str]  # source and stem
 Expected = dict[str, float]  # score and, if it has an interval, low and high, in dB
 
 _WORTH = [
-    "dataset", "input", "stem", "edges", "n", "artists", "single", "single_score", "uniform",
-    "score", "in_sample", "weights",
+    "dataset", "input", "fed_by", "stem", "edges", "n", "artists", "single", "single_score",
+    "uniform", "score", "in_sample", "weights",
 ]  # fmt: skip
 _GAIN = ["gain", "low", "high", "p", "verdict"]
 
@@ -99,7 +99,7 @@ def blends(
     gains = compare(scores, BLEND, SINGLE, metric=metric).rename(columns={"difference": "gain"})
     conditions = [gains["p"].isna(), gains["better"] == BLEND]
     gains["verdict"] = np.select(conditions, [TOO_FEW, BEATS], BEATS_NOT).astype(object)
-    key = ["dataset", "input", "stem"]
+    key = ["dataset", "input", "fed_by", "stem"]
     return columns.merge(gains[[*key, *_GAIN]], on=key), scores
 
 
@@ -135,7 +135,8 @@ def _outcome(
     blended, alone = weights[held], singles[held_alone]
     row = (
         grid.dataset,
-        grid.source,
+        grid.input,
+        grid.fed_by,
         grid.stem,
         ", ".join(f"{edge:g}" for edge in products.blends[0].edges),
         len(tracks),
@@ -166,7 +167,9 @@ def _rows(products: Products, weights: FloatArray, name: str) -> list[tuple[obje
         place = ("", grid.dataset, grid.splits[i], grid.tracks[i], grid.artists[i], grid.genres[i])
         note = in_words(named_weights(grid.separators, w))
         for metric, values in blend.scores(w[None]).items():
-            found.append((*place, name, grid.source, grid.stem, metric, values[0], "ok", note))
+            found.append(
+                (*place, name, grid.input, grid.fed_by, grid.stem, metric, values[0], "ok", note)
+            )
     return found
 
 
@@ -254,7 +257,7 @@ def expected(
     how
         One of `WAYS`; of `UNSCORED` nothing is known.
     wanted
-        {(input, stem): weights} as from `weights_of`.
+        {(source, stem): weights} as from `weights_of`.
 
     Returns
     -------
@@ -314,7 +317,7 @@ def _warnings(
         if how in BLENDED and len(by) == 1:
             found.setdefault(ALONE if stem in known else UNKNOWN, []).append(stem)
     for row in worth.to_dict("records"):
-        by = wanted.get((row["input"], row["stem"]), {})
+        by = wanted.get((source_of(row["input"], row["fed_by"]), row["stem"]), {})
         if (how == "mean" or len(by) > 1) and (line := _warning(row, how)):
             found.setdefault(line, []).append(row["stem"])
     return [f"{', '.join(taxonomy.in_order(stems))}: {line}" for line, stems in found.items()]

@@ -82,7 +82,8 @@ def test_the_input_column_names_the_stem_that_was_fed(tmp_path):
     write_song(tmp_path / "songs" / "A - B", {**kit, "vocals": song_stems(5)["vocals"]})
     sub = entry("sub", input="drums", stems=("kick", "snare"))
     _, result = run(tmp_path / "songs", [sub], tmp_path)
-    assert set(result.scores["input"]) == {"reference:drums"}
+    assert set(result.scores["input"]) == {"drums"}
+    assert set(result.scores["fed_by"]) == {"reference"}
     drums = np.sum(list(kit.values()), axis=0)
     expected = 10 * np.log10(np.sum(kit["kick"] ** 2) / np.sum((kit["kick"] - drums) ** 2))
     assert values(result.scores, stem="kick", metric="snr") == pytest.approx([expected], abs=1e-4)

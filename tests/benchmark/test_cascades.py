@@ -86,27 +86,27 @@ def test_in_cascade_the_input_is_the_parents_estimate(kits, tmp_path):
     mixture = np.sum(list(stems.values()), axis=0)
     drums = mixture - stems["vocals"]
     fed = {"separator": "child", "stem": "kick"}
-    own = value(result, input="reference:drums", **fed)
+    own = value(result, fed_by="reference", **fed)
     assert own == pytest.approx(snr(stems["kick"], drums), abs=1e-4)
-    cascade = value(result, input="cascade:half:drums", **fed)
+    cascade = value(result, fed_by="half", **fed)
     assert cascade == pytest.approx(snr(stems["kick"], 0.5 * mixture), abs=1e-4)
-    assert set(result.scores["input"]) == {"mixture", "reference:drums", "cascade:half:drums"}
+    assert set(result.scores["fed_by"]) == {"", "reference", "half"}
 
 
 def test_the_parent_is_the_one_that_ranks_first_for_its_stem(kits, tmp_path):
     bad, good = entry("bad", params={"gain": 3.0}), entry("good", params=QUIET)
     anchor = entry("anchor", params={"gain": 0.4}, role="anchor")
     _, result = run(kits, [anchor, bad, good, CHILD], tmp_path)
-    inputs = set(result.scores.loc[result.scores["separator"] == "child", "input"])
-    assert inputs == {"reference:drums", "cascade:good:drums"}
+    inputs = set(result.scores.loc[result.scores["separator"] == "child", "fed_by"])
+    assert inputs == {"reference", "good"}
 
 
 def test_the_parent_can_be_named_and_cascades_left_out(kits, tmp_path):
     bad, good = entry("bad", params={"gain": 3.0}), entry("good", params=QUIET)
     _, named = run(kits, [bad, good, CHILD], tmp_path, cascade="bad")
-    assert "cascade:bad:drums" in set(named.scores["input"])
+    assert "bad" in set(named.scores["fed_by"])
     _, without = run(kits, [bad, good, CHILD], tmp_path, cascade=None)
-    assert not without.scores["input"].str.startswith("cascade").any()
+    assert set(without.scores["fed_by"]) == {"", "reference"}
     with pytest.raises(HarnessError, match="no separator 'goood'"):
         run(kits, [bad, good, CHILD], tmp_path, cascade="goood")
 
@@ -114,7 +114,7 @@ def test_the_parent_can_be_named_and_cascades_left_out(kits, tmp_path):
 def test_tracks_that_a_parent_was_trained_on_have_no_cascade(kits, tmp_path):
     seen = entry("seen", params=QUIET, trained_on=("songs",))
     _, result = run(kits, [seen, CHILD], tmp_path, cascade="seen")
-    assert not result.scores["input"].str.startswith("cascade").any()
+    assert set(result.scores["fed_by"]) == {"", "reference"}
     (skip,) = [s for s in result.record["skipped"] if s["separator"] == "child"]
     assert skip["reason"] == "not in cascade on 2 tracks: seen was trained on them"
 
@@ -130,9 +130,9 @@ def test_a_parent_that_fails_costs_its_cascades_only(kits, tmp_path):
     broken = entry("broken", family="faulty", params={"fault": "raise"})
     outcome, result = run(kits, [broken, CHILD], tmp_path, cascade="broken")
     failed = result.scores[result.scores["status"] == "failed"]
-    assert set(failed["input"]) == {"mixture", "cascade:broken:drums"}
+    assert set(failed["fed_by"]) == {"", "broken"}
     assert outcome.failed == 4
-    assert (result.scores[result.scores["input"] == "reference:drums"]["status"] == "ok").all()
+    assert (result.scores[result.scores["fed_by"] == "reference"]["status"] == "ok").all()
 
 
 def test_a_second_run_does_nothing_and_another_parent_only_its_cascades(kits, tmp_path):
@@ -142,7 +142,7 @@ def test_a_second_run_does_nothing_and_another_parent_only_its_cascades(kits, tm
     assert (again.units, again.reused, again.fresh) == (first.units, first.units, False)
     other, after = run(kits, [half, third, CHILD], tmp_path, cascade="third")
     assert other.units - other.reused == 2
-    alike = ~before.scores["input"].str.startswith("cascade")
+    alike = before.scores["fed_by"].isin(["", "reference"])
     assert before.scores[alike].equals(after.scores[alike.to_numpy()])
 
 
@@ -186,9 +186,9 @@ def test_costs_in_cascade_are_the_childs_alone(kits, tmp_path, monkeypatch):
 
     monkeypatch.setattr(planted.Echo, "separate", separate)
     _, result = run(kits, [entry("half", params=QUIET), CHILD], tmp_path)
-    seconds = result.costs[result.costs["metric"] == "cpu_seconds"].set_index("input")["value"]
+    seconds = result.costs[result.costs["metric"] == "cpu_seconds"].set_index("fed_by")["value"]
     assert seconds["mixture"].min() >= 0.2
-    assert seconds["cascade:half:drums"].max() < 0.2
+    assert seconds["half"].max() < 0.2
 
 
 # --- which stems are scored -----------------------------------------------------------------------
@@ -260,22 +260,22 @@ def test_every_piece_of_the_kit_comes_from_the_drums(stem):
 def rows_of(kind: str, kick: float, snare: float):
     values = {"kick": kick, "snare": snare}
     return [
-        row("child", track, stem, metric, value, input=kind)
+        row("child", track, stem, metric, value, input="drums", fed_by=kind)
         for track in ("A - B", "C - D")
         for stem, value in values.items()
         for metric in ("snr", "sdr")
     ]
 
 
-SEEN = rows_table(rows_of("reference:drums", 6.0, 4.0) + rows_of("cascade:half:drums", 5.0, 1.0))
+SEEN = rows_table(rows_of("reference", 6.0, 4.0) + rows_of("half", 5.0, 1.0))
 
 
 def test_the_difference_is_what_the_cascade_costs():
     found = summaries.hierarchy(SEEN).set_index("stem")
-    assert set(found["input"]) == {"cascade:half:drums"}
+    assert set(found["fed_by"]) == {"half"}
     assert found["n"].to_dict() == {"kick": 2, "snare": 2}
     assert found["difference"].to_dict() == pytest.approx({"kick": -1.0, "snare": -3.0})
-    assert summaries.hierarchy(SEEN[SEEN["input"] == "reference:drums"]).empty
+    assert summaries.hierarchy(SEEN[SEEN["fed_by"] == "reference"]).empty
 
 
 def test_inputs_are_ranked_separately_in_the_terminal_and_on_the_page():
@@ -302,7 +302,7 @@ def test_published_estimates_of_real_drums_are_scored_as_fed_with_the_drums(shar
     larsnet = Entry(name="larsnet", family="files", input="drums", trained_on=None)
     settings = Settings(results=tmp_path / "results")
     result = read_run(runner.score_folder(larsnet, estimates, [songs], settings).folder)
-    assert set(result.scores["input"]) == {"reference:drums"}
+    assert set(result.scores["fed_by"]) == {"reference"}
     track = songs.tracks[0]
     read = {stem: read_sources(track.stems[stem], songs.sample_rate) for stem in ("kick", "snare")}
     for stem, reference in read.items():

@@ -96,6 +96,7 @@ child: {extends: base, title: Child, params: {b: 3}}
         ("a: &x {family: nmf}\nb: *x", "aliases are not supported"),
         ("- a\n- b", "expected a mapping"),
         ("../a: {family: nmf}", "bad name"),
+        ("reference: {family: nmf}", "means the true stem"),
         ("nmf: {family: nmf}", "built-in entry"),
         ("a: {family: nmf, sample_rate: -1}", "sample_rate: input should be greater than 0"),
         ("a: {stems: [vocals]}", "family: field required"),

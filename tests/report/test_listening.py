@@ -10,6 +10,7 @@ import pytest
 from conftest import song_stems, write_song
 
 from harness.benchmark import Plan, Settings, Unit, clips, execute, plan_for_files, runner, work
+from harness.benchmark.plan import mark
 from harness.benchmark.store import Fingerprints, Store
 from harness.core import audio
 from harness.core.errors import HarnessError, StorageError
@@ -149,7 +150,7 @@ def settings_and_unit(planted, results: Path, **update) -> tuple[Settings, Unit]
     entry = Entry(name="planted", title="planted", family="files")
     fingerprints = Fingerprints(results / "fingerprints")
     plan = plan_for_files(entry, planted / "estimates", [dataset], settings, fingerprints)
-    (unit,) = clips.mark(plan, 1).units
+    (unit,) = mark(plan, 1).units
     return settings, unit
 
 
@@ -199,7 +200,7 @@ def test_tracks_are_spread_over_genres_then_artists():
         unit("4", "pop", "A"),
     ]
     for count, names in ((0, ""), (2, "14"), (3, "134"), (9, "1234")):
-        marked = clips.mark(Plan(tuple(units)), count)
+        marked = mark(Plan(tuple(units)), count)
         assert "".join(u.track.name for u in marked.units if u.listen) == names
 
 

@@ -156,9 +156,9 @@ def test_oracles_alone_are_compared_with_each_other():
 
 def test_competitors_with_different_inputs_are_compared_apart():
     rows = scored({"a": [1.0, 1.0]}, stem="kick")
-    rows += scored({"a": [5.0, None]}, stem="kick", input="reference:drums")
+    rows += scored({"a": [5.0, None]}, stem="kick", input="drums", fed_by="reference")
     summary = ranked(rows_table(rows), "a").board
-    assert summary.set_index("input")["n"].to_dict() == {"mixture": 2, "reference:drums": 1}
+    assert summary.set_index("source")["n"].to_dict() == {"mixture": 2, "reference:drums": 1}
 
 
 def test_reasons_for_leaving_tracks_out():
@@ -225,8 +225,10 @@ def test_genre_means_on_common_tracks_only():
 
 
 def test_selection_counts():
-    rows = [["demo", "mixture", "bass", "oracle", f"t{i}", "x", "Rock", "a", 1.0] for i in range(3)]
-    rows += [["demo", "mixture", "bass", "deployable", "t0", "x", "Rock", "b", 1.0]]
+    rows = [
+        ["demo", "mixture", "", "bass", "oracle", f"t{i}", "x", "Rock", "a", 1.0] for i in range(3)
+    ]
+    rows += [["demo", "mixture", "", "bass", "deployable", "t0", "x", "Rock", "b", 1.0]]
     counts = summaries.selection_counts(table(rows, SELECTION_COLUMNS)).set_index("separator")
     assert counts[["oracle", "deployable"]].to_numpy().tolist() == [[3, 0], [0, 1]]
     assert summaries.selection_counts(table([], SELECTION_COLUMNS)).empty
@@ -293,7 +295,7 @@ def test_all_tables_of_a_written_page_are_those_of_the_parquet(tmp_path):
     ]
     scores = pd.concat(files)
     pair = [scores[scores["metric"] == m].drop(columns=["metric", "note"]) for m in ("snr", "sdr")]
-    keys = ["dataset", "track", "separator", "stem", "input"]
+    keys = ["dataset", "track", "separator", "stem", "input", "fed_by"]
     both = pair[0].merge(pair[1][[*keys, "value", "status"]], on=keys, suffixes=("", "_sdr"))
     both = both[(both["status"] == "ok") & (both["status_sdr"] == "ok")]
     mean = [harmonic_mean(a, b) for a, b in zip(both["value"], both["value_sdr"], strict=True)]
@@ -630,6 +632,7 @@ def test_stability_is_told_only_where_artists_can_be_drawn_again():
             "",
             name,
             "mixture",
+            "",
             stem,
             v,
         )
@@ -637,7 +640,17 @@ def test_stability_is_told_only_where_artists_can_be_drawn_again():
         for i in range(8)
         for name, v in (("a", 5.0), ("b", 4.0 + 4 * (i == 0)))
     ]
-    columns = ["dataset", "split", "track", "artist", "genre", "separator", "input", "stem"]
+    columns = [
+        "dataset",
+        "split",
+        "track",
+        "artist",
+        "genre",
+        "separator",
+        "input",
+        "fed_by",
+        "stem",
+    ]
     (row,) = choices.stability(pd.DataFrame(found, columns=[*columns, "score"]))["demo"]
     assert row["stem"] == "bass"
     assert re.fullmatch(r"a \d+%, b \d+%", row["shares"])  # b leads where bass 0 is drawn often
@@ -665,21 +678,22 @@ def test_the_stem_tree_names_the_best_of_each_node():
 
 def test_bleed_parts_snr_and_sdr():
     rows = []
-    for i, (snr, sdr, note) in enumerate([(5, 9, stem_tree.BLEED), (5, 6, ""), (7, 5, "")]):
+    for i, (snr, sdr) in enumerate([(5, 9), (5, 6), (7, 5)]):
         rows += [
-            row("a", f"t{i}", "drums", metric, float(value), note=note)
+            row("a", f"t{i}", "drums", metric, float(value))
             for metric, value in (("snr", snr), ("sdr", sdr))
         ]
     run = dataclasses.replace(empty_run(), scores=rows_table(rows))
-    (node,) = stem_tree.tree(payload.build(make_report(run))["datasets"][0], run.scores)
+    bleed = [{"split": "test", "track": "t0", "stem": "drums"}]
+    (node,) = stem_tree.tree(payload.build(make_report(run))["datasets"][0], run.scores, bleed)
     assert node["bleed"] == {"with": [4.0, 1], "without": [1.5, 2]}
 
 
 def test_true_stem_and_cascade_stand_at_their_node():
     rows = scored({"a": [4.0, 6.0]}, stem="drums") + scored({"a": [4.0, 6.0]}, "drums", "sdr")
-    for source, value in (("reference:drums", 8.0), ("cascade:a:drums", 3.0)):
+    for source, value in (("reference", 8.0), ("a", 3.0)):
         for metric in ("snr", "sdr"):
-            rows += scored({"kit": [value, value]}, "kick", metric, input=source)
+            rows += scored({"kit": [value, value]}, "kick", metric, input="drums", fed_by=source)
     run = dataclasses.replace(empty_run(), scores=rows_table(rows))
     drums, kick = stem_tree.tree(payload.build(make_report(run))["datasets"][0], run.scores)
     assert (drums["mixture"]["separator"], drums["mixture"]["mean"]) == ("a", 5.0)
@@ -690,12 +704,33 @@ def test_true_stem_and_cascade_stand_at_their_node():
 
 def test_a_genre_chooses_only_where_it_is_sure():
     found = [
-        ("demo", "test", f"{genre} {i}", f"{genre} artist {i}", genre, name, "mixture", "bass", v)
+        (
+            "demo",
+            "test",
+            f"{genre} {i}",
+            f"{genre} artist {i}",
+            genre,
+            name,
+            "mixture",
+            "",
+            "bass",
+            v,
+        )
         for genre, gap in (("Rock", 2.0), ("Jazz", -3.0), ("Pop", 0.0))
         for i in range(3 if genre == "Pop" else 30)
         for name, v in (("a", 5.0 + gap + 0.1 * (i % 3)), ("b", 5.0))
     ]
-    columns = ["dataset", "split", "track", "artist", "genre", "separator", "input", "stem"]
+    columns = [
+        "dataset",
+        "split",
+        "track",
+        "artist",
+        "genre",
+        "separator",
+        "input",
+        "fed_by",
+        "stem",
+    ]
     rows = genres.policy(pd.DataFrame(found, columns=[*columns, "score"]))["demo"]
     verdicts = {line["genre"]: (line["overall"], line["best"], line["verdict"]) for line in rows}
     assert verdicts["Rock"][1] == "a"
@@ -727,7 +762,8 @@ def test_weights_and_their_licence_stand_beside_the_costs():
 
 def test_what_blends_are_worth_is_shown_where_it_is_known():
     one = {
-        "dataset": "demo", "input": "mixture", "stem": "bass", "edges": "", "n": 9, "artists": 7,
+        "dataset": "demo", "input": "mixture", "fed_by": "", "stem": "bass", "edges": "", "n": 9,
+        "artists": 7,
         "single": "nmf", "single_score": 3.0, "uniform": 2.5, "score": 4.125,
         "in_sample": 4.5, "weights": {"nmf": 0.75, "scnet": 0.25}, "gain": 1.125,
         "low": 0.5, "high": 2.0, "p": 0.01, "verdict": "beats it",

@@ -24,8 +24,8 @@ def run_of(scores, leaks=(), roles=None):
     rows = [
         {
             "run": "r", "dataset": "d", "split": split, "track": track, "artist": f"by {track}",
-            "genre": "", "separator": name, "input": "mixture", "stem": "vocals", "metric": metric,
-            "value": float(value), "status": "ok", "note": "",
+            "genre": "", "separator": name, "input": "mixture", "fed_by": "", "stem": "vocals",
+            "metric": metric, "value": float(value), "status": "ok", "note": "",
         }
         for (name, split, track), value in scores.items()
         for metric in ("snr", "sdr")

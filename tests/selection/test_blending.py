@@ -31,7 +31,7 @@ def stem_of(noises: list, per_artist: int = 1, dataset: str = "set"):
         for name in names:
             for metric in ("snr", "sdr"):
                 value = blend.score({name: 1.0})[metric]
-                rows.append(("r", *place, name, "mixture", "vocals", metric, value, "ok", ""))
+                rows.append(("r", *place, name, "mixture", "", "vocals", metric, value, "ok", ""))
     return track_scores(table(rows)), kept
 
 

@@ -13,7 +13,7 @@ from harness.selection.best_of import choose_deployable, choose_oracle
 def rows(values: dict[tuple[str, str, str], float], stem: str = "vocals") -> pd.DataFrame:
     """Scores from {(artist, track, separator): dB}; snr and sdr are equal, so is their mean."""
     return table(
-        ("r", "set", "test", f"{artist}-{track}", artist, "rock", separator, "mixture", stem,
+        ("r", "set", "test", f"{artist}-{track}", artist, "rock", separator, "mixture", "", stem,
          metric, value, "ok", "")
         for (artist, track, separator), value in values.items()
         for metric in ("snr", "sdr")
@@ -57,7 +57,10 @@ def test_one_artist_only_gives_a_note_and_no_choice():
     only = {key: value for key, value in PLANTED.items() if key[0] == "ann"}
     picked, notes = choose_deployable(track_scores(rows(only)))
     assert picked.empty
-    assert notes == ["set: all tracks are by ann; no other artist's tracks can choose for vocals"]
+    assert [row["dataset"] for row in notes] == ["set"]
+    assert [row["note"] for row in notes] == [
+        "set: all tracks are by ann; no other artist's tracks can choose for vocals"
+    ]
 
 
 def test_renaming_separators_keeps_the_choice():
@@ -107,7 +110,7 @@ def test_ensemble_rows_are_the_scores_of_the_chosen():
 def test_parts_are_chosen_separately_by_their_input():
     whole = rows(PLANTED)
     kicks = {(a, t, s): -v for (a, t, s), v in PLANTED.items()}  # the better one is the worse one
-    parts = rows(kicks, stem="kick").assign(input="reference:drums")
+    parts = rows(kicks, stem="kick").assign(input="drums", fed_by="reference")
     before, ensembles, _ = select(whole, ["x", "y"], set())
     after, both, _ = select(pd.concat([whole, parts]), ["x", "y"], set())
     mixture = after["input"] == "mixture"
@@ -116,7 +119,7 @@ def test_parts_are_chosen_separately_by_their_input():
         both[both["input"] == "mixture"].reset_index(drop=True), ensembles
     )
     kick = after[~mixture & (after["kind"] == "oracle")]
-    assert set(kick["input"]) == {"reference:drums"}
+    assert set(kick["fed_by"]) == {"reference"}
     assert chosen(kick) == {
         ("ann", "1"): "y", ("ann", "2"): "y", ("bob", "1"): "x", ("cid", "1"): "y",
     }  # fmt: skip

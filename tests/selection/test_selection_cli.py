@@ -35,7 +35,9 @@ def call(tmp_path, monkeypatch, capsys):
         "leaks": [{**row, "status": "leaked"} for row in leaks],
     }
     place = ("main", "set", "test", "00-0", "artist 0", "rock")
-    costs = table((*place, n, "mixture", "mixture", "rtf", c, "ok", "") for n, c in COSTS.items())
+    costs = table(
+        (*place, n, "mixture", "", "mixture", "rtf", c, "ok", "") for n, c in COSTS.items()
+    )
     empty = table([]), table([], SELECTION_COLUMNS)
     write_run(tmp_path / "results" / "main", Run("main", scores, costs, *empty, record))
     monkeypatch.chdir(tmp_path)
@@ -202,10 +204,11 @@ def test_runs_from_before_inputs_were_written_are_read(call, tmp_path):
     call("select")
     found = read_run(path)
     assert set(found.selection["input"]) == {"mixture"}
-    old = found.selection.drop(columns="input").replace({"stem": {"drums": "kick"}})
+    old = found.selection.drop(columns=["input", "fed_by"]).replace({"stem": {"drums": "kick"}})
     old.to_parquet(path / "selection.parquet", index=False)
     filled = read_run(path).selection
-    assert set(filled.loc[filled["stem"] == "kick", "input"]) == {"reference:drums"}
+    assert set(filled.loc[filled["stem"] == "kick", "input"]) == {"drums"}
+    assert set(filled.loc[filled["stem"] == "kick", "fed_by"]) == {"reference"}
     assert set(filled.loc[filled["stem"] == "vocals", "input"]) == {"mixture"}
 
 

@@ -193,10 +193,11 @@ def test_notes_name_separators_left_out_and_stems_without_a_common_track():
     frame = planted({"vocals": {"x": 1.0, "y": 0.0, "rare": 2.0}}, artists=20)
     rare = frame[(frame["separator"] != "rare") | (frame["track"] < "03")]
     _, notes = choose_deployable(track_scores(rare))
-    assert notes == ["set, vocals: rare has 3 tracks, too few to be chosen"]
+    text = "set, vocals: rare has 3 tracks, too few to be chosen"
+    assert notes == [{"dataset": "set", "note": text}]
     apart = frame[(frame["separator"] == "x") == (frame["track"] < "10")]
     _, notes = choose_deployable(track_scores(apart[apart["separator"] != "rare"]))
-    assert "no track has a score of every separator" in notes[0]
+    assert "no track has a score of every separator" in notes[0]["note"]
 
 
 def test_boards_show_the_policy_in_use_and_the_others_held_out_scores():
@@ -233,7 +234,7 @@ COSTS = pd.DataFrame(
 
 
 def test_costs_are_medians_and_memory_the_peak():
-    head = ("r", "set", "test", "t", "a", "g", "x", "mixture", "mixture")
+    head = ("r", "set", "test", "t", "a", "g", "x", "mixture", "", "mixture")
     values = [("rtf", v) for v in (1.0, 2.0, 9.0)] + [("peak_memory", v) for v in (1e6, 3e6)]
     found = costs_of(table((*head, metric, value, "ok", "") for metric, value in values))
     assert found.loc["x"].to_dict() == {"rtf": 2.0, "peak_memory": 3e6}
@@ -307,7 +308,7 @@ def test_published_medians_of_sisec_2018(shared_data):
     frame = pd.read_csv(shared_data / "reference_scores" / "sisec18_track_medians.csv")
     frame = frame[frame["metric"] == "SDR"]
     rows = table(
-        ("", "musdb18", "test", r.track, r.track.partition(" - ")[0], "", r.method, "mixture",
+        ("", "musdb18", "test", r.track, r.track.partition(" - ")[0], "", r.method, "mixture", "",
          r.target, "csdr", r.median_over_frames_dB, "ok", "")
         for r in frame.itertuples()
     )  # fmt: skip

@@ -190,7 +190,7 @@ def test_rank_intervals_by_hand():
 
 def test_stems_and_inputs_are_never_mixed():
     frame = planted(TWO)
-    fed = frame.assign(input="reference:vocals", value=frame["value"] + 9)
+    fed = frame.assign(input="vocals", fed_by="reference", value=frame["value"] + 9)
     found = grids(track_scores(pd.concat([frame, fed]), "snr"))
     assert [(g.source, g.scores.shape) for g in found] == [
         ("mixture", (20, 2)),

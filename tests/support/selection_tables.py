@@ -36,7 +36,7 @@ def planted(
                     more = bonus.get((stem, genre, name), 0.0)
                     value = mean + more + hard + rng.normal(0, spread)
                     track = (dataset, "test", f"{a:02d}-{t}", f"artist {a}", genre)
-                    head = ("r", *track, name, "mixture", stem)
+                    head = ("r", *track, name, "mixture", "", stem)
                     rows += [(*head, metric, value, "ok", "") for metric in ("snr", "sdr")]
     frame = table(rows)
     frame["value"] += 15  # above zero, where the harmonic mean of equal values is the value

@@ -38,7 +38,7 @@ def row(
 ) -> dict[str, Any]:
     """Return one row of the table of scores."""
     named = {"run": "r", "dataset": dataset, "split": "test", "track": track, "artist": track[:1]}
-    rest = {"genre": "Rock", "input": "mixture", "status": "ok", "note": "", **other}
+    rest = {"genre": "Rock", "input": "mixture", "fed_by": "", "status": "ok", "note": "", **other}
     score = {"separator": separator, "stem": stem, "metric": metric, "value": value}
     return {**named, **rest, **score}
 
@@ -131,7 +131,7 @@ def _selection(scores: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     for kind, odds in (("oracle", 0.7), ("deployable", 1.0)):
         for t in tracks.to_dict("records"):
             name = "scnet" if rng.random() < odds else "htdemucs"
-            place = [t["dataset"], t["input"], t["stem"], kind]
+            place = [t["dataset"], t["input"], t["fed_by"], t["stem"], kind]
             found.append([*place, t["track"], t["artist"], t["genre"], name, 8.0])
     return table(found, SELECTION_COLUMNS)
 
@@ -221,7 +221,13 @@ def _record(scores: pd.DataFrame) -> dict[str, Any]:
         },
         "leaks": leaks,
         "skipped": [{"separator": "asnet", "dataset": None, "reason": "not yet available"}],
-        "selection_notes": ["musdb18hq: one artist only, no deployable choice can be made"],
+        "selection_notes": [
+            {
+                "dataset": "musdb18hq",
+                "note": "musdb18hq: one artist only, no deployable choice can be made",
+            }
+        ],
+        "ensembles": {"best_of_oracle": "oracle", "best_of": "ensemble"},
         "work": {"units": 200, "reused": 12, "computed": 187, "failed": 1, "seconds": 242.0},
     }
 
@@ -247,7 +253,7 @@ def large_run(n_separators: int = 20, n_tracks: int = 240, n_stems: int = 15) ->
     easy = rng.normal(5, 2, n_tracks).repeat(len(frame) // n_tracks)
     better = frame["separator"].str[-2:].astype(int) * 0.15
     frame["value"] = easy + better + rng.normal(0, 1, len(frame))
-    about = {"run": "large", "dataset": "demo", "split": "test", "input": "mixture"}
+    about = {"run": "large", "dataset": "demo", "split": "test", "input": "mixture", "fed_by": ""}
     frame = frame.assign(**about, status="ok", note="")[list(COLUMNS)]
     works = frame.drop_duplicates(["track", "separator"]).assign(stem="mixture")
     costs = [works.assign(metric=m, value=v) for m, v in _costs("", rng).items()]
@@ -255,7 +261,7 @@ def large_run(n_separators: int = 20, n_tracks: int = 240, n_stems: int = 15) ->
     entry = {**record["separators"]["scnet"], "trained_on": []}
     record |= {"run": "large", "separators": dict.fromkeys(names, entry), "leaks": []}
     chosen = [
-        ["demo", "mixture", stem, kind, t, a, g, names[rng.integers(n_separators)], 8.0]
+        ["demo", "mixture", "", stem, kind, t, a, g, names[rng.integers(n_separators)], 8.0]
         for stem in stems
         for t, a, g in tracks.itertuples(index=False)
         for kind in ("oracle", "deployable")

@@ -61,7 +61,7 @@ def genre_intervals(found: Ranking) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns input, stem, genre, separator, low, high, artists.
+        Columns source, stem, genre, separator, low, high, artists.
     """
     out: list[tuple[Any, ...]] = []
     for key, stem in found.stems.items():
@@ -71,7 +71,7 @@ def genre_intervals(found: Ranking) -> pd.DataFrame:
             for name in part.separators:
                 cell = cells.get(name, Cell())
                 out.append((*key, genre, name, cell.low, cell.high, n_artists))
-    names = ["input", "stem", "genre", "separator", "low", "high", "artists"]
+    names = ["source", "stem", "genre", "separator", "low", "high", "artists"]
     return pd.DataFrame(out, columns=names)
 
 

@@ -14,7 +14,7 @@ from harness.report.computed import Report, records
 from harness.results import summaries
 from harness.results.grid import Grid, grids
 from harness.results.ranking import genre_name
-from harness.results.runs import Run
+from harness.results.runs import Run, sources
 
 Rows = dict[str, list[dict[str, Any]]]  # by dataset
 POLICIES = ("best mean", "best median", "bagged", "by genre")  # what is quick to cross-fit
@@ -22,7 +22,9 @@ POLICIES = ("best mean", "best median", "bagged", "by genre")  # what is quick t
 
 def counts(run: Run) -> Rows:
     """Return per dataset and stem how often each separator was chosen, as picture and by genre."""
-    named = run.selection.assign(genre=run.selection["genre"].map(genre_name))
+    named = run.selection.assign(
+        genre=run.selection["genre"].map(genre_name), input=sources(run.selection)
+    )
     keys = ["dataset", "input", "stem"]
     by_genre = summaries.selection_counts(named, by=["input", "genre"])
     found: Rows = {}
@@ -54,6 +56,7 @@ def worth(found: pd.DataFrame) -> Rows:
     """
     policies = {name: selection.POLICIES[name] for name in POLICIES}
     table = selection.summary(found, policies=policies)
+    table = table.assign(input=sources(table))
     keys = ["dataset", "input", "stem"]
     ways: dict[tuple[str, ...], dict[str, Any]] = {}
     for *key, policy, score in records(table, *keys, "policy", "score"):
@@ -80,7 +83,7 @@ def stability(report: Report) -> Rows:
         for grid in map(Grid.complete, grids(report.candidates))
         if grid.n_artists >= selection.MIN_ARTISTS
     }
-    table = report.frequencies
+    table = report.frequencies.assign(input=sources(report.frequencies))
     out: Rows = {}
     for key, block in table.groupby(["dataset", "input", "stem"], sort=True):
         dataset, source, stem = map(str, key)
@@ -103,7 +106,9 @@ def blends(table: pd.DataFrame | None) -> Rows:
     """Return what blends are worth, rows of `selection.blends`; nothing without inner products."""
     if table is None or table.empty:
         return {}
-    return _encoded(table.assign(weights=table["weights"].map(selection.in_words)))
+    return _encoded(
+        table.assign(weights=table["weights"].map(selection.in_words), input=sources(table))
+    )
 
 
 def _encoded(table: pd.DataFrame) -> Rows:

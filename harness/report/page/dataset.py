@@ -80,7 +80,7 @@ def _rows(here: pd.DataFrame, dataset: str, report: Report) -> list[Json]:
     def place(row: Json) -> tuple[Any, ...]:
         return roles.index(row["role"]), names.input_rank(row["input"]), row["separator"]
 
-    pairs = here[["separator", "input"]].drop_duplicates()
+    pairs = here[["separator", "source"]].drop_duplicates()
     rows = [
         {
             "separator": separator,
@@ -95,7 +95,7 @@ def _rows(here: pd.DataFrame, dataset: str, report: Report) -> list[Json]:
                 if (key := (dataset, separator, source, cost)) in report.costs
             },
         }
-        for separator, source in records(pairs, "separator", "input")
+        for separator, source in records(pairs, "separator", "source")
     ]
     return sorted(rows, key=place)
 
@@ -116,14 +116,14 @@ def _summary(
     for row in found.board.to_dict("records"):
         empty: Json = {part: {} for part in ("cells", "n", "out", "why", "artists", "pairs")}
         stem = stems.setdefault(row["stem"], empty)
-        here_sure = sure[row["input"], row["stem"]]
+        here_sure = sure[row["source"], row["stem"]]
         cell = cells.cell(row, here_sure.cells.get(row["separator"], Cell()))
-        stem["cells"][number[row["separator"], row["input"]]] = cell
-        stem["n"][row["input"]] = row["common"]
-        stem["artists"][row["input"]] = here_sure.artists
+        stem["cells"][number[row["separator"], row["source"]]] = cell
+        stem["n"][row["source"]] = row["common"]
+        stem["artists"][row["source"]] = here_sure.artists
     for source, of in found.stems:
         stems[of]["pairs"][source] = cells.pairs(sure[source, of].pairs, number, source)
-    for (fed, where), rows in found.left_out.groupby(["input", "stem"], sort=True):
+    for (fed, where), rows in found.left_out.groupby(["source", "stem"], sort=True):
         about = stems[str(where)]
         about["out"][fed] = sorted(order[place] for place in records(rows, "split", "track"))
         about["why"][fed] = _why(rows)
@@ -147,7 +147,7 @@ def _values(
 ) -> dict[str, dict[int, str | list[Any]]]:
     """Return per stem {row: one value per track}, in hundredths, packed."""
     out: dict[str, dict[int, list[Any]]] = {}
-    columns = ("stem", "separator", "input", "split", "track", "value", "status")
+    columns = ("stem", "separator", "source", "split", "track", "value", "status")
     for stem, separator, source, split, track, value, status in records(scores, *columns):
         rows = out.setdefault(stem, {})
         row = rows.setdefault(number[separator, source], [None] * len(order))
@@ -163,7 +163,7 @@ def _genres(found: Ranking, number: Mapping[Place, int]) -> Json:
 
     A cell is [mean, sd, n, low, high, artists, limited scores].
     """
-    keys = ["input", "stem", "genre", "separator"]
+    keys = ["source", "stem", "genre", "separator"]
     means = found.genres.merge(genre_intervals(found), on=keys)
     out: Json = {}
     columns = ("mean", "sd", "low", "high", "n", "artists", "limited")
@@ -181,7 +181,7 @@ def _failed(
     """Return {row: {track: reason}} of failed work."""
     out: dict[int, dict[int, str]] = {}
     failed = here[here["status"] == "failed"]
-    columns = ("separator", "input", "split", "track", "note")
+    columns = ("separator", "source", "split", "track", "note")
     for separator, source, split, track, note in records(failed, *columns):
         out.setdefault(number[separator, source], {})[order[split, track]] = str(note)
     return out

@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from harness.core.files import write_atomic
-from harness.report import html, names
+from harness.report import html, names, provenance
 from harness.report.computed import Report, make_report, part
 from harness.report.page import cells, choices, genres, means, payload, stem_tree, training_curves
 from harness.report.tracks.listening import by_track
 from harness.report.tracks.track_page import TrackPage
-from harness.results import runs, summaries
+from harness.results import runs
 from harness.results.runs import Run, read_run
 
 SCRIPTS = (
@@ -65,9 +65,9 @@ def render(
         means={d["name"]: means.by_separator(d) for d in view["datasets"]},
         genre_means={d["name"]: means.by_genre(d) for d in view["datasets"]},
         curves=training_curves.curves(part(run.record, "separators")),
-        notes=_notes(run.record, view),
+        notes=_notes(run.record),
         track_pages=by_track(listen),
-        failures=summaries.failures(run.scores).to_dict("records"),
+        failures=provenance.failures(run),
         leaks=_leaks(run.record),
         command=shlex.join(str(part) for part in run.record.get("command") or ()),
         data=html.as_json({**view, "places": cells.PLACES, "few": FEW}),
@@ -80,20 +80,20 @@ def _trees(run: Run, view: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]
     """Return the stem tree of each dataset."""
     return {
         dataset["name"]: stem_tree.tree(
-            dataset, run.scores[run.scores["dataset"] == dataset["name"]]
+            dataset,
+            run.scores[run.scores["dataset"] == dataset["name"]],
+            (part(run.record, "datasets").get(dataset["name"]) or {}).get("bleed") or (),
         )
         for dataset in view["datasets"]
         if dataset["levels"]
     }
 
 
-def _notes(record: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, list[str]]:
+def _notes(record: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return {dataset: its selection notes}; notes on no dataset are under the empty name."""
-    known = [dataset["name"] for dataset in view["datasets"]]
     found: dict[str, list[str]] = {}
-    for line in part(record, "selection_notes"):
-        about = [name for name in known if line.startswith((f"{name}:", f"{name},"))]
-        found.setdefault(about[0] if about else "", []).append(line)
+    for row in part(record, "selection_notes"):
+        found.setdefault(row["dataset"], []).append(row["note"])
     return found
 
 

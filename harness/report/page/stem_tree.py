@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.core import text
@@ -14,13 +15,15 @@ from harness.report import names
 from harness.report.page.cells import PLACES
 from harness.report.page.means import best_row
 from harness.results import summaries
+from harness.results.runs import sources
 
-BLEED = "the reference holds bleed"  # as benchmark.tables notes it
 _SOURCES = {"mixture": "mixture", "reference": "reference:", "cascade": "cascade:"}
 _SHOWN = [PLACES.index(name) for name in ("mean", "low", "high", "n")]
 
 
-def tree(dataset: Mapping[str, Any], scores: pd.DataFrame) -> list[Json]:
+def tree(
+    dataset: Mapping[str, Any], scores: pd.DataFrame, bleeding: Iterable[Mapping[str, str]] = ()
+) -> list[Json]:
     """Return the nodes of a dataset's stem tree, parents before children.
 
     Parameters
@@ -29,6 +32,8 @@ def tree(dataset: Mapping[str, Any], scores: pd.DataFrame) -> list[Json]:
         As from `harness.report.page.payload.build`.
     scores
         Of this dataset, as a run has them.
+    bleeding
+        {split, track, stem} of the references that hold bleed.
 
     Returns
     -------
@@ -37,14 +42,15 @@ def tree(dataset: Mapping[str, Any], scores: pd.DataFrame) -> list[Json]:
         None or separator, fed, mean, low, high, n of the best; and ``bleed``, None or what `_bleed`
         returns of the best separator of the first of these.
     """
-    nodes = []
+    nodes, scores = [], scores.assign(input=sources(scores))
+    with_bleed = {(row["stem"], row["split"], row["track"]) for row in bleeding}
     have = {stem for stem in dataset["stems"] if not names.is_overall(stem)}
     for stem, depth in _walk("mixture", have):
         best = {name: best_row(dataset, stem, source) for name, source in _SOURCES.items()}
         first = next((row for row in best.values() if row is not None), None)
         about = dataset["rows"][first] if first is not None else None
         node = {name: _best(dataset, stem, row) for name, row in best.items()}
-        bleed = _bleed(scores, stem, about) if about else None
+        bleed = _bleed(scores, stem, about, with_bleed) if about else None
         nodes.append({"stem": stem, "depth": depth, **node, "bleed": bleed})
     return nodes
 
@@ -71,7 +77,12 @@ def _best(dataset: Mapping[str, Any], stem: str, row: int | None) -> Json | None
     return {**named, "mean": mean, "low": low, "high": high, "n": n}
 
 
-def _bleed(scores: pd.DataFrame, stem: str, row: Mapping[str, Any]) -> Json | None:
+def _bleed(
+    scores: pd.DataFrame,
+    stem: str,
+    row: Mapping[str, Any],
+    with_bleed: Collection[tuple[str, str, str]],
+) -> Json | None:
     """Return the mean of |SNR − SDR| and how many tracks, with bleed and without; None without any.
 
     After the ensemble paper, section 6.4: bleed in the reference parts the two.
@@ -88,8 +99,7 @@ def _bleed(scores: pd.DataFrame, stem: str, row: Mapping[str, Any]) -> Json | No
     if not {"snr", "sdr"} <= set(wide):
         return None
     apart = (wide["snr"] - wide["sdr"]).abs().dropna()
-    noted = mine.loc[mine["note"].str.contains(BLEED, regex=False), ["split", "track"]]
-    bleeds = apart.index.isin(pd.MultiIndex.from_frame(noted))
+    bleeds = np.array([(stem, *place) in with_bleed for place in apart.index], dtype=bool)
     if not bleeds.any():
         return None
     parts = {"with": apart[bleeds], "without": apart[~bleeds]}
@@ -99,7 +109,8 @@ def _bleed(scores: pd.DataFrame, stem: str, row: Mapping[str, Any]) -> Json | No
 def fed_apart(scores: pd.DataFrame) -> dict[str, list[Json]]:
     """Return per dataset what separators of a stem score with the true one and in cascade."""
     found: dict[str, list[Json]] = {}
-    for row in summaries.hierarchy(scores).to_dict("records"):
+    table = summaries.hierarchy(scores)
+    for row in table.assign(input=sources(table)).to_dict("records"):
         found.setdefault(str(row["dataset"]), []).append(
             {str(name): text.encode(x) if isinstance(x, float) else x for name, x in row.items()}
         )

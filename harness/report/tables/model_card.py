@@ -34,7 +34,7 @@ def cards(report: Report, source_url: str = "") -> dict[str, str]:
     known = part(run.record, "separators")
     separators = [name for name, role in report.roles.items() if role == "separator"]
     scored = scores[(scores["status"] == "ok") & scores["value"].notna()].assign(
-        **{c: scores[c].astype(object) for c in ("dataset", "split", "input", "stem", "metric")}
+        **{c: scores[c].astype(object) for c in ("dataset", "split", "source", "stem", "metric")}
     )
     leaked = [key in report.leaked for key in zip(*(scored[c] for c in _PAIR), strict=True)]
     found = {}
@@ -51,7 +51,7 @@ _PAIR = ("separator", "dataset", "split", "track")
 def _results(run: Run, rows: pd.DataFrame, source_url: str) -> list[dict[str, Any]]:
     """Return one result per dataset, split and input, with the mean of each metric and stem."""
     found = []
-    for (dataset, split, fed), here in rows.groupby(["dataset", "split", "input"], sort=True):
+    for (dataset, split, fed), here in rows.groupby(["dataset", "split", "source"], sort=True):
         data = part(run.record, "datasets").get(dataset) or {}
         result: dict[str, Any] = {
             "task": dict(TASK),

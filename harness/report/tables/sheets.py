@@ -65,7 +65,8 @@ def _gather(source: Report, make: Callable[[Ranking], pd.DataFrame]) -> pd.DataF
     found = []
     for dataset, metric in product(source.datasets, source.metrics):
         about = {"dataset": dataset, "metric": metric["name"], "unit": metric["unit"]}
-        found.append(make(source.ranking(dataset, metric["name"])).assign(**about))
+        made = make(source.ranking(dataset, metric["name"])).rename(columns={"source": "input"})
+        found.append(made.assign(**about))
     if not found:
         return pd.DataFrame()
     frame = pd.concat(found, ignore_index=True)
@@ -197,6 +198,7 @@ def _tracks(source: Report) -> Sheet:
     """Return the score of each track, one column per separator; print shows the first metric."""
     ok = source.scores[source.scores["status"] == "ok"]
     keys = ["dataset", "split", "track", "artist", "genre", "input", "stem", "metric"]
+    ok = ok.assign(input=ok["source"])
     texts = {c: ok[c].astype("object").fillna("") for c in keys}
     wide = ok.assign(**texts).pivot(index=keys, columns="separator", values="value")
     frame = wide.rename(columns=str).rename_axis(columns=None).reset_index()

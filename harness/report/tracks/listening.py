@@ -16,7 +16,7 @@ from harness.report.tracks import track_page
 from harness.report.tracks.track_page import TrackPage
 from harness.results.grid import add_harmonic
 from harness.results.ranking import genre_name
-from harness.results.runs import Run
+from harness.results.runs import Run, sources
 
 AUDIO = ("none", "private", "allowed")
 Place = tuple[str, str, str]  # dataset, split, track
@@ -111,7 +111,8 @@ def _scores(run: Run, place: Place) -> pd.DataFrame:
         frame[(frame["track"] == track) & (frame["split"] == split) & (frame["dataset"] == dataset)]
         for frame in (run.scores, run.ensembles)
     ]
-    return add_harmonic(pd.concat(here, ignore_index=True))
+    scores = add_harmonic(pd.concat(here, ignore_index=True))
+    return scores.assign(source=sources(scores))
 
 
 def _href(dataset: str, split: str, track: str, stem: str) -> str:

@@ -15,6 +15,7 @@ from harness.benchmark import clips
 from harness.benchmark.clips import Clip
 from harness.core import text
 from harness.core.audio import Audio, Float64
+from harness.core.taxonomy import REFERENCE
 from harness.core.text import Json
 from harness.datasets import DATASETS
 from harness.report import html, names
@@ -134,13 +135,13 @@ def _sources(
     found = [
         StemEstimate(
             name=row["separator"],
-            fed=row["input"],
+            fed=row["source"],
             role=(entries.get(row["separator"]) or {}).get("role", "separator"),
             clip=estimates[row["separator"]],
             score=float("-inf") if pd.isna(row["value"]) else float(row["value"]),
         )
         for row in values.to_dict("records")
-        if row["separator"] in estimates and not row["input"].startswith("cascade:")
+        if row["separator"] in estimates and row["fed_by"] in ("", REFERENCE)
     ]
     order = list(names.ROLES)
     return sorted(found, key=lambda s: (order.index(s.role), -s.score, s.name))
@@ -189,7 +190,7 @@ def _table(run: Run, scores: pd.DataFrame) -> Json:
     order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
     rows: dict[tuple[str, str], Json] = {}
     for row in scores.to_dict("records"):
-        line = rows.setdefault((row["separator"], row["input"]), {"notes": []})
+        line = rows.setdefault((row["separator"], row["source"]), {"notes": []})
         undefined = row["status"] != "ok" or pd.isna(row["value"])
         line[row["metric"]] = None if undefined else text.encode(float(row["value"]))
         line["notes"] += [note for note in (row["note"],) if note and note not in line["notes"]]

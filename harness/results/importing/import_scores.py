@@ -152,7 +152,7 @@ def _table(
         key = (f"{run}:{score.separator}", at.split, at.name, score.stem, score.metric)
         status = "undefined" if math.isnan(score.value) else "ok"
         row = (
-            *(run, at.dataset, at.split, at.name, at.artist, at.genre, key[0], "mixture"),
+            *(run, at.dataset, at.split, at.name, at.artist, at.genre, key[0], "mixture", ""),
             *(score.stem, score.metric, score.value, status, f"published: {score.note}"),
         )
         if repr(rows.setdefault(key, row)) != repr(row):
