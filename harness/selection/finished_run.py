@@ -106,8 +106,8 @@ def best_per_stem(run: Run, on: str | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns dataset, input, fed_by, stem, chosen, score (dB), oracle (dB, with the best separator
-        of each track), n (tracks), artists.
+        Columns dataset, input, fed_by, stem, chosen, score (dB), oracle (dB, with the best
+        separator of each track), n (tracks), artists.
     """
     policy = {"best mean": selection.POLICIES["best mean"]}
     found = selection.summary(selection.candidates_of(*may_choose(run)), policies=policy, on=on)

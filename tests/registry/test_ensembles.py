@@ -55,7 +55,7 @@ def test_a_member_may_separate_a_stem_that_the_ensemble_makes():
         ({"vocals": {"a": 0.5}}, {}, "weights of vocals sum to 0.5; they must sum to 1"),
         ({"vocals": {"c": 1}}, {}, "no separator 'c'; known: a, b, kit"),
         ({"bass": {"a": 1}}, {}, "a has no bass, only vocals, drums; correct the stem"),
-        ({"kick": {"kit": 1}}, {}, "kit separates drums, which no member makes; add drums"),
+        ({"kick": {"kit": 1}}, {}, "kit separates drums, which no member returns; add drums"),
         ({"vocals": {"a": 1}}, {"consistent": True}, "vocals do not sum to the mixture; add stems"),
         ({"vocals": {"a": [0.5, 0.5, 1]}}, {"edges": [400]}, "are for 3 bands, but the edges make"),
         ({"vocals": {"a": 1}}, {"edges": [400, 200]}, "are not in increasing order; sort them"),

@@ -8,6 +8,7 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -651,7 +652,10 @@ def test_stability_is_told_only_where_artists_can_be_drawn_again():
         "fed_by",
         "stem",
     ]
-    (row,) = choices.stability(pd.DataFrame(found, columns=[*columns, "score"]))["demo"]
+    candidates = pd.DataFrame(found, columns=[*columns, "score"])
+    shares = selection.frequencies(candidates)
+    report = SimpleNamespace(candidates=candidates, frequencies=shares)
+    (row,) = choices.stability(report)["demo"]
     assert row["stem"] == "bass"
     assert re.fullmatch(r"a \d+%, b \d+%", row["shares"])  # b leads where bass 0 is drawn often
     shares = [int(n) / 100 for n in re.findall(r"\d+", row["shares"])]

@@ -268,7 +268,7 @@ def test_an_imported_run_is_shown_compared_and_chosen_from(harness, tmp_path):
     assert {row["verdict"] for row in rows} == {"sisec18:GOOD is better"}
     said = harness("select", "sisec18", "--save", "best", expected=cli.USER_ERROR)
     assert "sisec18: none of its separators is in the registry" in said
-    assert "take --format csv" in harness("export", "sisec18", expected=cli.USER_ERROR)
+    assert "use --format csv" in harness("export", "sisec18", expected=cli.USER_ERROR)
     page = (tmp_path / "reports" / "sisec18" / "index.html").read_text()
     assert "museval" in page
     assert "as published (SiSEC 2018)" in page
