@@ -82,15 +82,15 @@ function boardKey(table, key, tr) {
   return (key === "weights" ? row.weights : row.costs[key]) ?? null;
 }
 
-// Sort within each group; in the column of a stem, rows without a rank come after the others.
+// Sort within each group; in the column of a stem, rows with too few tracks come after the others.
 function sortBoard(table, key, direction) {
   const { cells } = summary(dataset(table), key);
   for (const body of table.tBodies) {
     const rows = all("tr[data-row]", body).map((tr) => {
       const value = boardKey(table, key, tr);
-      return { value, gone: Number.isNaN(value), unranked: !rankOf(cells[tr.dataset.row]), tr };
+      return { value, gone: Number.isNaN(value), few: Boolean(cells[tr.dataset.row]?.why), tr };
     });
-    rows.sort((a, b) => a.gone - b.gone || a.unranked - b.unranked || compare(a.value, b.value, direction) || a.tr.dataset.row - b.tr.dataset.row);
+    rows.sort((a, b) => a.gone - b.gone || a.few - b.few || compare(a.value, b.value, direction) || a.tr.dataset.row - b.tr.dataset.row);
     body.append(...rows.map(({ tr }) => tr));
   }
 }

@@ -251,16 +251,16 @@ def _with_cells(summary: Json, stems: Iterable[str]) -> set[int]:
 
 
 def _best_first(members: list[int], by_row: Mapping[int, list[Any]], sign: int) -> list[int]:
-    """Order rows as the script does: ranked ones by their mean, the others, those without a mean.
+    """Order rows as the script does: by mean, those with too few tracks, those without a mean.
 
     `by_row` holds the cells of the column that orders.
     """
 
     def place(i: int) -> tuple[bool, bool, float, int]:
-        mean, rank = (by_row[i][cells.PLACES.index(n)] if i in by_row else None for n in _ORDER)
-        return mean is None, rank is None, 0.0 if mean is None else -sign * float(mean), i
+        mean, few = (by_row[i][cells.PLACES.index(n)] if i in by_row else None for n in _ORDER)
+        return mean is None, bool(few), 0.0 if mean is None else -sign * float(mean), i
 
     return sorted(members, key=place)
 
 
-_ORDER = ("mean", "rank")
+_ORDER = ("mean", "why")
