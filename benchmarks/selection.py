@@ -24,24 +24,25 @@ from scipy import stats
 
 from harness import selection
 from harness.cli import selection_boards
+from harness.core.audio import Float64
 from harness.results import importing
-from harness.results.grid import FloatArray, Grid, IntArray, chosen_by, grids, track_scores
+from harness.results.grid import Grid, IntArray, chosen_by, grids, track_scores
 from harness.selection import cross_fit, mean_intervals
 from harness.selection.statistics import draw, means_and_errors, resampled_means, studentized_means
 
-Bounds = Callable[[FloatArray, IntArray, FloatArray], Sequence[float]]
-SPREADS: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+Bounds = Callable[[Float64, IntArray, Float64], Sequence[float]]
+SPREADS: dict[str, Callable[[np.random.Generator, int], Float64]] = {
     "normal": lambda rng, n: rng.normal(size=n),
     "skewed (exponential)": lambda rng, n: rng.exponential(size=n) - 1,
     "heavy tails (t, 3 degrees)": lambda rng, n: rng.standard_t(3, size=n),
 }
 
 
-def percentile(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[float]:
+def percentile(values: Float64, artists: IntArray, weights: Float64) -> Sequence[float]:
     return np.quantile(resampled_means(values, artists, weights)[:, 0], [0.025, 0.975]).tolist()
 
 
-def bca(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[float]:
+def bca(values: Float64, artists: IntArray, weights: Float64) -> Sequence[float]:
     means = resampled_means(values, artists, weights)[:, 0]
     sums, sizes = np.bincount(artists, values[:, 0]), np.bincount(artists)
     without = (values.sum() - sums) / (len(values) - sizes)
@@ -52,7 +53,7 @@ def bca(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[
     return np.quantile(means, stats.norm.cdf(bias + z / (1 - skew * z))).tolist()
 
 
-def percentile_t(values: FloatArray, artists: IntArray, weights: FloatArray) -> Sequence[float]:
+def percentile_t(values: Float64, artists: IntArray, weights: Float64) -> Sequence[float]:
     mean, error = means_and_errors(values, artists)
     t = studentized_means(values, artists, weights)[:, 0]
     return (mean - np.quantile(t, [0.975, 0.025]) * error).tolist()
@@ -77,7 +78,7 @@ def print_coverage(tables: int, artists: Sequence[int]) -> None:
 def _hits(
     rng: np.random.Generator,
     n: int,
-    noise: Callable[[np.random.Generator, int], FloatArray],
+    noise: Callable[[np.random.Generator, int], Float64],
     seed: int,
 ) -> list[tuple[float, float]]:
     """Return for each kind of interval whether it holds 0, the truth, and its width."""
@@ -119,7 +120,7 @@ def print_optimism(tables: int, sizes: Sequence[int]) -> None:
             print(f"| {artists} | {name} | {cells} | {100 * mean[2]:.0f} % |", flush=True)
 
 
-def simulated(means: FloatArray, artists: int, seed: int, genres: int = 1) -> Grid:
+def simulated(means: Float64, artists: int, seed: int, genres: int = 1) -> Grid:
     """Return two tracks an artist: hard or easy for all alike, and 1.5 dB of each one's own."""
     rng = np.random.default_rng(seed)
     n = 2 * artists

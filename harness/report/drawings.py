@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from harness.core.audio import Float64
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.report import names
 from harness.report.computed import Report
 from harness.results import summaries
-from harness.results.grid import LIMIT, FloatArray, Grid
+from harness.results.grid import LIMIT, Grid
 from harness.results.ranking import NO_GENRE, OVERALL, genre_name, level
 from harness.selection import pareto
 
@@ -351,7 +352,7 @@ def _bars(
     panel.axvline(0, c="black", lw=0.6)
 
 
-def _strip(panel: Axes, row: int, values: FloatArray, color: str) -> None:
+def _strip(panel: Axes, row: int, values: Float64, color: str) -> None:
     """Draw the tracks of one separator in a row: dots, the middle half, the mean."""
     spread = np.linspace(-0.25, 0.25, len(values)) if len(values) > 1 else np.zeros(1)
     panel.scatter(np.clip(values, -LIMIT, LIMIT), row + spread, s=4, c=color, alpha=0.5, lw=0)
@@ -361,7 +362,7 @@ def _strip(panel: Axes, row: int, values: FloatArray, color: str) -> None:
         panel.plot([values.mean()] * 2, [row - 0.35, row + 0.35], c="black", lw=1.2)
 
 
-def _name_points(panel: Axes, labels: Sequence[str], points: FloatArray) -> None:
+def _name_points(panel: Axes, labels: Sequence[str], points: Float64) -> None:
     """Write a name beside each point, or lower where another name or point is in the way."""
     panel.autoscale_view()
     places = panel.transData.transform(points) * 72 / panel.figure.dpi

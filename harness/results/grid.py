@@ -4,8 +4,7 @@ Rules that hold wherever scores are compared (docs/selection.md says why):
 
 * A track is (dataset, split, track), and counts once. Tracks of one artist are drawn, held out and
   tested together. A track without a known artist is a cluster of its own.
-* A score in dB counts as at most ±30 dB, infinite ones too: beyond that all is well or all is lost,
-  and one such track must not decide a mean.
+* A score in dB, infinite ones too, is limited to ±30 dB, so that no single track decides a mean.
 * A score that is missing, undefined or leaked is NaN. Separators are compared on the tracks that
   all of them have (`Grid.complete`), without separators that have too few.
 """
@@ -21,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.core.audio import Float64
 from harness.core.errors import HarnessError
 from harness.metrics import DEFAULT, METRICS, harmonic_mean
 from harness.results.runs import source_of
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.object_]
@@ -53,7 +52,7 @@ class Grid:
     tracks: Names
     artists: Names
     genres: Names
-    scores: FloatArray  # (tracks, separators), dB within ±`LIMIT`; NaN where there is none
+    scores: Float64  # (tracks, separators), dB within ±`LIMIT`; NaN where there is none
     limited: BoolArray | None = None  # which of them were beyond ±`LIMIT`; None: not recorded
 
     @cached_property
@@ -84,14 +83,14 @@ class Grid:
 
     @property
     def n_artists(self) -> int:
-        """How many artists there are, and so how many independent pieces of evidence."""
+        """Number of artists: tracks of one artist are not independent."""
         return len(set(self.who))
 
     @cached_property
-    def means(self) -> FloatArray:
-        """Mean over all tracks of each separator; NaN where one lacks a score, or without tracks.
+    def means(self) -> Float64:
+        """Mean over all tracks per separator; NaN if it lacks a score, or there is no track.
 
-        Whoever names the best separator takes it from here, so that rounding decides alike.
+        All code that names the best separator uses these, so that rounding decides the same.
         """
         if not len(self.scores):
             return np.full(len(self.separators), np.nan)
@@ -118,8 +117,8 @@ class Grid:
     def full_enough(self, min_tracks: int = MIN_TRACKS) -> list[str]:
         """Return the separators that are compared.
 
-        All are but those without a score, and those with fewer than `min_tracks` scores and fewer
-        than half as many as the fullest one.
+        Left out are those without a score, and those which have both fewer than `min_tracks` scores
+        and fewer than half as many as the fullest one.
         """
         have = self.counts()
         least = min(min_tracks, max(have.values(), default=0) / 2)
@@ -133,17 +132,14 @@ class Grid:
         return kept.take(np.asarray(np.isfinite(kept.scores).all(axis=1)))
 
     def parts(self) -> Iterator[Grid]:
-        """Yield the separators that have the same tracks together, with these tracks alone.
-
-        Separators without a track are in no part.
-        """
+        """Yield grids of the separators that have the same tracks, with these tracks alone."""
         have = np.isfinite(self.scores)
         for pattern in np.unique(have, axis=1).T:  # usually one: all have all
             if pattern.any():
                 same = (have == pattern[:, None]).all(axis=0)
                 yield self.only(np.array(self.separators)[same].tolist()).take(pattern)
 
-    def at(self, names: Names) -> FloatArray:
+    def at(self, names: Names) -> Float64:
         """Return the score of the named separator on each track; NaN where there is none."""
         column = {name: i for i, name in enumerate(self.separators)}
         at = np.array([column.get(name, -1) for name in names], dtype=np.intp)
@@ -152,15 +148,12 @@ class Grid:
 
 
 def limit_of(metric: str) -> float:
-    """Return up to what a score counts in a mean: `LIMIT` in dB, infinity in other units."""
+    """Return what scores are limited to in a mean: `LIMIT` in dB, infinity in other units."""
     return LIMIT if metric not in METRICS or METRICS[metric].unit == "dB" else np.inf
 
 
 def add_harmonic(scores: pd.DataFrame) -> pd.DataFrame:
-    """Append the harmonic mean of SNR and SDR, in dB, as one more metric.
-
-    It is undefined where either is; see `harness.metrics.harmonic_mean`.
-    """
+    """Append the harmonic mean of SNR and SDR, in dB, as a metric; undefined where either is."""
     rows = _harmonic(scores)
     return pd.concat([scores, rows], ignore_index=True) if len(rows) else scores
 
@@ -177,18 +170,8 @@ def _harmonic(scores: pd.DataFrame) -> pd.DataFrame:
 def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
     """Return one row per (track, separator, input, fed_by, stem) with its `score` by one metric.
 
-    Parameters
-    ----------
-    scores
-        Columns `harness.results.runs.COLUMNS`; rows that are not ok, or without a value, are left
-        out.
-    metric
-        ``harmonic_mean`` (see `add_harmonic`) or any metric of the table in dB.
-
-    Raises
-    ------
-    HarnessError
-        If the table has no such metric.
+    The metric is ``harmonic_mean`` or one of the table in dB. Rows that are not ok, or have no
+    value, are left out.
     """
     index = [*TRACK, "separator", "fed_by", "input", "stem"]
     ok = scores[scores["status"] == "ok"]
@@ -205,15 +188,10 @@ def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
 
 
 def chosen_by(scores: pd.DataFrame) -> dict[str, str]:
-    """Return the metric that chooses, per dataset: the harmonic mean where a separator has it.
+    """Return the metric that chooses, per dataset, from scores of separators that may be chosen.
 
-    Published scores may lack SNR or SDR; then it is the first of `harness.metrics.DEFAULT` that any
-    separator has.
-
-    Parameters
-    ----------
-    scores
-        Columns `harness.results.runs.COLUMNS`, of separators that may be chosen.
+    It is the harmonic mean where a separator has it. Published scores may lack SNR or SDR; then it
+    is the first of `harness.metrics.DEFAULT` that any separator has.
     """
     ok = scores[scores["status"] == "ok"]
     found = {}
@@ -232,14 +210,10 @@ def without_leaked(candidates: pd.DataFrame, leaked: Leaked) -> pd.DataFrame:
 
 
 def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
-    """Return one grid per dataset, source and stem, in that order.
+    """Return one grid per dataset, source and stem, in that order, from rows of `track_scores`.
 
-    Parameters
-    ----------
-    candidates
-        As from `track_scores`. A column ``limited`` marks scores that are means of limited ones.
-    limit
-        Up to what a score counts.
+    Scores are limited to ±`limit`. A column ``limited`` marks scores that are means of limited
+    ones.
     """
     if not len(candidates):
         return []

@@ -29,16 +29,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
+from harness.core.audio import Float64
 from harness.core.errors import HarnessError
 from harness.metrics import BlendProducts, harmonic_mean, scorer
-from harness.results.grid import HARMONIC, LIMIT, FloatArray, Grid, IntArray
+from harness.results.grid import HARMONIC, LIMIT, Grid, IntArray
 from harness.selection.policies import fold_of
 from harness.selection.statistics import draw
 
 # A row of weights has one per separator or, by band, those of the lowest band, then the next one.
 # One row is one choice (a job); counts are how often each track counts in it, (jobs, tracks).
-Score = Callable[[npt.ArrayLike], FloatArray]  # weights (blends, K) → dB (blends, tracks)
-Chooser = Callable[[FloatArray], FloatArray]  # counts (jobs, tracks) → weights (jobs, K)
+Score = Callable[[npt.ArrayLike], Float64]  # weights (blends, K) → dB (blends, tracks)
+Chooser = Callable[[Float64], Float64]  # counts (jobs, tracks) → weights (jobs, K)
 Kept = Mapping[tuple[str, str, str, str], BlendProducts]  # by (dataset, split, track, stem)
 
 ROUNDS = 20  # of greedy selection, and so the finest weight of one bag
@@ -104,18 +105,14 @@ def products_of(grid: Grid, kept: Kept) -> Products:
     return Products(there, tuple(blend.only(whole.separators) for blend in found if blend))
 
 
-def best_single(
-    score: Score, counts: FloatArray, n_separators: int, n_bands: int = 1
-) -> FloatArray:
+def best_single(score: Score, counts: Float64, n_separators: int, n_bands: int = 1) -> Float64:
     """Choose the separator with the best mean; weights (jobs, K), in each band one of them is 1."""
     singles = np.tile(np.eye(n_separators), n_bands)
     means = counts @ score(singles).T
     return np.asarray(singles[means.argmax(axis=1)])
 
 
-def greedy(
-    score: Score, counts: FloatArray, n_separators: int, *, rounds: int = ROUNDS
-) -> FloatArray:
+def greedy(score: Score, counts: Float64, n_separators: int, *, rounds: int = ROUNDS) -> Float64:
     """Choose weights (jobs, K) by adding separators one by one, each as often as it helps.
 
     The blend of a round is the plain mean of the separators added so far. The round with the best
@@ -142,8 +139,8 @@ def greedy(
 
 
 def bagged_greedy(
-    score: Score, counts: FloatArray, n_separators: int, clusters: IntArray, *, bags: int = BAGS
-) -> FloatArray:
+    score: Score, counts: Float64, n_separators: int, clusters: IntArray, *, bags: int = BAGS
+) -> Float64:
     """Return the mean of the weights that `greedy` chooses on resamples of the artists.
 
     The first bag contains every track once. Bags are of artists, not of separators as in the paper,
@@ -157,7 +154,7 @@ def bagged_greedy(
     return np.asarray(weights.reshape(len(counts), bags, n_separators).mean(axis=1))
 
 
-def programme(products: Products, counts: FloatArray) -> FloatArray:
+def programme(products: Products, counts: Float64) -> Float64:
     """Choose the weights (jobs, K) with the best mean SNR; the limit of `greedy` for many rounds.
 
     Noise below −`LIMIT` dB relative to the reference counts as none. The result is a local optimum:
@@ -168,7 +165,7 @@ def programme(products: Products, counts: FloatArray) -> FloatArray:
     return np.array([_programme(noise, floor, row, products.n_bands) for row in counts])
 
 
-def _programme(noise: FloatArray, floor: float, counts: FloatArray, n_bands: int) -> FloatArray:
+def _programme(noise: Float64, floor: float, counts: Float64, n_bands: int) -> Float64:
     """Minimize Σ counts·log(noise + floor), noise being forms in (−1, w), w convex in each band."""
     n = (noise.shape[-1] - 1) // n_bands
     v = np.concatenate([[-1], np.full(n_bands * n, 1 / n)])
@@ -186,7 +183,7 @@ def _programme(noise: FloatArray, floor: float, counts: FloatArray, n_bands: int
     return v[1:]
 
 
-def _least(form: FloatArray) -> FloatArray:
+def _least(form: Float64) -> Float64:
     """Minimize wᵀ·form·w on the simplex.
 
     Up to a factor, the conditions are those of ½zᵀ·form·z − Σz with z ≥ 0, which is a non-negative
@@ -200,7 +197,7 @@ def _least(form: FloatArray) -> FloatArray:
     return np.asarray(z / z.sum())
 
 
-def shrunk(choosers: Sequence[Chooser], score: Score, counts: FloatArray, grid: Grid) -> FloatArray:
+def shrunk(choosers: Sequence[Chooser], score: Score, counts: Float64, grid: Grid) -> Float64:
     """Shrink weights (jobs, K) towards simpler ones, by an amount that held-out artists decide.
 
     Of the tracks that choose, each fold of artists is held out in turn while the rest chooses. Of
@@ -222,7 +219,7 @@ def shrunk(choosers: Sequence[Chooser], score: Score, counts: FloatArray, grid: 
     return np.asarray(np.einsum("jp,pjk->jk", shares[best], whole))
 
 
-def _shares(parts: int) -> FloatArray:
+def _shares(parts: int) -> Float64:
     """Return all ways to share quarters among parts, largest shares of the first parts first.
 
     Examples
@@ -236,7 +233,7 @@ def _shares(parts: int) -> FloatArray:
 
 def choose_weights(
     products: Products, counts: npt.ArrayLike | None = None, *, metric: str = HARMONIC
-) -> FloatArray:
+) -> Float64:
     """Choose the weights of a blend, shape (jobs, K), by default on all tracks in one job.
 
     ``snr`` uses `programme`, any other metric `bagged_greedy`. Weights by band are always those of
@@ -251,7 +248,7 @@ def choose_weights(
     same = products.together() if bands > 1 else products  # in all bands
     of_same = same.scorer(metric)
 
-    def choose(rows: FloatArray) -> FloatArray:
+    def choose(rows: Float64) -> Float64:
         if metric == "snr":
             found = programme(same, rows)
         else:

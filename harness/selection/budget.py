@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.core.audio import Float64
 from harness.core.errors import HarnessError
-from harness.results.grid import BoolArray, FloatArray, Grid, grids
+from harness.results.grid import BoolArray, Grid, grids
 from harness.selection.statistics import rounded_mean
 from harness.selection.summary import by_level
 
@@ -187,7 +188,7 @@ def _teams(
 
 def _sums(
     grid: Grid, names: Sequence[str], artists: npt.NDArray[np.intp], n_artists: int
-) -> FloatArray:
+) -> Float64:
     """Return the sums of scores by artist, (artists, names); NaN without the stem."""
     wide = np.full((len(grid.tracks), len(names)), np.nan)
     wide[:, [names.index(name) for name in grid.separators]] = grid.scores
@@ -196,7 +197,7 @@ def _sums(
     return sums + np.where(np.isnan(wide).all(axis=0), np.nan, 0.0)
 
 
-def _best_members(means: FloatArray, teams: BoolArray) -> tuple[npt.NDArray[np.intp], FloatArray]:
+def _best_members(means: Float64, teams: BoolArray) -> tuple[npt.NDArray[np.intp], Float64]:
     """Return the best member of each team for each stem, (stems, teams), and the team's score.
 
     It is minus infinity if no member has one of the stems.
@@ -206,7 +207,7 @@ def _best_members(means: FloatArray, teams: BoolArray) -> tuple[npt.NDArray[np.i
     return np.asarray(theirs.argmax(axis=2)), np.asarray(theirs.max(axis=2).mean(axis=0))
 
 
-def _choose(means: FloatArray, teams: BoolArray) -> tuple[int | None, npt.NDArray[np.intp]]:
+def _choose(means: Float64, teams: BoolArray) -> tuple[int | None, npt.NDArray[np.intp]]:
     """Return the best team and its best member for each stem; None if no team has all stems."""
     if not len(teams):
         return None, np.zeros(len(means), dtype=np.intp)

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from harness.core.audio import Float64
 from harness.core.errors import HarnessError
 from harness.results.grid import (
     HARMONIC,
     LIMIT,
     TRACK,
     BoolArray,
-    FloatArray,
     Grid,
     Leaked,
     grids,
@@ -271,7 +271,7 @@ def _changes(a: Grid, b: Grid, *, resamples: int) -> Iterator[dict[str, object]]
             }
 
 
-def _differences(columns: FloatArray, grid: Grid, resamples: int) -> pd.DataFrame:
+def _differences(columns: Float64, grid: Grid, resamples: int) -> pd.DataFrame:
     """Return mean difference, interval and uncorrected p of each column of differences."""
     nothing = np.full(columns.shape[1], np.nan)
     if not len(columns):
@@ -281,7 +281,7 @@ def _differences(columns: FloatArray, grid: Grid, resamples: int) -> pd.DataFram
     return pd.DataFrame({"difference": bounds.mean, "low": bounds.low, "high": bounds.high, "p": p})
 
 
-def _p_of(blocks: FloatArray) -> FloatArray:
+def _p_of(blocks: Float64) -> Float64:
     """Return the signed-rank test's p per column of artists' differences; NaN with too few."""
     if len(blocks) < MIN_ARTISTS:
         return np.full(blocks.shape[1], np.nan)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from harness.results.grid import FloatArray, Grid, IntArray, Names
+from harness.core.audio import Float64
+from harness.results.grid import Grid, IntArray, Names
 from harness.selection.statistics import (
     ALPHA,
     MIN_ARTISTS,
@@ -209,7 +210,7 @@ def fold_of(clusters: IntArray, folds: int | None = None, seed: int = 0) -> IntA
     return dealt[clusters]
 
 
-def _best(values: FloatArray, grid: Grid) -> str:
+def _best(values: Float64, grid: Grid) -> str:
     """Return the separator with the highest value; ties go to the first by name."""
     return grid.separators[int(np.argmax(values))]
 
@@ -219,9 +220,7 @@ def _always(name: str) -> Rule:
     return lambda tracks: np.full(len(tracks.tracks), name, dtype=object)
 
 
-def _joint_bounds(
-    gains: FloatArray, cell: Grid, level: float, resamples: int, seed: int
-) -> FloatArray:
+def _joint_bounds(gains: Float64, cell: Grid, level: float, resamples: int, seed: int) -> Float64:
     """Return lower bounds of the mean gains that hold together at this level."""
     mean, error = means_and_errors(gains, cell.clusters)
     weights = draw(cell.n_artists, resamples, seed)

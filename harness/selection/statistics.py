@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from harness.results.grid import BoolArray, FloatArray, IntArray
+from harness.core.audio import Float64
+from harness.results.grid import BoolArray, IntArray
 
 RESAMPLES = 10_000  # of every interval: page, tables, comparisons
 LEVEL = 0.95
@@ -33,13 +34,13 @@ _CHUNK = 256  # columns at a time: 20 MB for each intermediate of 10,000 resampl
 class Intervals(NamedTuple):
     """Means or medians of columns with their intervals; all shape (columns,)."""
 
-    mean: FloatArray
-    low: FloatArray
-    high: FloatArray
+    mean: Float64
+    low: Float64
+    high: Float64
 
 
 @lru_cache(maxsize=8)
-def draw(n_clusters: int, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
+def draw(n_clusters: int, resamples: int = RESAMPLES, seed: int = 0) -> Float64:
     """Return how often each cluster is in each resample, shape (resamples, clusters)."""
     drawn = np.random.default_rng(seed).integers(n_clusters, size=(resamples, n_clusters))
     cells = drawn + n_clusters * np.arange(resamples)[:, None]
@@ -49,26 +50,26 @@ def draw(n_clusters: int, resamples: int = RESAMPLES, seed: int = 0) -> FloatArr
     return weights
 
 
-def cluster_sums(values: FloatArray, clusters: IntArray) -> FloatArray:
+def cluster_sums(values: Float64, clusters: IntArray) -> Float64:
     """Return the sums over each cluster's rows, shape (clusters, columns)."""
     sums = np.zeros((clusters.max(initial=-1) + 1, values.shape[1]))
     np.add.at(sums, clusters, values)
     return sums
 
 
-def cluster_means(values: FloatArray, clusters: IntArray) -> FloatArray:
+def cluster_means(values: Float64, clusters: IntArray) -> Float64:
     """Return the means over each cluster's rows, shape (clusters, columns)."""
     return np.asarray(cluster_sums(values, clusters) / np.bincount(clusters)[:, None])
 
 
-def resampled_means(values: FloatArray, clusters: IntArray, weights: FloatArray) -> FloatArray:
+def resampled_means(values: Float64, clusters: IntArray, weights: Float64) -> Float64:
     """Return the mean over tracks in each resample, shape (resamples, columns)."""
     sizes = np.bincount(clusters).astype(float)
     return np.asarray((weights @ cluster_sums(values, clusters)) / (weights @ sizes)[:, None])
 
 
 def mean_intervals(
-    values: FloatArray, clusters: IntArray, *, resamples: int = RESAMPLES, seed: int = 0
+    values: Float64, clusters: IntArray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Intervals:
     """Return the mean over tracks of each column, with its expanded 95 % percentile interval.
 
@@ -97,7 +98,7 @@ def mean_intervals(
 
 
 def difference_intervals(
-    values: FloatArray,
+    values: Float64,
     clusters: IntArray,
     left: IntArray,
     right: IntArray,
@@ -130,14 +131,14 @@ def difference_intervals(
     return Intervals(mean, low, high)
 
 
-def _ends(rows: FloatArray, tail: float, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _ends(rows: Float64, tail: float, mean: Float64) -> tuple[Float64, Float64]:
     """Return the percentiles of each row of resampled means; rounding must not exclude the mean."""
     rows = np.ascontiguousarray(rows)
     low, high = np.quantile(rows, [tail, 1 - tail], axis=1)
     return np.minimum(low, mean), np.maximum(high, mean)
 
 
-def rounded_mean(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
+def rounded_mean(values: Float64, who: npt.NDArray[Any]) -> dict[str, float]:
     """Return score, low and high: the mean with its interval, rounded to two decimals.
 
     `values` has shape (tracks,), in dB; NaN is left out. There is no interval with fewer than
@@ -152,7 +153,7 @@ def rounded_mean(values: FloatArray, who: npt.NDArray[Any]) -> dict[str, float]:
 
 
 def median_intervals(
-    values: FloatArray, clusters: IntArray, *, resamples: int = RESAMPLES
+    values: Float64, clusters: IntArray, *, resamples: int = RESAMPLES
 ) -> Intervals:
     """Return the median over tracks of each column, with its interval as of `mean_intervals`.
 
@@ -173,7 +174,7 @@ def median_intervals(
 
 
 def _first_rank(
-    values: FloatArray,
+    values: Float64,
     clusters: IntArray,
     weights: npt.NDArray[np.float32],
     share: float,
@@ -203,7 +204,7 @@ def _tail(n: int) -> float:
     return float(stats.norm.cdf(stats.t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1))))
 
 
-def means_and_errors(values: FloatArray, clusters: IntArray) -> tuple[FloatArray, FloatArray]:
+def means_and_errors(values: Float64, clusters: IntArray) -> tuple[Float64, Float64]:
     """Return mean and standard error of each column; tracks of a cluster are not independent."""
     sizes = np.bincount(clusters)
     mean = values.mean(axis=0)
@@ -214,7 +215,7 @@ def means_and_errors(values: FloatArray, clusters: IntArray) -> tuple[FloatArray
     return mean, error
 
 
-def studentized_means(values: FloatArray, clusters: IntArray, weights: FloatArray) -> FloatArray:
+def studentized_means(values: Float64, clusters: IntArray, weights: Float64) -> Float64:
     """Return (mean of the resample − mean) / standard error of the resample, per column.
 
     Its quantiles are those of a t distribution estimated from the data. A resample without spread
@@ -236,7 +237,7 @@ def studentized_means(values: FloatArray, clusters: IntArray, weights: FloatArra
     return np.asarray(np.divide(shift, error, out=np.zeros_like(shift), where=error > 0))
 
 
-def shares_of_best(means: FloatArray) -> FloatArray:
+def shares_of_best(means: Float64) -> Float64:
     """Return in which share of the resamples each column has the highest mean; ties are split.
 
     Examples
@@ -248,7 +249,7 @@ def shares_of_best(means: FloatArray) -> FloatArray:
     return np.asarray((best / best.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
-def rank_intervals(means: FloatArray, level: float = LEVEL) -> tuple[npt.NDArray[np.int64], ...]:
+def rank_intervals(means: Float64, level: float = LEVEL) -> tuple[npt.NDArray[np.int64], ...]:
     """Return the best and the worst rank that each column has in `level` of the resamples."""
     order = np.argsort(-means, axis=1, kind="stable")
     ranks = np.empty_like(order)
@@ -258,7 +259,7 @@ def rank_intervals(means: FloatArray, level: float = LEVEL) -> tuple[npt.NDArray
     return low, high
 
 
-def signed_rank(differences: FloatArray) -> FloatArray:
+def signed_rank(differences: Float64) -> Float64:
     """Return the two-sided p of Wilcoxon's signed-rank test, per column; 1 if all are zero.
 
     Up to 50 differences without ties p is exact. Otherwise it is the normal approximation with the
@@ -271,7 +272,7 @@ def signed_rank(differences: FloatArray) -> FloatArray:
     return np.where((rounded == 0).all(axis=0), 1.0, found)
 
 
-def holm(p: npt.ArrayLike) -> FloatArray:
+def holm(p: npt.ArrayLike) -> Float64:
     """Return p values corrected for their number by Holm's step-down; NaN stays and is not counted.
 
     Examples

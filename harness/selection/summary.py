@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from harness.core import taxonomy
-from harness.results.grid import FloatArray, Grid, Names, grids
+from harness.core.audio import Float64
+from harness.results.grid import Grid, Names, grids
 from harness.results.ranking import OVERALL
 from harness.selection.best_of import choosing
 from harness.selection.policies import POLICIES, Policy, best_mean, choose_on, cross_fit
@@ -183,7 +184,7 @@ def _overall(outcomes: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
 def _row(grid: Grid, policy: str, frame: pd.DataFrame, resamples: int) -> tuple[object, ...]:
     """Return one row of `summary`."""
     clusters = np.unique(frame["who"], return_inverse=True)[1]
-    gains: FloatArray = (frame["score"] - frame["single_score"]).to_numpy(float)[:, None]
+    gains: Float64 = (frame["score"] - frame["single_score"]).to_numpy(float)[:, None]
     gain = mean_intervals(gains, clusters, resamples=resamples)
     oracle, score, in_sample, single = (
         frame[name].mean() for name in ("oracle", "score", "in_sample", "single_score")

@@ -13,10 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.core import taxonomy
+from harness.core.audio import Float64
 from harness.core.bands import Weight
 from harness.core.bands import in_words as band_weights
 from harness.core.text import decimals
-from harness.results.grid import HARMONIC, FloatArray, Grid, IntArray, Names, grids, track_scores
+from harness.results.grid import HARMONIC, Grid, IntArray, Names, grids, track_scores
 from harness.results.runs import source_of, table
 from harness.selection.best_of import choosing
 from harness.selection.blending import (
@@ -151,7 +152,7 @@ def _outcome(
     return row, [*_rows(products, blended, BLEND), *_rows(products, alone, SINGLE)]
 
 
-def _jobs(grid: Grid, other: Grid | None, folds: int | None = None) -> tuple[FloatArray, IntArray]:
+def _jobs(grid: Grid, other: Grid | None, folds: int | None = None) -> tuple[Float64, IntArray]:
     """Return which tracks make each choice, and with which choice each track is scored."""
     if other is None:
         held = fold_of(grid.clusters, folds)
@@ -160,7 +161,7 @@ def _jobs(grid: Grid, other: Grid | None, folds: int | None = None) -> tuple[Flo
     return apart[None].astype(float), np.zeros(len(grid.tracks), dtype=np.intp)
 
 
-def _rows(products: Products, weights: FloatArray, name: str) -> list[tuple[object, ...]]:
+def _rows(products: Products, weights: Float64, name: str) -> list[tuple[object, ...]]:
     """Return the scores of each track's blend, by all metrics, as rows of scores."""
     grid, found = products.grid, list[tuple[object, ...]]()
     for i, (blend, w) in enumerate(zip(products.blends, weights, strict=True)):
@@ -191,7 +192,7 @@ def in_words(weights: Mapping[str, Weight]) -> str:
     )
 
 
-def named_weights(separators: Sequence[str], weights: FloatArray) -> dict[str, Weight]:
+def named_weights(separators: Sequence[str], weights: Float64) -> dict[str, Weight]:
     """Return a row of weights as {separator: weight, or one per band}, without zero ones.
 
     Examples
@@ -269,7 +270,7 @@ def expected(
     """
     if how in UNSCORED:
         return {}, [f"the score of {how} is unknown until the ensemble is itself run"]
-    values: dict[Place, list[tuple[FloatArray, Names]]] = {}
+    values: dict[Place, list[tuple[Float64, Names]]] = {}
     for place, scores, who in _held_out(candidates, kept, how, on):
         values.setdefault(place, []).append((scores, who))
     warnings: list[str] = []
@@ -289,7 +290,7 @@ def expected(
 
 def _held_out(
     candidates: pd.DataFrame, kept: Kept, how: str, on: str | None
-) -> Iterator[tuple[Place, FloatArray, Names]]:
+) -> Iterator[tuple[Place, Float64, Names]]:
     """Yield held-out scores and artists of each stem: of the best separator, or the plain mean."""
     for grid, other in _with_choosing([grid.complete() for grid in grids(candidates)], on):
         place = grid.source, grid.stem
