@@ -1,7 +1,7 @@
 """The leak ledger: each (separator, track) is clean, leaked (trained on) or unknown.
 
-Leaked pairs never choose, are never chosen and are not ranked. Unknown ones are, and the ledger
-says so: most published separators do not list everything that they were trained on.
+Leaked pairs are neither ranked nor used in a selection. Unknown ones are, since most published
+separators do not list everything that they were trained on; the ledger shows them.
 """
 
 from __future__ import annotations
@@ -13,35 +13,23 @@ import pandas as pd
 
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Track
-from harness.results.runs import leaks
+from harness.results.runs import PAIR, leaks
 
-PAIR = ["separator", "dataset", "split", "track"]
 STATUSES = ("clean", "leaked", "unknown")
 
 
 def leak_statuses(
     scores: pd.DataFrame, trained_on: Mapping[str, Sequence[str] | None]
 ) -> pd.DataFrame:
-    """Decide for every (separator, track) of a table whether it was trained on.
+    """Decide for every `PAIR` of a table whether it was trained on: columns `PAIR` and status.
 
-    Parameters
-    ----------
-    scores
-        Columns separator, dataset, split, track.
-    trained_on
-        {separator: halves and collections}, see `harness.datasets.overlaps.leak`. None, and
-        a separator that is not named, mean that nobody knows.
-
-    Returns
-    -------
-    DataFrame
-        Columns separator, dataset, split, track, status (clean, leaked or unknown).
+    `trained_on` is separator → splits and collections (`harness.datasets.overlaps.leak`). None, or
+    no entry, means unknown.
 
     Examples
     --------
-    >>> names = ["separator", "dataset", "split", "track"]
     >>> song = ("dsd100", "test", "Actions - One Minute Smile")
-    >>> scores = pd.DataFrame([("nmf", *song), ("net", *song)], columns=names)
+    >>> scores = pd.DataFrame([("nmf", *song), ("net", *song)], columns=PAIR)
     >>> leak_statuses(scores, {"nmf": [], "net": ["musdb18:train"]})["status"].tolist()
     ['clean', 'leaked']
     """
@@ -54,9 +42,8 @@ def leak_statuses(
 
 
 def recorded_statuses(scores: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the same from a run's record, which names the pairs that are not clean."""
-    found = scores[PAIR].drop_duplicates(ignore_index=True)
-    known = leaks(record)
+    """Return the columns of `leak_statuses` from a run's record, without deciding anew."""
+    found, known = scores[PAIR].drop_duplicates(ignore_index=True), leaks(record)
     pairs = found.itertuples(index=False, name=None)
     return found.assign(status=[known.get(pair, "clean") for pair in pairs])
 

@@ -1,9 +1,8 @@
-"""The ranking of a run: who is compared, on which tracks, with which means and places.
+"""The ranking of a run: which separators are compared on which tracks, their means and places.
 
 Page, terminal, exports, figures, selection and cascades all take it from here. A *competitor* is a
-separator with its source: its input and where that came from, in one text (`Grid.source`). Only
-competitors with the same source are compared. The rule is that of docs/selection.md, "Common
-tracks": `rank` applies it to one metric of one dataset.
+separator with its source (`Grid.source`); those with the same source are compared. `rank` applies
+the rule of docs/selection.md, "Common tracks", to one metric of one dataset.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from harness.core.taxonomy import REFERENCE, ancestors, in_order
 from harness.metrics import METRICS
 from harness.results.grid import (
     HARMONIC,
-    LIMIT,
     BoolArray,
     Grid,
     Leaked,
@@ -40,42 +38,36 @@ Key = tuple[str, str]  # source, stem
 SUMMARY = ["n", "limited", "mean", "median", "sd", "q1", "q3"]
 _BOARD = [*COMPETITOR, *SUMMARY, "common", "left_out", "rank", "rank_median", "leaked", "why"]
 
-__all__ = [
-    "COMPETITOR", "HARMONIC", "LIMIT", "NO_GENRE", "OVERALL", "ROLES", "Compared", "Key", "Ranking",
-    "add_harmonic", "add_overall", "genre_name", "level", "may_choose", "overall_stems", "rank",
-    "rank_run", "ranked_in", "roles", "summarise",
-]  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Compared:
-    """One stem from one input: everyone who was scored, and what of it is compared."""
+    """One stem from one source: all scores, and which of them are compared."""
 
     scored: Grid  # every separator of any role on every track with a score, leaked ones too
     leaked: BoolArray  # which of these scores are of tracks that the separator was trained on
-    common: BoolArray  # which of these tracks are compared on
+    common: BoolArray  # which of these tracks separators are compared on
     compared: tuple[str, ...]  # separators that must have a clean score on every common track
-    ranked: tuple[str, ...]  # the same, or nobody where only anchors, oracles, ensembles are left
-    few: Mapping[str, int]  # separators with too few clean scores to be compared: how many
+    ranked: tuple[str, ...]  # the same; empty if only anchors, oracles and ensembles have scores
+    few: Mapping[str, int]  # separator → number of its clean scores, too few to be compared
 
     @cached_property
     def grid(self) -> Grid:
-        """All separators on the common tracks; what anchors, oracles and ensembles lack is NaN."""
+        """All separators on the common tracks; NaN where others than the ranked lack one."""
         return self.scored.take(self.common)
 
     @cached_property
     def rivals(self) -> Grid:
-        """Only the ranked separators on the common tracks; complete."""
+        """The ranked separators on the common tracks, without NaN."""
         return self.grid.only(self.ranked)
 
     @cached_property
     def holds_leaked(self) -> frozenset[str]:
-        """Separators of which `grid` holds a score of a track they were trained on."""
+        """Separators that have a score in `grid` of a track they were trained on."""
         held = np.asarray(self.leaked[self.common].any(axis=0))
         return frozenset(n for n, yes in zip(self.scored.separators, held, strict=True) if yes)
 
     def why_not(self, name: str) -> str:
-        """Say why a separator has no place, where that is for want of tracks; empty if not."""
+        """Say that a separator has no place since it has too few tracks; otherwise empty."""
         if name not in self.few:
             return ""
         column = self.scored.separators.index(name)
@@ -85,24 +77,22 @@ class Compared:
 
 @dataclass(frozen=True)
 class Ranking:
-    """One metric on one dataset: who is compared on which tracks, and what came out."""
+    """One metric on one dataset: which separators are compared on which tracks, and the result."""
 
     dataset: str
     metric: str
     stems: dict[Key, Compared]
     tracks: tuple[tuple[str, str], ...]  # (split, track) of the dataset, sorted
-    unscored: Mapping[tuple[str, str], str] = field(default_factory=dict)  # why nobody has a score
+    unscored: Mapping[tuple[str, str], str] = field(default_factory=dict)  # track → why no score
     higher_is_better: bool = True
 
     @cached_property
     def board(self) -> pd.DataFrame:
-        """The table: one row per source, stem and separator.
+        """The table: one row per source, stem and separator, columns `_BOARD`.
 
-        Columns source, stem, separator, n (tracks behind the summary), limited (scores among them
-        that count as ±30 dB), mean, median, sd (of the sample, NaN below two tracks), q1, q3,
-        common (tracks compared on), left_out (the other tracks of the dataset), rank and
-        rank_median (equal values share the better place; NaN where not ranked), leaked (the summary
-        holds tracks of its training data), why (a separator has no place for want of tracks).
+        The summary is over n tracks, of which `limited` count as ±30 dB; sd is of the sample. The
+        dataset has `common` and `left_out` tracks. Equal values share the better rank; those not
+        ranked have NaN. `leaked`: the summary includes tracks of its training data.
         """
         parts = [self._board(*item) for item in self.stems.items()]
         whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_BOARD)
@@ -122,11 +112,10 @@ class Ranking:
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
-        """Why tracks are not common ones: columns source, stem, split, track, reason, separators.
+        """Why tracks are not common: columns source, stem, split, track, reason, separators.
 
-        The reason is ``absent or silent reference`` (nobody has a score), ``failed`` (for all),
-        ``no score`` or ``in training data``; the last two with the compared separators they are
-        true of.
+        The reasons ``no score`` and ``in training data`` list the compared separators that have it;
+        ``absent or silent reference`` and ``failed`` are of all separators.
         """
         rows = [
             (*key, *track, *self._reason(found, track))
@@ -137,7 +126,7 @@ class Ranking:
         return pd.DataFrame(rows, columns=columns)
 
     def best(self, source: str = "mixture") -> dict[str, str]:
-        """Return the separator with the best mean per stem; of equals the first by name."""
+        """Return the separator with the best mean per stem; of equal ones the first by name."""
         first = self.board[(self.board["rank"] == 1) & (self.board["source"] == source)]
         return dict(first.drop_duplicates("stem")[["stem", "separator"]].to_numpy().tolist())
 
@@ -182,15 +171,8 @@ def rank(
 ) -> Ranking:
     """Compare the competitors of one dataset by one metric.
 
-    Parameters
-    ----------
-    scores
-        Columns `harness.results.runs.COLUMNS`, with `add_harmonic` and `add_overall` where wanted.
-    ranked
-        Separators that may have a place, see `ranked_in`.
-    leaks
-        (separator, dataset, split, track) of the training data, see
-        `harness.results.runs.leaked`.
+    Scores are those of a run, with `add_harmonic` and `add_overall` where wanted. Only separators
+    that are `ranked` (see `ranked_in`) have places, from tracks without `leaks`.
     """
     here = scores[scores["dataset"] == dataset]
     rows = here[here["metric"] == metric]
@@ -198,30 +180,22 @@ def rank(
     failed = here[here["status"] == "failed"]
     unscored = dict.fromkeys(_places(failed), "failed")
     unscored |= dict.fromkeys(_places(silent), "absent or silent reference")
-    heard: dict[str, set[tuple[str, str]]] = {}
-    for separator, where, split, track in leaks:
-        if where == dataset:
-            heard.setdefault(separator, set()).add((split, track))
     ok = rows[(rows["status"] == "ok") & rows["value"].notna()].rename(columns={"value": "score"})
     found = {
-        (grid.source, grid.stem): _compared(grid, ranked, heard)
+        (grid.source, grid.stem): _compared(grid, ranked, leaks)
         for grid in grids(ok, limit_of(metric))
     }
     tracks = tuple(sorted(_places(here)))
     return Ranking(dataset, metric, found, tracks, unscored, higher_is_better)
 
 
-def _compared(
-    grid: Grid, ranked: Collection[str], heard: Mapping[str, set[tuple[str, str]]]
-) -> Compared:
-    """Decide who is compared on which tracks of a grid.
+def _compared(grid: Grid, ranked: Collection[str], leaks: Leaked) -> Compared:
+    """Decide which separators are compared on which tracks of a grid.
 
     If no ranked separator has a clean score, the common tracks are those that all others share.
     """
-    seen = np.zeros(grid.scores.shape, dtype=bool)
-    for column, name in enumerate(grid.separators):
-        if name in heard:
-            seen[:, column] = [key in heard[name] for key in grid.keys]
+    pairs = [(name, grid.dataset, *key) for key in grid.keys for name in grid.separators]
+    seen = np.array([pair in leaks for pair in pairs], dtype=bool).reshape(grid.scores.shape)
     seen &= np.isfinite(grid.scores)
     clean = replace(grid, scores=np.where(seen, np.nan, grid.scores))
     counts = {name: n for name, n in clean.only(ranked).counts().items() if n}
@@ -233,7 +207,7 @@ def _compared(
 
 
 def summarise(grid: Grid) -> pd.DataFrame:
-    """Return columns separator and `SUMMARY`: what each separator of a grid has on its tracks."""
+    """Summarize each separator of a grid on the tracks it has: columns separator and `SUMMARY`."""
     place = {name: i for i, name in enumerate(grid.separators)}
     found = {name: np.full(len(place), np.nan) for name in SUMMARY}
     found |= {name: np.zeros(len(place), dtype=int) for name in ("n", "limited")}
@@ -256,13 +230,7 @@ def by_genre(grid: Grid) -> list[tuple[str, Grid]]:
 
 
 def genre_name(genre: object) -> str:
-    """Return the genre as it is grouped by; a missing one is called ``unknown``.
-
-    Examples
-    --------
-    >>> genre_name(" Rock"), genre_name(None)
-    ('Rock', 'unknown')
-    """
+    """Return the genre as it is grouped by; `NO_GENRE` if it is missing."""
     return (genre.strip() if isinstance(genre, str) else "") or NO_GENRE
 
 
@@ -299,8 +267,8 @@ def add_overall(scores: pd.DataFrame, ranked: Collection[str]) -> pd.DataFrame:
     """Append each level's overall score: per track, the mean over the stems of the level.
 
     The stems are those of any ranked separator (of any competitor, if none is ranked). A competitor
-    that lacks one of them on a track has no overall score there. As in every mean, scores are
-    limited first; the column ``limited`` says which overall scores hold a limited one.
+    that lacks one of them on a track has no overall score there. Scores are limited before the
+    mean; the column ``limited`` says which overall scores include a limited one.
     """
     ok = scores[(scores["status"] == "ok") & scores["value"].notna()]
     extra, groups = [], ["dataset", "input", "fed_by", "metric"]
@@ -349,10 +317,7 @@ def ranked_in(run: Run) -> list[str]:
 
 
 def may_choose(run: Run) -> tuple[pd.DataFrame, list[str], set[tuple[str, str, str, str]]]:
-    """Return what selection is made from: scores, separators that may be chosen, leaked pairs.
-
-    Scores of a cascade are those of two separators, and are left out.
-    """
+    """Return what a selection uses: scores without cascades, ranked separators, leaked pairs."""
     alone = run.scores[run.scores["fed_by"].isin(["", REFERENCE])]
     return alone, ranked_in(run), leaked(run.record)
 
@@ -365,15 +330,7 @@ def _places(rows: pd.DataFrame) -> set[tuple[Any, Any]]:
 def rank_run(run: Run, metric: str = HARMONIC) -> pd.DataFrame:
     """Rank the separators of a run by one metric, as its report does.
 
-    Returns
-    -------
-    DataFrame
-        The boards of all datasets (`Ranking.board`), with a column dataset.
-
-    Raises
-    ------
-    HarnessError
-        If the run has no score of the metric.
+    The result is the `Ranking.board` of every dataset, with a column dataset.
     """
     scores = add_harmonic(run.scores)
     known = sorted(set(scores["metric"]) - {""})

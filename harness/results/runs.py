@@ -1,9 +1,8 @@
 """The tidy table, what produced it, and reading and joining runs.
 
-A run is a folder: ``scores.parquet``, ``costs.parquet``, ``ensembles.parquet`` and
-``selection.parquet`` are the same bytes whenever the same work is done, however often it was
-interrupted (but for ``costs.parquet``, which holds measured times); ``run.json`` says what produced
-them.
+A run is a folder with one Parquet file per table of `TABLES`, and ``run.json``, which says what
+produced them. The same work gives the same bytes, interrupted or not, except in ``costs.parquet``,
+which holds measured times.
 """
 
 from __future__ import annotations
@@ -36,12 +35,8 @@ COLUMNS = (
 SELECTION_COLUMNS = (
     "dataset", "input", "fed_by", "stem", "kind", "track", "artist", "genre", "separator", "score",
 )  # fmt: skip
-TABLES: dict[str, tuple[str, ...]] = {
-    "scores": COLUMNS,
-    "costs": COLUMNS,
-    "ensembles": COLUMNS,
-    "selection": SELECTION_COLUMNS,
-}
+TABLES = dict.fromkeys(("scores", "costs", "ensembles"), COLUMNS) | {"selection": SELECTION_COLUMNS}
+PAIR = ["separator", "dataset", "split", "track"]
 _BLEED = ["split", "track", "stem"]
 _NOT_IDENTITY = ("run", "artist", "genre", "value", "note", "status", "score")  # of a row
 
@@ -81,20 +76,14 @@ def sources(frame: pd.DataFrame) -> npt.NDArray[np.object_]:
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
-    """Return rows as a table with the columns and types every table of a run has.
-
-    Examples
-    --------
-    >>> table([]).dtypes["value"]
-    dtype('float64')
-    """
+    """Return rows as a table: value and score are float64, all other columns objects."""
     frame = pd.DataFrame(list(rows), columns=list(columns))
     numbers = {"value", "score"}
     return frame.astype({c: "float64" if c in numbers else "object" for c in columns})
 
 
 def write_run(folder: Path, run: Run) -> None:
-    """Write all files of a run; each is complete or the old one stays."""
+    """Write all files of a run; each is replaced only by a complete one."""
     for name in TABLES:
         write_atomic(folder / f"{name}.parquet", to_parquet(getattr(run, name)))
     write_atomic(folder / "run.json", json.dumps(run.record, indent=1, sort_keys=True).encode())
@@ -114,14 +103,9 @@ def read_run(folder: Path) -> Run:
     try:
         record = json.loads((folder / "run.json").read_bytes())
         frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"{folder}: cannot be read ({error}); run again") from error
-    try:
         frames, record = _upgraded(frames, record)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise HarnessError(
-            f"{folder}: was written by another version and cannot be read ({error}); run again"
-        ) from error
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise HarnessError(f"{folder}: cannot be read ({error}); run again") from error
     for name, columns in TABLES.items():
         if missing := [c for c in columns if c not in frames[name]]:
             raise HarnessError(f"{folder}/{name}.parquet: has no column {missing}; run again")
@@ -144,11 +128,9 @@ def _upgraded(
         found["selection"] = chosen.assign(input=pd.Series(given, chosen.index, dtype=object))
     for name, frame in found.items():
         if "input" in frame and "fed_by" not in frame:
-            pairs = {text: _parsed(text) for text in frame["input"].unique()}
-            found[name] = frame.assign(
-                input=frame["input"].map({text: pair[0] for text, pair in pairs.items()}),
-                fed_by=frame["input"].map({text: pair[1] for text, pair in pairs.items()}),
-            ).astype({"input": object, "fed_by": object})
+            pairs = list(map(_parsed, frame["input"]))
+            parts = pd.DataFrame(pairs, frame.index, ["input", "fed_by"], dtype=object)
+            found[name] = frame.assign(input=parts["input"], fed_by=parts["fed_by"])
     if "ensembles" not in known and "separator" in found["ensembles"]:
         known["ensembles"] = {
             name: "oracle" if name.endswith("_oracle") else "ensemble"
@@ -183,9 +165,9 @@ def _parsed(text: str) -> tuple[str, str]:
 
 
 def join(runs: Sequence[Run]) -> Run:
-    """Put several runs in one table; of rows that two runs share the first run's are kept.
+    """Put several runs in one; of a row that several runs have, the first run's is kept.
 
-    Only runs that define the metrics they share alike and scored equal excerpts can be joined.
+    Joined runs must have scored equal excerpts, and define the metrics that they share equally.
     """
     if len(runs) == 1:
         return runs[0]
@@ -212,19 +194,15 @@ def join(runs: Sequence[Run]) -> Run:
 
 
 def leaks(record: Mapping[str, Any]) -> dict[tuple[str, str, str, str], str]:
-    """Return the status of each (separator, dataset, split, track) that is not clean.
-
-    It is ``leaked`` (in training data) or ``unknown``. Nothing else reads a record's ledger.
-    """
-    names = ("separator", "dataset", "split", "track")
+    """Return the status of each `PAIR` that is ``leaked`` (trained on) or ``unknown``."""
     found: dict[Any, str] = {}
     for row in record.get("leaks") or ():
-        found.setdefault(tuple(row.get(name, "") for name in names), row["status"])
+        found.setdefault(tuple(row.get(name, "") for name in PAIR), row["status"])
     return found
 
 
 def leaked(record: Mapping[str, Any], status: str = "leaked") -> set[tuple[str, str, str, str]]:
-    """Return the (separator, dataset, split, track) of one status; see `leaks`."""
+    """Return the pairs of one status of `leaks`."""
     return {pair for pair, found in leaks(record).items() if found == status}
 
 

@@ -1,4 +1,4 @@
-"""Summaries of a run that are no ranking: choices, costs, failures, separators fed in two ways."""
+"""Summaries of a run besides its ranking: choices, costs, failures, cascades."""
 
 from __future__ import annotations
 
@@ -12,19 +12,11 @@ from harness.results.grid import CELL, HARMONIC, LIMIT, add_harmonic
 
 
 def hierarchy(scores: pd.DataFrame) -> pd.DataFrame:
-    """Compare separators of a stem fed with the true one and with another separator's.
+    """Compare separators which were given the true stem, and another separator's estimate of it.
 
-    Parameters
-    ----------
-    scores
-        As a run has them.
-
-    Returns
-    -------
-    DataFrame
-        Columns dataset, input, fed_by (of the cascade), stem, separator, n (tracks that have both),
-        reference, cascade (means of the harmonic mean of SNR and SDR on these, in dB, each score
-        within ±`LIMIT`) and difference (cascade minus reference).
+    Columns dataset, input, fed_by (of the cascade), stem, separator, n (tracks that have both),
+    reference and cascade (means on these of the harmonic mean of SNR and SDR, in dB, each score
+    limited to ±`LIMIT`) and difference (cascade minus reference).
     """
     below = add_harmonic(scores[scores["fed_by"] != ""])
     rows = below[(below["metric"] == HARMONIC) & below["value"].notna() & (below["status"] == "ok")]
@@ -42,7 +34,7 @@ def hierarchy(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def selection_counts(selection: pd.DataFrame, by: Collection[str] = ()) -> pd.DataFrame:
-    """Count how often each separator was chosen, per dataset, stem and kind, and `by` more."""
+    """Count how often each separator was chosen, per dataset, stem, kind and the columns `by`."""
     keys = ["dataset", "stem", *by, "separator", "kind"]
     if selection.empty:
         return pd.DataFrame(columns=[*keys[:-1], "oracle", "deployable"])
@@ -51,7 +43,7 @@ def selection_counts(selection: pd.DataFrame, by: Collection[str] = ()) -> pd.Da
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the median cost of a track per dataset, source and separator; of memory the peak."""
+    """Return the median cost of a track per source and separator; for memory the largest."""
     ok = table[(table["status"] == "ok") & table["value"].notna()]
     keys = ["dataset", "input", "fed_by", "separator", "metric"]
     wide = ok.groupby(keys, sort=True, observed=True)["value"].agg(["median", "max"]).reset_index()
@@ -60,10 +52,7 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def failures(scores: pd.DataFrame) -> pd.DataFrame:
-    """Count failed work, equal reasons together.
-
-    Columns dataset, input, fed_by, separator, note, n, tracks.
-    """
+    """Count failed tracks per source, separator and reason (note): columns n and tracks."""
     keys = ["dataset", "input", "fed_by", "separator", "note"]
     failed = scores[scores["status"] == "failed"].drop_duplicates([*keys, "split", "track"])
     grouped = failed.groupby(keys, sort=True, observed=True)["track"]
