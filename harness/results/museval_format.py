@@ -14,21 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from harness.core.audio import Float64
 from harness.core.errors import HarnessError
-
-Frames = Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
 
 NAMES = {"csdr": "SDR", "sir": "SIR", "isr": "ISR", "sar": "SAR"}
 DIGITS = 5
 
 
-def write_museval(path: Path, frames: Frames) -> None:
-    """Write the 1 s frames of one track (`References.frames`) as museval does.
-
-    The path ends in ``.json``; museval's tools take its name as the track's.
-    """
+def write_museval(path: Path, frames: Mapping[str, Mapping[str, Float64]]) -> None:
+    """Write the 1 s frames of a track (`References.frames`) as museval does, to ``TRACK.json``."""
     targets = [{"name": stem, "frames": _frames(scores)} for stem, scores in frames.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -38,15 +33,11 @@ def write_museval(path: Path, frames: Frames) -> None:
 
 def parse_museval(
     content: bytes, where: str, *, window: float | None = None
-) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
+) -> dict[str, dict[str, Float64]]:
     """Read a track's frames from museval's JSON: stem → metric → dB per frame.
 
-    Parameters
-    ----------
-    where
-        What errors call the file.
-    window
-        Seconds; if given, frames of another length, or that overlap, are refused.
+    Errors call the file `where`. If `window` is given, in seconds, frames of another length and
+    overlapping ones are refused.
     """
     try:
         targets = json.loads(content)["targets"]
@@ -69,25 +60,18 @@ def parse_museval(
     return found
 
 
-def _frames(scores: Mapping[str, npt.NDArray[np.float64]]) -> list[dict[str, Any]]:
-    """One target's frames as museval stores them; what is not finite becomes NaN."""
+def _frames(scores: Mapping[str, Float64]) -> list[dict[str, Any]]:
+    """Return one target's frames as museval stores them; infinite values become NaN."""
+    columns = [np.where(np.isfinite(scores[name]), scores[name], np.nan) for name in NAMES]
+    rows = [[round(value, DIGITS) for value in frame] for frame in np.transpose(columns).tolist()]
     return [
-        {
-            "time": float(index),
-            "duration": 1.0,
-            "metrics": {
-                theirs: round(float(scores[name][index]), DIGITS)
-                if math.isfinite(scores[name][index])
-                else math.nan
-                for name, theirs in NAMES.items()
-            },
-        }
-        for index in range(len(scores["csdr"]))
+        {"time": float(i), "duration": 1.0, "metrics": dict(zip(NAMES.values(), row, strict=True))}
+        for i, row in enumerate(rows)
     ]
 
 
 def _check_frames(frames: list[dict[str, Any]], window: float) -> None:
-    """Refuse frames that do not last `window` seconds each, one after another."""
+    """Refuse frames unless each lasts `window` seconds and starts where the last one ends."""
     for index, frame in enumerate(frames):
         length, start = _value(frame["duration"]), _value(frame["time"])
         if length != window or abs(start - index * length) > 1e-6:

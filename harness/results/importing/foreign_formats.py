@@ -1,8 +1,7 @@
-"""Formats in which others publish scores per track, each read as the same plain values.
+"""Formats in which others publish scores per track, all read as `PublishedScore`.
 
-A metric gets our name only where its definition is ours. Where the frames differ,
-`ScoreFormat.definitions` says how, and runs of different definitions are not joined
-(`harness.results.runs.join`).
+A metric has our name only if it has our definition. `ScoreFormat.definitions` says how frames
+differ; runs of different definitions cannot be joined (`harness.results.runs.join`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -38,22 +36,15 @@ LeftOut = Counter[str]  # {reason: number of scores that are not imported}
 
 @dataclass(frozen=True)
 class ForeignFile:
-    """A file that others wrote: read once, within bounds, and trusted in nothing."""
+    """A file that others wrote: read once, of limited size, with every value checked."""
 
     path: Path
     content: bytes
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Hash of the bytes, in hexadecimal digits."""
         return hashlib.sha256(self.content).hexdigest()
-
-    def json(self) -> Any:
-        """Return the content of a JSON file."""
-        try:
-            return json.loads(self.content)
-        except (ValueError, RecursionError) as error:
-            raise self.error(f"is not JSON ({error})") from error
 
     def rows(self, columns: Collection[str]) -> Iterator[dict[str, str]]:
         """Yield the rows of a CSV file whose header has these columns."""
@@ -138,15 +129,12 @@ class PublishedScore:
 
 @dataclass(frozen=True)
 class ScoreFormat:
-    """A format of published scores.
-
-    Its reader yields the scores of one file, and counts those that it leaves out by reason.
-    """
+    """A format of published scores."""
 
     title: str  # who publishes the scores
     run: str  # default name of the run; empty: named after the folder
-    read: Callable[[ForeignFile, LeftOut], Iterator[PublishedScore]]
-    dataset: str  # defaults where neither the file nor the user names them
+    read: Callable[[ForeignFile, LeftOut], Iterator[PublishedScore]]  # counts what it leaves out
+    dataset: str  # this and `split`: used if neither the file nor the user names them
     split: str
     mark: bytes  # in the first bytes of each file of this format
     definitions: Mapping[str, Any]  # the metrics, as in a run's record
@@ -154,7 +142,7 @@ class ScoreFormat:
 
 
 def find_format(name: str, file: ForeignFile) -> ScoreFormat:
-    """Return the format of that name; with ``auto`` the one whose mark is in the file."""
+    """Return the format of that name; with ``auto`` the one that has its mark in the file."""
     if name in FORMATS:
         return FORMATS[name]
     if name != "auto":
@@ -189,10 +177,8 @@ def sisec(file: ForeignFile, left_out: LeftOut) -> Iterator[PublishedScore]:
         if metric is None:
             raise file.error(f"metric {row['metric'][:40]!r} is not one of {', '.join(OURS)}")
         if stem := _stem(row["target"], left_out):
-            names = file.name(row["method"]), "", file.name(row["track"])
-            yield PublishedScore(
-                *names, stem, metric, file.number(row[column]), "median over the frames"
-            )
+            names, value = (file.name(row["method"]), "", file.name(row["track"])), row[column]
+            yield PublishedScore(*names, stem, metric, file.number(value), "median over the frames")
 
 
 def moisesdb(file: ForeignFile, left_out: LeftOut) -> Iterator[PublishedScore]:
@@ -205,16 +191,14 @@ def moisesdb(file: ForeignFile, left_out: LeftOut) -> Iterator[PublishedScore]:
     for row in rows:
         name = file.name("_".join(filter(None, (file.path.stem, row.get("model")))))
         if stem := _stem(meant[row["stem"]], left_out):
-            track = file.name(row["track_id"])
-            yield PublishedScore(
-                name, "", track, stem, "snr", file.number(row["sdr"]), "the whole track"
-            )
+            track, value = file.name(row["track_id"]), file.number(row["sdr"])
+            yield PublishedScore(name, "", track, stem, "snr", value, "the whole track")
 
 
 def audio_separator(file: ForeignFile, left_out: LeftOut) -> Iterator[PublishedScore]:
     """Read ``models-scores.json``: for each model the stems that it claims to separate."""
     try:
-        models = file.json().items()
+        models = json.loads(file.content).items()
         for name, model, track in ((n, m, t) for n, m in models for t in m["track_scores"]):
             scores = {stem: v for stem, v in track["scores"].items() if isinstance(v, dict)}
             meant = _meant(model["stems"] or scores)
@@ -224,7 +208,7 @@ def audio_separator(file: ForeignFile, left_out: LeftOut) -> Iterator[PublishedS
                 value = file.number(scores[theirs][column])
                 note = "median over the frames"
                 yield PublishedScore(*names, ours[theirs], OURS[column], value, note)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise file.error(f"does not hold scores of audio-separator ({error!r:.80})") from error
 
 
@@ -237,7 +221,7 @@ def _of_four(stem: str, meant: Mapping[str, str]) -> str:
 def _meant(stems: Iterable[str]) -> dict[str, str]:
     """Return our names of the stems of one separator, or a reason if we have none.
 
-    ``other`` is the rest beside vocals, drums and bass; beside guitar and piano too it is
+    ``other`` is what remains beside vocals, drums and bass; beside guitar and piano too, it is
     `other_rest`.
     """
     ours = {stem: taxonomy.canonical(stem) for stem in stems}
@@ -264,15 +248,13 @@ _FRAMES = (
     "; by museval, which leaves out the frames in which a reference or an estimate of the "
     "stems scored together is silent"
 )
-_MUSEVAL = {
-    name: {
-        **METRICS[name].described(),
-        "computed": False,
-        "version": "museval",
-        "definition": METRICS[name].definition + _FRAMES,
-    }
+_MUSEVAL: dict[str, Any] = {
+    name: METRICS[name].described()
+    | {"computed": False, "version": "museval", "definition": METRICS[name].definition + _FRAMES}
     for name in OURS.values()
 }
+_SNR = {"snr": {**METRICS["snr"].described(), "computed": True}}
+
 FORMATS = {
     "museval": ScoreFormat("museval", "", museval, "musdb18", "", b'"targets"', _MUSEVAL),
     "audio-separator": ScoreFormat(
@@ -286,13 +268,7 @@ FORMATS = {
         models=True,
     ),
     "moisesdb": ScoreFormat(
-        "MoisesDB",
-        "moisesdb",
-        moisesdb,
-        "moisesdb",
-        "test",
-        b"track_id,",
-        {"snr": {**METRICS["snr"].described(), "computed": True}},
+        "MoisesDB", "moisesdb", moisesdb, "moisesdb", "test", b"track_id,", _SNR
     ),
     "sisec": ScoreFormat(
         "SiSEC 2018", "sisec18", sisec, "musdb18", "test", b"method,target,", _MUSEVAL

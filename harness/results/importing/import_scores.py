@@ -19,7 +19,7 @@ from harness.core.files import digest
 from harness.core.machine import environment
 from harness.datasets import DATASETS, load
 from harness.datasets.musdb_songs import find_song, split_name
-from harness.datasets.overlaps import leak, normal
+from harness.datasets.overlaps import normal
 from harness.datasets.tracks import Track
 from harness.registry import Entry
 from harness.results.importing.foreign_formats import (
@@ -30,9 +30,10 @@ from harness.results.importing.foreign_formats import (
     find_format,
     read_file,
 )
+from harness.results.leaks import leak_statuses
 from harness.results.runs import SELECTION_COLUMNS, Run, table
 
-SONGS = ("musdb18", "dsd100")  # collections whose songs are known by name
+SONGS = ("musdb18", "dsd100")  # collections whose songs have known names
 ORACLES = ("IBM", "IRM", "cIRM", "MWF")
 ANCHORS = ("MIX",)
 NAMED = 10  # reasons for leaving scores out that are listed
@@ -63,7 +64,8 @@ def read_published(paths: Sequence[Path], request: Request) -> Run:
         sources.append({"by": layout.title, "file": str(path), "sha256": file.sha256})
     if not scores:
         raise HarnessError(f"{files[0]}: has no score of a known stem; name another file")
-    run = request.run or layout.run or _run_name(paths[0])
+    from_path = re.sub(r"[^A-Za-z0-9_]+", "_", paths[0].absolute().stem).strip("_")
+    run = request.run or layout.run or from_path or "published"
     found = _table(run, scores, _places(scores, layout, request))
     record = _record(found, layout, sources, left_out, request)
     empty = table([])
@@ -73,14 +75,9 @@ def read_published(paths: Sequence[Path], request: Request) -> Run:
 def check_folder(folder: Path, new: Mapping[str, Any]) -> None:
     """Refuse to write a run into a folder if the scores of another run would be lost.
 
-    Measured and imported runs never replace each other. An imported run replaces only scores that
-    were imported from the same files, or from some of them.
-
-    Parameters
-    ----------
-    new
-        Record of the run to write; it may be empty for a measured run. An unreadable record in the
-        folder counts as measured.
+    Measured and imported runs never replace each other, and an imported run only replaces scores
+    from the same files or some of them. `new` is the record of the run to write, empty if measured.
+    A record in the folder that cannot be read counts as measured.
     """
     path = folder / "run.json"
     if not path.is_file():
@@ -113,11 +110,11 @@ def _places(
     """Return the track for each (split, name) in the files."""
     named = dict.fromkeys((score.split, score.track) for score in scores)
     dataset = request.dataset or layout.dataset
-    if not (request.dataset or layout.split) and not all(find_song(track) for _, track in named):
-        stranger = next(track for _, track in named if not find_song(track))
+    strangers = [track for _, track in named if not find_song(track)]
+    if strangers and not (request.dataset or layout.split):
         raise HarnessError(
-            f"{stranger!r}: is not a song of MUSDB18; name dataset and split of the scores with "
-            "--data-split DATASET:SPLIT"
+            f"{strangers[0]!r}: is not a song of MUSDB18; name dataset and split of the scores "
+            "with --data-split DATASET:SPLIT"
         )
     here = load(dataset, request.folders[dataset]).tracks if dataset in request.folders else ()
     known = {key: track for track in here for key in (track.name, track.id) if key}
@@ -129,7 +126,7 @@ def _places(
 
 
 def _track(dataset: str, split: str, name: str) -> Track:
-    """Return a track as far as its name tells."""
+    """Return what is known of a track from its name."""
     collection = normal(dataset)
     song = find_song(name) if collection in SONGS else None
     if song and not split:
@@ -137,9 +134,8 @@ def _track(dataset: str, split: str, name: str) -> Track:
     if not split:
         raise HarnessError(f"{name!r}: its split is not known; give --data-split {dataset}:SPLIT")
     artist = split_name(name)[0] if " - " in name else ""
-    if song is None:
-        return Track(dataset, name, artist, split, (), {})
-    return Track(dataset, song.track, artist, split, (), {}, genre=song.genre)
+    title, genre = (song.track, song.genre) if song else (name, "")
+    return Track(dataset, title, artist, split, (), {}, genre=genre)
 
 
 def _table(
@@ -163,11 +159,6 @@ def _table(
     return table(rows[key] for key in sorted(rows))
 
 
-def _run_name(path: Path) -> str:
-    """Return the name of a run, made from that of a file or folder."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", path.absolute().stem).strip("_") or "published"
-
-
 def _record(
     scores: pd.DataFrame,
     layout: ScoreFormat,
@@ -180,6 +171,7 @@ def _record(
         str(name): _separator(str(name), rows, layout, request)
         for name, rows in scores.groupby("separator")
     }
+    statuses = leak_statuses(scores, {n: known["trained_on"] for n, known in separators.items()})
     return {
         **environment(),
         "cpu": "published scores",  # nothing was measured on this machine
@@ -192,7 +184,7 @@ def _record(
             str(name): _dataset(str(name), rows, layout, sources, left_out)
             for name, rows in scores.groupby("dataset")
         },
-        "leaks": list(_leaks(scores, separators)),
+        "leaks": statuses[statuses["status"] != "clean"].to_dict("records"),
         "units": [],
         "skipped": [],
         "published": list(sources),
@@ -221,10 +213,9 @@ def _separator(
 ) -> dict[str, Any]:
     """Return what is known about a published separator."""
     theirs = name.partition(":")[2]
-    role, trained_on = role_of(theirs), request.trained_on
-    if role != "separator":
-        trained_on = ()
-    elif trained_on is None and layout.models:
+    role = role_of(theirs)
+    trained_on = request.trained_on if role == "separator" else ()
+    if trained_on is None and layout.models:
         trained_on = _known_training(theirs, request.entries)
     return {
         "title": f"{theirs}, as published ({layout.title})",
@@ -245,18 +236,6 @@ def _known_training(model: str, entries: Mapping[str, Entry]) -> tuple[str, ...]
     return None
 
 
-def _leaks(
-    scores: pd.DataFrame, separators: Mapping[str, Mapping[str, Any]]
-) -> Iterator[dict[str, str]]:
-    """Yield the (separator, track) pairs that were, or may have been, used in training."""
-    pairs = scores[["separator", "dataset", "split", "track"]].drop_duplicates()
-    for row in pairs.to_dict("records"):
-        track = Track(row["dataset"], row["track"], "", row["split"], (), {})
-        status = leak(separators[row["separator"]]["trained_on"], track)
-        if status != "clean":
-            yield {**{str(key): value for key, value in row.items()}, "status": status}
-
-
 def _dataset(
     name: str,
     rows: pd.DataFrame,
@@ -265,7 +244,10 @@ def _dataset(
     left_out: LeftOut,
 ) -> dict[str, Any]:
     """Return what is known about a dataset of the scores."""
-    known = DATASETS.get(name)
+    known, reasons = DATASETS.get(name), left_out.most_common()
+    problems = [f"not imported: {n} scores of {reason!r}" for reason, n in reasons[:NAMED]]
+    if rest := reasons[NAMED:]:
+        problems.append(f"not imported: scores of {len(rest)} more stems")
     return {
         "version": f"as published ({layout.title})",
         "sample_rate": None,
@@ -273,7 +255,7 @@ def _dataset(
         "n_tracks": len(rows[["split", "track"]].drop_duplicates()),
         "fingerprint": digest(sorted(source["sha256"] for source in sources)),
         "license": known.license if known else "not stated",
-        "problems": [*_other_splits(name, rows), *_left_out(left_out)],
+        "problems": [*_other_splits(name, rows), *problems],
         "left_out": [],
     }
 
@@ -288,11 +270,3 @@ def _other_splits(name: str, rows: pd.DataFrame) -> Iterator[str]:
         wrong = [track for track, known in halves.items() if split not in known]
         if wrong:
             yield f"{len(wrong)} tracks are not in {split}, unlike in the files: {wrong[0]}, …"
-
-
-def _left_out(left_out: LeftOut) -> Iterator[str]:
-    """Yield notes on scores that were not imported."""
-    for stem, n in left_out.most_common(NAMED):
-        yield f"not imported: {n} scores of {stem!r}"
-    if (rest := len(left_out) - NAMED) > 0:
-        yield f"not imported: scores of {rest} more stems"
