@@ -1,8 +1,11 @@
-"""Scores: energy ratios and BSS Eval, with the references of a track analysed once.
+"""Scores of estimates: ratios of energies, and BSS Eval.
 
-Conventions: a reference is the true stem and an estimate is a separator's version of it; both have
-the same shape (channels, samples). Scores are in dB, NaN if they are undefined, and ``inf`` for a
-perfect estimate.
+`definitions` lists the metrics. `references` analyses the references of a track once and scores any
+number of separators, `products` scores blends without their audio, `ratios` holds the formulas,
+`checks` finds wrong estimates, and ``engine/`` is BSS Eval.
+
+A reference is a true stem, and an estimate is a separator's version of it, of the same shape
+(channels, samples). Scores are in dB, NaN if undefined, and ``inf`` for a perfect estimate.
 """
 
 from harness.metrics.checks import suspicions

@@ -1,7 +1,7 @@
-"""Check estimates before they are scored: what looks wrong is reported and never fixed.
+"""Check estimates before they are scored; what looks wrong is reported and never changed.
 
-The output of a working separator is in time, in phase and near the level of its reference. If it is
-not, a reader, a resampler or a wrong file name is usually the cause, and the score means nothing.
+The output of a working separator is in time, in phase and near the level of its reference.
+Otherwise a reader, a resampler or a wrong file name is usually the cause.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from scipy.fft import irfft, next_fast_len, rfft
 
 from harness.core.audio import Audio, Float64
 
-EXCERPT = 10.0  # seconds around the loudest part, enough to be sure
+EXCERPT = 10.0  # seconds around the loudest part
 REACH = 1.0  # largest offset searched for, in seconds
 COARSE = 8  # samples added up for a first, coarse search
-ALIKE = 0.6  # correlation from which two signals count as the same music
+ALIKE = 0.6  # least correlation of two signals that are the same music
 BETTER = 0.1  # an offset must raise the correlation by this much
 ANOTHER = 0.8, 0.3  # at least this correlation with another stem, at most this with its own
 GAIN = 6.0  # dB, largest difference in level that is not reported
@@ -27,8 +27,8 @@ def suspicions(
 ) -> dict[str, str]:
     """Find estimates that are late or early, inverted, at a wrong level, or another stem.
 
-    Stems of both sides have equal shapes (channels, samples). The result is stem → what is
-    suspicious, empty if nothing is.
+    References and estimates have equal shapes (channels, samples). The result is stem → what looks
+    wrong, empty if nothing does.
 
     Examples
     --------
@@ -39,12 +39,10 @@ def suspicions(
     found = {}
     for stem in (stem for stem in estimates if stem in references):
         part = _loudest(references[stem], sample_rate)
-        x, e = _mono(references[stem][:, part]), _mono(estimates[stem][:, part])
+        mono = {name: _mono(signal[:, part]) for name, signal in references.items()}
+        x, e = mono.pop(stem), _mono(estimates[stem][:, part])
         words = _timing_and_level(x, e, sample_rate) if x.any() and e.any() else []
-        others = [name for name in references if name != stem]
-        found[stem] = "; ".join(
-            words + _another(x, e, {name: _mono(references[name][:, part]) for name in others})
-        )
+        found[stem] = "; ".join(words + _another(x, e, mono))
     return found
 
 
@@ -53,20 +51,16 @@ def _timing_and_level(x: Float64, e: Float64, sample_rate: int) -> list[str]:
     offset, alike, gain = _best_offset(x, e, round(REACH * sample_rate))
     if abs(alike) < ALIKE:
         return []
-    words = []
-    if offset:
-        words.append(
-            f"{abs(offset) / sample_rate * 1e3:.1f} ms {'late' if offset > 0 else 'early'}"
-        )
-    if alike < 0:
-        words.append("polarity inverted")
-    level = 20 * float(np.log10(abs(gain)))
+    level, side = 20 * float(np.log10(abs(gain))), "late" if offset > 0 else "early"
+    words = [f"{abs(offset) / sample_rate * 1e3:.1f} ms {side}"] if offset else []
+    words += ["polarity inverted"] if alike < 0 else []
     return [*words, f"level {level:+.1f} dB"] if abs(level) > GAIN else words
 
 
 def _best_offset(x: Float64, e: Float64, reach: int) -> tuple[int, float, float]:
     """Find how many samples e is late, the correlation at that offset, and the gain from x to e."""
-    coarse_x, coarse_e = (_added_up(signal) for signal in (x, e))
+    starts = np.arange(0, len(x), COARSE)
+    coarse_x, coarse_e = (np.add.reduceat(signal, starts) for signal in (x, e))
     reach_coarse = min(reach // COARSE, len(coarse_x) - 1)
     n = next_fast_len(len(coarse_x) + reach_coarse + 1, real=True)
     lags = irfft(rfft(coarse_e, n) * rfft(coarse_x, n).conj(), n)
@@ -100,12 +94,6 @@ def _aligned(x: Float64, e: Float64, lag: int) -> tuple[Float64, Float64]:
     """Return the overlap of x and e, which is `lag` samples late."""
     length = len(x) - abs(lag)
     return x[max(-lag, 0) :][:length], e[max(lag, 0) :][:length]
-
-
-def _added_up(x: Float64) -> Float64:
-    """Add up `COARSE` samples at a time."""
-    added: Float64 = np.add.reduceat(x, np.arange(0, len(x), COARSE))
-    return added
 
 
 def _mono(signal: Audio) -> Float64:

@@ -1,6 +1,6 @@
-"""All metrics: one record each says what a metric is called, means, and is computed from.
+"""All metrics: the record of each has its name, its definition, and how it is computed.
 
-A new metric is one more record in `METRICS`. Runs, tables, reports and blends read this list.
+Runs, tables, reports and blends read `METRICS`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.metrics.ratios import Energies, db, sdr_of, si_sdr_of, snr_of
 
 
 class Needs(IntEnum):
-    """What a metric is computed from; each step includes the ones before."""
+    """What a metric is computed from; each value includes the ones before."""
 
     SIGNALS = 0  # the audio and its energies
     OWN_FILTERS = 1  # and the projection on the stem's own delays, `Energies.whole_own`
@@ -28,7 +28,7 @@ class Needs(IntEnum):
 
 @dataclass(frozen=True)
 class Pair:
-    """One stem of one track: the true one, an estimate of it, and their energies."""
+    """The reference of one stem of one track, an estimate of it, and their energies."""
 
     reference: Audio  # (channels, samples), not silent
     estimate: Audio  # of the same shape
@@ -81,7 +81,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Score:
-    """A value, and a note on what should be known about it (often empty)."""
+    """A value, and a note on what readers must know about it (often empty)."""
 
     value: float
     note: str = ""
@@ -99,11 +99,6 @@ def _of_estimates(products: Float64) -> Float64:
     return np.pad(products, ((0, 0), (1, 0), (1, 0)))
 
 
-def _snr_forms(products: InnerProducts) -> Forms:
-    whole = products.whole[None]
-    return _of_reference(whole), whole
-
-
 def _sdr_forms(products: InnerProducts) -> Forms:
     inside = products.whole_own[None]
     return _of_estimates(inside), _of_estimates(products.whole[None, 1:, 1:] - inside)
@@ -115,21 +110,13 @@ def _si_sdr_forms(products: InnerProducts) -> Forms:
     return _of_estimates(inside), _of_estimates(whole[:, 1:, 1:] - inside)
 
 
-def _sir_forms(products: InnerProducts) -> Forms:
-    return _of_estimates(products.own[:, 1:, 1:]), _of_estimates(products.rest)
-
-
-def _sar_forms(products: InnerProducts) -> Forms:
-    return _of_estimates(products.projected), _of_estimates(products.artifacts)
-
-
 _SCORES = (
     Metric(
         "snr",
         "SNR",
         "10·log10(Σx² / Σ(x−x̂)²) over the whole track and all channels",
         lambda pair: snr_of(pair.energies),
-        _snr_forms,
+        lambda of: (_of_reference(of.whole[None]), of.whole[None]),
     ),
     Metric(
         "sdr",
@@ -151,7 +138,7 @@ _SCORES = (
         "cSDR",
         "BSS Eval v4 SDR: median over 1 s frames of Σx²/Σ(x−x̂)²",
         lambda pair: db(pair.energies.xx, pair.energies.dd),
-        lambda products: (_of_reference(products.plain), products.plain),
+        lambda of: (_of_reference(of.plain), of.plain),
         per_frame=True,
     ),
     Metric(
@@ -159,7 +146,7 @@ _SCORES = (
         "ISR",
         "BSS Eval v4: median over 1 s frames of Σx²/Σ(Pj−x)², one 512-tap filter per track",
         lambda pair: db(pair.energies.xx, pair.energies.spatial),
-        lambda products: (_of_reference(products.plain), products.own),
+        lambda of: (_of_reference(of.plain), of.own),
         Needs.ALL_FILTERS,
         per_frame=True,
     ),
@@ -168,7 +155,7 @@ _SCORES = (
         "SIR",
         "BSS Eval v4: median over 1 s frames of ΣPj²/Σ(P−Pj)², one 512-tap filter per track",
         lambda pair: db(pair.energies.own, pair.energies.interference),
-        _sir_forms,
+        lambda of: (_of_estimates(of.own[:, 1:, 1:]), _of_estimates(of.rest)),
         Needs.ALL_FILTERS,
         per_frame=True,
     ),
@@ -177,7 +164,7 @@ _SCORES = (
         "SAR",
         "BSS Eval v4: median over 1 s frames of ΣP²/Σ(P−x̂)², one 512-tap filter per track",
         lambda pair: db(pair.energies.projected, pair.energies.artifacts),
-        _sar_forms,
+        lambda of: (_of_estimates(of.projected), _of_estimates(of.artifacts)),
         Needs.ALL_FILTERS,
         per_frame=True,
     ),
@@ -193,10 +180,7 @@ _COSTS = (
         default=False,
     ),
     _cost(
-        "peak_memory",
-        "Memory",
-        "largest resident memory while separating the track",
-        unit="bytes",
+        "peak_memory", "Memory", "largest resident memory while separating the track", unit="bytes"
     ),
     _cost(
         "parameters",
@@ -211,11 +195,10 @@ DEFAULT = tuple(metric.name for metric in _SCORES if metric.default)
 
 
 def harmonic_mean(snr: npt.ArrayLike, sdr: npt.ArrayLike) -> Any:
-    """Harmonic mean of SNR and SDR in dB (scalars or arrays), made safe below zero.
+    """Harmonic mean of SNR and SDR in dB (scalars or arrays), defined below zero too.
 
-    2ab/(a+b) where both are positive, otherwise min(a, b). It is continuous and never rises when
-    either value falls. NaN if either is NaN; of an infinite and a positive value it is twice the
-    latter, the limit.
+    2ab/(a+b) where both are positive, otherwise min(a, b): continuous, and never rising when either
+    value falls. NaN if either is NaN; of an infinite and a positive value twice the latter.
 
     Examples
     --------

@@ -1,11 +1,10 @@
 """Score any linear blend of separators from inner products, without their audio.
 
-Many energies are quadratic in the estimate, and the projections of BSS Eval are linear in it. So
-the inner products between the estimates of one stem, between their projections, and with the
-reference determine the score of every blend Σ w·estimate by each metric whose record has `forms`.
-Products are subtracted from each other, so scores above about 70 dB lose digits.
-
-If every estimate was cut into frequency bands, the same holds for Σ w·(band of estimate).
+Energies are quadratic in the estimate, and the projections of BSS Eval are linear in it. So the
+inner products between the estimates of one stem, between their projections, and with the reference
+determine the score of every blend Σ w·estimate by each metric that has `forms`. Products are
+subtracted from each other, so scores above about 70 dB lose digits. If every estimate was cut into
+frequency bands, the same holds for Σ w·(band of estimate).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,8 @@ VALUES = 1 << 20  # numbers worked on at once
 class BlendProducts(InnerProducts):
     """Inner products of separators' estimates of one stem of one track; made by `References`.
 
-    By band, the K estimates are the separators' lowest bands, then their next ones, and so on; the
-    arrays per frame then have no frames.
+    With bands, the K estimates are the separators' lowest bands, then their next ones, and so on,
+    and there are no frames.
     """
 
     separators: tuple[str, ...]  # in the order of the arrays
@@ -56,10 +56,7 @@ class BlendProducts(InnerProducts):
     def score(self, weights: Mapping[str, Weight]) -> dict[str, float]:
         """Score one blend: metric → dB, as `References.score` does for the blended audio.
 
-        Parameters
-        ----------
-        weights
-            Separator → weight, or one weight per band; separators not named have weight 0.
+        Weights are separator → weight, or one weight per band; separators not named have weight 0.
         """
         if unknown := sorted(weights.keys() - set(self.separators)):
             raise HarnessError(
@@ -70,18 +67,11 @@ class BlendProducts(InnerProducts):
         return {name: float(values[0]) for name, values in self.scores(row).items()}
 
     def scores(self, weights: npt.ArrayLike) -> dict[str, Float64]:
-        """Score many blends at once.
-
-        From weights of shape (blends, K) to metric → dB, shape (blends,); NaN if the reference is
-        silent.
-        """
+        """Score many blends, shape (blends, K): metric → dB, shape (blends,); NaN if silent."""
         return {name: scorer([self], name)(weights)[:, 0] for name in self.metrics}
 
     def frames(self, weights: Mapping[str, float]) -> dict[str, Float64]:
-        """Score one blend frame by frame, as `References.frames` does for audio.
-
-        Metric → dB, shape (frames,); NaN where the reference is silent.
-        """
+        """Score each frame of one blend: metric → dB, shape (frames,); NaN where it is silent."""
         w = np.array([[weights.get(name, 0.0) for name in self.separators]])
         found = {}
         for name in self.metrics:
@@ -94,15 +84,14 @@ class BlendProducts(InnerProducts):
     def only(self, separators: Sequence[str]) -> BlendProducts:
         """Return the inner products of these separators alone, in this order."""
         at = [self.separators.index(name) for name in separators]
-        picked = np.asarray(np.kron(np.eye(self.n_bands), np.eye(len(self.separators))[at]))
+        picked = np.kron(np.eye(self.n_bands), np.eye(len(self.separators))[at])
         return replace(self._of(picked), separators=tuple(separators))
 
     def together(self) -> BlendProducts:
         """Return the inner products of the estimates before they were cut into bands."""
-        uncut: Float64 = np.tile(np.eye(len(self.separators)), self.n_bands)
-        return replace(self._of(uncut), edges=())
+        return replace(self._of(np.tile(np.eye(len(self.separators)), self.n_bands)), edges=())
 
-    def _of(self, sums: Float64) -> BlendProducts:
+    def _of(self, sums: npt.NDArray[Any]) -> BlendProducts:
         """Return the inner products of sums of the estimates, shape (sums, K)."""
         with_reference = block_diag(1.0, sums)
         arrays = {}
@@ -113,10 +102,7 @@ class BlendProducts(InnerProducts):
         return replace(self, **arrays)
 
     def forms(self, metric: str) -> Forms:
-        """Return the energies above and below a metric's fraction bar, see `definitions.Forms`.
-
-        Frames with a silent reference are left out.
-        """
+        """Return a metric's `definitions.Forms` for the frames whose reference is not silent."""
         record = METRICS.get(metric)
         if record is None or record.forms is None or not self._can(record):
             raise HarnessError(
@@ -126,9 +112,8 @@ class BlendProducts(InnerProducts):
         if not self.whole[0, 0] > 0:
             return np.empty((0, *self.whole.shape)), np.empty((0, *self.whole.shape))
         above, below = record.forms(self)
-        if record.per_frame:
-            return above[self._sounding], below[self._sounding]
-        return above, below
+        kept = self._sounding if record.per_frame else slice(None)
+        return above[kept], below[kept]
 
     @property
     def _sounding(self) -> npt.NDArray[np.bool_]:
@@ -137,20 +122,12 @@ class BlendProducts(InnerProducts):
 
 
 def scorer(blends: Sequence[BlendProducts], metric: str) -> Callable[[npt.ArrayLike], Float64]:
-    """Return the function that scores the same blends on many tracks, all at once.
+    """Return the function from weights (blends, K) to dB, shape (blends, tracks).
 
-    The products of two weights are the same for every track, so all energies are one product of
-    matrices: 100,000 blends of 10 separators on 50 tracks take a second.
-
-    Parameters
-    ----------
-    blends
-        One per track, with the same separators in the same order and the same bands.
-
-    Returns
-    -------
-    callable
-        From weights (blends, K) to dB, shape (blends, tracks); NaN where a reference is silent.
+    `blends` are one per track, with the same separators in the same order and the same bands. A
+    silent reference gives NaN. The products of two weights are the same for every track, so all
+    energies are one product of matrices: 100,000 blends of 10 separators on 50 tracks take a
+    second.
     """
     if len(names := {(blend.separators, blend.edges) for blend in blends}) > 1:
         raise HarnessError(
@@ -175,10 +152,9 @@ def scorer(blends: Sequence[BlendProducts], metric: str) -> Callable[[npt.ArrayL
 
 
 def write_blends(path: Path, blends: Mapping[str, BlendProducts]) -> None:
-    """Write the inner products of a track's stems to one compressed ``.npz`` file.
+    """Write one half of each symmetric matrix of a track's stems to one ``.npz`` file.
 
-    The file appears under its name only when it is complete. One half of each symmetric matrix is
-    written.
+    The file has its name only once it is complete.
     """
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for stem, blend in blends.items():

@@ -1,7 +1,7 @@
-"""Energies of a reference and an estimate, and the ratios made of them.
+"""Energies of a reference and an estimate, summed in float64, and their ratios.
 
-All sums are in float64. A silent reference gives NaN. A silent estimate gives what the formula
-gives: 0 dB of SNR, and −inf where the estimate is compared with itself (it holds no target).
+A silent reference gives NaN. A silent estimate gives 0 dB of SNR, and −inf for ratios whose upper
+energy is of the estimate.
 """
 
 from __future__ import annotations
@@ -63,10 +63,8 @@ def frame_bounds(n_samples: int, window: int, hop: int) -> list[tuple[int, int]]
 
     Examples
     --------
-    >>> frame_bounds(10, 4, 4)
-    [(0, 4), (4, 8)]
-    >>> frame_bounds(3, 4, 4)
-    [(0, 3)]
+    >>> frame_bounds(10, 4, 4), frame_bounds(3, 4, 4)
+    ([(0, 4), (4, 8)], [(0, 3)])
     """
     if n_samples <= window:
         return [(0, n_samples)]
@@ -85,14 +83,14 @@ def frame_energies(reference: Audio, estimate: Audio, window: int, hop: int) -> 
         pieces = range(0, n_samples, PIECE)
         total = sum(inner_products(reference, estimate, a, a + PIECE) for a in pieces)
     xx, ee, dd, xe = (float(value) for value in total)
-    return Energies(frames[:, 0], frames[:, 1], frames[:, 2], (xx, ee, dd, xe))
+    return Energies(*frames.T[:3], (xx, ee, dd, xe))
 
 
 def snr(reference: Audio, estimate: Audio) -> float:
-    """Signal-to-noise ratio 10·log10(Σx²/Σ(x−x̂)²) over the whole track and all channels.
+    """Signal-to-noise ratio 10·log10(Σx²/Σ(x−x̂)²) in dB over the whole track and all channels.
 
-    The "SDR" of the MDX and SDX challenges and of MVSEP. Both signals have shape (channels,
-    samples); the result is in dB, NaN for a silent reference, inf for a perfect estimate.
+    This is the "SDR" of the MDX and SDX challenges and of MVSEP. A silent reference gives NaN, a
+    perfect estimate inf.
 
     Examples
     --------
@@ -105,10 +103,9 @@ def snr(reference: Audio, estimate: Audio) -> float:
 
 
 def si_sdr(reference: Audio, estimate: Audio) -> float:
-    """Scale-invariant SDR, one scale for the whole track and all channels.
+    """Scale-invariant SDR in dB, one scale for the whole track and all channels.
 
-    Le Roux, Wisdom, Erdogan and Hershey, "SDR – half-baked or well done?", ICASSP 2019. Shapes and
-    result as for `snr`.
+    Le Roux, Wisdom, Erdogan and Hershey, "SDR – half-baked or well done?", ICASSP 2019.
 
     Examples
     --------
@@ -117,15 +114,13 @@ def si_sdr(reference: Audio, estimate: Audio) -> float:
     inf
     """
     check_pair(reference, estimate, "si_sdr")
-    energies = frame_energies(reference, estimate, PIECE, PIECE)
-    return si_sdr_of(energies, reference, estimate)
+    return si_sdr_of(frame_energies(reference, estimate, PIECE, PIECE), reference, estimate)
 
 
 def csdr(reference: Audio, estimate: Audio, sample_rate: int) -> float:
-    """BSS Eval v4 SDR: the median over 1 s frames of the frame's SNR (museval's "SDR").
+    """BSS Eval v4 SDR (museval's "SDR") in dB: the median over 1 s frames of the frame's SNR.
 
-    Frames in which the reference is silent do not count; a silent estimate counts as 0 dB. Shapes
-    and result as for `snr`.
+    Frames in which the reference is silent are left out; a silent estimate has 0 dB.
     """
     check_pair(reference, estimate, "csdr")
     energies = frame_energies(reference, estimate, sample_rate, sample_rate)
@@ -160,18 +155,18 @@ def sdr_of(energies: Energies) -> float:
 
 
 def median_of(frames: Float64) -> float:
-    """Median of frames, which may be infinite; NaN without any frame.
-
-    Examples
-    --------
-    >>> median_of(np.array([1.0, np.inf, np.inf]))
-    inf
-    """
+    """Median of frames, see `medians_of`."""
     return float(medians_of(frames[None])[0])
 
 
 def medians_of(frames: Float64) -> Float64:
-    """Median of each row of (rows, frames); see `median_of`."""
+    """Median of each row of (rows, frames), which may be infinite; NaN without any frame.
+
+    Examples
+    --------
+    >>> medians_of(np.array([[1.0, np.inf, np.inf]]))
+    array([inf])
+    """
     n = frames.shape[1]
     if n == 0:
         return np.full(len(frames), np.nan)
@@ -184,8 +179,7 @@ def medians_of(frames: Float64) -> Float64:
 def inner_products(reference: Audio, estimate: Audio, start: int, stop: int) -> Float64:
     """⟨x,x⟩, ⟨e,e⟩, ⟨x−e,x−e⟩ and ⟨x,e⟩ over all channels of one stretch."""
     pairs = zip(reference[:, start:stop], estimate[:, start:stop], strict=True)
-    products: Float64 = np.sum([kernel.inner_products(x, e) for x, e in pairs], axis=0)
-    return products
+    return np.asarray(np.sum([kernel.inner_products(x, e) for x, e in pairs], axis=0))
 
 
 def _residual(reference: Audio, estimate: Audio, scale: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ Compat = Literal["ours", "museval"]
 
 MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # changes scores below about −60 dBFS
 ILL_CONDITIONED = 1e-12  # eigenvalues of the Gram matrix; below it museval disagrees with itself
-FIRST_LOOK = 64  # samples searched for sound first; then more and more of the rest
+FIRST_LOOK = 64  # samples that are searched for sound first; each further piece is longer
 
 SILENT_REFERENCE = "silent reference"
 SILENT_ESTIMATE = "silent estimate"
@@ -53,23 +54,12 @@ def analyse(
 ) -> References:
     """Analyse the references of a track, once for all separators.
 
-    Parameters
-    ----------
-    references
-        Stem → true stem, shape (channels, samples), all of the same length. ``isr``, ``sir`` and
-        ``sar`` depend on the whole set.
-    metrics
-        Names from `METRICS`.
-    window, hop
-        Length of a frame and distance between frames in seconds, for metrics per frame; without
-        `hop`, frames do not overlap.
-    compat
-        ``museval`` leaves out the frames that museval 0.4.1 leaves out.
-    threads
-        Cores to use, all by default. No number depends on it.
-    device
-        Where the transforms run: on CUDA devices such as ``cuda:1``, otherwise on the processor.
-        Scores agree to 1e-6 dB. If the device runs out of memory, the processor takes over.
+    References are stem → shape (channels, samples), of equal lengths; ``isr``, ``sir`` and ``sar``
+    depend on the whole set. Metrics per frame have frames of `window` seconds, one per `hop`
+    seconds; without `hop`, frames do not overlap. With ``compat="museval"``, frames that museval
+    0.4.1 leaves out are left out. No score depends on `threads` (all cores by default). With a CUDA
+    `device` such as ``cuda:1`` the transforms run there as long as its memory suffices, and scores
+    agree to 1e-6 dB.
 
     Examples
     --------
@@ -92,43 +82,38 @@ def analyse(
     if min(frames) < 1:
         raise HarnessError(f"metrics: window {window} s and hop {hop} s; both must be positive")
     chosen = [METRICS[name] for name in metrics]
-    return References(
-        references, sample_rate, chosen, frames, compat=compat, threads=threads, device=device
-    )
+    return References(dict(references), sample_rate, chosen, frames, compat, threads, device)
 
 
 def sdr(reference: Audio, estimate: Audio) -> float:
-    """BSS Eval v3 SDR of the whole track, 512-tap distortion filters allowed.
+    """BSS Eval v3 SDR of the whole track in dB, 512-tap distortion filters allowed.
 
     Vincent, Gribonval and Févotte, "Performance measurement in blind audio source separation",
-    2006; for one channel the value of ``mir_eval.separation.bss_eval_sources``. Both signals have
-    shape (channels, samples); the result is in dB, NaN for a silent reference, −inf for a silent
-    estimate, inf for a perfect one. Above about 120 dB the digits are rounding.
+    2006; for one channel the value of ``mir_eval.separation.bss_eval_sources``. NaN for a silent
+    reference, −inf for a silent estimate, inf for a perfect one. Above about 120 dB the digits are
+    rounding.
     """
     check_pair(reference, estimate, "sdr")
     references = analyse({"": reference}, 1, metrics=["sdr"], window=reference.shape[1])
     return references.score({"": estimate})[""]["sdr"].value
 
 
+@dataclass(eq=False, repr=False)
 class References:
     """The true stems of one track, ready to score separators; made by `analyse`."""
 
-    def __init__(
-        self,
-        references: Mapping[str, Audio],
-        sample_rate: int,
-        metrics: Sequence[Metric],
-        frames: tuple[int, int],
-        *,
-        compat: Compat,
-        threads: int | None,
-        device: str,
-    ) -> None:
-        self.stems = tuple(references)
-        self._references, self._sample_rate = dict(references), sample_rate
-        self._metrics, self._frames = metrics, frames
-        self._compat, self._threads, self._device = compat, threads, device
-        self._needs = max((metric.needs for metric in metrics), default=Needs.SIGNALS)
+    _references: dict[str, Audio]
+    _sample_rate: int
+    _metrics: Sequence[Metric]
+    _frames: tuple[int, int]  # length of a frame and distance between frames, in samples
+    _compat: Compat
+    _threads: int | None
+    _device: str
+
+    def __post_init__(self) -> None:
+        self.stems = tuple(self._references)
+        self._bounds = frame_bounds(self._references[self.stems[0]].shape[1], *self._frames)
+        self._needs = max((metric.needs for metric in self._metrics), default=Needs.SIGNALS)
         if self._needs > Needs.SIGNALS:
             _ = self._analysis  # now, so that the first separator does not wait for it
 
@@ -144,21 +129,11 @@ class References:
     def score(
         self, estimates: Mapping[str, Audio], *, checks: bool = False
     ) -> dict[str, dict[str, Score]]:
-        """Score one separator's estimates.
+        """Score one separator's estimates, for the stems that it and the references have.
 
-        Parameters
-        ----------
-        estimates
-            Stem → estimate of the shape of its reference; other stems are ignored.
-        checks
-            Add to the notes what looks wrong about an estimate, see `suspicions`.
-
-        Returns
-        -------
-        dict
-            Stem → metric → `Score`, for the stems that both sides have. A silent reference gives
-            NaN and the note ``silent reference``. A silent estimate gives 0 dB for ``snr``,
-            ``csdr`` and ``isr``, −inf for the others, and the note ``silent estimate``.
+        The result is stem → metric → `Score`. A silent reference gives NaN; a silent estimate gives
+        0 dB for ``snr``, ``csdr`` and ``isr``, −inf for the others; notes say so. With `checks`,
+        notes also say what looks wrong about an estimate, see `suspicions`.
         """
         given = self._shaped(estimates)
         pairs = self._pairs(given, self._needs)
@@ -174,13 +149,13 @@ class References:
     def frames(self, estimates: Mapping[str, Audio]) -> dict[str, dict[str, Float64]]:
         """Score every frame by all default metrics per frame (BSS Eval v4).
 
-        Stem → ``csdr``, ``isr``, ``sir``, ``sar`` → dB, shape (frames,). NaN if the frame does not
-        count: its reference is silent or, with ``compat="museval"``, any reference or estimate is.
+        Stem → ``csdr``, ``isr``, ``sir``, ``sar`` → dB, shape (frames,). NaN if the reference or,
+        with ``compat="museval"``, any reference or estimate is silent in the frame.
         """
         given = self._shaped(estimates)
         pairs = self._pairs(given, Needs.ALL_FILTERS)
         kept = self._kept(given)
-        none = np.full(len(self._bounds()), np.nan)
+        none = np.full(len(self._bounds), np.nan)
         return {
             stem: {
                 name: np.where(kept[stem], metric.compute(pairs[stem]), np.nan)
@@ -217,15 +192,8 @@ class References:
     ) -> BlendProducts:
         """Compute the inner products from which any linear blend of separators can be scored.
 
-        Parameters
-        ----------
-        stem
-            One of `stems`.
-        estimates
-            Separator → its estimate of that stem.
-        edges
-            In Hz, rising: cut the estimates there into bands, for weights per band. Metrics per
-            frame cannot be scored then.
+        Estimates are separator → its estimate of the stem. Rising `edges` in Hz cut the estimates
+        into bands, for weights per band; then metrics per frame cannot be scored.
         """
         if stem not in self.stems or not estimates:
             raise HarnessError(
@@ -239,8 +207,7 @@ class References:
         if edges:
             alone = {stem: self._references[stem]}
             analysis = self._analysis_of(alone, 2 * alone[stem].shape[1:])  # one frame
-            taps = low_passes(self._sample_rate, edges)
-            arrays = analysis.products_by_band(stem, given, taps)
+            arrays = analysis.products_by_band(stem, given, low_passes(self._sample_rate, edges))
         else:
             arrays = self._analysis.products(stem, given)
         return BlendProducts(**arrays, separators=tuple(estimates), edges=tuple(edges))
@@ -259,11 +226,9 @@ class References:
         value = metric.compute(pair)
         if not metric.per_frame:
             return Score(float(value), note)
-        frames = np.asarray(value)
-        museval = self._compat == "museval"
-        if museval:  # which leaves out infinite frames, too
-            kept = kept & np.isfinite(frames)
-        empty = REFUSED if museval else NO_FRAME
+        frames, empty = np.asarray(value), NO_FRAME
+        if self._compat == "museval":  # which leaves out infinite frames, too
+            kept, empty = kept & np.isfinite(frames), REFUSED
         return Score(median_of(frames[kept]), note if kept.any() else empty)
 
     def _pairs(self, given: Mapping[str, Audio], needs: Needs) -> dict[str, Pair]:
@@ -275,26 +240,19 @@ class References:
         }
 
     def _energies(self, given: Mapping[str, Audio], needs: Needs) -> dict[str, Energies]:
-        """Energies of every stem whose reference is not silent, with the filters needed."""
+        """Energies of the stems, with the filters needed; those may lack stems that are silent."""
         try:
-            if needs is Needs.SIGNALS:
-                return self._plain_energies(given)
-            return self._analysis.energies(given, joint=needs is Needs.ALL_FILTERS)
+            if needs > Needs.SIGNALS:
+                return self._analysis.energies(given, joint=needs is Needs.ALL_FILTERS)
+            pairs = [(self._references[stem], given[stem], *self._frames) for stem in given]
+            found = in_threads(lambda pair: frame_energies(*pair), pairs, self._threads)
+            if not np.isfinite([energies.total for energies in found]).all():
+                raise NotFiniteError
+            return dict(zip(given, found, strict=True))
         except NotFiniteError:
             for stem, estimate in given.items():
                 check(estimate, f"{stem}, estimate")
             raise
-
-    def _plain_energies(self, given: Mapping[str, Audio]) -> dict[str, Energies]:
-        """Energies that need no filter."""
-        found = in_threads(
-            lambda stem: frame_energies(self._references[stem], given[stem], *self._frames),
-            given,
-            self._threads,
-        )
-        if not np.isfinite([energies.total for energies in found]).all():
-            raise NotFiniteError
-        return dict(zip(given, found, strict=True))
 
     def _shaped(self, estimates: Mapping[str, Audio]) -> dict[str, Audio]:
         """Estimates of the stems that both sides have, in order, checked for their shape."""
@@ -306,23 +264,16 @@ class References:
 
     @cached_property
     def _analysis(self) -> Analysis:
-        """The analysis of the references, made at its first use."""
+        """The analysis of all references."""
         return self._analysis_of(self._references, self._frames)
 
     def _analysis_of(self, references: Mapping[str, Audio], frames: tuple[int, ...]) -> Analysis:
         """Analyse references, in frames with a window and a hop."""
         ridge = MUSEVAL_RIDGE if self._compat == "museval" else 0.0
-        return Analysis(
-            references, *frames, threads=self._threads, ridge=ridge, device=self._device
-        )
-
-    def _bounds(self) -> list[tuple[int, int]]:
-        """First and last+1 sample of every frame."""
-        n_samples = next(iter(self._references.values())).shape[1]
-        return frame_bounds(n_samples, *self._frames)
+        return Analysis(references, *frames, ridge, self._threads, self._device)
 
     def _kept(self, estimates: Mapping[str, Audio]) -> dict[str, npt.NDArray[np.bool_]]:
-        """Frames that count, per stem."""
+        """Frames that are scored, per stem."""
         if self._compat == "ours":
             return {stem: self._reference_sounding[stem] for stem in estimates}
         frames = [*self._reference_sounding.values()]
@@ -341,7 +292,7 @@ class References:
     def _sounding(self, signal: Audio) -> npt.NDArray[np.bool_]:
         """Whether each frame is not silent; for museval, whether the sum of its channels is not."""
         added = self._compat == "museval"
-        return np.array([_sounds(signal[:, a:b], added=added) for a, b in self._bounds()])
+        return np.array([_sounds(signal[:, a:b], added=added) for a, b in self._bounds])
 
 
 def _sounds(signal: Audio, *, added: bool) -> bool:

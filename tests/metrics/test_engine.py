@@ -312,7 +312,7 @@ def test_devices_without_float64_are_not_asked(monkeypatch):
 def pretend_device(monkeypatch):
     """Let PyTorch's processor device stand in for a GPU."""
     monkeypatch.setattr(
-        "harness.metrics.engine.bss_eval.DeviceCorrelator",
+        "harness.metrics.engine.device.DeviceCorrelator",
         lambda rows, bounds, _, **options: DeviceCorrelator(rows, bounds, "cpu", **options),
     )
 

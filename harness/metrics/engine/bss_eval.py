@@ -9,7 +9,7 @@ Vincent, Gribonval and Févotte, "Performance measurement in blind audio source 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -20,7 +20,6 @@ from harness.core import bands
 from harness.core.audio import Audio, Float64
 from harness.metrics.engine.channels import independent, place
 from harness.metrics.engine.correlations import TAPS, Correlations, Correlator, Row
-from harness.metrics.engine.device import DeviceCorrelator
 from harness.metrics.engine.forms import FilteredEnergy, Frames
 from harness.metrics.engine.toeplitz import Factor
 from harness.metrics.ratios import Energies, frame_bounds, inner_products
@@ -29,54 +28,49 @@ FILTERED = ("own", "spatial", "interference", "projected", "artifacts")  # per f
 CANCELLED = 1e-6  # a difference this small against its terms is computed again from the signals
 
 
+@dataclass(eq=False, repr=False)
 class Analysis:
     """References of one track: correlations and factors, computed once.
 
     Calls from several threads run one after the other, since all use the same memory.
-
-    Parameters
-    ----------
-    references
-        Stem → shape (channels, samples), equal lengths.
-    window, hop
-        Samples.
-    ridge
-        Added to the diagonal of the Gram matrices.
-    device
-        Where the transforms run: on CUDA devices, otherwise on the processor.
     """
 
-    def __init__(
-        self,
-        references: Mapping[str, Audio],
-        window: int,
-        hop: int,
-        *,
-        threads: int | None = None,
-        ridge: float = 0.0,
-        device: str = "cpu",
-    ) -> None:
-        self._references, self._ridge = references, ridge
+    references: Mapping[str, Audio]  # stem → shape (channels, samples), equal lengths
+    window: int  # samples of a frame
+    hop: int  # samples from frame to frame
+    ridge: float  # added to the diagonal of the Gram matrices
+    threads: int | None
+    device: str  # where the transforms run: on CUDA devices, otherwise on the processor
+
+    def __post_init__(self) -> None:
         rows: list[Row] = []
-        self.places = {stem: place(signal, rows) for stem, signal in references.items()}
-        n_samples = next(iter(references.values())).shape[1]
-        self.bounds = frame_bounds(n_samples, window, hop)
-        self._tiles = [(a, min(a + window, n_samples)) for a in range(0, n_samples, window)]
+        self.places = {stem: place(signal, rows) for stem, signal in self.references.items()}
+        n = next(iter(self.references.values())).shape[1]
+        self.bounds = frame_bounds(n, self.window, self.hop)
+        self._tiles = [(a, min(a + self.window, n)) for a in range(0, n, self.window)]
         self._rows, self._calls = rows, Lock()
         if not rows:
             return
-        self._tiled = hop == window or len(self.bounds) == 1
-        self._over_tiles = _correlator(rows, self._tiles, threads, device)
+        self._tiled = self.hop == self.window or len(self.bounds) == 1
+        self._over_tiles = self._correlator(self._tiles)
         if not self._tiled:
-            self._over_frames = _correlator(rows, self.bounds, threads, device)
+            self._over_frames = self._correlator(self.bounds)
         self._by_tile, self._by_frame = self._correlate(rows, lasting=True)
-        self._frames = Frames(rows, self.bounds, self._by_frame.segments, threads)
+        self._frames = Frames(rows, self.bounds, self._by_frame.segments, self.threads)
         self._joint = independent(rows)
         self._factors = {s: self._factorise(p.rows) for s, p in self.places.items() if p.rows}
 
+    def _correlator(self, bounds: list[tuple[int, int]]) -> Correlator:
+        """Make the correlator of the device."""
+        if not self.device.startswith("cuda"):
+            return Correlator(self._rows, bounds, threads=self.threads)
+        from harness.metrics.engine.device import DeviceCorrelator  # imports PyTorch
+
+        return DeviceCorrelator(self._rows, bounds, self.device, threads=self.threads)
+
     @cached_property
     def _factor(self) -> Factor:
-        """The factor for all references together, made at its first use."""
+        """The factor for all references together."""
         return self._factorise(self._joint)
 
     @property
@@ -96,14 +90,11 @@ class Analysis:
             return {}
         with self._calls:
             tiles, frames = self._correlate([row for stem in parts for row in estimates[stem]])
-            own = {stem: self._own(stem, tiles.of(part)) for stem, part in parts.items()}
-            found = {
-                stem: replace(
-                    self._plain(stem, estimates[stem], tiles.of(part), frames.of(part)),
-                    whole_own=_energy(own[stem]),
-                )
-                for stem, part in parts.items()
-            }
+            own, found = {}, {}
+            for stem, part in parts.items():
+                own[stem] = self._own(stem, tiles.of(part))
+                plain = self._plain(stem, estimates[stem], tiles.of(part), frames.of(part))
+                found[stem] = replace(plain, whole_own=_energy(own[stem]))
             if not joint:
                 return found
             whitened, filters = self._project(tiles)
@@ -133,7 +124,7 @@ class Analysis:
 
     def products(self, stem: str, estimates: Sequence[Audio]) -> dict[str, Float64]:
         """Compute the arrays of `InnerProducts` of several estimates of one stem."""
-        signals = [self._references[stem], *estimates]
+        signals = [self.references[stem], *estimates]
         by_frame = np.stack([_gram(signals, a, b) for a, b in self.bounds])
         by_tile = np.stack([_gram(signals, a, b) for a, b in self._tiles])
         plain = {"plain": by_frame, "whole": by_tile.sum(axis=0)}
@@ -149,9 +140,9 @@ class Analysis:
     ) -> dict[str, Float64]:
         """Compute the arrays of `InnerProducts` of the estimates' bands, without frames.
 
-        Only a few bands are in memory at a time: those of one estimate, or of all for a while.
+        In memory at a time are the bands of one estimate, or of a piece of all.
         """
-        reference, n = self._references[stem], (len(taps) + 1) * len(estimates)
+        reference, n = self.references[stem], (len(taps) + 1) * len(estimates)
         none = dict.fromkeys(("rest", "projected", "artifacts"), np.zeros((0, n, n)))
         none |= dict.fromkeys(("plain", "own"), np.zeros((0, n + 1, n + 1)))
         whole, start = np.zeros((n + 1, n + 1)), 0
@@ -242,7 +233,7 @@ class Analysis:
     def _factorise(self, rows: list[int]) -> Factor:
         """Factorise the Gram matrix of some rows."""
         gram = self._by_tile.total[np.ix_(rows, rows)]
-        gram[..., 0] += self._ridge * np.eye(len(rows))
+        gram[..., 0] += self.ridge * np.eye(len(rows))
         return Factor(gram)
 
     def _plain(
@@ -275,18 +266,9 @@ class Analysis:
         products = np.stack([xx, ee, xx - 2 * xe + ee, xe])
         again = products[2] < CANCELLED * (xx + ee)
         for index in np.flatnonzero(again | (not where.exact)).tolist():
-            pair = self._references[stem], estimate
+            pair = self.references[stem], estimate
             products[:, index] = inner_products(*pair, *bounds[index])
         return products
-
-
-def _correlator(
-    rows: list[Row], bounds: list[tuple[int, int]], threads: int | None, device: str
-) -> Correlator:
-    """Make the correlator for a device: one on CUDA, one on the processor for all others."""
-    if device.startswith("cuda"):
-        return DeviceCorrelator(rows, bounds, device, threads=threads)
-    return Correlator(rows, bounds, threads=threads)
 
 
 def _energy(signals: Float64) -> float:
@@ -297,5 +279,4 @@ def _energy(signals: Float64) -> float:
 def _gram(signals: Sequence[Audio], start: int, stop: int) -> Float64:
     """Inner products between signals over one stretch, all channels together."""
     flat = np.stack([signal[:, start:stop].astype(np.float64).ravel() for signal in signals])
-    gram: Float64 = flat @ flat.T
-    return gram
+    return np.asarray(flat @ flat.T)

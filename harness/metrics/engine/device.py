@@ -8,9 +8,10 @@ separators need its memory; if there is not enough, the processor computes the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from harness.metrics.engine.correlations import (
     N_BLOCK,
@@ -22,9 +23,6 @@ from harness.metrics.engine.correlations import (
     NotFiniteError,
     Rows,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 BATCH = 32  # pieces transformed at a time, 0.1 GB each way for eight channels
 
@@ -48,8 +46,6 @@ class DeviceCorrelator(Correlator):
 
     def correlate(self, signals: Rows, *, lasting: bool = False) -> Correlations:
         """Correlate signals with the delayed references, on the device if its memory suffices."""
-        import torch
-
         try:
             return self._correlate_there(signals)
         except torch.OutOfMemoryError:
@@ -57,8 +53,6 @@ class DeviceCorrelator(Correlator):
 
     def _correlate_there(self, signals: Rows) -> Correlations:
         """Correlate on the device, into new memory."""
-        import torch
-
         x, references = _send(signals, self._device), _send(self._rows, self._device)
         lags, energies = [], []
         for first in range(0, len(self._pieces), BATCH):
@@ -88,8 +82,6 @@ class DeviceCorrelator(Correlator):
 
     def _across(self, x: torch.Tensor, references: torch.Tensor) -> Any:
         """Correlations of all segments' heads with the references just before them."""
-        import torch
-
         if len(self.bounds) == 1:
             return np.zeros((len(x), len(references), TAPS))
         start, stop = (np.array(edge)[None, 1:] for edge in zip(*self.bounds, strict=True))
@@ -101,15 +93,11 @@ class DeviceCorrelator(Correlator):
 
 def _send(rows: Rows, device: str) -> torch.Tensor:
     """Rows on the device in their own type; blocks are made float64 as they are cut."""
-    import torch
-
     return torch.stack([torch.as_tensor(row) for row in rows]).to(device)
 
 
 def _take(x: torch.Tensor, at: Any, length: int, limits: tuple[Any, Any]) -> torch.Tensor:
     """Stretches of x that start at `at`, as float64, zero outside their limits."""
-    import torch
-
     begin, low, high = (torch.as_tensor(y, device=x.device) for y in (at[..., None], *limits))
     index = begin + torch.arange(length, device=x.device)
     inside = (index >= low) & (index < high)
@@ -119,8 +107,6 @@ def _take(x: torch.Tensor, at: Any, length: int, limits: tuple[Any, Any]) -> tor
 
 def _multiply(leading: torch.Tensor, delayed: torch.Tensor, n: int) -> torch.Tensor:
     """Sum conj(leading)·delayed over the blocks and transform to lags 0 … 511, per piece."""
-    import torch
-
     products = torch.einsum("apkf,bpkf->pabf", leading.conj(), delayed)
     lags: torch.Tensor = torch.fft.irfft(products, n=n)[..., :TAPS].flip(-1)
     return lags

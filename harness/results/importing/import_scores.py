@@ -31,6 +31,7 @@ from harness.results.importing.foreign_formats import (
     read_file,
 )
 from harness.results.leaks import leak_statuses
+from harness.results.ranking import NO_GENRE
 from harness.results.runs import SELECTION_COLUMNS, Run, table
 
 SONGS = ("musdb18", "dsd100")  # collections whose songs have known names
@@ -134,7 +135,7 @@ def _track(dataset: str, split: str, name: str) -> Track:
     if not split:
         raise HarnessError(f"{name!r}: its split is not known; give --data-split {dataset}:SPLIT")
     artist = split_name(name)[0] if " - " in name else ""
-    title, genre = (song.track, song.genre) if song else (name, "")
+    title, genre = (song.track, song.genre) if song else (name, NO_GENRE)
     return Track(dataset, title, artist, split, (), {}, genre=genre)
 
 
