@@ -18,9 +18,8 @@ def find_blends(
 ) -> dict[str, BlendProducts]:
     """Return the inner products of one track's units of work: stem → products.
 
-    The keys are as in ``units`` of a run's record. The result is empty if these separators were
-    never run together. The separators of each `BlendProducts` have the keys of their units as
-    names, and may be more than those asked for.
+    Separators have the names of their `keys`, which are those of ``units`` in a run's record, and
+    may be more than these. The result is empty if these were never run together.
     """
     folder = work_folder / (BY_BAND if by_band else WHOLE) / track_key
     for path in sorted(folder.glob("*.npz")):
@@ -39,9 +38,8 @@ def blends_of_run(
 ) -> dict[tuple[str, str, str, str], BlendProducts]:
     """Return all inner products of a run: (dataset, split, track, stem) → products.
 
-    Units are those of the run's record, scores those of the wanted separators. A track has products
-    if all its separators with scores were run together. Each `BlendProducts` has separators by
-    name.
+    `units` are of the run's record, `scores` of the wanted separators. A track has products if all
+    its separators with scores were run together.
     """
     place = ["dataset", "split", "track"]
     ok = scores[scores["status"] == "ok"]

@@ -171,26 +171,29 @@ def join(runs: Sequence[Run]) -> Run:
     """
     if len(runs) == 1:
         return runs[0]
-    first = runs[0].record
     metrics: dict[str, Any] = {}
     for run in runs:
-        if run.record.get("excerpt_seconds") != first.get("excerpt_seconds"):
-            raise _other("excerpt_seconds", run, runs[0])
-        for name, about in (run.record.get("metrics") or {}).items():
+        excerpt = {"excerpt_seconds": run.record.get("excerpt_seconds")}
+        for name, about in (excerpt | (run.record.get("metrics") or {})).items():
             if metrics.setdefault(name, about) != about:
-                raise _other(name, run, runs[0])
+                raise HarnessError(
+                    f"{run.name}: defines {name} differently from {runs[0].name}, so one report "
+                    "cannot show both; report each run separately"
+                )
+    del metrics["excerpt_seconds"]
     merged = {
         name: pd.concat([getattr(run, name) for run in runs], ignore_index=True).drop_duplicates(
             [c for c in columns if c not in _NOT_IDENTITY]
         )
         for name, columns in TABLES.items()
     }
-    record = {**first, "run": " + ".join(run.name for run in runs), "metrics": metrics}
+    name = " + ".join(run.name for run in runs)
+    record = {**runs[0].record, "run": name, "metrics": metrics}
     for part in ("separators", "datasets", "ensembles"):
         record[part] = {k: v for run in reversed(runs) for k, v in run.record.get(part, {}).items()}
     for part in ("skipped", "leaks", "selection_notes", "units", "published"):
         record[part] = [row for run in runs for row in run.record.get(part, ())]
-    return Run(name=record["run"], record=record, **merged)
+    return Run(name=name, record=record, **merged)
 
 
 def leaks(record: Mapping[str, Any]) -> dict[tuple[str, str, str, str], str]:
@@ -204,11 +207,3 @@ def leaks(record: Mapping[str, Any]) -> dict[tuple[str, str, str, str], str]:
 def leaked(record: Mapping[str, Any], status: str = "leaked") -> set[tuple[str, str, str, str]]:
     """Return the pairs of one status of `leaks`."""
     return {pair for pair, found in leaks(record).items() if found == status}
-
-
-def _other(what: str, run: Run, first: Run) -> HarnessError:
-    """Return the error that says that two runs differ."""
-    return HarnessError(
-        f"{run.name}: defines {what} differently from {first.name}, so one report cannot show "
-        "both; report each run separately"
-    )

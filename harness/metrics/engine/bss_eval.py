@@ -19,8 +19,9 @@ import numpy as np
 from harness.core import bands
 from harness.core.audio import Audio, Float64
 from harness.metrics.engine.channels import independent, place
-from harness.metrics.engine.correlations import TAPS, Correlations, Correlator, Row
+from harness.metrics.engine.correlations import TAPS, Correlations, Correlator
 from harness.metrics.engine.forms import FilteredEnergy, Frames
+from harness.metrics.engine.kernel import Row
 from harness.metrics.engine.toeplitz import Factor
 from harness.metrics.ratios import Energies, frame_bounds, inner_products
 

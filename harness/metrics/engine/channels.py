@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.core.audio import Audio
-from harness.metrics.engine.correlations import Row
+from harness.metrics.engine.kernel import Row
 
 PROBE = 1009  # proportional channels are first compared at every 1009th sample
 

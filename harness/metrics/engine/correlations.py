@@ -1,11 +1,10 @@
 """Correlations of estimates with delayed references, per frame and for the whole track.
 
 A track is cut into segments (the frames of BSS Eval v4, and what remains at the end). Each is cut
-into short blocks whose spectra are multiplied bin by bin and summed over the segment; the inverse
-transform gives the segment's correlations as if it stood alone. What crosses from one segment to
-the next is summed separately, so that segments plus crossings are the correlations of the whole
-track. Everything is in float64. PyTorch does the Fourier transforms, a quarter faster than NumPy;
-it is imported at the first use, since that takes seconds.
+into short blocks, whose spectra are multiplied bin by bin and summed; the inverse transform gives
+the correlations within the segment. Those across each boundary are computed separately; segments
+plus crossings are the correlations of the whole track. Everything is in float64. PyTorch does the
+Fourier transforms, a quarter faster than NumPy; importing it takes seconds, so it is imported late.
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ import numpy.typing as npt
 
 from harness.core.audio import Float64
 from harness.metrics.engine import kernel
+from harness.metrics.engine.kernel import Complex128, Row
 from harness.metrics.engine.threads import in_threads
 
-Complex128 = npt.NDArray[np.complex128]
-Row = npt.NDArray[np.floating[Any]]
 Rows = Sequence[Row]  # one signal per row, all of one length
 
 TAPS = 512  # BSS Eval's filter length: delays 0 … 511
@@ -48,9 +46,8 @@ class Correlations:
 
     def of(self, signals: slice) -> Correlations:
         """Return the part that belongs to some of the signals."""
-        return Correlations(
-            self.segments[:, signals], self.total[signals], self.energies[:, signals]
-        )
+        within, energies = self.segments[:, signals], self.energies[:, signals]
+        return Correlations(within, self.total[signals], energies)
 
     def first(self, count: int) -> Correlations:
         """Return the first segments; the total is still that of all segments."""
@@ -60,9 +57,9 @@ class Correlations:
 class Correlator:
     """References whose spectra are ready to be multiplied with those of any estimates.
 
-    `bounds` are the first and last+1 sample of each segment; the total is meaningful only if they
-    tile the track. The result does not depend on `threads`. Up to `cache_bytes` of spectra of the
-    references are kept; the rest are computed again.
+    `bounds` are the first and last+1 sample of each segment; the total is valid only if they tile
+    the track. The result does not depend on `threads`. Up to `cache_bytes` of spectra of the
+    references are kept; the others are computed again.
     """
 
     def __init__(
@@ -98,8 +95,7 @@ class Correlator:
         """
         shape = (len(self._pieces), len(signals))
         whole = (*shape, len(self._rows), TAPS)
-        name = "lasting" if lasting else "pieces"
-        pieces = self._results.array(name, whole, float)
+        pieces = self._results.array("lasting" if lasting else "pieces", whole, float)
         energies = np.empty(shape)
 
         def work(index: int) -> None:
@@ -127,15 +123,12 @@ class Correlator:
 
     def _reference_spectra(self, index: int, scratch: Scratch) -> Float64:
         """Packed spectra of the reference blocks with their past, kept if they fit."""
-        kept = index < len(self._cache)
-        if kept and self._cached[index]:
-            known: Float64 = self._cache[index]
-            return known
-        packed = self._cache[index] if kept else scratch.array("packed", self._packed, float)
-        kernel.pack(self._transform(self._rows, index, PAST, scratch)[1], packed)
-        if kept:
-            self._cached[index] = True
-        return packed
+        fits = index < len(self._cache)
+        packed = self._cache[index] if fits else scratch.array("packed", self._packed, float)
+        if not (fits and self._cached[index]):
+            kernel.pack(self._transform(self._rows, index, PAST, scratch)[1], packed)
+            self._cached[index : index + 1] = True
+        return np.asarray(packed)
 
     def _transform(
         self, rows: Rows, index: int, past: int, scratch: Scratch
@@ -186,8 +179,7 @@ class Scratch:
 def _fill(blocks: Float64, row: Row, start: int, hop: int, past: int) -> float:
     """Cut a row into blocks of `hop` samples, zeros beyond its end, and return its energy.
 
-    The `past` samples before each block are put at the block's end, where a cyclic transform has
-    them.
+    The `past` samples before each block are put at its end, as a cyclic transform needs them.
     """
     energy = kernel.cut(row[start : start + len(blocks) * hop], hop, blocks)
     if past:
@@ -221,13 +213,11 @@ def forward(signals: Float64) -> Complex128:
     """Real FFT along the last axis."""
     import torch
 
-    spectra: Complex128 = torch.fft.rfft(torch.from_numpy(signals)).numpy()
-    return spectra
+    return np.asarray(torch.fft.rfft(torch.from_numpy(signals)).numpy())
 
 
 def inverse(spectra: Complex128, n: int) -> Float64:
     """Inverse of the real FFT of length n along the last axis."""
     import torch
 
-    signals: Float64 = torch.fft.irfft(torch.from_numpy(spectra), n=n).numpy()
-    return signals
+    return np.asarray(torch.fft.irfft(torch.from_numpy(spectra), n=n).numpy())

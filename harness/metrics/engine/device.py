@@ -1,8 +1,8 @@
 """The correlations of `correlations.py` on a CUDA device, in float64, many pieces at a time.
 
-Signals go to the device once per call and correlations come back once per call. Filters are solved
-for and energies evaluated on the processor. Nothing stays on the device between calls, since the
-separators need its memory; if there is not enough, the processor computes the correlations.
+Signals go to the device, and correlations come back, once per call; the processor does the rest.
+Nothing stays on the device between calls, since the separators need its memory. If that is full,
+the processor computes the correlations.
 """
 
 from __future__ import annotations
@@ -28,10 +28,7 @@ BATCH = 32  # pieces transformed at a time, 0.1 GB each way for eight channels
 
 
 class DeviceCorrelator(Correlator):
-    """A `Correlator` whose transforms and products run on a device.
-
-    `device` is a name in PyTorch, such as ``cuda`` or ``cuda:1``.
-    """
+    """A `Correlator` whose transforms and products run on a PyTorch device such as ``cuda:1``."""
 
     def __init__(
         self,
@@ -101,12 +98,10 @@ def _take(x: torch.Tensor, at: Any, length: int, limits: tuple[Any, Any]) -> tor
     begin, low, high = (torch.as_tensor(y, device=x.device) for y in (at[..., None], *limits))
     index = begin + torch.arange(length, device=x.device)
     inside = (index >= low) & (index < high)
-    taken: torch.Tensor = x[:, index.where(inside, 0)].double() * inside
-    return taken
+    return x[:, index.where(inside, 0)].double() * inside
 
 
 def _multiply(leading: torch.Tensor, delayed: torch.Tensor, n: int) -> torch.Tensor:
     """Sum conj(leading)·delayed over the blocks and transform to lags 0 … 511, per piece."""
     products = torch.einsum("apkf,bpkf->pabf", leading.conj(), delayed)
-    lags: torch.Tensor = torch.fft.irfft(products, n=n)[..., :TAPS].flip(-1)
-    return lags
+    return torch.fft.irfft(products, n=n)[..., :TAPS].flip(-1)

@@ -1,9 +1,9 @@
 """Energies of filtered references, per frame, without filtering anything.
 
 An energy |Σ filter ∗ row|² is a quadratic form of the filters whose coefficients are the frame's
-correlations. Its rounding error is known: that of the correlations times the size of the filters.
-Where it could matter, because the filters are large in a nearly empty band or because a small
-difference is wanted, the frame is filtered after all, in the frequency domain.
+correlations. Its rounding error is that of the correlations times the size of the filters. Where
+it is too large, because filters are large in a nearly empty band or the result is a small
+difference, the frame is filtered in the frequency domain.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft
 
 from harness.core.audio import Audio, Float64
-from harness.metrics.engine.correlations import PAST, Correlations, Row, forward
+from harness.metrics.engine.correlations import PAST, Correlations, forward
+from harness.metrics.engine.kernel import Row
 from harness.metrics.engine.threads import in_threads
 
 LONGEST = 1 << 20  # samples; longer frames are never filtered, which would take much memory
@@ -97,10 +98,8 @@ class Frames:
         if len(rows) == len(self._rows):
             return self._correlations
         if rows not in self._copies:
-            chosen = np.array(rows)
-            self._copies[rows] = np.ascontiguousarray(
-                self._correlations[:, chosen[:, None], chosen]
-            )
+            among = self._correlations[:, np.array(rows)[:, None], np.array(rows)]
+            self._copies[rows] = np.ascontiguousarray(among)
         return self._copies[rows]
 
     def _quadratic(self, rows: tuple[int, ...], filters: list[Float64]) -> Float64:
@@ -134,9 +133,8 @@ class Frames:
             n = next_fast_len(stop - start + PAST, real=True)
             chosen = np.flatnonzero(doubtful[:, frame]).tolist()
             rows = sorted({row for form in chosen for row in forms[form].rows})
-            of_rows = dict(
-                zip(rows, _spectra([self._rows[r][start:stop] for r in rows], n), strict=True)
-            )
+            parts = _spectra([self._rows[row][start:stop] for row in rows], n)
+            of_rows = dict(zip(rows, parts, strict=True))
             for index in chosen:
                 form = forms[index]
                 of_filters = spectra.get((index, n))

@@ -1,7 +1,7 @@
 """The loops in which scoring spends its time, in C if a compiler was available.
 
-``kernel.c`` is compiled when the project is installed; without a compiler NumPy does the same in
-about twice the time. Results are equal up to rounding.
+``kernel.c`` is compiled when the project is installed. Without a compiler NumPy does the same in
+about twice the time, with other rounding.
 """
 
 from __future__ import annotations
@@ -42,10 +42,7 @@ def packed_shape(signals: int, blocks: int, bins: int) -> tuple[int, ...]:
 
 
 def pack(spectra: Spectra, out: Packed) -> None:
-    """Put spectra in the order in which `multiply` reads them.
-
-    `spectra` has one array of shape (blocks, bins) per signal; `out` has shape `packed_shape`.
-    """
+    """Write spectra, one array (blocks, bins) per signal, to `out` in the order for `multiply`."""
     if library := _library():
         library.pack(*_pointers(spectra), out.ctypes.data)
     else:
@@ -53,14 +50,13 @@ def pack(spectra: Spectra, out: Packed) -> None:
 
 
 def multiply(leading: Spectra, delayed: Packed, out: Complex128) -> None:
-    """Sum leading · conj(delayed) over the blocks.
+    """Sum leading · conj(delayed) over the blocks, with `delayed` packed.
 
-    `leading` has one array of shape (blocks, bins) per signal, `delayed` are packed spectra of as
-    many blocks and bins, and `out` has shape (signals, references, bins).
+    `leading` has one array of shape (blocks, bins) per signal; `out` has shape (signals,
+    references, bins).
     """
     if library := _library():
-        right = delayed.ctypes.data, out.shape[1]
-        library.multiply(*_pointers(leading), *right, out.ctypes.data)
+        library.multiply(*_pointers(leading), delayed.ctypes.data, out.shape[1], out.ctypes.data)
     else:
         products = np.stack(leading).transpose(2, 0, 1) @ delayed.view(np.complex128)
         np.copyto(out, products.transpose(1, 2, 0))
@@ -79,9 +75,8 @@ def cut(row: Row, hop: int, out: Float64) -> float:
         energy: float = function(row.ctypes.data, len(row), *target)
         return energy
     full, rest = divmod(len(row), hop)
+    out[...] = 0
     out[:full, :hop] = row[: full * hop].reshape(full, hop)
-    out[full:, :hop] = 0
-    out[:, hop:] = 0
     if rest:
         out[full, :rest] = row[full * hop :]
     return float(np.vdot(out, out))

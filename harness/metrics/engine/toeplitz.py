@@ -1,9 +1,9 @@
 """Factorise the Gram matrix of delayed signals, which is block Toeplitz, and solve with it.
 
-The generalised Schur algorithm needs n² instead of n³ operations. Its block hyperbolic steps use
-the mixed form, which is the stable one (Bojanczyk, Brent, Van Dooren and de Hoog, "A note on
-downdating the Cholesky factorization", 1987). If the matrix is numerically singular, a Cholesky
-factorisation with pivoting keeps as many directions as float64 can represent.
+The generalized Schur algorithm needs n² instead of n³ operations. Its block hyperbolic steps use
+the mixed form, which is stable (Bojanczyk, Brent, Van Dooren and de Hoog, "A note on downdating the
+Cholesky factorization", 1987). If the matrix is numerically singular, a Cholesky factorization with
+pivoting keeps as many directions as float64 can represent.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Factor:
         with one_blas_thread():
             try:
                 self._panels = _schur(first)
-                singular = _pivot_ratio(self._panels) < RANK_TOLERANCE
+                pivots = np.concatenate([panel.diagonal() for panel in self._panels]) ** 2
+                singular = pivots.min() / pivots.max() < RANK_TOLERANCE
             except LinAlgError:
                 singular = True
             if singular:
@@ -63,8 +64,8 @@ class Factor:
     def whiten(self, cross: Float64) -> Float64:
         """Solve Rᵀy = d: the coordinates of each projection in an orthonormal basis.
 
-        From ⟨e(t), b(t−lag)⟩ of shape (estimates, signals, lags) to shape (rank, estimates); the
-        energy of a projection is the sum of its squares.
+        From ⟨e(t), b(t−lag)⟩ of shape (estimates, signals, lags) to shape (rank, estimates); their
+        squares add up to the energy of a projection.
         """
         right = cross.transpose(2, 1, 0).reshape(-1, len(cross))
         return self._forward(right if self._order is None else right[self._order])
@@ -136,12 +137,6 @@ def _schur(first: Float64) -> list[Float64]:
         b = right.T @ b[:, m:] - (right.T @ w.T @ inverse.T) @ new[:, m:]
         a = new
     return panels
-
-
-def _pivot_ratio(panels: list[Float64]) -> float:
-    """Smallest pivot of a triangular factor over the largest."""
-    pivots = np.concatenate([panel.diagonal() for panel in panels]) ** 2
-    return float(pivots.min() / pivots.max())
 
 
 def _assemble(first: Float64) -> Float64:
