@@ -83,7 +83,7 @@ def frame_energies(reference: Audio, estimate: Audio, window: int, hop: int) -> 
         pieces = range(0, n_samples, PIECE)
         total = sum(inner_products(reference, estimate, a, a + PIECE) for a in pieces)
     xx, ee, dd, xe = (float(value) for value in total)
-    return Energies(*frames.T[:3], (xx, ee, dd, xe))
+    return Energies(frames[:, 0], frames[:, 1], frames[:, 2], (xx, ee, dd, xe))
 
 
 def snr(reference: Audio, estimate: Audio) -> float:

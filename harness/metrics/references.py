@@ -205,8 +205,8 @@ class References:
         given = list(estimates.values())
         arrays: dict[str, Any]
         if edges:
-            alone = {stem: self._references[stem]}
-            analysis = self._analysis_of(alone, 2 * alone[stem].shape[1:])  # one frame
+            reference, n = self._references[stem], self._references[stem].shape[1]
+            analysis = self._analysis_of({stem: reference}, n, n)  # one frame
             arrays = analysis.products_by_band(stem, given, low_passes(self._sample_rate, edges))
         else:
             arrays = self._analysis.products(stem, given)
@@ -265,12 +265,12 @@ class References:
     @cached_property
     def _analysis(self) -> Analysis:
         """The analysis of all references."""
-        return self._analysis_of(self._references, self._frames)
+        return self._analysis_of(self._references, *self._frames)
 
-    def _analysis_of(self, references: Mapping[str, Audio], frames: tuple[int, ...]) -> Analysis:
-        """Analyse references, in frames with a window and a hop."""
+    def _analysis_of(self, references: Mapping[str, Audio], window: int, hop: int) -> Analysis:
+        """Analyse references; `window` and `hop` in samples."""
         ridge = MUSEVAL_RIDGE if self._compat == "museval" else 0.0
-        return Analysis(references, *frames, ridge, self._threads, self._device)
+        return Analysis(references, window, hop, ridge, self._threads, self._device)
 
     def _kept(self, estimates: Mapping[str, Audio]) -> dict[str, npt.NDArray[np.bool_]]:
         """Frames that are scored, per stem."""

@@ -22,7 +22,7 @@ from harness.results.runs import Run
 from harness.selection.blending import Kept
 from harness.selection.budget import Budget
 
-UNSCORED = (
+SCORE_UNKNOWN = (
     "the score of stems that are made to sum to the mixture is unknown until the ensemble itself "
     "is run: add it to a run"
 )
@@ -160,7 +160,7 @@ def made_consistent(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     Its held-out scores are unknown: they were those of the stems before that step.
     """
     kept = {k: v for k, v in params.items() if k != "held_out"}
-    return kept | {"consistent": True}, UNSCORED
+    return kept | {"consistent": True}, SCORE_UNKNOWN
 
 
 def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:

@@ -98,10 +98,12 @@ def _take(x: torch.Tensor, at: Any, length: int, limits: tuple[Any, Any]) -> tor
     begin, low, high = (torch.as_tensor(y, device=x.device) for y in (at[..., None], *limits))
     index = begin + torch.arange(length, device=x.device)
     inside = (index >= low) & (index < high)
-    return x[:, index.where(inside, 0)].double() * inside
+    taken: torch.Tensor = x[:, index.where(inside, 0)].double() * inside
+    return taken
 
 
 def _multiply(leading: torch.Tensor, delayed: torch.Tensor, n: int) -> torch.Tensor:
     """Sum conj(leading)·delayed over the blocks and transform to lags 0 … 511, per piece."""
     products = torch.einsum("apkf,bpkf->pabf", leading.conj(), delayed)
-    return torch.fft.irfft(products, n=n)[..., :TAPS].flip(-1)
+    lags: torch.Tensor = torch.fft.irfft(products, n=n)[..., :TAPS].flip(-1)
+    return lags
