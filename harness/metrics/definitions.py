@@ -38,10 +38,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class InnerProducts:
-    """Inner products of a reference x and K estimates e of it, channels added up.
-
-    Pj and P are the projections of an estimate as in `Energies`.
-    """
+    """Inner products of a reference x and K estimates e of it; Pj and P as in `Energies`."""
 
     plain: Float64  # of x, e₁, …, eK per frame, shape (frames, K+1, K+1)
     own: Float64  # of x, Pj₁, …, PjK per frame, shape (frames, K+1, K+1)

@@ -15,7 +15,7 @@ from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Track
 from harness.results.runs import PAIR, leaks
 
-STATUSES = ("clean", "leaked", "unknown")
+STATUSES = ["clean", "leaked", "unknown"]
 
 
 def leak_statuses(
@@ -50,8 +50,7 @@ def recorded_statuses(scores: pd.DataFrame, record: Mapping[str, Any]) -> pd.Dat
 
 def ledger(statuses: pd.DataFrame) -> pd.DataFrame:
     """Count tracks by status: columns separator, dataset, split, tracks, clean, leaked, unknown."""
-    keys = PAIR[:-1]
-    counts = statuses.groupby([*keys, "status"]).size().unstack("status", fill_value=0)
-    counts = counts.reindex(columns=list(STATUSES), fill_value=0)
+    counts = statuses.groupby([*PAIR[:-1], "status"]).size().unstack("status", fill_value=0)
+    counts = counts.reindex(columns=STATUSES, fill_value=0)
     counts.insert(0, "tracks", counts.sum(axis=1))
     return counts.rename_axis(columns=None).reset_index()

@@ -177,8 +177,7 @@ def rank(
     here = scores[scores["dataset"] == dataset]
     rows = here[here["metric"] == metric]
     silent = rows[rows["status"] == "undefined"]
-    failed = here[here["status"] == "failed"]
-    unscored = dict.fromkeys(_places(failed), "failed")
+    unscored = dict.fromkeys(_places(here[here["status"] == "failed"]), "failed")
     unscored |= dict.fromkeys(_places(silent), "absent or silent reference")
     ok = rows[(rows["status"] == "ok") & rows["value"].notna()].rename(columns={"value": "score"})
     found = {
@@ -224,13 +223,17 @@ def summarise(grid: Grid) -> pd.DataFrame:
 
 
 def by_genre(grid: Grid) -> list[tuple[str, Grid]]:
-    """Return the tracks of each genre, by name."""
+    """Return each genre, sorted by name, with the grid of its tracks."""
     genres = np.array([genre_name(genre) for genre in grid.genres], dtype=object)
     return [(genre, grid.take(genres == genre)) for genre in sorted(set(genres))]
 
 
 def genre_name(genre: object) -> str:
-    """Return the genre as it is grouped by; `NO_GENRE` if it is missing."""
+    """Return the genre as it is grouped by; `NO_GENRE` if it is missing.
+
+    >>> genre_name(" Rock"), genre_name(None)
+    ('Rock', 'unknown')
+    """
     return (genre.strip() if isinstance(genre, str) else "") or NO_GENRE
 
 
@@ -337,9 +340,9 @@ def rank_run(run: Run, metric: str = HARMONIC) -> pd.DataFrame:
     if metric not in known:
         raise HarnessError(f"rank: no scores of {metric!r}; the run has {', '.join(known)}")
     better = metric not in METRICS or METRICS[metric].higher_is_better
-    names, leaks = ranked_in(run), leaked(run.record)
-    boards = []
-    for dataset in sorted(scores["dataset"].unique()):
-        found = rank(scores, dataset, metric, ranked=names, leaks=leaks, higher_is_better=better)
-        boards.append(found.board.assign(dataset=dataset))
+    how: Any = {"ranked": ranked_in(run), "leaks": leaked(run.record), "higher_is_better": better}
+    boards = [
+        rank(scores, dataset, metric, **how).board.assign(dataset=dataset)
+        for dataset in sorted(scores["dataset"].unique())
+    ]
     return pd.concat(boards, ignore_index=True)

@@ -106,8 +106,8 @@ class Analysis:
             values = iter(self._frames.energies(forms))
             for stem, part in parts.items():
                 filtered: dict[str, Any] = {name: next(values) for name in FILTERED}
-                filtered["whole_projected"] = _energy(whitened[:, part])
-                found[stem] = replace(found[stem], **filtered)
+                projected = _energy(whitened[:, part])
+                found[stem] = replace(found[stem], **filtered, whole_projected=projected)
             return found
 
     def _parts(self, estimates: Mapping[str, Audio]) -> dict[str, slice]:
@@ -198,7 +198,7 @@ class Analysis:
         return whitened, filters
 
     def _identity(self, stem: str) -> Float64:
-        """Return the filters that make a stem from its rows, shape (channels, rows, lags)."""
+        """Return the filters from the rows of a stem to its channels, (channels, rows, lags)."""
         where = self.places[stem]
         filters = np.zeros((len(where.channels), len(where.rows), TAPS))
         for channel, (row, scale) in enumerate(where.channels):

@@ -98,8 +98,7 @@ def _take(x: torch.Tensor, at: Any, length: int, limits: tuple[Any, Any]) -> tor
     begin, low, high = (torch.as_tensor(y, device=x.device) for y in (at[..., None], *limits))
     index = begin + torch.arange(length, device=x.device)
     inside = (index >= low) & (index < high)
-    taken: torch.Tensor = x[:, index.where(inside, 0)].double() * inside
-    return taken
+    return x[:, index.where(inside, 0)].double() * inside
 
 
 def _multiply(leading: torch.Tensor, delayed: torch.Tensor, n: int) -> torch.Tensor:
