@@ -251,7 +251,11 @@ class SCNet(Network):
         if self.normalise:
             mean = spectrum.mean(dim=(1, 2, 3), keepdim=True)
             deviation = spectrum.std(dim=(1, 2, 3), keepdim=True) + EPS
-        x = (spectrum - mean) / deviation
+        planes = self._planes((spectrum - mean) / deviation) * deviation + mean
+        return self._signals(planes, mixture.shape[-1])
+
+    def _planes(self, x: Tensor) -> Tensor:
+        """Return the planes of all stems (B, stems · planes, F, T) from those of the mixture."""
         levels = []
         for encode in self.encoder:
             cuts = split(x.shape[2], self.shares)
@@ -260,7 +264,7 @@ class SCNet(Network):
         x = self.separation_net(x)
         for decode in self.decoder:
             x = decode(x, *levels.pop())
-        return self._signals(x * deviation + mean, mixture.shape[-1])
+        return x
 
     def _spectrum(self, mixture: Tensor) -> Tensor:
         """Return (B, 2 · channels, F, T): real and imaginary part of left, then of right.
