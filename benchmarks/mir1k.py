@@ -34,7 +34,7 @@ class OneStage:
     """Plain HPSS with a window of 256 ms: the percussive part is called voice."""
 
     def __init__(self, *, sample_rate: int) -> None:
-        self.stft = stft_of(0.256, sample_rate, overlap=4)
+        self.stft = stft_of(sample_rate, overlap=4, seconds=0.256)
 
     def separate(self, mixture: Audio) -> dict[str, Audio]:
         """Return music and voice."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from harness.core.audio import Audio
 from harness.core.taxonomy import ancestors, in_order
-from harness.separators.spectral import FOUR_STEMS, TINY, Spectrum, Stft, standard_stft
+from harness.separators.spectral import TINY, Spectrum, Stft, Untrained, stft_of
 
 Powers = npt.NDArray[np.float64]  # (sources, bins, frames)
 Covariances = npt.NDArray[np.complex128]  # (sources, bins, channels, channels)
@@ -30,12 +30,8 @@ REGULARISATION = 1e-6  # share of the identity in a spatial covariance: dual mon
 
 
 @dataclass(kw_only=True)
-class Mixture:
+class Mixture(Untrained):
     """The unscaled input as the estimate of every stem: the score of doing nothing."""
-
-    sample_rate: int
-    stems: tuple[str, ...] = FOUR_STEMS
-    input_stem: str = "mixture"
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return {stem: the input itself}."""
@@ -43,15 +39,12 @@ class Mixture:
 
 
 @dataclass(kw_only=True)
-class IdealBinaryMask:
+class IdealBinaryMask(Untrained):
     """Keep the bins in which a stem's magnitude is at least a share of the mixture's.
 
     Each stem is independent of the others: several of them or none may keep a bin.
     """
 
-    sample_rate: int
-    stems: tuple[str, ...] = FOUR_STEMS
-    input_stem: str = "mixture"
     threshold: float = 0.5  # least share
     power: float = 1.0  # exponent of both magnitudes: 1 is SiSEC's IBM1, 2 its IBM2
 
@@ -67,12 +60,9 @@ class IdealBinaryMask:
 
 
 @dataclass(kw_only=True)
-class IdealRatioMask:
+class IdealRatioMask(Untrained):
     """Divide each bin between the stems in proportion to their magnitudes."""
 
-    sample_rate: int
-    stems: tuple[str, ...] = FOUR_STEMS
-    input_stem: str = "mixture"
     power: float = 2.0  # exponent of the magnitudes: 1 is SiSEC's IRM1, 2 its IRM2
 
     def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
@@ -89,7 +79,7 @@ class IdealRatioMask:
 
 
 @dataclass(kw_only=True)
-class MultichannelWiener:
+class MultichannelWiener(Untrained):
     """Joint Wiener filter of all channels, from true power spectra and spatial covariances.
 
     A stem's covariance in a bin is its power there times a spatial covariance that is constant
@@ -101,10 +91,6 @@ class MultichannelWiener:
     Duong, Vincent and Gribonval, "Under-determined reverberant audio source separation using a
     full-rank spatial covariance model", IEEE TASLP 18(7), 2010.
     """
-
-    sample_rate: int
-    stems: tuple[str, ...] = FOUR_STEMS
-    input_stem: str = "mixture"
 
     def separate_with(self, audio: Audio, references: Mapping[str, Audio]) -> dict[str, Audio]:
         """Return {stem: estimate} for each of the references; shapes (channels, samples)."""
@@ -121,7 +107,7 @@ def _estimate(
     sample_rate: int, audio: Audio, references: Mapping[str, Audio], learn: Learn
 ) -> dict[str, Audio]:
     """Learn a filter for each set of disjoint stems, and apply it."""
-    stft = standard_stft(sample_rate, overlap=2)
+    stft = stft_of(sample_rate, overlap=2)
     found: dict[str, Audio] = {}
     for names in _disjoint(in_order(references)):
         signals = [audio, *(references[name] for name in names)]

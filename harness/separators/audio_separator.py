@@ -23,7 +23,7 @@ from harness.core import audio as signals
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.registry import suggestion
-from harness.separators import checkpoints as checkpoints
+from harness.separators import checkpoints
 from harness.separators.chunked import find_device
 from harness.separators.learned import Networked, reason
 from harness.separators.roformer import model_and_config
@@ -36,45 +36,31 @@ ONNX = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 
 
 class AudioSeparator(Networked):
-    """One model of audio-separator, with the package's own chunks.
+    """One model of audio-separator, with the package's own chunks, at 44100 Hz.
 
-    Parameters
-    ----------
-    sample_rate, stems
-        44100 Hz, and stems that the model returns.
-    weights, sha256
-        The model's file and, unless `config` is given, its ``.yaml``; each needs a hash.
-    architecture
-        ``mdx``, ``vr`` or ``mdxc``.
-    config
-        What the package stores outside the file: for ``mdxc`` the content of its ``.yaml``, for
-        ``mdx`` and ``vr`` the row of its ``model_data_new.json``.
-    options
-        Of the architecture, such as ``overlap``; the package's defaults hold for the rest. The
-        chunk of a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long, often
-        shorter than in its training.
-    names
-        {the package's name of a stem: ours}; other names are in lower case, with ``accompaniment``
-        for ``Instrumental``.
+    The weights are the model's file and, unless `config` is given, its ``.yaml``; each needs a
+    hash. `config` is what the package stores outside the file: for ``mdxc`` the content of its
+    ``.yaml``, for ``mdx`` and ``vr`` the row of its ``model_data_new.json``. `options` are those of
+    the `architecture`, such as ``overlap``; the package's defaults hold for the rest. The chunk of
+    a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long, often shorter than in
+    its training. `names` maps the package's names of stems to ours; other names are in lower case,
+    with ``accompaniment`` for ``Instrumental``.
     """
+
+    stems = ("vocals", "accompaniment")
 
     def __init__(
         self,
-        sample_rate: int = RATE,
-        stems: Sequence[str] = ("vocals", "accompaniment"),
-        input_stem: str = "mixture",
-        *,
-        weights: Sequence[Path | str],
-        sha256: Sequence[str | None] | None = None,
-        device: str = "cpu",
-        architecture: str,
+        *wanted: Any,
+        architecture: str,  # ``mdx``, ``vr`` or ``mdxc``
         config: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         names: Mapping[str, str] | None = None,
+        weights: Sequence[Path | str],
+        sha256: Sequence[str | None] | None = None,
+        device: str = "cpu",
     ) -> None:
-        super().__init__(
-            sample_rate, stems, input_stem, weights=weights, sha256=sha256, device=device
-        )
+        super().__init__(*wanted, weights=weights, sha256=sha256, device=device)
         self._names = dict(names or {})
         if architecture not in ARCHITECTURES:
             raise HarnessError(
@@ -105,23 +91,18 @@ class AudioSeparator(Networked):
         ]
         return sum(counts) or None
 
-    def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return {stem: estimate}, each of the input's shape."""
+    def _separate(self, audio: Audio) -> dict[str, Audio]:
         if signals.is_silent(audio):
             return {stem: np.zeros_like(audio) for stem in self.stems}
         mixture = signals.to_channels(audio, CHANNELS, "audio_separator")
         with _guarded(self._path):
-            found = {
-                self._name(stem): estimate for stem, estimate in _run(self._model, mixture).items()
-            }
+            found = {self._name(name): found for name, found in _run(self._model, mixture).items()}
         return {stem: self._fitted(found[stem], audio, stem) for stem in self.stems}
 
     def _fitted(self, found: Any, audio: Audio, stem: str) -> Audio:
-        """Return an estimate in the shape of the input: models pad and resample inside."""
-        estimate, _ = signals.fit_length(
-            np.asarray(found, np.float32), audio.shape[1], self.sample_rate, stem
-        )
-        return signals.to_channels(estimate, audio.shape[0], stem)
+        """Return an estimate of the input's length: models pad and resample inside."""
+        estimate = np.asarray(found, np.float32)
+        return signals.fit_length(estimate, audio.shape[1], self.sample_rate, stem)[0]
 
     def _name(self, stem: str) -> str:
         return self._names.get(stem, NAMES.get(stem.lower(), stem.lower()))
@@ -137,7 +118,7 @@ class AudioSeparator(Networked):
         training = settings.get("training", {})
         several = [] if training.get("target_instrument") else training.get("instruments", [])
         theirs = several or [self._model.primary_stem_name, self._model.secondary_stem_name]
-        self.check_stems(self._path, map(self._name, theirs))
+        self.check_fit(self._path, RATE, map(self._name, theirs))
 
 
 def _run(model: Any, mixture: Audio) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
+from harness.core.files import check_file, write_atomic
 
 PICKLES = (".th", ".ckpt", ".pt", ".pth")
 STATES = ("best_state", "state", "state_dict", "model_state_dict")  # keys of the tensors in pickles
@@ -47,21 +46,17 @@ class Checkpoint:
 
 
 def check(path: Path, *, sha256: str | None = None, size: int | None = None) -> None:
-    """Refuse a file that is absent or differs from the expected one; see `load`."""
-    with _opened(path) as file:
-        _check(file, path, sha256, size)
+    """Refuse a file that is absent or differs from the expected one; `size` is in bytes."""
+    with _checked(path, sha256, size):
+        pass
 
 
 def save(path: Path, module: nn.Module, metadata: Mapping[str, Any], *, half: bool = False) -> None:
     """Write a network's tensors as safetensors; the file appears when it is complete.
 
-    Parameters
-    ----------
-    metadata
-        JSON values: ``network`` and ``config`` build the network again, ``trained_on`` lists its
-        training data.
-    half
-        Keep 16 bits of each value: half the size, errors of at most 0.05 %.
+    Of the metadata, JSON values, ``network`` and ``config`` build the network again, and
+    ``trained_on`` lists its training data. `half` keeps 16 bits of each value: half the size,
+    errors of at most 0.05 %.
     """
     if path.suffix != ".safetensors":
         raise HarnessError(f"{path}: only safetensors are written; name it {path.stem}.safetensors")
@@ -70,24 +65,15 @@ def save(path: Path, module: nn.Module, metadata: Mapping[str, Any], *, half: bo
     write_atomic(path, safetensors.torch.save(tensors, text))
 
 
-def load(path: Path, *, sha256: str | None = None, size: int | None = None) -> Checkpoint:
-    """Read a checkpoint after its bytes were verified.
+def load(path: Path, *, sha256: str | None = None) -> Checkpoint:
+    """Read safetensors, or a pickle as PyTorch writes it, after the file's bytes were verified.
 
-    Parameters
-    ----------
-    path
-        ``.safetensors``, or a pickle as PyTorch writes it: ``.th``, ``.ckpt``, ``.pt``, ``.pth``.
-    sha256
-        Of the whole file; pickles are not opened without one.
-    size
-        In bytes, if known.
+    `sha256` is the hash of the whole file; a pickle is not opened without one.
     """
     kinds = (".safetensors", *PICKLES)
     if path.suffix not in kinds:
         raise HarnessError(f"{path}: unknown kind of checkpoint; use one of {', '.join(kinds)}")
-    with _opened(path) as file:
-        _check(file, path, sha256, size)
-        file.seek(0)  # the bytes that were checked, whatever happens to the name meanwhile
+    with _checked(path, sha256) as file:
         return _unpickle(file, path) if path.suffix in PICKLES else _read(file, path)
 
 
@@ -100,9 +86,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
+def _checked(path: Path, sha256: str | None, size: int | None = None) -> Iterator[BufferedReader]:
+    """Yield the bytes that were checked, whatever happens to the name meanwhile."""
     try:
         with path.open("rb") as file:
+            if sha256 is None and path.suffix in PICKLES:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+                raise HarnessError(
+                    f"{path}: a pickle is opened only if its sha256 is known; "
+                    f"if you trust this file, add sha256: {found}"
+                )
+            check_file(path, size=size, sha256=sha256, file=file)
             yield file
     except OSError as error:
         raise HarnessError(f"{path}: cannot be read ({error.strerror}); check the path") from error
@@ -112,24 +106,6 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
     """Return an independent copy on the CPU."""
     copy = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     return copy.half() if half and copy.is_floating_point() else copy
-
-
-def _check(file: BufferedReader, path: Path, sha256: str | None, size: int | None) -> None:
-    """Refuse a file that differs from the expected one, and a pickle without a known sha256."""
-    found_size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if size is not None and found_size != size:
-        raise HarnessError(f"{path}: has {found_size} bytes, not {size}; fetch it again")
-    if sha256 is None and path.suffix not in PICKLES:
-        return
-    found = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 is None:
-        raise HarnessError(
-            f"{path}: a pickle is opened only if its sha256 is known; "
-            f"if you trust this file, add sha256: {found}"
-        )
-    if found != sha256.lower():
-        raise HarnessError(f"{path}: sha256 is {found}, not {sha256.lower()}; fetch it again")
 
 
 def _read(file: BufferedReader, path: Path) -> Checkpoint:

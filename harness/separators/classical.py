@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import scipy.signal
@@ -25,14 +26,12 @@ from harness.separators.repetition import (
     similar_background,
 )
 from harness.separators.spectral import (
-    FOUR_STEMS,
     TINY,
     Magnitude,
+    Method,
     Spectrum,
     Stft,
-    check_stems,
     harmonic_mask,
-    standard_stft,
     stft_of,
     with_rest,
 )
@@ -42,7 +41,7 @@ VOICES = ("lead", "background")
 
 
 @dataclass(kw_only=True)
-class Hpss:
+class Hpss(Method):
     """Voice from two harmonic/percussive separations.
 
     With a long window a sung note, never steady, is percussive while held instruments are harmonic.
@@ -56,26 +55,21 @@ class Hpss:
     separation using median filtering", DAFx 2010, for the kernel.
     """
 
-    sample_rate: int
     stems: tuple[str, ...] = TWO_STEMS
-    input_stem: str = "mixture"
     long_window: float = 0.3715  # in seconds: 16384 samples at 44.1 kHz
     short_window: float = 0.0232  # 1024 samples
     kernel: int = 17  # length of the medians, odd
     power: float = 2.0  # exponent of the masks
     high_pass: float = 100.0  # in Hz; nothing below is voice
 
-    def __post_init__(self) -> None:
-        check_stems("Hpss", self.stems, TWO_STEMS)
-
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return the voice and the rest; shapes (channels, samples)."""
-        long = stft_of(self.long_window, self.sample_rate, overlap=4)
+        long = stft_of(self.sample_rate, overlap=4, seconds=self.long_window)
         with progress.part(0, 20, 7):
             steady = self._harmonic(long, audio)
         with progress.part(7, 20, 4):
             moving = long.apply_mask(audio, 1 - steady)
-        short = stft_of(self.short_window, self.sample_rate, overlap=4)
+        short = stft_of(self.sample_rate, overlap=4, seconds=self.short_window)
         with progress.part(11, 20, 7):
             mask = self._harmonic(short, moving)
         mask[:, : short.bin_of(self.high_pass, self.sample_rate)] = 0
@@ -91,7 +85,7 @@ class Hpss:
 
 
 @dataclass(kw_only=True)
-class Centre:
+class Centre(Method):
     """Lead voice from the middle of the stereo image, background from its sides.
 
     A bin is in the middle when both channels have similar level and phase there.
@@ -102,13 +96,9 @@ class Centre:
     enhancement, suppression and re-panning applications", WASPAA 2003, for the similarity.
     """
 
-    sample_rate: int
     stems: tuple[str, ...] = VOICES
     input_stem: str = "vocals"
     power: float = 2.0  # exponent of the similarity, 0 to 1, which is the mask
-
-    def __post_init__(self) -> None:
-        check_stems("Centre", self.stems, VOICES)
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return lead and background; shapes (2, samples), exact sum."""
@@ -122,55 +112,64 @@ class Centre:
             spectrum *= np.maximum(alike, 0) ** np.float32(self.power)
             return spectrum
 
-        lead = standard_stft(self.sample_rate, overlap=4).filter(middle, audio)
+        lead = stft_of(self.sample_rate, overlap=4).filter(middle, audio)
         return with_rest(audio, {"lead": lead}, "background")
 
 
 @dataclass(kw_only=True)
-class Repet:
-    """Voice as what does not repeat with the period of the music.
+class _ByRepetition(Method):
+    """Voice as what exceeds the background that repeats.
 
     A binary mask assigns each bin wholly to the stem with more of it, as the first paper on REPET
-    did: less interference, more artefacts.
+    did: less interference, more artifacts.
+    """
+
+    stems: tuple[str, ...] = TWO_STEMS
+    high_pass: float = 100.0  # in Hz; nothing below is voice
+    binary: bool = False
+    _costs: ClassVar[tuple[int, int, int]]  # of magnitude, background and mask; their sum is 20
+
+    def separate(self, audio: Audio) -> dict[str, Audio]:
+        """Return the voice and the rest; shapes (channels, samples)."""
+        stft = stft_of(self.sample_rate, overlap=2)
+        first, second, third = self._costs
+        with progress.part(0, 20, first):
+            magnitude = stft.magnitude(audio)
+        with progress.part(first, 20, second):
+            background = self._background(magnitude, stft)
+        mask = _foreground(magnitude, background, binary=self.binary)
+        mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
+        with progress.part(first + second, 20, third):
+            vocals = stft.apply_mask(audio, mask)
+        return with_rest(audio, {"vocals": vocals}, "accompaniment")
+
+    def _background(self, magnitude: Magnitude, stft: Stft) -> Magnitude:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Repet(_ByRepetition):
+    """Voice as what does not repeat with the period of the music.
 
     References
     ----------
     Rafii and Pardo, "REpeating Pattern Extraction Technique (REPET)", IEEE TASLP 21(1), 2013.
     """
 
-    sample_rate: int
-    stems: tuple[str, ...] = TWO_STEMS
-    input_stem: str = "mixture"
     shortest: float = 0.8  # period, in seconds
     longest: float = 8.0
-    high_pass: float = 100.0  # in Hz; nothing below is voice
-    binary: bool = False
+    _costs = (4, 6, 10)
 
-    def __post_init__(self) -> None:
-        check_stems("Repet", self.stems, TWO_STEMS)
-
-    def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return the voice and the rest; shapes (channels, samples)."""
-        stft = standard_stft(self.sample_rate, overlap=2)
-        with progress.part(0, 10, 2):
-            magnitude = stft.magnitude(audio)
-        shortest, longest = (
-            _frames(s, stft, self.sample_rate) for s in (self.shortest, self.longest)
-        )
-        with progress.part(2, 10, 2):
+    def _background(self, magnitude: Magnitude, stft: Stft) -> Magnitude:
+        limits = (_frames(s, stft, self.sample_rate) for s in (self.shortest, self.longest))
+        with progress.part(0, 3, 2):
             beat = beat_spectrum(magnitude)
-        period = repeating_period(beat, shortest, longest)
-        with progress.part(4, 10):
-            background = periodic_background(magnitude, period)
-        mask = _foreground(magnitude, background, binary=self.binary)
-        mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
-        with progress.part(5, 10, 5):
-            vocals = stft.apply_mask(audio, mask)
-        return with_rest(audio, {"vocals": vocals}, "accompaniment")
+        with progress.part(2, 3):
+            return periodic_background(magnitude, repeating_period(beat, *limits))
 
 
 @dataclass(kw_only=True)
-class RepetSim:
+class RepetSim(_ByRepetition):
     """Voice as what differs from the similar moments of the music.
 
     Similarity is that of magnitude spectra, as published (``spectrum``), or that of cepstra
@@ -181,46 +180,32 @@ class RepetSim:
     Rafii and Pardo, "Music/voice separation using the similarity matrix", ISMIR 2012.
     """
 
-    sample_rate: int
-    stems: tuple[str, ...] = TWO_STEMS
-    input_stem: str = "mixture"
     features: str = "spectrum"
     count: int = 100  # largest number of similar frames
     apart: float = 1.0  # least time between two of them, in seconds
     threshold: float = 0.0  # least similarity
-    high_pass: float = 100.0  # in Hz; nothing below is voice
-    binary: bool = False  # see `Repet`
+    _costs = (1, 17, 2)
 
     def __post_init__(self) -> None:
-        check_stems("RepetSim", self.stems, TWO_STEMS)
+        super().__post_init__()
         if self.features not in ("spectrum", "mfcc"):
             raise HarnessError(
                 f"RepetSim: features is {self.features!r}; choose 'spectrum' or 'mfcc'"
             )
 
-    def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return the voice and the rest; shapes (channels, samples)."""
-        stft = standard_stft(self.sample_rate, overlap=2)
-        with progress.part(0, 20):
-            magnitude = stft.magnitude(audio)
+    def _background(self, magnitude: Magnitude, stft: Stft) -> Magnitude:
         mfcc = self.features == "mfcc"
-        with progress.part(1, 20, 17):
-            background = similar_background(
-                magnitude,
-                cepstra(magnitude, self.sample_rate) if mfcc else magnitude,
-                count=self.count,
-                apart=_frames(self.apart, stft, self.sample_rate),
-                threshold=self.threshold,
-            )
-        mask = _foreground(magnitude, background, binary=self.binary)
-        mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
-        with progress.part(18, 20, 2):
-            vocals = stft.apply_mask(audio, mask)
-        return with_rest(audio, {"vocals": vocals}, "accompaniment")
+        return similar_background(
+            magnitude,
+            cepstra(magnitude, self.sample_rate) if mfcc else magnitude,
+            count=self.count,
+            apart=_frames(self.apart, stft, self.sample_rate),
+            threshold=self.threshold,
+        )
 
 
 @dataclass(kw_only=True)
-class RepetSim4:
+class RepetSim4(Method):
     """Four stems from HPSS, REPET-SIM and a low-pass filter.
 
     Drums are the percussive part with the range of the voice attenuated. Vocals are what does not
@@ -230,9 +215,6 @@ class RepetSim4:
     as in the report: the delay then costs most of the bass's SNR.
     """
 
-    sample_rate: int
-    stems: tuple[str, ...] = FOUR_STEMS
-    input_stem: str = "mixture"
     kernel: int = 31  # of the harmonic/percussive separation, odd
     power: float = 2.0  # of its masks
     voice_band: Sequence[float] = (300.0, 3000.0)  # in Hz, where drums are attenuated
@@ -244,50 +226,32 @@ class RepetSim4:
     exclude: float = 2.0  # their least distance from the frame itself, in seconds
     high_pass: float = 100.0  # in Hz; nothing below is voice
 
-    def __post_init__(self) -> None:
-        check_stems("RepetSim4", self.stems, FOUR_STEMS)
-
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return vocals, drums, bass and other; shapes (channels, samples), exact sum."""
-        stft = standard_stft(self.sample_rate, overlap=4)
-        harmonic, drums, vocals = self._split(audio, stft)
-        found = {"vocals": vocals, "drums": drums, "bass": self._low_pass(harmonic)}
-        return with_rest(audio, found, "other")
-
-    def _split(self, audio: Audio, stft: Stft) -> tuple[Audio, Audio, Audio]:
-        """Return harmonic part, drums and vocals in one pass over the spectrum."""
+        stft = stft_of(self.sample_rate, overlap=4)
         with progress.part(0, 20):
             magnitude = stft.magnitude(audio)
         with progress.part(1, 20, 2):
             steady = harmonic_mask(magnitude, kernel=self.kernel, power=self.power)
         magnitude *= steady
+        apart = _frames(self.exclude, stft, self.sample_rate)
         with progress.part(3, 20, 14):
-            voice = self._voice_mask(magnitude, stft)
+            background = similar_background(magnitude, magnitude, count=self.count, exclude=apart)
+        voice = _foreground(magnitude, background)
+        voice[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
         gain = np.ones(stft.n_bins, np.float32)
         low, high = (stft.bin_of(edge, self.sample_rate) for edge in self.voice_band)
         gain[low:high] = self.voice_gain
 
         def parts(spectrum: Spectrum, frames: slice) -> Spectrum:
             harmonic = spectrum * steady[frames]
-            return np.concatenate(
-                [harmonic, (spectrum - harmonic) * gain, harmonic * voice[frames]]
-            )
+            drums, vocals = (spectrum - harmonic) * gain, harmonic * voice[frames]
+            return np.concatenate([harmonic, drums, vocals])
 
         with progress.part(17, 20, 3):
-            out = stft.filter(parts, audio).reshape(3, *audio.shape)
-        return out[0], out[1], out[2]
-
-    def _voice_mask(self, magnitude: Magnitude, stft: Stft) -> Magnitude:
-        """Return the mask of what does not repeat in the harmonic part."""
-        background = similar_background(
-            magnitude,
-            magnitude,
-            count=self.count,
-            exclude=_frames(self.exclude, stft, self.sample_rate),
-        )
-        mask = _foreground(magnitude, background)
-        mask[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
-        return mask
+            harmonic, drums, vocals = stft.filter(parts, audio).reshape(3, *audio.shape)
+        found = {"vocals": vocals, "drums": drums, "bass": self._low_pass(harmonic)}
+        return with_rest(audio, found, "other")
 
     def _low_pass(self, audio: Audio) -> Audio:
         """Filter each channel; the cutoff stays below half the sample rate."""

@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from harness.core import audio as signals
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
-from harness.separators import checkpoints as checkpoints
-from harness.separators import progress
+from harness.separators import checkpoints, progress
 from harness.separators.chunked import Estimates
 from harness.separators.learned import Networked, fitting
 
@@ -40,42 +39,31 @@ LONGEST_DELAY = 0.5  # seconds
 class Demucs(Networked):
     """One model of the Demucs family, or a bag of several.
 
-    Parameters
-    ----------
-    names
-        {a model's name of a stem: ours}, where they differ.
-    bag
-        For each file {stem: its weight in the mean over the files}; None weighs all files alike.
-    segment
-        Seconds of a chunk; None takes the model's own, which a transformer cannot exceed.
-    shifts
-        0 separates once. Otherwise the result is the mean over so many separations of the track,
-        each delayed by a random part of half a second; the delays are the same in every call.
-    options
-        See `harness.separators.learned.Networked`.
+    `names` maps a model's names of stems to ours, where they differ. `bag` has for each file
+    {stem: its weight in the mean over the files}; without it all files weigh the same. A chunk has
+    `segment` seconds, by default the model's own, which a transformer cannot exceed. With `shifts`
+    the result is the mean over so many separations of the track, each delayed by a random part of
+    half a second; the delays are the same in every call.
     """
+
+    stems = ("drums", "bass", "other", "vocals")
 
     def __init__(
         self,
-        sample_rate: int = 44100,
-        stems: Sequence[str] = ("drums", "bass", "other", "vocals"),
-        input_stem: str = "mixture",
-        *,
+        *wanted: Any,
         names: Mapping[str, str] | None = None,
         bag: Sequence[Mapping[str, float]] | None = None,
         segment: float | None = None,
         shifts: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(sample_rate, stems, input_stem, **options)
+        super().__init__(*wanted, **options)
         self.networks = [load_model(path, sha256=known) for path, known in self.files]
         self._names, self._segment, self._shifts = dict(names or {}), segment, shifts
         self._bag = bag or [dict.fromkeys(self.stems, 1.0) for _ in self.networks]
         self._check(", ".join(path.name for path, _ in self.files))
 
-    def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return {stem: estimate}, each of the input's shape."""
-        self.notes = []
+    def _separate(self, audio: Audio) -> dict[str, Audio]:
         mixture = signals.to_channels(audio, self.networks[0].audio_channels, "demucs")
         mono = mixture.mean(axis=0)
         mean, deviation = mono.mean(), mono.std(ddof=min(1, mono.size - 1)) + EPSILON
@@ -91,8 +79,7 @@ class Demucs(Networked):
                 estimate *= weights[stem] / self._total_weight(stem) * deviation
                 estimate += total.get(stem, mean)
                 total[stem] = estimate
-        channels = audio.shape[0]
-        return {stem: signals.to_channels(total[stem], channels, stem) for stem in self.stems}
+        return total
 
     def _shifted(self, part: _Part, mixture: Audio, delays: random.Random) -> Estimates:
         """Return the mean over the delayed separations."""
@@ -132,8 +119,7 @@ class Demucs(Networked):
                 "write one row per file"
             )
         for network, weights in zip(self.networks, self._bag, strict=True):
-            self.check_stems(files, self._sources(network), weights)
-            self.check_rate(files, network.samplerate)
+            self.check_fit(files, network.samplerate, self._sources(network), weights)
             if (self._segment or 0) > float(network.segment) and _of_one_length(network):
                 raise HarnessError(
                     f"{files}: a segment of {self._segment} s is longer than the "
@@ -164,22 +150,13 @@ class _Part(nn.Module):
         return estimates[:, self.chosen]
 
 
-def load_model(path: Path, *, sha256: str | None = None, size: int | None = None) -> Any:
+def load_model(path: Path, *, sha256: str | None = None) -> Any:
     """Build the model of a published checkpoint with its weights, in evaluation mode.
 
-    Parameters
-    ----------
-    path
-        ``.th`` as demucs 1 to 4 write it, or ``.safetensors`` as demucs 4.1 does.
-    sha256, size
-        See `harness.separators.checkpoints.load`.
-
-    Returns
-    -------
-    torch.nn.Module
-        A class of the demucs package, in 32 bits.
+    The file is ``.th`` as demucs 1 to 4 write it, or ``.safetensors`` as demucs 4.1 does. The model
+    is a class of the demucs package, in 32 bits.
     """
-    checkpoint = checkpoints.load(path, sha256=sha256, size=size)
+    checkpoint = checkpoints.load(path, sha256=sha256)
     klass, args, kwargs = _package(checkpoint.metadata, path)
     with fitting(path, f"{klass.__name__} of demucs", "fetch it again"):
         model = klass(*args, **kwargs)

@@ -14,10 +14,10 @@ from harness.separators.spectral import (
     BLOCK_FRAMES,
     TINY,
     Magnitude,
+    Method,
     Spectrum,
     Stft,
-    check_stems,
-    standard_stft,
+    stft_of,
     with_rest,
 )
 
@@ -51,7 +51,7 @@ HITS: dict[str, tuple[tuple[Peak, ...], ...]] = {
 
 
 @dataclass(kw_only=True)
-class DrumNmf:
+class DrumNmf(Method):
     """NMF of drums with a few templates per piece of the kit, drawn from descriptions.
 
     Magnitudes are summed into bands of a twelfth of an octave, and templates and activations are
@@ -66,7 +66,6 @@ class DrumNmf:
     decomposition", DAFx 2014, for templates that adapt gradually.
     """
 
-    sample_rate: int
     stems: tuple[str, ...] = KIT
     input_stem: str = "drums"
     iterations: int = 40
@@ -75,7 +74,7 @@ class DrumNmf:
     power: float = 1.0  # exponent of the soft masks
 
     def __post_init__(self) -> None:
-        check_stems("DrumNmf", self.stems, KIT)
+        super().__post_init__()
         if self.iterations < 1 or not 0 <= self.adaptation <= 1 or self.sparsity < 0:
             raise HarnessError(
                 f"DrumNmf: iterations {self.iterations}, adaptation {self.adaptation} or sparsity "
@@ -84,7 +83,7 @@ class DrumNmf:
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return kick, snare, toms and cymbals with hi-hat; shapes (channels, samples)."""
-        stft = standard_stft(self.sample_rate, overlap=4)
+        stft = stft_of(self.sample_rate, overlap=4)
         bands = band_of_bins(stft, self.sample_rate)
         templates, owner = describe(stft, self.sample_rate, bands)
         with progress.part(0, 8):

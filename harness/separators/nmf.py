@@ -15,11 +15,12 @@ from harness.separators.spectral import (
     FOUR_STEMS,
     TINY,
     Magnitude,
+    Method,
     Spectrum,
     Stft,
     check_stems,
     harmonic_mask,
-    standard_stft,
+    stft_of,
     with_rest,
 )
 
@@ -37,7 +38,7 @@ COMPONENTS: dict[str, int] = {"drums": 4, "bass": 3, "vocals": 6, "other": 5}  #
 
 
 @dataclass(kw_only=True)
-class Nmf:
+class Nmf(Method):
     """Band-wise NMF guided by a harmonic/percussive separation.
 
     Drums are fitted to the percussive part; bass, vocals and other in turn to the rest of the
@@ -51,9 +52,6 @@ class Nmf:
     factorizations", IEICE Transactions E92-A(3), 2009, for the updates (HALS).
     """
 
-    sample_rate: int
-    stems: tuple[str, ...] = FOUR_STEMS
-    input_stem: str = "mixture"
     bands: Mapping[str, Sequence[float]] = field(default_factory=lambda: dict(BANDS))  # in Hz
     components: Mapping[str, int] = field(default_factory=lambda: dict(COMPONENTS))
     iterations: int = 100
@@ -62,7 +60,7 @@ class Nmf:
     seed: int = 42  # of the initial factors
 
     def __post_init__(self) -> None:
-        check_stems("Nmf", self.stems, FOUR_STEMS)
+        super().__post_init__()
         for name, given in (("bands", self.bands), ("components", self.components)):
             check_stems(f"Nmf: {name}", tuple(given), FOUR_STEMS)
         if self.iterations < 1 or min(self.components.values()) < 1:
@@ -70,7 +68,7 @@ class Nmf:
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return vocals, drums, bass and other; shapes (channels, samples), exact sum."""
-        stft = standard_stft(self.sample_rate, overlap=4)
+        stft = stft_of(self.sample_rate, overlap=4)
         with progress.part(0, 4, 3):
             models = self._fit(audio, stft)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from harness.core import audio as signals
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.registry import suggestion
-from harness.separators import checkpoints as checkpoints
+from harness.separators import checkpoints
 from harness.separators.learned import Learned, fitting
 from harness.separators.networks.scnet import SCNet
 
@@ -23,26 +22,18 @@ NORMALISATIONS = ("none", "track", "spectrum")
 class PublishedScnet(Learned):
     """SCNet from one file of tensors; the entry describes the network.
 
-    Parameters
-    ----------
-    stems
-        In the order of the network's output.
-    normalise
-        How the checkpoint was trained, which its tensors do not show: ``none``; ``track``, by mean
-        and deviation of the mono sum of the whole track; ``spectrum``, by those of each chunk's
-        spectrogram (the authors' code since September 2024).
-    network
-        Arguments of `harness.separators.networks.scnet.SCNet` that differ from the defaults.
-    overlap, options
-        See `harness.separators.learned.Learned`; half of each 11 s chunk is repeated.
+    The stems are in the order of the network's output. `normalise` is how the checkpoint was
+    trained, which its tensors do not show: ``none``; ``track``, by mean and deviation of the mono
+    sum of the whole track; ``spectrum``, by those of each chunk's spectrogram (the authors' code
+    since September 2024). `network` are the arguments of `SCNet` that differ from its defaults.
+    Half of each 11 s chunk is repeated.
     """
+
+    stems = ("drums", "bass", "other", "vocals")
 
     def __init__(
         self,
-        sample_rate: int = 44100,
-        stems: Sequence[str] = ("drums", "bass", "other", "vocals"),
-        input_stem: str = "mixture",
-        *,
+        *wanted: Any,
         normalise: str = "track",
         network: dict[str, Any] | None = None,
         overlap: float = 0.5,
@@ -54,24 +45,20 @@ class PublishedScnet(Learned):
             )
         self._by_track = normalise == "track"
         self._arguments = {"normalise": normalise == "spectrum", **(network or {})}
-        self._arguments |= {"stems": stems, "sample_rate": sample_rate}
-        super().__init__(sample_rate, stems, input_stem, overlap=overlap, **options)
+        super().__init__(*wanted, overlap=overlap, **options)
 
-    def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return {stem: estimate}, each of the input's shape."""
+    def _separate(self, audio: Audio) -> dict[str, Audio]:
         mixture = signals.to_channels(audio, self.networks[0].channels, "scnet")
         mean, deviation = np.float32(0), np.float32(1)
         if self._by_track:
             mono = mixture.mean(axis=0)
             mean, deviation = mono.mean(), mono.std() + np.float32(EPSILON)
-        estimates = super().separate((mixture - mean) / deviation)
-        return {
-            stem: signals.to_channels(estimate * deviation + mean, audio.shape[0], stem)
-            for stem, estimate in estimates.items()
-        }
+        estimates = super()._separate((mixture - mean) / deviation)
+        return {stem: estimate * deviation + mean for stem, estimate in estimates.items()}
 
     def _load(self, path: Path, sha256: str | None) -> SCNet:
         state = checkpoints.load(path, sha256=sha256).state
+        self._arguments |= {"stems": self.stems, "sample_rate": self.sample_rate}
         what = f"SCNet of {self._arguments}"
         with fitting(path, what, "correct the entry's stems or network"):
             module = SCNet(**self._arguments)

@@ -18,7 +18,7 @@ from harness.core import audio as signals
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.registry import suggestion
-from harness.separators import checkpoints as checkpoints
+from harness.separators import checkpoints
 from harness.separators.learned import Networked, fitting
 from harness.separators.networks.mel_roformer import MelRoformer
 
@@ -50,52 +50,39 @@ INFERENCE = {"num_overlap", "chunk_size", "batch_size", "dim_t", "normalize"}
 class Roformer(Networked):
     """One published Mel-Band RoFormer.
 
-    Parameters
-    ----------
-    config
-        The configuration itself; None reads the ``.yaml`` among the weights. ``instruments`` in
-        ``training`` are the outputs of the network. With a ``target_instrument`` that one is the
-        only output, and the other instrument is what remains of the input.
-    names
-        {an instrument's name: ours}, where they differ.
-    overlap
-        Share of a chunk that the next one repeats; None takes the configuration's ``num_overlap``.
-    options
-        See `harness.separators.learned.Networked`.
+    The configuration is `config` itself, or the ``.yaml`` among the weights. ``instruments`` in
+    ``training`` are the outputs of the network; `names` maps their names to ours, where they
+    differ. With a ``target_instrument`` that one is the only output, and the other instrument is
+    what remains of the input. By default ``num_overlap`` of the configuration determines the
+    overlap.
     """
+
+    stems = ("vocals", "accompaniment")
 
     def __init__(
         self,
-        sample_rate: int = 44100,
-        stems: Sequence[str] = ("vocals", "accompaniment"),
-        input_stem: str = "mixture",
-        *,
+        *wanted: Any,
         config: Mapping[str, Any] | None = None,
         names: Mapping[str, str] | None = None,
         overlap: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(sample_rate, stems, input_stem, **options)
+        super().__init__(*wanted, **options)
         path, sha256, settings = model_and_config(self.files, config)
         self._chunks["overlap"] = _overlap(settings, path) if overlap is None else overlap
         outputs, self._rest = _stems(settings, names or {}, path)
         self.networks = [load_model(path, settings, outputs, sha256=sha256)]
-        self.check_rate(path, self.networks[0].sample_rate)
-        self.check_stems(path, [*outputs, *([self._rest] if self._rest else [])])
+        given = [*outputs, *([self._rest] if self._rest else [])]
+        self.check_fit(path, self.networks[0].sample_rate, given)
 
-    def separate(self, audio: Audio) -> dict[str, Audio]:
-        """Return {stem: estimate}, each of the input's shape."""
-        self.notes = []
+    def _separate(self, audio: Audio) -> dict[str, Audio]:
         network = self.networks[0]
         mixture = signals.to_channels(audio, network.channels, "mel_roformer")
         found = self.chunked(network, mixture, network.segment)
-        estimates = {
-            stem: signals.to_channels(estimate, audio.shape[0], stem)
-            for stem, estimate in zip(network.stems, found, strict=True)
-        }
+        estimates = dict(zip(network.stems, found, strict=True))
         if self._rest:
-            estimates[self._rest] = audio - estimates[network.stems[0]]
-        return {stem: estimates[stem] for stem in self.stems}
+            estimates[self._rest] = audio - signals.to_channels(found[0], len(audio), self._rest)
+        return estimates
 
 
 def load_model(
@@ -103,14 +90,7 @@ def load_model(
 ) -> MelRoformer:
     """Build the network of a configuration with a checkpoint's weights, in evaluation mode.
 
-    Parameters
-    ----------
-    path, sha256
-        See `harness.separators.checkpoints.load`.
-    config
-        See `Roformer`.
-    stems
-        The outputs of the network, in its order.
+    The stems are the outputs of the network, in its order.
     """
     options = network_options(config, path)
     if (wanted := _section(config, "model", path).get("num_stems", 1)) != len(stems):

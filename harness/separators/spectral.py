@@ -31,15 +31,21 @@ BLOCK_ROWS = 64  # rows median-filtered at once
 TINY = np.float32(1e-30)  # prevents 0 / 0 in masks, far below any audible magnitude
 
 
-def frame_length(seconds: float, sample_rate: int) -> int:
-    """Return the power of two nearest (in octaves) to a window of `seconds`, at least 16.
+@dataclass(kw_only=True)
+class Untrained:
+    """The keywords of every separator without training; `stems` may be any stems."""
 
-    Examples
-    --------
-    >>> frame_length(0.0464, 44100), frame_length(0.0464, 22050), frame_length(0.0464, 16000)
-    (2048, 1024, 1024)
-    """
-    return int(2 ** max(4, round(math.log2(seconds * sample_rate))))
+    sample_rate: int
+    stems: tuple[str, ...] = FOUR_STEMS
+    input_stem: str = "mixture"
+
+
+@dataclass(kw_only=True)
+class Method(Untrained):
+    """A separator that returns exactly the stems that its class names."""
+
+    def __post_init__(self) -> None:
+        check_stems(type(self).__name__, self.stems, type(self).stems)
 
 
 @dataclass(frozen=True)
@@ -98,15 +104,10 @@ class Stft:
         return out
 
     def filter(self, change: Callable[[Spectrum, slice], Spectrum], *signals: Audio) -> Audio:
-        """Change the spectrum of signals and return the result in time, (its rows, samples).
+        """Change the spectrum of signals, as in `blocks`; return the result (its rows, samples).
 
-        Parameters
-        ----------
-        change
-            From a block of spectra (rows, frames, bins) and its frame numbers to the spectra of
-            the result, which may have another number of rows. The block may be overwritten.
-        *signals
-            Shape (channels, samples), equal lengths.
+        `change` takes a block of spectra, which may be overwritten, and the range of its frames. It
+        returns the spectra of the result, which may have another number of rows.
         """
         synthesis, n_samples = self._synthesis_window(), signals[0].shape[1]
         left = self.n_fft - self.hop
@@ -130,12 +131,7 @@ class Stft:
 
     def apply_mask(self, audio: Audio, mask: Magnitude) -> Audio:
         """Return the signal with every channel's spectrum multiplied by `mask` (frames, bins)."""
-
-        def masked(spectrum: Spectrum, frames: slice) -> Spectrum:
-            spectrum *= mask[frames]
-            return spectrum
-
-        return self.filter(masked, audio)
+        return self.filter(lambda spectrum, frames: spectrum * mask[frames], audio)
 
     def bin_of(self, frequency: float, sample_rate: int) -> int:
         """Return the first bin at or above `frequency` Hz, at most the number of bins.
@@ -169,21 +165,18 @@ class Stft:
         return np.asarray(window / np.tile(total, self.n_fft // self.hop), np.float32)
 
 
-def stft_of(seconds: float, sample_rate: int, *, overlap: int) -> Stft:
-    """Return a transform with a window of about `seconds`, each sample in `overlap` frames."""
-    n_fft = frame_length(seconds, sample_rate)
-    return Stft(n_fft, n_fft // overlap)
+def stft_of(sample_rate: int, *, overlap: int, seconds: float = FRAME) -> Stft:
+    """Return a transform with a window of about `seconds`, each sample in `overlap` frames.
 
-
-def standard_stft(sample_rate: int, *, overlap: int) -> Stft:
-    """Return the usual transform for music: windows of about 46 ms.
+    The window is the power of two nearest to it in octaves, at least 16 samples.
 
     Examples
     --------
-    >>> standard_stft(44100, overlap=4)
-    Stft(n_fft=2048, hop=512)
+    >>> stft_of(44100, overlap=4), stft_of(22050, overlap=2), stft_of(16000, overlap=2).n_fft
+    (Stft(n_fft=2048, hop=512), Stft(n_fft=1024, hop=512), 1024)
     """
-    return stft_of(FRAME, sample_rate, overlap=overlap)
+    n_fft = int(2 ** max(4, round(math.log2(seconds * sample_rate))))
+    return Stft(n_fft, n_fft // overlap)
 
 
 def median_over_time(magnitude: Magnitude, size: int) -> Magnitude:
@@ -191,34 +184,28 @@ def median_over_time(magnitude: Magnitude, size: int) -> Magnitude:
     out = np.empty_like(magnitude)
     for first in progress.each(range(0, magnitude.shape[1], BLOCK_ROWS)):
         bins = slice(first, first + BLOCK_ROWS)
-        out[:, bins] = _median_of_rows(magnitude[:, bins].T, size).T
+        out[:, bins] = median_of_rows(magnitude[:, bins].T, size).T
     return out
 
 
-def median_over_frequency(magnitude: Magnitude, size: int) -> Magnitude:
-    """Median over `size` (odd) bins around each, edges mirrored; shape (frames, bins)."""
-    out = np.empty_like(magnitude)
-    for first in range(0, magnitude.shape[0], BLOCK_ROWS):
-        frames = slice(first, first + BLOCK_ROWS)
-        out[frames] = _median_of_rows(magnitude[frames], size)
-    return out
+def median_of_rows(rows: Magnitude, size: int) -> Magnitude:
+    """Median over `size` (odd) values around each within its row, edges mirrored.
+
+    The rows are filtered as one long row: in one dimension scipy does not sort at every point.
+    """
+    half = size // 2
+    padded = np.pad(rows, ((0, 0), (half, half)), mode="symmetric")
+    flat = scipy.ndimage.median_filter(padded.ravel(), size=size, mode="nearest")
+    return np.asarray(flat.reshape(padded.shape)[:, half : half + rows.shape[1]], np.float32)
 
 
 def harmonic_mask(magnitude: Magnitude, *, kernel: int = 31, power: float = 2.0) -> Magnitude:
     """Return the soft mask of what is steady in time; one minus it is the percussive mask.
 
     Sustained tones are lines along time and survive a median over time, hits are lines along
-    frequency and survive a median over frequency; both compete as in a Wiener filter. Where both
-    are zero the mask is one half.
-
-    Parameters
-    ----------
-    magnitude
-        Shape (frames, bins).
-    kernel
-        Length of both medians, odd, in frames and in bins.
-    power
-        Exponent of the medians in the mask.
+    frequency and survive a median over frequency. Both medians have the odd length `kernel`, in
+    frames and in bins; raised to `power`, they compete as in a Wiener filter. Where both are zero
+    the mask is one half. Shapes (frames, bins).
 
     References
     ----------
@@ -229,7 +216,7 @@ def harmonic_mask(magnitude: Magnitude, *, kernel: int = 31, power: float = 2.0)
     with progress.part(1, 2):
         for first in progress.each(range(0, len(mask), BLOCK_ROWS)):
             frames = slice(first, first + BLOCK_ROWS)
-            percussive = _median_of_rows(magnitude[frames], kernel)
+            percussive = median_of_rows(magnitude[frames], kernel)
             mask[frames] = share(mask[frames], percussive, power)
     return mask
 
@@ -264,11 +251,3 @@ def check_stems(where: str, stems: Collection[str], known: Collection[str]) -> N
         raise HarnessError(
             f"{where}: has stems {', '.join(stems)}; this method needs {', '.join(known)}"
         )
-
-
-def _median_of_rows(rows: Magnitude, size: int) -> Magnitude:
-    """Filter rows as one long row: in one dimension scipy does not sort at every point."""
-    half = size // 2
-    padded = np.pad(rows, ((0, 0), (half, half)), mode="symmetric")
-    flat = scipy.ndimage.median_filter(padded.ravel(), size=size, mode="nearest")
-    return np.asarray(flat.reshape(padded.shape)[:, half : half + rows.shape[1]], np.float32)

@@ -10,7 +10,7 @@ from harness.separators.anchors import (
     MultichannelWiener,
 )
 from harness.separators.protocol import Oracle, Separator
-from harness.separators.spectral import standard_stft
+from harness.separators.spectral import stft_of
 
 RATE = 16000
 ORACLES = (IdealBinaryMask, IdealRatioMask, MultichannelWiener)
@@ -152,7 +152,7 @@ def test_the_joint_filter_is_the_local_gaussian_models(rng):
     """Bin by bin from the definition, in stems whose channels are partly alike."""
     mixing = rng.standard_normal((3, 2, 2))
     stems = (mixing @ rng.standard_normal((3, 2, 400))).astype(np.float32)
-    stft = standard_stft(350, overlap=2)
+    stft = stft_of(350, overlap=2)
     (_, spectra), *more = stft.blocks(*stems)
     assert not more
     sources = spectra.reshape(3, 2, *spectra.shape[1:]).transpose(0, 3, 2, 1).astype(complex)

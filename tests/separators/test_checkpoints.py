@@ -96,13 +96,13 @@ def test_only_the_expected_file_is_opened(tmp_path):
     path = tmp_path / "a.safetensors"
     checkpoints.save(path, network(), ABOUT)
     size = path.stat().st_size
-    checkpoints.load(path, sha256=digest(path).upper(), size=size)
+    checkpoints.load(path, sha256=digest(path).upper())
     checkpoints.check(path, sha256=digest(path), size=size)
     with pytest.raises(HarnessError, match="sha256 is"):
         checkpoints.check(path, sha256="0" * 64)
-    with pytest.raises(HarnessError, match=f"has {size} bytes, not 7"):
-        checkpoints.load(path, sha256=digest(path), size=7)
-    with pytest.raises(HarnessError, match=f"sha256 is {digest(path)}, not 00"):
+    with pytest.raises(HarnessError, match=f"has {size} bytes, 7 were expected"):
+        checkpoints.check(path, sha256=digest(path), size=7)
+    with pytest.raises(HarnessError, match=f"sha256 is {digest(path)}, 00"):
         checkpoints.load(path, sha256="0" * 64)
     with pytest.raises(HarnessError, match="cannot be read"):
         checkpoints.load(tmp_path / "absent.safetensors")

@@ -87,7 +87,7 @@ def test_median_filters_match_a_plain_median(rng):
     magnitude = rng.random((40, 150)).astype(np.float32)
     padded = np.pad(magnitude, ((0, 0), (3, 3)), mode="symmetric")
     wanted = np.median(np.lib.stride_tricks.sliding_window_view(padded, 7, axis=1), axis=2)
-    np.testing.assert_array_equal(spectral.median_over_frequency(magnitude, 7), wanted)
+    np.testing.assert_array_equal(spectral.median_of_rows(magnitude, 7), wanted)
     np.testing.assert_array_equal(spectral.median_over_time(magnitude.T, 7), wanted.T)
 
 

@@ -9,7 +9,7 @@ from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.separators import drum_nmf
 from harness.separators.drum_nmf import KIT, DrumNmf
-from harness.separators.spectral import standard_stft
+from harness.separators.spectral import stft_of
 
 RATE = 44100
 MIB = 2**20
@@ -101,7 +101,7 @@ def test_blocks_do_not_show(beat, monkeypatch):
 
 
 def test_bands_cover_every_bin_in_order():
-    stft = standard_stft(RATE, overlap=4)
+    stft = stft_of(RATE, overlap=4)
     bands = drum_nmf.band_of_bins(stft, RATE)
     assert len(bands) == stft.n_bins
     assert set(np.diff(bands)) == {0, 1}
@@ -111,7 +111,7 @@ def test_bands_cover_every_bin_in_order():
 
 
 def test_activations_explain_what_templates_made(rng):
-    stft = standard_stft(RATE, overlap=4)
+    stft = stft_of(RATE, overlap=4)
     templates, _ = drum_nmf.describe(stft, RATE, drum_nmf.band_of_bins(stft, RATE))
     true = rng.random((50, len(templates))).astype(np.float32) ** 4
     free = np.ones(len(templates), np.float32)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 from harness.separators.networks.asnet import ASNet
 from harness.separators.networks.htdemucs import HTDemucs
@@ -14,25 +13,7 @@ from harness.separators.networks.scnet import SCNet
 from harness.separators.networks.simplified_demucs import SimplifiedDemucs
 from harness.separators.networks.unet import UNet
 
-__all__ = ["NETWORKS", "Network", "count_parameters"]
-
-
-class Network(Protocol):
-    """The interface of every network, besides that of a `torch.nn.Module`."""
-
-    stems: tuple[str, ...]  # in the order of the output
-    sample_rate: int  # in Hz
-    channels: int  # of the mixture
-    segment: int  # samples of an excerpt in training and inference
-
-    def __call__(self, mixture: Tensor) -> Tensor:
-        """Return estimates (batch, stems, channels, samples) of (batch, channels, samples)."""
-        ...
-
-    def config(self) -> dict[str, Any]:
-        """Return JSON values: the keyword arguments that build the network again."""
-        ...
-
+__all__ = ["NETWORKS", "count_parameters"]
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "asnet": ASNet,
@@ -45,11 +26,5 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Return the number of trained values.
-
-    Examples
-    --------
-    >>> count_parameters(SimplifiedDemucs())
-    2794760
-    """
+    """Return the number of trained values."""
     return sum(parameter.numel() for parameter in module.parameters())

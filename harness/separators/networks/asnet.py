@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.separators.networks.configured import Configured
 from harness.separators.networks.features import (
     PLANES,
     Amalgamation,
@@ -24,6 +23,7 @@ from harness.separators.networks.features import (
     apply_masks,
     normalise,
 )
+from harness.separators.networks.network import Network
 
 POOLED = 4  # frames and bands per position of the bottleneck
 DROPOUT = 0.5
@@ -32,36 +32,22 @@ DROPOUT = 0.5
 class Strips(nn.Module):
     """From an image of features to a distribution over classes for each of its points.
 
-    Parameters
-    ----------
-    inputs
-        Channels of the image; one in the text.
-    classes
-        Number of sources in the softmax.
-    bottleneck
-        Channels at the lowest resolution: 128, 256 or 512 in the paper's ablation.
-    kernel
-        Size of the convolutions in frames and bands.
-    units
-        Whether the BiLSTMs have 64 and 128 units in ``both`` directions together, which fits the
-        128 channels before upsampling, or in ``each``; then the directions of the second are added.
-    skip
-        Input of the dense layer besides the upsampled channel: the first block's 64, concatenated
-        (``concat``); nothing (``none``); or a dense map of the bottleneck, added (``bottleneck``).
-    final
-        Channels of the second upsampling block; one in the text.
+    The BiLSTMs have 64 and 128 `units` in ``both`` directions together, which fits the 128 channels
+    before upsampling, or in ``each``; then the directions of the second are added. `skip` is the
+    input of the dense layer besides the upsampled channel: the first block's 64, concatenated
+    (``concat``); nothing (``none``); or a dense map of the bottleneck, added (``bottleneck``).
     """
 
     def __init__(
         self,
-        inputs: int,
-        classes: int,
+        inputs: int,  # channels of the image; one in the text
+        classes: int,  # sources in the softmax
         *,
-        bottleneck: int,
-        kernel: tuple[int, int],
+        bottleneck: int,  # channels: 128, 256 or 512 in the paper's ablation
+        kernel: tuple[int, int],  # of the convolutions, in frames and bands
         units: Literal["both", "each"],
         skip: Literal["concat", "none", "bottleneck"],
-        final: int,
+        final: int,  # channels of the second upsampling block; one in the text
     ) -> None:
         super().__init__()
         self.skip, self.units = skip, units
@@ -86,8 +72,8 @@ class Strips(nn.Module):
         first = torch.relu(self.down1(image))
         second = self.down2(functional.max_pool2d(first, 2))
         deep = torch.relu(self.bottleneck(torch.relu(functional.max_pool2d(second, 2))))
-        up = _double(torch.relu(self.up1(self._remember(deep))))
-        last = torch.relu(self.up2(_double(up)))
+        up = torch.relu(self.up1(self._remember(deep)))
+        last = torch.relu(self.up2(_double(_double(up))))
         scores: Tensor = self.classes(torch.relu(self._consolidate(last, first, deep)))
         return scores.softmax(dim=1)[:, :, :frames, :bands]
 
@@ -125,28 +111,14 @@ def _double(image: Tensor) -> Tensor:
     return functional.interpolate(image, scale_factor=2.0)
 
 
-class ASNet(Configured):
+class ASNet(Network):
     """A2F features, `Strips`, and the masks on the mixture's spectrogram.
 
     All channels share one mask, made from features of all of them, so the estimates of all stems
-    sum to the mixture in each channel. Any number of channels works.
-
-    Parameters
-    ----------
-    stems, sample_rate, channels, segment
-        See `harness.separators.networks.Network`.
-    n_fft, hop, bands
-        Of the spectrogram; the paper names none. A band is one bin wide at the bottom, two at
-        325 Hz, and proportional to the frequency above.
-    features
-        ``both``, ``spectral`` or ``temporal``: the paper's ablation.
-    fusion
-        ``sum`` fuses the feature planes into one image by trained weights, for the text's single
-        input channel; ``stack`` makes each plane an input channel.
-    bottleneck, kernel, units, skip, final
-        See `Strips`.
-    per_stem
-        One network per stem against the rest, four times the parameters; otherwise one for all.
+    sum to the mixture in each channel. Any number of channels works. The paper names neither window
+    nor bands. Here a band is one bin wide at the bottom, two at 325 Hz, and proportional to the
+    frequency above. With the `fusion` ``sum``, trained weights fuse the feature planes into one
+    image, for the text's single input channel; with ``stack`` each plane is an input channel.
     """
 
     def __init__(
@@ -159,18 +131,16 @@ class ASNet(Configured):
         n_fft: int = 4096,
         hop: int = 1024,
         bands: int = 128,
-        features: Literal["both", "spectral", "temporal"] = "both",
+        features: Literal["both", "spectral", "temporal"] = "both",  # the paper's ablation
         fusion: Literal["sum", "stack"] = "sum",
-        bottleneck: int = 256,
+        bottleneck: int = 256,  # this and the next four: see `Strips`
         kernel: Sequence[int] = (3, 3),
         units: Literal["both", "each"] = "both",
         skip: Literal["concat", "none", "bottleneck"] = "concat",
         final: int = 1,
-        per_stem: bool = False,
+        per_stem: bool = False,  # one network per stem against the rest: four times the parameters
     ) -> None:
-        super().__init__()
-        self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment = segment
+        super().__init__(stems, sample_rate, channels, segment)
         self.stft = TorchStft(n_fft, hop)
         self.bands = Bands(n_fft // 2 + 1, bands)
         planes = PLANES[features]
@@ -193,15 +163,14 @@ class ASNet(Configured):
             _, _, level = normalise(mixture)
             image = self.a2f(mixture / level, spectrum.abs() / level[..., None])
         image = self.fusion(image)
-        if len(self.networks) > 1:
+        per_stem = len(self.networks) > 1
+        if per_stem:
             masks = torch.stack([network(image)[:, 0] for network in self.networks], dim=1)
-            return self._masked(masks, spectrum, mixture.shape[-1])
-        masks = self.networks[0](image)[:, :-1]  # they sum to one: the last stem is the rest
-        estimates = self._masked(masks, spectrum, mixture.shape[-1])
+        else:
+            masks = self.networks[0](image)[:, :-1]  # they sum to one: the last stem is the rest
+        wide = self.bands.to_bins(masks.float())[:, :, None]
+        estimates = self.stft.inverse(apply_masks(wide, spectrum[:, None]), mixture.shape[-1])
+        if per_stem:
+            return estimates
         rest = mixture[:, None] - estimates.sum(dim=1, keepdim=True)
         return torch.cat([estimates, rest], dim=1)
-
-    def _masked(self, masks: Tensor, spectrum: Tensor, samples: int) -> Tensor:
-        """Return signals (B, S, C, N) from masks over bands (B, S, T, W)."""
-        wide = self.bands.to_bins(masks.float())
-        return self.stft.inverse(apply_masks(wide[:, :, None], spectrum[:, None]), samples)

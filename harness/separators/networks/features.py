@@ -91,9 +91,8 @@ def band_positions(bins: int, bands: int) -> Tensor:
     low, high = 1e-3, 1e9  # bin where bands are twice as wide as at the bottom
     for _ in range(200):
         knee = math.sqrt(low * high)
-        low, high = (
-            (knee, high) if knee * math.log1p((bins - 1) / knee) < bands - 1 else (low, knee)
-        )
+        few = knee * math.log1p((bins - 1) / knee) < bands - 1
+        low, high = (knee, high) if few else (low, knee)
     places = knee * torch.log1p(torch.arange(bins, dtype=torch.float64) / knee)
     return (places * ((bands - 1) / places[-1])).float()
 

@@ -13,26 +13,15 @@ from demucs.htdemucs import HTDemucs as Published
 from torch import Tensor
 from torch.nn import functional
 
-from harness.separators.networks.configured import Configured
 from harness.separators.networks.features import normalise
+from harness.separators.networks.network import Network
 
 
-class HTDemucs(Configured):
+class HTDemucs(Network):
     """U-Nets over the spectrogram and over the waveform, with a transformer across at the bottom.
 
-    Parameters
-    ----------
-    stems, sample_rate, channels, segment
-        See `harness.separators.networks.Network`.
-    n_fft
-        Window of the spectrogram, in samples, at a hop of a quarter. Below 2048 the four layers
-        leave no frequencies for the transformer to join.
-    width
-        Channels of the first of four layers; they double with each layer.
-    context
-        Neighbours on each side in the convolutions of the decoders' gates.
-    layers, heads
-        Of the transformer.
+    The spectrogram has a hop of a quarter window. In a window below 2048 samples the four layers
+    of the U-Net leave no frequencies for the transformer to join.
     """
 
     def __init__(
@@ -43,14 +32,13 @@ class HTDemucs(Configured):
         *,
         segment: int = 65536,
         n_fft: int = 4096,
-        width: int = 12,
-        context: int = 0,
-        layers: int = 2,
+        width: int = 12,  # channels of the first layer; they double with each layer
+        context: int = 0,  # neighbors on each side in the convolutions of the decoders' gates
+        layers: int = 2,  # of the transformer
         heads: int = 4,
     ) -> None:
-        super().__init__()
-        self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.n_fft = segment, n_fft
+        super().__init__(stems, sample_rate, channels, segment)
+        self.n_fft = n_fft
         self.model = Published(
             list(stems),
             audio_channels=channels,

@@ -10,7 +10,6 @@ E width of a head, L length of a sequence, S stems.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.separators.networks.configured import Configured
+from harness.separators.networks.network import Network
 
 Pairs = Iterable[tuple[nn.Module, nn.Module]]
 
@@ -179,32 +178,15 @@ class MaskEstimator(nn.Module):
 
 def _perceptron(width: int, hidden: int, depth: int, size: int) -> nn.Sequential:
     """Return dense layers with tanh between them and a gate at the end."""
-    widths = [width, *[hidden] * depth]
     layers: list[nn.Module] = []
-    for before, after in itertools.pairwise(widths):
-        layers += [nn.Linear(before, after), nn.Tanh()]
-    layers.append(nn.Linear(widths[-1], 2 * size))
-    return nn.Sequential(nn.Sequential(*layers), nn.GLU())
+    for _ in range(depth):
+        layers += [nn.Linear(width, hidden), nn.Tanh()]
+        width = hidden
+    return nn.Sequential(nn.Sequential(*layers, nn.Linear(width, 2 * size)), nn.GLU())
 
 
-class MelRoformer(Configured):
-    """Mel-Band RoFormer, small by default; published ones come with a configuration.
-
-    Parameters
-    ----------
-    stems, sample_rate, channels, segment
-        See `harness.separators.networks.Network`.
-    width, depth
-        Width of a token; number of pairs of transformers, along time and across bands.
-    time_depth, band_depth
-        Layers of each transformer.
-    bands
-        See `mel_bands`.
-    mask_depth, mask_widening
-        Hidden layers of the mask estimators, and their width over that of a token.
-    skip
-        Whether the sum of all previous pairs' outputs is added to the input of each pair.
-    """
+class MelRoformer(Network):
+    """Mel-Band RoFormer, small by default; published ones come with a configuration."""
 
     window: Tensor
     lower: Tensor
@@ -217,22 +199,21 @@ class MelRoformer(Configured):
         channels: int = 2,
         segment: int = 65536,
         *,
-        width: int = 48,
-        depth: int = 3,
-        time_depth: int = 1,
+        width: int = 48,  # of a token
+        depth: int = 3,  # pairs of transformers, along time and across bands
+        time_depth: int = 1,  # layers of each transformer along time
         band_depth: int = 1,
-        bands: int = 32,
+        bands: int = 32,  # see `mel_bands`
         heads: int = 2,
         head_width: int = 32,
         n_fft: int = 2048,
         hop: int = 1024,
-        mask_depth: int = 1,
-        mask_widening: float = 0.375,
-        skip: bool = False,
+        mask_depth: int = 1,  # hidden layers of the mask estimators
+        mask_widening: float = 0.375,  # their width over that of a token
+        skip: bool = False,  # add the sum of all previous pairs' outputs to each pair's input
     ) -> None:
-        super().__init__()
-        self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.skip = segment, skip
+        super().__init__(stems, sample_rate, channels, segment)
+        self.skip = skip
         self._set_up_bands(n_fft, hop, bands)
         sizes = [2 * channels * (band.stop - band.start) for band in self.bands]
         rotaries = Rotary(head_width), Rotary(head_width)

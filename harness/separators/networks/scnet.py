@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.separators.networks.configured import Configured
+from harness.separators.networks.network import Network
 
 KERNELS, STRIDES = (3, 4, 16), (1, 4, 16)  # of the low, middle and high band, in bins
 DEPTHS = (3, 2, 1)  # convolution modules of each band
@@ -169,10 +169,9 @@ class Fusion(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Return the same shape."""
-        halves = self.conv.weight.chunk(2, dim=1)
-        return functional.glu(
-            functional.conv2d(x + skip, halves[0] + halves[1], self.conv.bias, padding=1), dim=1
-        )
+        first, second = self.conv.weight.chunk(2, dim=1)
+        out = functional.conv2d(x + skip, first + second, self.conv.bias, padding=1)
+        return functional.glu(out, dim=1)
 
 
 class SULayer(nn.Module):
@@ -206,26 +205,14 @@ class SUBlock(nn.ModuleList):
         return out
 
 
-class SCNet(Configured):
+class SCNet(Network):
     """Real and imaginary parts of a mixture's spectrogram in, those of every stem out.
 
-    Parameters
-    ----------
-    stems, sample_rate, channels, segment
-        See `harness.separators.networks.Network`; the segment is 11 s.
-    widths
-        Channels of the encoder's levels. The authors' ``dims`` begins with the 2 · `channels`
-        planes of the input: [4, 32, 64, 128], and [4, 64, 128, 256] for SCNet-large.
-    shares
-        Low, middle and high band as shares of the bins (``band_SR``); (0.225, 0.372, 0.403) for
-        SCNet-large.
-    layers
-        Dual paths between encoder and decoder, an even number.
-    n_fft, hop
-        Of the spectrogram, with a rectangular window.
-    normalise
-        Normalise the spectrogram of each example to zero mean and unit deviation, and undo it at
-        the end. A checkpoint must run as it was trained, or its estimates differ.
+    The spectrogram has a rectangular window. The authors' ``dims`` are the 2 · `channels` planes of
+    the input, then `widths`; their ``band_SR`` is `shares`. SCNet-large has the widths
+    (64, 128, 256) and the shares (0.225, 0.372, 0.403). With `normalise` the spectrogram of each
+    example gets zero mean and unit deviation, which is undone at the end. A checkpoint must run as
+    it was trained, or its estimates differ.
     """
 
     def __init__(
@@ -234,22 +221,21 @@ class SCNet(Configured):
         sample_rate: int = 44100,
         channels: int = 2,
         *,
-        segment: int = 485100,
-        widths: Sequence[int] = (32, 64, 128),
-        shares: Sequence[float] = (0.175, 0.392, 0.433),
-        layers: int = 6,
+        segment: int = 485100,  # 11 s
+        widths: Sequence[int] = (32, 64, 128),  # channels of the encoder's levels
+        shares: Sequence[float] = (0.175, 0.392, 0.433),  # of the bins: low, middle, high band
+        layers: int = 6,  # dual paths between encoder and decoder, an even number
         n_fft: int = 4096,
         hop: int = 1024,
         normalise: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(stems, sample_rate, channels, segment)
         if layers % 2:
             raise ValueError(f"{layers} dual paths are not an even number")
-        self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.widths, self.shares = segment, tuple(widths), tuple(shares)
+        self.widths, self.shares = tuple(widths), tuple(shares)
         self.n_fft, self.hop, self.normalise = n_fft, hop, normalise
         planes = 2 * channels
-        pairs = list(zip([planes, *widths], widths, strict=False))
+        pairs = zip([planes, *widths], widths, strict=False)
         self.encoder = nn.ModuleList(SDBlock(i, o, shares) for i, o in pairs)
         self.separation_net = SeparationNet(widths[-1], layers)
         outputs = [planes * len(self.stems), *widths[:-1]]
@@ -288,13 +274,9 @@ class SCNet(Configured):
         shortest = self.n_fft // (2 * self.hop)  # the edges are reflected, which needs so much
         hops = max(mixture.shape[-1] // self.hop, shortest) + 1 | 1
         signal = functional.pad(mixture.float(), (0, hops * self.hop - mixture.shape[-1]))
+        rows, window = signal.flatten(0, 1), signal.new_ones(self.n_fft)
         spectrum = torch.stft(
-            signal.flatten(0, 1),
-            self.n_fft,
-            self.hop,
-            window=signal.new_ones(self.n_fft),
-            normalized=True,
-            return_complex=True,
+            rows, self.n_fft, self.hop, window=window, normalized=True, return_complex=True
         )
         planes = torch.stack([spectrum.real, spectrum.imag], dim=1)
         return planes.reshape(len(mixture), -1, *planes.shape[2:])
@@ -302,12 +284,7 @@ class SCNet(Configured):
     def _signals(self, planes: Tensor, samples: int) -> Tensor:
         """Return (B, stems, channels, samples)."""
         parts = planes.float().reshape(-1, 2, *planes.shape[2:])
-        signal = torch.istft(
-            torch.complex(parts[:, 0], parts[:, 1]),
-            self.n_fft,
-            self.hop,
-            window=planes.new_ones(self.n_fft, dtype=torch.float32),
-            normalized=True,
-        )
+        spectrum, window = torch.complex(parts[:, 0], parts[:, 1]), parts.new_ones(self.n_fft)
+        signal = torch.istft(spectrum, self.n_fft, self.hop, window=window, normalized=True)
         shape = (len(planes), len(self.stems), self.channels, samples)
         return signal[:, :samples].reshape(shape)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.separators.networks.configured import Configured
 from harness.separators.networks.features import normalise
+from harness.separators.networks.network import Network
 
 KERNEL, STRIDE, PADDING = 8, 4, 2
 
@@ -45,26 +45,13 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Return (B, outputs, 4 N)."""
         joined = self.join(torch.cat([x, skip], dim=1))
-        out: Tensor = self.stretch(
-            functional.glu(self.expand(torch.relu(self.conv(joined))), dim=1)
-        )
+        gated = functional.glu(self.expand(torch.relu(self.conv(joined))), dim=1)
+        out: Tensor = self.stretch(gated)
         return out
 
 
-class SimplifiedDemucs(Configured):
-    """Encoder, BiLSTM and decoder with skips, all in the time domain.
-
-    Parameters
-    ----------
-    stems, sample_rate, channels, segment
-        See `harness.separators.networks.Network`.
-    widths
-        Channels of each encoder layer.
-    hidden
-        Units of each direction of the BiLSTMs.
-    layers
-        Number of BiLSTMs.
-    """
+class SimplifiedDemucs(Network):
+    """Encoder, BiLSTM and decoder with skips, all in the time domain."""
 
     def __init__(
         self,
@@ -73,18 +60,15 @@ class SimplifiedDemucs(Configured):
         channels: int = 2,
         *,
         segment: int = 88192,
-        widths: Sequence[int] = (32, 64, 128),
-        hidden: int = 256,
-        layers: int = 2,
+        widths: Sequence[int] = (32, 64, 128),  # channels of each encoder layer
+        hidden: int = 256,  # units of each direction of the BiLSTMs
+        layers: int = 2,  # number of BiLSTMs
     ) -> None:
-        super().__init__()
-        self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment, self.widths = segment, tuple(widths)
-        pairs = list(zip([channels, *widths], widths, strict=False))
+        super().__init__(stems, sample_rate, channels, segment)
+        self.widths = tuple(widths)
+        pairs = zip([channels, *widths], widths, strict=False)
         self.encoder = nn.ModuleList(Encoder(i, o) for i, o in pairs)
-        self.lstm = nn.LSTM(
-            widths[-1], hidden, num_layers=layers, batch_first=True, bidirectional=True
-        )
+        self.lstm = nn.LSTM(widths[-1], hidden, layers, batch_first=True, bidirectional=True)
         self.reduce = nn.Conv1d(2 * hidden, widths[-1], 1)
         outputs = [len(self.stems) * channels, *widths[:-1]]
         self.decoder = nn.ModuleList(

@@ -12,24 +12,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.separators.networks.configured import Configured
 from harness.separators.networks.features import TorchStft, apply_masks, decibels, normalise
+from harness.separators.networks.network import Network
 
 DEPTH = 3  # blocks before the bottleneck; each halves the frame rate
-
-
-def _block(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(*_layer(inputs, outputs), *_layer(outputs, outputs))
 
 
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.Conv1d(inputs, outputs, 3, padding=1), nn.BatchNorm1d(outputs), nn.ReLU()]
 
 
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_layer(inputs, outputs), *_layer(outputs, outputs))
+
+
 def _doubling(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ConvTranspose1d(inputs, outputs, 2, stride=2), nn.BatchNorm1d(outputs), nn.ReLU()
-    )
+    stretch = nn.ConvTranspose1d(inputs, outputs, 2, stride=2)
+    return nn.Sequential(stretch, nn.BatchNorm1d(outputs), nn.ReLU())
 
 
 class StemUNet(nn.Module):
@@ -42,9 +41,8 @@ class StemUNet(nn.Module):
             _block(i, o) for i, o in zip([bins, *widths], widths[:-1], strict=False)
         )
         self.bottleneck = nn.Sequential(*_layer(widths[-2], widths[-1]))
-        self.lstm = nn.LSTM(
-            widths[-1], widths[-1] // 2, num_layers=2, batch_first=True, bidirectional=True
-        )
+        units = widths[-1] // 2
+        self.lstm = nn.LSTM(widths[-1], units, 2, batch_first=True, bidirectional=True)
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.up = nn.ModuleList(_doubling(i, o) for i, o in pairs)
         self.join = nn.ModuleList(_block(2 * o, o) for _, o in pairs)
@@ -66,17 +64,10 @@ class StemUNet(nn.Module):
         return mask
 
 
-class UNet(Configured):
+class UNet(Network):
     """One independent `StemUNet` per stem, shared by the channels; any number of them works.
 
-    Parameters
-    ----------
-    stems, sample_rate, channels, segment
-        See `harness.separators.networks.Network`.
-    n_fft, hop
-        Of the spectrogram.
-    width
-        Channels of the first block; 256 in the report, with 81 million parameters per stem.
+    The report has a width of 256, which takes 81 million parameters per stem.
     """
 
     def __init__(
@@ -88,15 +79,12 @@ class UNet(Configured):
         segment: int = 221184,
         n_fft: int = 4096,
         hop: int = 1024,
-        width: int = 24,
+        width: int = 24,  # channels of the first block
     ) -> None:
-        super().__init__()
-        self.stems, self.sample_rate, self.channels = tuple(stems), sample_rate, channels
-        self.segment = segment
+        super().__init__(stems, sample_rate, channels, segment)
         self.stft = TorchStft(n_fft, hop)
-        self.networks = nn.ModuleDict(
-            {stem: StemUNet(n_fft // 2 + 1, width) for stem in self.stems}
-        )
+        bins = n_fft // 2 + 1
+        self.networks = nn.ModuleDict({stem: StemUNet(bins, width) for stem in self.stems})
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Return estimates (B, stems, C, N) of a mixture (B, C, N)."""
