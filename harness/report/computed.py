@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness import selection
+from harness.core import text
 from harness.core.text import Json
 from harness.report import names
 from harness.report.page.certainty import Certainty, certainties
@@ -19,6 +20,7 @@ from harness.results.leaks import recorded_statuses
 from harness.results.ranking import SEPARATOR, Key, Ranking
 from harness.results.runs import Run, leaked, sources
 
+Rows = dict[str, list[Json]]  # by dataset
 _ORDER = ["dataset", "split", "track", "separator", "input", "fed_by", "stem", "metric"]
 
 
@@ -122,6 +124,15 @@ def records(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     return zip(*(frame[column].tolist() for column in columns), strict=True)
 
 
+def by_dataset(table: pd.DataFrame, order: Callable[[Json], Any] | None = None) -> Rows:
+    """Return a table's rows by dataset, numbers as they are shown, the source as the input."""
+    found: Rows = {}
+    for row in table.assign(input=sources(table)).to_dict("records"):
+        shown = {str(k): text.encode(v) if isinstance(v, float) else v for k, v in row.items()}
+        found.setdefault(str(row["dataset"]), []).append(shown)
+    return {name: sorted(rows, key=order) if order else rows for name, rows in found.items()}
+
+
 def in_order(metrics: set[str]) -> list[str]:
     """Return metrics in display order, unknown ones last; the empty name is of failures."""
     return [m for m in names.METRICS if m in metrics] + sorted(metrics - {*names.METRICS, ""})
@@ -147,7 +158,7 @@ def _weights(entry: Mapping[str, Any]) -> Json:
     if isinstance(terms, Mapping):
         terms = terms.get("weights") or terms.get("code") or ""
     size = entry.get("weights_bytes")
-    return {"weights": size if isinstance(size, int) else None, "licence": str(terms)}
+    return {"weights": size if isinstance(size, int) else None, "license": str(terms)}
 
 
 def _costs(costs: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
