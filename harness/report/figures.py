@@ -40,22 +40,13 @@ def bars(
 ) -> Markup:
     """Draw grouped horizontal bars of counts, each with its number and share of its series.
 
-    Parameters
-    ----------
-    labels
-        One group each, top to bottom.
-    series
-        Name and one count per label, in the order of the style sheet's series colors.
-    title
-        Text for screen readers.
-    axis
-        Label of the horizontal axis, with its unit.
+    `labels` has one group each, top to bottom; `series` one count per label, in the order of the
+    style sheet's series colors. `title` is for screen readers; `axis` names the unit.
     """
     drawn: list[list[tuple[Span, str] | None]] = []
     for row in series.values():
         total = sum(row) or 1
-        shares = [f" · {value / total:.0%}" if value else "" for value in row]
-        texts = [f"{value:g}{share}" for value, share in zip(row, shares, strict=True)]
+        texts = [f"{value:g} · {value / total:.0%}" if value else f"{value:g}" for value in row]
         drawn.append([((v, math.nan, math.nan), t) for v, t in zip(row, texts, strict=True)])
     top = max((value for row in series.values() for value in row), default=0)
     ticks = round_ticks(0, top, 5, whole=True)
@@ -67,7 +58,7 @@ def spans(
 ) -> Markup:
     """Draw grouped horizontal bars of means from zero, each with its interval and number.
 
-    None and infinite means are left out. Parameters are those of `bars`.
+    None and infinite means are left out. The parameters are those of `bars`.
     """
     drawn = [
         [(span, decimals(span[0], 1)) if span and math.isfinite(span[0]) else None for span in row]
@@ -82,15 +73,7 @@ def spans(
 def lines(
     series: Mapping[str, Sequence[tuple[float, float]]], *, title: str, across: str, up: str
 ) -> Markup:
-    """Draw lines on common axes, each with its name at its end.
-
-    Parameters
-    ----------
-    series
-        Name and points, at least one, in order.
-    across, up
-        Labels of the axes, with their units.
-    """
+    """Draw lines of at least one point on common axes, each with its name at its end."""
     left, top, right = 52.0, 10.0, 96.0
     points = [point for line in series.values() for point in line]
     xs = round_ticks(0.0, max(x for x, _ in points))

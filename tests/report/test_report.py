@@ -732,9 +732,11 @@ def test_a_genre_chooses_only_where_it_is_sure():
     assert verdicts["Rock"][1] == "a"
     assert verdicts["Jazz"][1] == "b"
     assert {verdicts["Rock"][2], verdicts["Jazz"][2]} == {
-        "the same choice", f"chooses {'a' if verdicts['Rock'][0] == 'b' else 'b'}",
+        "same as the overall choice",
+        "significantly better than the overall choice: chooses "
+        f"{'a' if verdicts['Rock'][0] == 'b' else 'b'}",
     }  # fmt: skip
-    assert verdicts["Pop"][2] == "too few: 8 tracks by 6 artists are needed"
+    assert verdicts["Pop"][2] == "too few tracks or artists (8 and 6 needed): overall choice"
 
 
 def test_curves_are_those_of_networks_in_the_run(tmp_path: Path):

@@ -23,7 +23,7 @@ from harness.selection import (
     median_intervals,
     pairs,
     ranking,
-)
+)  # fmt: skip
 
 
 class Cell(NamedTuple):
@@ -58,10 +58,7 @@ def certainties(found: Ranking) -> dict[Key, Certainty]:
 def genre_intervals(found: Ranking) -> pd.DataFrame:
     """Return intervals of the means by genre, on the common tracks.
 
-    Returns
-    -------
-    DataFrame
-        Columns source, stem, genre, separator, low, high, artists.
+    Columns source, stem, genre, separator, low, high, artists.
     """
     out: list[tuple[Any, ...]] = []
     for key, stem in found.stems.items():

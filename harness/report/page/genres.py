@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from harness.core import text
 from harness.report import figures, names
+from harness.report.computed import Rows
 from harness.results.grid import Grid, grids
 from harness.results.ranking import NO_GENRE, genre_name
 from harness.selection import MIN_ARTISTS, genre_cells
@@ -32,23 +33,18 @@ def counts(view: Mapping[str, Any]) -> dict[str, Markup]:
     return found
 
 
-def policy(candidates: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def policy(candidates: pd.DataFrame) -> Rows:
     """Return per dataset, stem and genre whether a policy by genre would choose differently.
 
-    Parameters
-    ----------
-    candidates
-        As from `harness.results.grid.track_scores`, of separators that may be chosen.
-
-    Returns
-    -------
-    dict
-        {dataset: rows with stem, input, genre, n, artists, overall, best, gain, low, verdict}.
+    `candidates` are as in `Report.candidates`. Rows have stem, input, genre, n, artists, overall,
+    best, gain, low and verdict.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
-    for grid in sorted(map(Grid.complete, grids(candidates)), key=_place):
-        if len(grid.separators) < 2:
-            continue
+    found: Rows = {}
+    order = sorted(
+        (grid for grid in map(Grid.complete, grids(candidates)) if len(grid.separators) > 1),
+        key=lambda g: (g.dataset, names.input_rank(g.source), names.stem_rank(g.stem)),
+    )
+    for grid in order:
         for cell in genre_cells(grid).to_dict("records"):
             row = {**cell, "stem": grid.stem, "input": grid.source, "verdict": _verdict(cell)}
             row |= {name: text.encode(cell[name]) for name in ("gain", "low")}
@@ -57,30 +53,27 @@ def policy(candidates: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 
 def strong(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Say how many cells were strong enough to choose by.
+    """Say in how many cells the choice is made by genre.
 
     Examples
     --------
     >>> strong([{"strong": False, "verdict": "too few"}, {"strong": True, "verdict": "yes"}])
-    '1 of 2 cells is strong enough to choose by genre.'
+    'In 1 of 2 cells (stem and genre), a separator is significantly better than the overall choice.'
     """
-    listed = list(rows)
-    n = sum(bool(row["strong"]) for row in listed)
-    are = "is" if n == 1 else "are"
-    return f"{n} of {text.count(len(listed), 'cell')} {are} strong enough to choose by genre."
-
-
-def _place(grid: Grid) -> tuple[Any, ...]:
-    """Return what grids are sorted by."""
-    return grid.dataset, names.input_rank(grid.source), names.stem_rank(grid.stem)
+    better = [bool(row["strong"]) for row in rows]
+    cells = text.count(len(better), "cell")
+    return (
+        f"In {sum(better)} of {cells} (stem and genre), a separator is significantly better than "
+        "the overall choice."
+    )
 
 
 def _verdict(cell: Mapping[Any, Any]) -> str:
     """Say what the policy does in a genre, and why."""
     if cell["n"] < MIN_GENRE or cell["artists"] < MIN_ARTISTS:
-        return f"too few: {MIN_GENRE} tracks by {MIN_ARTISTS} artists are needed"
+        return f"too few tracks or artists ({MIN_GENRE} and {MIN_ARTISTS} needed): overall choice"
     if cell["best"] == cell["overall"]:
-        return "the same choice"
-    return (
-        f"chooses {cell['best']}" if cell["strong"] else "not significant: the overall choice stays"
-    )
+        return "same as the overall choice"
+    if cell["strong"]:
+        return f"significantly better than the overall choice: chooses {cell['best']}"
+    return "not significantly better: overall choice"

@@ -21,6 +21,7 @@ from harness.report.computed import Report, part, records
 from harness.report.page.certainty import Cell, Certainty, genre_intervals
 from harness.results.grid import Leaked
 from harness.results.ranking import Key, Ranking, level
+from harness.results.runs import leaked
 from harness.selection import MIN_ARTISTS
 
 NAMED = 4  # separators that a reason names
@@ -54,7 +55,7 @@ def build(report: Report) -> Json:
 
 def _view(report: Report, name: str) -> Json:
     """Return one dataset."""
-    scores = report.scores
+    scores, record = report.scores, report.run.record
     here = _without_idle_stems(scores[scores["dataset"] == name], report)
     rows = _rows(here, name, report)
     number = {(row["separator"], row["input"]): i for i, row in enumerate(rows)}
@@ -86,8 +87,8 @@ def _view(report: Report, name: str) -> Json:
         "values": {m: _values(here[here["metric"] == m], len(order)) for m in found},
         "genres": {metric: _genres(ranking, number) for metric, ranking in found.items()},
         "failed": _failed(here[here["status"] == "failed"]),
-        "leaked": _marks(report.leaked, name, rows, order),
-        "unknown": _marks(report.unknown, name, rows, order),
+        "leaked": _marks(leaked(record), name, rows, order),
+        "unknown": _marks(leaked(record, "unknown"), name, rows, order),
     }
 
 
@@ -107,6 +108,7 @@ def _rows(here: pd.DataFrame, dataset: str, report: Report) -> list[Json]:
     roles = list(names.ROLES)
     keys = ["separator", "source", "fed_by"]
     kinds = {"": "mixture", REFERENCE: "reference"}
+    entries = part(report.run.record, "separators")
     rows = [
         {
             "separator": separator,
@@ -114,8 +116,7 @@ def _rows(here: pd.DataFrame, dataset: str, report: Report) -> list[Json]:
             "kind": kinds.get(fed_by, "cascade"),
             "fed": "" if source == "mixture" else names.input_label(source),
             "role": report.roles.get(separator, "separator"),
-            "title": report.titles.get(separator, ""),
-            **report.weights.get(separator, {"weights": None, "license": ""}),
+            **_about(entries.get(separator) or {}),
             "costs": {
                 cost: report.costs[key]
                 for cost in names.COSTS
@@ -126,6 +127,16 @@ def _rows(here: pd.DataFrame, dataset: str, report: Report) -> list[Json]:
     ]
     rows.sort(key=lambda r: (roles.index(r["role"]), names.input_rank(r["input"]), r["separator"]))
     return rows
+
+
+def _about(entry: Mapping[str, Any]) -> Json:
+    """Return title, size of the weights in bytes (None if it is not known) and their license."""
+    terms = entry.get("license") or ""
+    if isinstance(terms, Mapping):
+        terms = terms.get("weights") or terms.get("code") or ""
+    size = entry.get("weights_bytes")
+    weights = size if isinstance(size, int) else None
+    return {"title": entry.get("title") or "", "weights": weights, "license": str(terms)}
 
 
 def _summary(
