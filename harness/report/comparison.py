@@ -27,6 +27,7 @@ _MACHINE = (
     "seed", "excerpt_seconds",
 )  # fmt: skip
 _ENTRY = ("version", "definition", "entry_sha256", "weights_sha256", "trained_on", "fingerprint")
+_ALONE = ("run", "dataset", "separator", "stem", "tracks")
 _TRACK = ("dataset", "split", "track")
 _WIDE = 120  # user units of a drawn interval
 
@@ -112,20 +113,16 @@ def _part(found: RunComparison, metric: str) -> dict[str, Any]:
     table = table.assign(input=sources(table))
     span = table[["low", "high", "difference"]].abs().max().max()
     about = (found.b.record.get("metrics") or {}).get(metric) or {}
-    rows = []
-    for row in table.to_dict("records"):
-        source, name = row["input"], row["separator"]
-        gap, low, high = (text.decimals(row[c]) for c in ("difference", "low", "high"))
-        rows.append(
-            {
-                **row,
-                "label": name if source == "mixture" else f"{name}, {names.input_label(source)}",
-                "difference": gap if low == text.MISSING else f"{gap} ({low} to {high})",
-                "p": text.probability(row["p"]),
-                "picture": _interval(row, span),
-                "sure": row["verdict"] in (BETTER, WORSE),
-            }
-        )
+    rows = [
+        {
+            **row,
+            "label": _label(row),
+            "numbers": _numbers(row),
+            "picture": _interval(row, span),
+            "sure": row["verdict"] in (BETTER, WORSE),
+        }
+        for row in table.to_dict("records")
+    ]
     rows.sort(key=lambda row: (not row["sure"], *(row[c] for c in CASE)))
     return {
         "label": names.metric_label(metric),
@@ -149,6 +146,21 @@ def _interval(row: Mapping[Any, Any], span: float) -> Markup:
         f'<line class="span" x1="{low:.1f}" x2="{high:.1f}" y1="7" y2="7"/>'
         f'<circle cx="{middle:.1f}" cy="7" r="3"/></svg>'
     )
+
+
+def _label(row: Mapping[Any, Any]) -> str:
+    """Return a separator with its input, if that is not the mixture."""
+    source = str(row["input"])
+    return str(row["separator"]) + ("" if source == "mixture" else f", {names.input_label(source)}")
+
+
+def _numbers(row: Mapping[Any, Any]) -> tuple[str, str, str, str]:
+    """Return both means, the difference with its interval, and p as text."""
+    a, b, gap, low, high = (
+        text.decimals(row[c]) for c in ("mean_a", "mean_b", "difference", "low", "high")
+    )
+    difference = gap if low == text.MISSING else f"{gap} ({low} to {high})"
+    return a, b, difference, text.probability(row["p"])
 
 
 def _refusal(a: Run, b: Run, metric: str) -> str:
