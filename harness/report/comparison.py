@@ -150,8 +150,7 @@ def _interval(row: Mapping[Any, Any], span: float) -> Markup:
 
 def _label(row: Mapping[Any, Any]) -> str:
     """Return a separator with its input, if that is not the mixture."""
-    source = str(row["input"])
-    return str(row["separator"]) + ("" if source == "mixture" else f", {names.input_label(source)}")
+    return names.with_input(str(row["separator"]), str(row["input"]))
 
 
 def _numbers(row: Mapping[Any, Any]) -> tuple[str, str, str, str]:

@@ -24,7 +24,6 @@ from harness.report.computed import make_report
 from harness.report.page import (
     certainty,
     choices,
-    genres,
     payload,
     stem_tree,
     training_curves,
@@ -727,7 +726,7 @@ def test_a_genre_chooses_only_where_it_is_sure():
         "fed_by",
         "stem",
     ]
-    rows = genres.policy(pd.DataFrame(found, columns=[*columns, "score"]))["demo"]
+    rows = choices.genre_policy(pd.DataFrame(found, columns=[*columns, "score"]))["demo"]
     verdicts = {line["genre"]: (line["overall"], line["best"], line["verdict"]) for line in rows}
     assert verdicts["Rock"][1] == "a"
     assert verdicts["Jazz"][1] == "b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -9,12 +10,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness import selection
+from harness.core import text
 from harness.report import figures, names
 from harness.report.computed import Report, Rows, by_dataset, records
 from harness.results import summaries
 from harness.results.grid import Grid, grids
 from harness.results.ranking import genre_name
 from harness.results.runs import Run, sources
+from harness.selection import MIN_ARTISTS, genre_cells
+from harness.selection.policies import MIN_GENRE
 
 POLICIES = ("best mean", "best median", "bagged", "by genre")  # what is quick to cross-fit
 _KEYS = ["dataset", "input", "stem"]
@@ -76,7 +80,7 @@ def stability(report: Report) -> Rows:
     enough = {
         (grid.dataset, grid.source, grid.stem)
         for grid in map(Grid.complete, grids(report.candidates))
-        if grid.n_artists >= selection.MIN_ARTISTS
+        if grid.n_artists >= MIN_ARTISTS
     }
     table = report.frequencies.assign(input=sources(report.frequencies))
     out: Rows = {}
@@ -104,6 +108,41 @@ def blends(table: pd.DataFrame | None) -> Rows:
     return by_dataset(table.assign(weights=table["weights"].map(selection.in_words)))
 
 
+def genre_policy(candidates: pd.DataFrame) -> Rows:
+    """Return per dataset, stem and genre whether a policy by genre would choose differently.
+
+    `candidates` are as in `Report.candidates`. Rows have stem, input, genre, n, artists, overall,
+    best, gain, low and verdict.
+    """
+    found: Rows = {}
+    order = sorted(
+        (grid for grid in map(Grid.complete, grids(candidates)) if len(grid.separators) > 1),
+        key=lambda g: (g.dataset, names.input_rank(g.source), names.stem_rank(g.stem)),
+    )
+    for grid in order:
+        for cell in genre_cells(grid).to_dict("records"):
+            row = {**cell, "stem": grid.stem, "input": grid.source, "verdict": _verdict(cell)}
+            row |= {name: text.encode(cell[name]) for name in ("gain", "low")}
+            found.setdefault(grid.dataset, []).append({str(k): v for k, v in row.items()})
+    return found
+
+
+def strong(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Say in how many cells the choice is made by genre.
+
+    Examples
+    --------
+    >>> strong([{"strong": False, "verdict": "too few"}, {"strong": True, "verdict": "yes"}])
+    'In 1 of 2 cells (stem and genre), a separator is significantly better than the overall choice.'
+    """
+    better = [bool(row["strong"]) for row in rows]
+    cells = text.count(len(better), "cell")
+    return (
+        f"In {sum(better)} of {cells} (stem and genre), a separator is significantly better than "
+        "the overall choice."
+    )
+
+
 def _by_stem(found: Rows) -> Rows:
     """Sort each dataset's rows by stem."""
     return {
@@ -121,3 +160,14 @@ def _figure(dataset: str, stem: str, rows: pd.DataFrame) -> Markup:
         title=f"How often each separator was chosen for {names.stem_label(stem)} on {dataset}",
         axis="number of tracks on which it was chosen",
     )
+
+
+def _verdict(cell: Mapping[Any, Any]) -> str:
+    """Say what the policy does in a genre, and why."""
+    if cell["n"] < MIN_GENRE or cell["artists"] < MIN_ARTISTS:
+        return f"too few tracks or artists ({MIN_GENRE} and {MIN_ARTISTS} needed): overall choice"
+    if cell["best"] == cell["overall"]:
+        return "same as the overall choice"
+    if cell["strong"]:
+        return f"significantly better than the overall choice: chooses {cell['best']}"
+    return "not significantly better: overall choice"

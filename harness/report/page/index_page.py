@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.report import html, names, provenance
 from harness.report.computed import Report, part
-from harness.report.page import choices, genres, means, payload, stem_tree, training_curves
+from harness.report.page import choices, means, payload, stem_tree, training_curves
 from harness.report.tracks.listening import by_track
 from harness.report.tracks.track_page import TrackPage
 from harness.results import runs
@@ -36,9 +36,9 @@ def render(
         run=run,
         record=run.record,
         view=view,
-        genres=genres.counts(view),
-        genre_policy=genres.policy(report.candidates),
-        strong=genres.strong,
+        genres={d["name"]: drawn for d in view["datasets"] if (drawn := means.genres(d))},
+        genre_policy=choices.genre_policy(report.candidates),
+        strong=choices.strong,
         selections=choices.counts(run),
         worth=choices.worth(report.candidates),
         stability=choices.stability(report),

@@ -1,4 +1,4 @@
-"""SNR and SDR side by side, by separator and by genre: pictures of a dataset's first table.
+"""Pictures of a dataset: SNR and SDR side by side, by separator and by genre; its genres.
 
 Datasets are those of `harness.report.page.payload.build`.
 """
@@ -6,12 +6,14 @@ Datasets are those of `harness.report.page.payload.build`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from markupsafe import Markup
 
 from harness.core.text import Json
 from harness.report import figures, names
+from harness.results.ranking import NO_GENRE, genre_name
 
 PAIR = ("snr", "sdr")
 
@@ -44,6 +46,18 @@ def by_genre(dataset: Json) -> list[tuple[str, str, Markup]]:
         spans = [[_span(part.get(genre, {}).get(best)) for genre in genres] for part in parts]
         found.append((stem, name, _picture(labels, spans, title)))
     return found
+
+
+def genres(dataset: Json) -> Markup | None:
+    """Return the picture of how many tracks each genre has, None if no genre is known."""
+    tracks = Counter(map(genre_name, dataset["tracks"]["genre"]))
+    ordered = sorted(tracks, key=lambda genre: (-tracks[genre], genre))
+    if not set(tracks) - {NO_GENRE}:
+        return None
+    listed = ", ".join(f"{genre} {tracks[genre]}" for genre in ordered)
+    title = f"Genres of {dataset['name']}: {listed}"
+    series = {"tracks": [tracks[genre] for genre in ordered]}
+    return figures.bars(ordered, series, title=title, axis="number of tracks")
 
 
 def best_row(dataset: Json, stem: str, kind: str) -> int | None:

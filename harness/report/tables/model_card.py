@@ -75,22 +75,17 @@ def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
         limit = limit_of(metric)
         mean = float(groups[stem, metric].clip(-limit, limit).mean())
         known = about(run.record, metric)
-        fed_with = "" if fed == "mixture" else f", {names.input_label(fed)}"
-        label = f"{known['label']} {names.stem_label(stem)}, {known['unit']}{fed_with}"
-        found.append(
-            {
-                "type": metric,
-                "name": label,
-                "value": mean,
-                "args": {
-                    "stem": stem,
-                    "tracks": len(groups[stem, metric]),
-                    "average": "mean over tracks",
-                    "definition": known["definition"],
-                    **({"version": known["version"]} if known["version"] != "" else {}),
-                },
-            }
-        )
+        label = f"{known['label']} {names.stem_label(stem)}, {known['unit']}"
+        label = names.with_input(label, fed)
+        args = {
+            "stem": stem,
+            "tracks": len(groups[stem, metric]),
+            "average": "mean over tracks",
+            "definition": known["definition"],
+        }
+        if known["version"] != "":
+            args["version"] = known["version"]
+        found.append({"type": metric, "name": label, "value": mean, "args": args})
     return found
 
 

@@ -91,7 +91,7 @@ def _boards(frame: pd.DataFrame, source: Report) -> Iterator[Block]:
         for metric in labels:
             rows = here[here["metric"] == metric]
             if len(rows):
-                where = f"{dataset}: {names.LEVELS[str(name)]}{_input_after(fed)}"
+                where = names.with_input(f"{dataset}: {names.LEVELS[str(name)]}", str(fed))
                 yield _board(f"{where}: {labels[metric]}", rows, stems)
 
 
@@ -142,7 +142,7 @@ def _genres(source: Report) -> Sheet:
         frame = _first(frame, [*keys, "unit", "genre", "role", "separator"])
         for (dataset, fed, stem, metric), rows in frame.groupby(keys, sort=True):
             where = f"{dataset}: {names.stem_label(str(stem))}, {labels[str(metric)]}"
-            blocks.append(_by_genre(where + _input_after(fed), rows))
+            blocks.append(_by_genre(names.with_input(where, str(fed)), rows))
     about = f"{_definitions(source)}. All are {COMMON}"
     return Sheet("genres", "Genres", about, frame, tuple(blocks))
 
@@ -244,14 +244,9 @@ def _tracks(source: Report) -> Sheet:
             tracks = names.of_tracks(list(records(rows, "split", "track")))
             values = records(rows, *columns)
             body = tuple((t, *map(cell_text, v)) for t, v in zip(tracks, values, strict=True))
-            where = f"{dataset}, {names.stem_label(str(stem))}{_input_after(fed)}"
+            where = names.with_input(f"{dataset}, {names.stem_label(str(stem))}", str(fed))
             blocks.append(Block(f"{where}: {label}", ("track", *columns), body))
     return Sheet("tracks", "Track by track", about, frame, tuple(blocks))
-
-
-def _input_after(fed: object) -> str:
-    """Return the input, to append to a caption; empty for the mixture."""
-    return "" if fed == "mixture" else f", {names.input_label(str(fed))}"
 
 
 def _first(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
