@@ -199,7 +199,8 @@ def _produced(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str,
             old, new = left.get(name), right.get(name)
             one = f"{kind[:-1]} {name}"
             if old is None or new is None:
-                pairs.append((one, *(None if x is None else "present" for x in (old, new))))
+                a_has, b_has = ("present" if x is not None else None for x in (old, new))
+                pairs.append((one, a_has, b_has))
                 continue
             pairs += [
                 (f"{one}: {what.replace('_', ' ')}", old.get(what), new.get(what))

@@ -383,7 +383,7 @@ def test_written_from_a_folder_and_the_same_bytes_twice(tmp_path: Path):
     write_run(tmp_path / "run", run)
     first = write_report([tmp_path / "run"], tmp_path / "a")
     second = write_report([tmp_path / "run"], tmp_path / "b")
-    assert first == tmp_path / "a" / "index.html"
+    assert first == tmp_path / "a" / "run" / "index.html"
     assert first.read_bytes() == second.read_bytes()
     made = {path.name for path in first.parent.iterdir()}
     assert made == {"index.html", "provenance.html", "tables"}

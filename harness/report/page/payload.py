@@ -159,8 +159,8 @@ def _summary(
         stem["n"][source], stem["artists"][source] = row["common"], known.artists
     for source, of in found.stems:
         stems[of]["pairs"][source] = _pairs(sure[source, of].pairs, number, source)
-    for (source, of), rows in found.left_out.groupby(["source", "stem"], sort=True):
-        about = stems[str(of)]
+    for (source, name), rows in found.left_out.groupby(["source", "stem"], sort=True):
+        about = stems[str(name)]
         about["out"][source] = sorted(order[place] for place in records(rows, "split", "track"))
         about["why"][source] = _why(rows)
     return stems
