@@ -13,6 +13,7 @@ from markupsafe import Markup
 from harness.core import text
 from harness.core.files import write_atomic
 from harness.report import html, names, provenance
+from harness.report.computed import records
 from harness.report.tables import table_files
 from harness.report.tables.table_files import plain_sheet
 from harness.results.grid import HARMONIC
@@ -27,6 +28,7 @@ _MACHINE = (
 )  # fmt: skip
 _ENTRY = ("version", "definition", "entry_sha256", "weights_sha256", "trained_on", "fingerprint")
 _ALONE = ("run", "dataset", "separator", "stem", "tracks")
+_TRACK = ("dataset", "split", "track")
 _WIDE = 120  # user units of a drawn interval
 
 
@@ -46,17 +48,17 @@ class RunComparison:
 def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> RunComparison:
     """Compare two runs on their common tracks, for each metric that both define alike."""
     other = _other_audio(a, b)
-    left, right = (_without(run.scores, other) for run in (a, b))
+    left, right = (
+        run.scores[[track not in other for track in records(run.scores, *_TRACK)]] for run in (a, b)
+    )
     have = [{*run.scores["metric"]} - {""} for run in (a, b)]
     refused = {name: why for name in sorted(have[0] | have[1]) if (why := _refusal(a, b, name))}
     kept = [name for name in names.METRICS if name in have[0] & have[1] and name not in refused]
     if {"snr", "sdr"} <= {*kept}:
         kept.insert(0, HARMONIC)
     found = {name: comparing.changes(left, right, name, resamples=resamples) for name in kept}
-    notes = [
-        f"{text.count(len(other), 'track')} not compared: same name but different audio in the two "
-        "runs"
-    ]
+    tracks = text.count(len(other), "track")
+    note = f"{tracks} not compared: same name but different audio in the two runs"
     return RunComparison(
         a,
         b,
@@ -64,7 +66,7 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> RunComparison
         refused=refused,
         alone=comparing.only_in_one(a.scores, b.scores),
         produced=list(_produced(a.record, b.record)),
-        notes=tuple(notes if other else ()),
+        notes=(note,) if other else (),
     )
 
 
@@ -148,8 +150,7 @@ def _interval(row: Mapping[Any, Any], span: float) -> Markup:
 
 def _label(row: Mapping[Any, Any]) -> str:
     """Return a separator with its input, if that is not the mixture."""
-    source = str(row["input"])
-    return str(row["separator"]) + ("" if source == "mixture" else f", {names.input_label(source)}")
+    return names.with_input(str(row["separator"]), str(row["input"]))
 
 
 def _numbers(row: Mapping[Any, Any]) -> tuple[str, str, str, str]:
@@ -163,9 +164,9 @@ def _numbers(row: Mapping[Any, Any]) -> tuple[str, str, str, str]:
 
 def _refusal(a: Run, b: Run, metric: str) -> str:
     """Return why a metric is not compared; empty if it is."""
-    have = [metric in {*run.scores["metric"]} for run in (a, b)]
-    if not all(have):
-        return f"only in {'A' if have[0] else 'B'}"
+    only = [name for name, run in (("A", a), ("B", b)) if metric in {*run.scores["metric"]}]
+    if len(only) == 1:
+        return f"only in {only[0]}"
     if a.record.get("excerpt_seconds") != b.record.get("excerpt_seconds"):
         return "not compared: the runs scored excerpts of different lengths"
     left, right = ((run.record.get("metrics") or {}).get(metric) or {} for run in (a, b))
@@ -175,22 +176,16 @@ def _refusal(a: Run, b: Run, metric: str) -> str:
     return ""
 
 
-def _other_audio(a: Run, b: Run) -> set[tuple[str, str, str]]:
+def _other_audio(a: Run, b: Run) -> set[tuple[str, ...]]:
     """Return (dataset, split, track) of tracks whose audio is known to differ in the two runs."""
     left, right = (
         {
-            (unit["dataset"], unit["split"], unit["track"]): unit["track_key"]
+            tuple(unit[c] for c in _TRACK): unit["track_key"]
             for unit in run.record.get("units") or ()
         }
         for run in (a, b)
     )
     return {track for track in left.keys() & right.keys() if left[track] != right[track]}
-
-
-def _without(scores: pd.DataFrame, tracks: set[tuple[str, str, str]]) -> pd.DataFrame:
-    """Return the scores of all other tracks."""
-    where = zip(*(scores[c] for c in ("dataset", "split", "track")), strict=True)
-    return scores[[track not in tracks for track in where]]
 
 
 def _produced(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -202,12 +197,13 @@ def _produced(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str,
         left, right = (record.get(kind) or {} for record in (a, b))
         for name in sorted({*left, *right}):
             old, new = left.get(name), right.get(name)
+            one = f"{kind[:-1]} {name}"
             if old is None or new is None:
-                here = ["present" if entry is not None else None for entry in (old, new)]
-                pairs.append((f"{kind[:-1]} {name}", here[0], here[1]))
+                a_has, b_has = ("present" if x is not None else None for x in (old, new))
+                pairs.append((one, a_has, b_has))
                 continue
             pairs += [
-                (f"{kind[:-1]} {name}: {what.replace('_', ' ')}", old.get(what), new.get(what))
+                (f"{one}: {what.replace('_', ' ')}", old.get(what), new.get(what))
                 for what in _ENTRY
             ]
     for what, old, new in pairs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,15 +10,16 @@ from typing import Any
 import pandas as pd
 
 from harness import selection
+from harness.core import text
 from harness.core.text import Json
 from harness.report import names
 from harness.report.page.certainty import Certainty, certainties
 from harness.results import grid, ranking, summaries
-from harness.results.grid import Leaked
 from harness.results.leaks import recorded_statuses
 from harness.results.ranking import SEPARATOR, Key, Ranking
 from harness.results.runs import Run, leaked, sources
 
+Rows = dict[str, list[Json]]  # by dataset
 _ORDER = ["dataset", "split", "track", "separator", "input", "fed_by", "stem", "metric"]
 
 
@@ -28,13 +29,8 @@ class Report:
 
     run: Run
     scores: pd.DataFrame  # all of the run, with ensembles, harmonic and overall scores
-    roles: Mapping[str, str]  # of each separator, as are titles and weights
-    titles: Mapping[str, str]
-    weights: Mapping[str, Json]
+    roles: Mapping[str, str]  # of each separator
     metrics: list[Json]  # those with scores, in the order shown; as from `about`
-    costs: Mapping[tuple[str, str, str, str], float]  # (dataset, separator, input, metric)
-    leaked: Leaked
-    unknown: Leaked
     _rankings: dict[tuple[str, str], Ranking] = field(default_factory=dict, init=False)
     _certainties: dict[tuple[str, str], dict[Key, Certainty]] = field(
         default_factory=dict, init=False
@@ -60,7 +56,8 @@ class Report:
         """Return the ranking of one dataset by the name of one of `metrics`."""
         if (dataset, metric) not in self._rankings:
             higher = next(m["higher"] for m in self.metrics if m["name"] == metric)
-            how: Json = {"ranked": self.ranked, "leaks": self.leaked, "higher_is_better": higher}
+            leaks = leaked(self.run.record)
+            how: Json = {"ranked": self.ranked, "leaks": leaks, "higher_is_better": higher}
             self._rankings[dataset, metric] = ranking.rank(self.scores, dataset, metric, **how)
         return self._rankings[dataset, metric]
 
@@ -69,6 +66,14 @@ class Report:
         if (dataset, metric) not in self._certainties:
             self._certainties[dataset, metric] = certainties(self.ranking(dataset, metric))
         return self._certainties[dataset, metric]
+
+    @cached_property
+    def costs(self) -> dict[tuple[str, ...], float]:
+        """The cost of a track by (dataset, separator, source, metric)."""
+        found = summaries.costs(self.run.costs)
+        found = found.assign(source=sources(found))
+        columns = ("dataset", "separator", "source", "metric", "value")
+        return {tuple(key): value for *key, value in records(found, *columns)}
 
     @cached_property
     def candidates(self) -> pd.DataFrame:
@@ -92,24 +97,12 @@ def make_report(run: Run) -> Report:
     order = scores[_ORDER].astype("category").sort_values(_ORDER, kind="stable").index
     scores = grid.add_harmonic(scores.loc[order].reset_index(drop=True))
     have = set(scores.loc[scores["status"] != "failed", "metric"])
-    entries = part(run.record, "separators")
     roles = ranking.roles(run)
-    ranked = {name for name, role in roles.items() if role == SEPARATOR}
-    scores = ranking.add_overall(scores, ranked)
+    scores = ranking.add_overall(scores, {n for n, role in roles.items() if role == SEPARATOR})
     scores["source"] = sources(scores)
     keys = [*_ORDER, "source"]
     scores[keys] = scores[keys].astype("category")  # compared and grouped far faster
-    return Report(
-        run,
-        scores,
-        roles=roles,
-        titles={name: entry.get("title") or "" for name, entry in entries.items()},
-        weights={name: _weights(entry) for name, entry in entries.items()},
-        metrics=[about(run.record, name) for name in in_order(have)],
-        costs=_costs(run.costs),
-        leaked=leaked(run.record),
-        unknown=leaked(run.record, "unknown"),
-    )
+    return Report(run, scores, roles, [about(run.record, name) for name in in_order(have)])
 
 
 def part(record: Mapping[str, Any], name: str) -> Any:
@@ -120,6 +113,15 @@ def part(record: Mapping[str, Any], name: str) -> Any:
 def records(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     """Walk over rows as plain Python values."""
     return zip(*(frame[column].tolist() for column in columns), strict=True)
+
+
+def by_dataset(table: pd.DataFrame, order: Callable[[Json], Any] | None = None) -> Rows:
+    """Return a table's rows by dataset, numbers as they are shown, the source as the input."""
+    found: Rows = {}
+    for row in table.assign(input=sources(table)).to_dict("records"):
+        shown = {str(k): text.encode(v) if isinstance(v, float) else v for k, v in row.items()}
+        found.setdefault(str(row["dataset"]), []).append(shown)
+    return {name: sorted(rows, key=order) if order else rows for name, rows in found.items()}
 
 
 def in_order(metrics: set[str]) -> list[str]:
@@ -138,22 +140,4 @@ def about(record: Mapping[str, Any], name: str) -> Json:
         "version": entry.get("version", ""),
         "higher": bool(entry.get("higher_is_better", True)),
         "definition": entry.get("definition") or (names.HARMONIC_DEFINITION if ours else ""),
-    }
-
-
-def _weights(entry: Mapping[str, Any]) -> Json:
-    """Return the size of a separator's weights, None where it is not known, and their license."""
-    terms = entry.get("license") or ""
-    if isinstance(terms, Mapping):
-        terms = terms.get("weights") or terms.get("code") or ""
-    size = entry.get("weights_bytes")
-    return {"weights": size if isinstance(size, int) else None, "licence": str(terms)}
-
-
-def _costs(costs: pd.DataFrame) -> dict[tuple[str, str, str, str], float]:
-    """Return {(dataset, separator, input, metric): cost of a track}."""
-    columns = ("dataset", "separator", "input", "metric", "value")
-    found = summaries.costs(costs)
-    return {
-        tuple(key): value for *key, value in records(found.assign(input=sources(found)), *columns)
     }

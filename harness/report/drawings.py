@@ -45,6 +45,7 @@ ROLE_COLORS = {
 SHOWN_TRACKS = 60  # rows of a heat map, from the hardest track to the easiest
 LABEL = 8  # points, height of a name beside a dot with the space around it
 LEGEND: Any = {"loc": "outside lower center", "ncols": 4}
+TITLE: Any = {"x": 0.02, "ha": "left", "fontsize": 9, "weight": "bold", "parse_math": False}
 
 
 def write_figures(report: Report, folder: Path) -> list[Path]:
@@ -66,13 +67,11 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
 
 def _files(figure: Figure) -> dict[str, bytes]:
     """Return a figure as PDF and PNG without dates or versions in them."""
-    bare: dict[str, dict[str, Any]] = {
-        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-        "png": {"Software": None},
-    }
+    bare = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",)}
     found = {}
-    for suffix, metadata in bare.items():
+    for suffix, dated in bare.items():
         buffer = io.BytesIO()
+        metadata: Any = dict.fromkeys(dated)
         figure.savefig(buffer, format=suffix, metadata=metadata, bbox_inches="tight")
         found[suffix] = buffer.getvalue()
     return found
@@ -89,9 +88,7 @@ def _all(report: Report) -> Iterator[tuple[str, Figure]]:
         prefix = f"{i}_" + "".join(c if c.isascii() and c.isalnum() else "-" for c in dataset)
         for name, draw in DRAWINGS.items():
             if (figure := draw(view)) is not None:
-                figure.suptitle(
-                    dataset, x=0.02, ha="left", fontsize=9, weight="bold", parse_math=False
-                )
+                figure.suptitle(dataset, **TITLE)
                 yield f"{prefix}_{name}", figure
 
 
@@ -104,7 +101,6 @@ class View:
         self.scores = here.astype({"stem": object, "separator": object})
         self.report, self.dataset, self.first = report, dataset, report.metrics[0]
         self.label = f"{self.first['label']} ({self.first['unit']})"
-        self._common: dict[str, pd.DataFrame] = {}
 
     def common(self, metric: str) -> pd.DataFrame:
         """Return the scores of a metric on the common tracks.
@@ -112,17 +108,12 @@ class View:
         Columns stem, separator, track, genre, value (within ±`LIMIT`), limited (whether it was
         beyond that).
         """
-        if metric not in self._common:
-            known = any(m["name"] == metric for m in self.report.metrics)
-            found = self.report.ranking(self.dataset, metric) if known else None
-            stems = found.stems.items() if found else ()
-            parts = [_long(stem.grid) for (fed, _), stem in stems if fed == "mixture"]
-            rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
-            if found:
-                shown = dict(zip(found.tracks, names.of_tracks(found.tracks), strict=True))
-                rows["track"] = [shown[place] for place in rows["track"]]
-            self._common[metric] = rows
-        return self._common[metric]
+        if all(known["name"] != metric for known in self.report.metrics):
+            return pd.DataFrame(columns=_COLUMNS)
+        found = self.report.ranking(self.dataset, metric)
+        shown = dict(zip(found.tracks, names.of_tracks(found.tracks), strict=True))
+        parts = [_long(of.grid, shown) for (fed, _), of in found.stems.items() if fed == "mixture"]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
 
     def headline(self) -> pd.DataFrame:
         """Return the first metric's rows of the overall score, otherwise of the first stem."""
@@ -152,13 +143,13 @@ class View:
 _COLUMNS = ["stem", "separator", "track", "genre", "value", "limited"]
 
 
-def _long(grid: Grid) -> pd.DataFrame:
-    """Return one row per score of a grid; a track is (split, track)."""
+def _long(grid: Grid, shown: Mapping[tuple[str, str], str]) -> pd.DataFrame:
+    """Return one row per score of a grid; `shown` are the names of its tracks."""
     row, column = np.nonzero(np.isfinite(grid.scores))
     found = {
         "stem": grid.stem,
         "separator": np.array(grid.separators, dtype=object)[column],
-        "track": [grid.keys[i] for i in row],
+        "track": [shown[grid.keys[i]] for i in row],
         "genre": grid.genres[row],
         "value": grid.scores[row, column],
         "limited": grid.limited[row, column] if grid.limited is not None else False,
@@ -179,7 +170,7 @@ def distributions(view: View) -> Figure | None:
         for i, name in enumerate(order):
             _strip(panel, i, here[here["separator"] == name]["value"].to_numpy(), view.color(name))
         _label_rows(panel, order)
-        panel.set_title(_stem_title(stem, rows), fontsize=8)
+        _title(panel, stem, rows)
         panel.grid(axis="x", lw=0.3)
     beyond = f", beyond ±{LIMIT:g} at the edge" if rows["limited"].any() else ""
     _label_columns(panels, view.label + beyond)
@@ -201,7 +192,7 @@ def snr_and_sdr(view: View) -> Figure | None:
             for label, rows in pair.items()
         }
         _bars(panel, order, {label: mean.reindex(order) for label, mean in means.items()})
-        panel.set_title(_stem_title(stem, first), fontsize=8)
+        _title(panel, stem, first)
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND)
     _label_columns(panels, "mean over tracks (dB)")
     return figure
@@ -375,19 +366,13 @@ def _name_points(panel: Axes, labels: Sequence[str], points: Float64) -> None:
         taken.append((left, right, base))
         offset = (5, base - places[i, 1])
         leader = {"arrowstyle": "-", "lw": 0.4} if offset[1] < -LABEL else None
-        panel.annotate(
-            labels[i],
-            points[i],
-            offset,
-            textcoords="offset points",
-            fontsize=LABEL - 1,
-            arrowprops=leader,
-        )
+        style: Any = {"textcoords": "offset points", "fontsize": LABEL - 1, "arrowprops": leader}
+        panel.annotate(labels[i], points[i], offset, **style)
 
 
-def _stem_title(stem: str, rows: pd.DataFrame) -> str:
+def _title(panel: Axes, stem: str, rows: pd.DataFrame) -> None:
     n = rows.loc[rows["stem"] == stem, "track"].nunique()
-    return f"{names.stem_label(stem)}, n = {n}"
+    panel.set_title(f"{names.stem_label(stem)}, n = {n}", fontsize=8)
 
 
 def _label_rows(panel: Axes, order: Sequence[str]) -> None:

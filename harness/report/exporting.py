@@ -54,12 +54,8 @@ def compare_runs(a: Path, b: Path, reports: Path) -> tuple[comparison.RunCompari
 def export_museval(folder: Path, to: Path) -> list[Path]:
     """Write the frames of a run's separators as museval does: ``<to>/<separator>/<split>/<track>``.
 
-    Only units of work with kept inner products can be written: no anchors, no oracles.
-
-    Raises
-    ------
-    HarnessError
-        If nothing is kept of the run.
+    Only work whose inner products were kept can be written: no anchors, no oracles. It is an error
+    if the run has none.
     """
     written = []
     record = read_run(folder).record

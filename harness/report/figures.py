@@ -15,6 +15,7 @@ _BAR = 13  # height of one bar
 _CHARACTER = 6.6  # mean width of a letter at the size in the style sheet
 _LONGEST = 28  # letters of a label before it is cut
 _HEIGHT = 220  # of a line chart
+MIDDLE = ' dominant-baseline="middle"'
 
 
 def round_ticks(low: float, high: float, at_most: int = 6, *, whole: bool = False) -> list[float]:
@@ -40,22 +41,13 @@ def bars(
 ) -> Markup:
     """Draw grouped horizontal bars of counts, each with its number and share of its series.
 
-    Parameters
-    ----------
-    labels
-        One group each, top to bottom.
-    series
-        Name and one count per label, in the order of the style sheet's series colors.
-    title
-        Text for screen readers.
-    axis
-        Label of the horizontal axis, with its unit.
+    `labels` has one group each, top to bottom; `series` one count per label, in the order of the
+    style sheet's series colors. `title` is for screen readers; `axis` names the unit.
     """
     drawn: list[list[tuple[Span, str] | None]] = []
     for row in series.values():
         total = sum(row) or 1
-        shares = [f" · {value / total:.0%}" if value else "" for value in row]
-        texts = [f"{value:g}{share}" for value, share in zip(row, shares, strict=True)]
+        texts = [f"{value:g} · {value / total:.0%}" if value else f"{value:g}" for value in row]
         drawn.append([((v, math.nan, math.nan), t) for v, t in zip(row, texts, strict=True)])
     top = max((value for row in series.values() for value in row), default=0)
     ticks = round_ticks(0, top, 5, whole=True)
@@ -67,7 +59,7 @@ def spans(
 ) -> Markup:
     """Draw grouped horizontal bars of means from zero, each with its interval and number.
 
-    None and infinite means are left out. Parameters are those of `bars`.
+    None and infinite means are left out. The parameters are those of `bars`.
     """
     drawn = [
         [(span, decimals(span[0], 1)) if span and math.isfinite(span[0]) else None for span in row]
@@ -82,15 +74,7 @@ def spans(
 def lines(
     series: Mapping[str, Sequence[tuple[float, float]]], *, title: str, across: str, up: str
 ) -> Markup:
-    """Draw lines on common axes, each with its name at its end.
-
-    Parameters
-    ----------
-    series
-        Name and points, at least one, in order.
-    across, up
-        Labels of the axes, with their units.
-    """
+    """Draw lines of at least one point on common axes, each with its name at its end."""
     left, top, right = 52.0, 10.0, 96.0
     points = [point for line in series.values() for point in line]
     xs = round_ticks(0.0, max(x for x, _ in points))
@@ -100,25 +84,20 @@ def lines(
     bottom = _HEIGHT - top
     places = [(x, left + x * wide) for x in xs]
     parts = [_grid(places, bottom), _axis_label(across, places, bottom)]
-    turned = f'transform="translate(12 {bottom / 2:g}) rotate(-90)"'
-    parts.append(f'<text class="axis" {turned} text-anchor="middle">{escape(up)}</text>')
+    turned = f' transform="translate(12 {bottom / 2:g}) rotate(-90)"'
+    parts.append(written("axis", up, 0, 0, "middle", turned))
     for y in ys:
         at = bottom - (y - ys[0]) * high
         parts.append(
             f'<line class="grid" x1="{left}" x2="{_WIDTH - right}" y1="{at:.1f}" y2="{at:.1f}"/>'
-            f'<text class="tick" x="{left - 7}" y="{at + 4:.1f}" text-anchor="end">{short(y)}'
-            "</text>"
         )
+        parts.append(written("tick", short(y), left - 7, at + 4, "end"))
     taken: list[float] = []
     for i, (name, line) in enumerate(series.items()):
         drawn = [(left + x * wide, bottom - (y - ys[0]) * high) for x, y in line]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in drawn)
         parts.append(f'<path class="line line-{i % 6}" d="M{path}"/>')
-        place = _free(drawn[-1][1], taken)
-        parts.append(
-            f'<text class="name" x="{drawn[-1][0] + 6:.1f}" y="{place + 4:.1f}">{escape(name)}'
-            "</text>"
-        )
+        parts.append(written("name", name, drawn[-1][0] + 6, _free(drawn[-1][1], taken) + 4))
     return _svg(_HEIGHT + 36, title, parts)
 
 
@@ -157,11 +136,11 @@ def _bar(zero: float, y: float, unit: float, span: Span, number: str, series: in
     if len(ends) == 2:
         start, stop = zero + low * unit, zero + high * unit
         whisker = f'<path class="whisker" d="M{start:.1f} {y + _BAR / 2 - 1:g}H{stop:.1f}"/>'
+    end = zero + max(mean, 0.0, *ends) * unit + 5
     return (
         f'<rect class="series-{series}" x="{x:.1f}" y="{y}" width="{width:.1f}" '
-        f'height="{_BAR - 2}" rx="2"/>{whisker}<text class="value" '
-        f'x="{zero + max(mean, 0.0, *ends) * unit + 5:.1f}" '
-        f'y="{y + _BAR / 2 - 0.5}" dominant-baseline="middle">{number}</text>'
+        f'height="{_BAR - 2}" rx="2"/>{whisker}'
+        + written("value", number, end, y + _BAR / 2 - 0.5, more=MIDDLE)
     )
 
 
@@ -187,22 +166,26 @@ def _grid(places: Sequence[tuple[float, float]], bottom: float) -> str:
     """Draw the vertical lines and their numbers; each place is (number, x)."""
     drawn = (
         f'<line class="grid{"" if t or places[0][0] == 0 else " zero"}" x1="{x:.1f}" '
-        f'x2="{x:.1f}" y1="0" y2="{bottom:g}"/><text class="tick" x="{x:.1f}" '
-        f'y="{bottom + 15:g}" text-anchor="middle">{short(t)}</text>'
+        f'x2="{x:.1f}" y1="0" y2="{bottom:g}"/>'
+        + written("tick", short(t), x, bottom + 15, "middle")
         for t, x in places
     )
     return "".join(drawn)
 
 
 def _axis_label(text: str, places: Sequence[tuple[float, float]], bottom: float) -> str:
-    x = f"{(places[0][1] + places[-1][1]) / 2:.1f}"
-    return (
-        f'<text class="axis" x="{x}" y="{bottom + 33:g}" text-anchor="middle">{escape(text)}</text>'
-    )
+    return written("axis", text, (places[0][1] + places[-1][1]) / 2, bottom + 33, "middle")
 
 
 def _label(text: str, x: float, y: float) -> str:
     """Write a group's name right-aligned, cut if long; its tooltip is the whole name."""
     shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="end" dominant-baseline="middle"'
-    return f'<text class="name" {place}>{escape(shown)}<title>{escape(text)}</title></text>'
+    return written("name", shown, x, y, "end", MIDDLE, f"<title>{escape(text)}</title>")
+
+
+def written(
+    css: str, text: str, x: float, y: float, anchor: str = "start", more: str = "", tip: str = ""
+) -> str:
+    """Write an escaped text; `more` are attributes and `tip` is a title element."""
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{css}" {place}{more}>{escape(text)}{tip}</text>'

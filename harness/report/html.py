@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from harness.core import text
 from harness.report import names
-from harness.report.page.cells import PLACES
 from harness.selection import MIN_ARTISTS
 
 HERE = Path(__file__).parent
@@ -45,11 +44,6 @@ def as_json(view: Any) -> Markup:
     return Markup(dumped)
 
 
-def named(cell: Sequence[Any] | None) -> dict[str, Any] | None:
-    """Return a leaderboard cell with its values under their names, those of `cells.PLACES`."""
-    return None if cell is None else dict(zip(PLACES, cell, strict=True))
-
-
 @cache
 def _environment() -> jinja2.Environment:
     """Return the template environment: it escapes everything; an unknown name is an error."""
@@ -60,7 +54,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    formats = (text.decimals, text.cost, text.moment, text.duration, text.plain, named)
+    formats = (text.decimals, text.cost, text.moment, text.duration, text.plain)
     environment.filters |= {filter_.__name__: filter_ for filter_ in formats}
     environment.filters |= {"stem": names.stem_label, "fed": names.input_label}
     environment.globals |= {"count": text.count, "min_artists": MIN_ARTISTS}

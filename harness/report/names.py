@@ -70,6 +70,11 @@ def input_label(source: str) -> str:
     return f"from {stem_label(stem)} by {separator}" if kind == "cascade" else f"from the {kind}"
 
 
+def with_input(words: str, source: str) -> str:
+    """Return a text followed by the input, if that is not the mixture."""
+    return words if source == "mixture" else f"{words}, {input_label(source)}"
+
+
 def input_rank(source: str) -> tuple[int, str]:
     """Return the sort key of inputs: the mixture, true stems, then other separators' stems.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,9 +12,8 @@ from harness.core import text
 from harness.datasets import overlaps
 from harness.datasets.tracks import Track
 from harness.report import html
-from harness.report.computed import Report, about, in_order, part
+from harness.report.computed import Report, part
 from harness.results import summaries
-from harness.results.grid import HARMONIC
 from harness.results.leaks import ledger
 from harness.results.runs import Run, sources
 
@@ -36,7 +35,7 @@ def render(report: Report, downloads: Any = ()) -> str:
         SCRIPTS,
         run=run,
         record=run.record,
-        view=_definitions(report),
+        view={"metrics": report.metrics, "costs": report.measured},
         leaks=leaks(report),
         statuses=STATUSES,
         failures=failures(run),
@@ -50,18 +49,6 @@ def failures(run: Run) -> list[dict[Any, Any]]:
     """Return failed work, equal reasons together, with the source as its input."""
     found = summaries.failures(run.scores)
     return found.assign(input=sources(found)).to_dict("records")
-
-
-def _definitions(report: Report) -> dict[str, list[dict[str, Any]]]:
-    """Return the metrics and costs that the run has, with their definitions."""
-    run = report.run
-    have = {*run.scores["metric"], *run.ensembles["metric"]}
-    if {"snr", "sdr"} <= have:
-        have.add(HARMONIC)
-    return {
-        "metrics": [about(run.record, name) for name in in_order(have)],
-        "costs": report.measured,
-    }
 
 
 def commands(record: Mapping[str, Any]) -> list[str]:
@@ -116,13 +103,9 @@ def _reason(row: Mapping[str, Any]) -> str:
 
 def _overlap(row: Mapping[str, Any]) -> str:
     """Return how many tracks of a split are leaked, and through which collection, if known."""
-    n = (
-        "all tracks"
-        if row["leaked"] == row["tracks"]
-        else f"{row['leaked']} of {row['tracks']} tracks"
-    )
-    included = f"includes {n} of the split"
     leaked = row["tracks_of"]["leaked"]
+    n = "all" if row["leaked"] == row["tracks"] else f"{row['leaked']} of {row['tracks']}"
+    included = f"includes {n} tracks of the split"
     entries = {overlaps.normal(entry) for entry in row["trained_on"]}
     halves = {
         half
@@ -136,57 +119,38 @@ def _overlap(row: Mapping[str, Any]) -> str:
 
 def lists(report: Report) -> list[List]:
     """Return the lists of the page as tables to export."""
-    run, record = report.run, report.run.record
-    ledger_rows = [
-        {k: v for k, v in row.items() if k not in ("tracks_of", "trained_on")}
-        for row in leaks(report)
-    ]
-    pairs = report.statuses
-    pairs = pairs[pairs["status"] != "clean"].reset_index(drop=True)
-    failed = run.scores[run.scores["status"] == "failed"]
+    record, failed, pairs = report.run.record, report.run.scores, report.statuses
+    failed = failed[failed["status"] == "failed"].reset_index(drop=True)
     failed = failed[["dataset", "split", "track", "separator", "input", "fed_by", "note"]]
-    separators, datasets, metrics = (
-        part(record, name) for name in ("separators", "datasets", "metrics")
-    )
-    return [
-        ("failures", "Failures", "failed jobs and their reasons", failed.reset_index(drop=True)),
-        (
-            "skipped",
-            "Not run",
-            "separators that were not run, with reasons",
-            _frame(record.get("skipped") or ()),
-        ),
-        (
-            "leaks",
-            "Leak ledger",
-            "tracks by whether they are in the training data",
-            _frame(ledger_rows),
-        ),
+    pairs = pairs[pairs["status"] != "clean"].reset_index(drop=True)
+    counts = _frame(leaks(report)).drop(columns=["tracks_of", "trained_on"], errors="ignore")
+    skipped = _frame(record.get("skipped") or ())
+    found = [
+        ("failures", "Failures", "failed jobs and their reasons", failed),
+        ("skipped", "Not run", "separators that were not run, with reasons", skipped),
+        ("leaks", "Leak ledger", "tracks by whether they are in the training data", counts),
         ("leak_tracks", "Leaked and unknown tracks", "tracks that are not clean", pairs),
-        ("separators", "Separators", "separators of the run", _named(separators, _SEPARATOR)),
-        ("datasets", "Datasets", "datasets of the run", _named(datasets, _DATA)),
-        ("metrics", "Metrics", "metrics of the run", _named(metrics, _METRIC)),
     ]
+    for name, columns in _COLUMNS.items():
+        rows = (
+            {"name": key} | {column: text.plain(entry.get(column)) for column in columns}
+            for key, entry in sorted(part(record, name).items())
+        )
+        found.append((name, name.capitalize(), f"{name} of the run", _frame(rows)))
+    return found
 
 
-_SEPARATOR = (
-    "title", "role", "family", "input", "stems", "trained_on", "license", "params", "reference",
-    "entry_sha256", "weights_sha256",
-)  # fmt: skip
-_DATA = ("version", "sample_rate", "n_tracks", "stems", "license", "fingerprint")
-_METRIC = ("version", "unit", "higher_is_better", "definition")
+_COLUMNS = {
+    "separators": (
+        "title", "role", "family", "input", "stems", "trained_on", "license", "params",
+        "reference", "entry_sha256", "weights_sha256",
+    ),
+    "datasets": ("version", "sample_rate", "n_tracks", "stems", "license", "fingerprint"),
+    "metrics": ("version", "unit", "higher_is_better", "definition"),
+}  # fmt: skip
 
 
-def _named(entries: Mapping[str, Mapping[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return entries as rows of text."""
-    rows = [
-        {"name": name} | {column: text.plain(entry.get(column)) for column in columns}
-        for name, entry in sorted(entries.items())
-    ]
-    return _frame(rows)
-
-
-def _frame(rows: Any) -> pd.DataFrame:
+def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return rows as a table with None for what is missing."""
     frame = pd.DataFrame(list(rows))
     return frame.astype(object).where(frame.notna(), None)

@@ -28,21 +28,15 @@ def write_report(
 ) -> Path:
     """Write the pages of one run, or those of several as one, and return the path of the first.
 
-    Parameters
-    ----------
-    audio
-        Which audio goes into track pages: ``none``; ``allowed``, what the dataset's licence lets
-        be passed on; ``private``, all.
-    figures
-        Whether to draw files for papers.
+    `audio` is one of `AUDIO`, see `listening.why_silent`; `figures` adds files for papers.
     """
     if only_if_stale and (reports / folders[0].name / "index.html").is_file():
         return reports / folders[0].name / "index.html"
     found = [read_run(folder) for folder in folders]
     run = found[0] if len(found) == 1 else with_selection(join(found))
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
-    listen = write_tracks(run, folders[0].parent / "work", path.parent, audio)
     report = make_report(run)
+    listen = write_tracks(report, folders[0].parent / "work", path.parent, audio)
     write_rest(report, path.parent, figures=figures)
     few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED
     blended = worth_of_blends(run, folders[0].parent) if few else None

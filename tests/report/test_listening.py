@@ -18,6 +18,7 @@ from harness.datasets import DATASETS, load
 from harness.datasets.tracks import Source, Track
 from harness.registry import Entry
 from harness.report import writing
+from harness.report.computed import make_report
 from harness.report.tracks import excerpts, frame_lines, listening, track_page
 from harness.results.runs import read_run
 
@@ -58,7 +59,7 @@ def run(planted, tmp_path_factory):
 
 
 def write_pages(run: Path, folder: Path, audio: str) -> list[track_page.TrackPage]:
-    return listening.write_tracks(read_run(run), run.parent / "work", folder, audio)
+    return listening.write_tracks(make_report(read_run(run)), run.parent / "work", folder, audio)
 
 
 def page_of(folder: Path, stem: str) -> str:
@@ -261,7 +262,7 @@ def test_the_page_names_separators_without_a_clip(run, tmp_path):
     rows = found.scores.assign(separator="lost", value=1.0)
     record = {**found.record, "units": [unit, lost]}
     both = replace(found, record=record, scores=pd.concat([found.scores, rows]))
-    listening.write_tracks(both, run.parent / "work", tmp_path, "private")
+    listening.write_tracks(make_report(both), run.parent / "work", tmp_path, "private")
     page = page_of(tmp_path, "bass")
     assert re.search(r'No audio was kept of <span class="name">lost</span>', page)
     assert 'id="audio-0-2"' in page

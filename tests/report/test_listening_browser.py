@@ -12,6 +12,7 @@ from harness.benchmark import Settings, runner
 from harness.core import audio
 from harness.datasets import load
 from harness.registry import Entry
+from harness.report.computed import make_report
 from harness.report.tracks import listening
 from harness.results.runs import read_run
 
@@ -42,7 +43,8 @@ def path(tmp_path_factory):
     settings = Settings(results=root / "results", listen=1)
     dataset = load("songs", root / "data")
     folder = runner.score_folder(entry, root / "estimates", [dataset], settings).folder
-    pages = listening.write_tracks(read_run(folder), root / "results/work", root, "private")
+    made = make_report(read_run(folder))
+    pages = listening.write_tracks(made, root / "results/work", root, "private")
     (bass,) = (page for page in pages if page.stem == "bass")
     return root / bass.href
 

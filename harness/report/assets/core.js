@@ -4,22 +4,8 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const METRICS = new Map(DATA.metrics.map((metric) => [metric.name, metric]));
 const state = { metric: DATA.metric, stat: "mean", spread: "interval", filter: "", stem: "" };
 
-// Values per track are hundredths in 16 bits; codes stand for anything else, as in cells.py.
-const CODES = new Map([[-32768, null], [-32767, "u"], [-32766, "-inf"], [32767, "inf"]]);
-
-function unpack(packed) {
-  if (Array.isArray(packed)) return packed; // a value needs more than 16 bits
-  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Array.from({ length: bytes.length / 2 }, (_, i) => {
-    const number = view.getInt16(2 * i, true);
-    return CODES.has(number) ? CODES.get(number) : number;
-  });
-}
-
 // From here on, cells have their values under these names.
 const NUMBERS = ["mean", "median", "sd", "q1", "q3", "low", "high", "median_low", "median_high"];
-const GENRE_PLACES = ["mean", "sd", "n", "low", "high", "artists", "limited"];
 
 function named(places, cell) {
   const found = Object.fromEntries(places.map((name, i) => [name, cell[i]]));
@@ -32,16 +18,13 @@ function mapValues(object, change) {
   for (const key of Object.keys(object)) object[key] = change(object[key]);
 }
 
-for (const { values, summary, genres } of DATA.datasets) {
-  for (const stems of Object.values(values)) {
-    for (const rows of Object.values(stems)) mapValues(rows, unpack);
-  }
+for (const { summary, genres } of DATA.datasets) {
   for (const stems of Object.values(summary)) {
-    for (const { cells } of Object.values(stems)) mapValues(cells, (cell) => named(DATA.places, cell));
+    for (const { cells } of Object.values(stems)) mapValues(cells, (cell) => named(DATA.places.board, cell));
   }
   for (const stems of Object.values(genres)) {
     for (const found of Object.values(stems)) {
-      for (const cells of Object.values(found)) mapValues(cells, (cell) => named(GENRE_PLACES, cell));
+      for (const cells of Object.values(found)) mapValues(cells, (cell) => named(DATA.places.genre, cell));
     }
   }
 }
@@ -71,7 +54,7 @@ function decode(value) {
   return typeof value === "number" ? value : NaN;
 }
 
-// One value of a track, stored in hundredths.
+// One value of a track, which is stored in hundredths.
 function trackValue(value) {
   return decode(value) / 100;
 }
@@ -96,7 +79,7 @@ const together = (a, b) => Boolean(a && b) && [...a.group].some((letter) => b.gr
 // Whether the filter keeps a row: it contains any of the words, which are separated by commas.
 function isShown(row) {
   const words = state.filter.toLowerCase().split(",").map((word) => word.trim()).filter(Boolean);
-  const about = [row.separator, row.title, row.role, row.fed, row.licence].join(" ").toLowerCase();
+  const about = [row.separator, row.title, row.role, row.fed, row.license].join(" ").toLowerCase();
   return !words.length || words.some((word) => about.includes(word));
 }
 

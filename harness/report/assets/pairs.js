@@ -5,16 +5,15 @@ const PAIRS = { width: 720, left: 210, right: 20, row: 26, top: 8, bottom: 38 };
 // All differences of other rows to one row: {row: {value, low, high, p, apart}}.
 function differences(of, stem, row) {
   const found = {};
-  for (const [rows, packed] of Object.values(summary(of, stem).pairs)) {
+  for (const [rows, values] of Object.values(summary(of, stem).pairs)) {
     const mine = rows.indexOf(row);
     if (mine < 0) continue;
-    const values = typeof packed === "string" ? unpack(packed) : packed;
     let at = 0;
     for (let i = 0; i < rows.length; i++) {
-      for (let j = i + 1; j < rows.length; j++, at += 5) {
+      for (let j = i + 1; j < rows.length; j++, at++) {
         if (i !== mine && j !== mine) continue;
-        const [value, low, high] = [0, 1, 2].map((k) => trackValue(values[at + k]));
-        const about = { p: decode(values[at + 3]) / 1e4, apart: values[at + 4] === 1 };
+        const [value, low, high] = values[at].slice(0, 3).map(trackValue);
+        const about = { p: decode(values[at][3]) / 1e4, apart: values[at][4] === 1 };
         const turned = i === mine; // a pair is first minus second
         found[rows[turned ? j : i]] = turned
           ? { ...about, value: -value, low: -high, high: -low }

@@ -30,7 +30,7 @@ function triangle(p, right) {
 
 // The name, cut to fit; its input must stay, since names repeat.
 function shortLabel(row, most) {
-  const fed = row.input === "mixture" ? "" : row.input.startsWith("cascade:") ? " · cascade" : " · true stem";
+  const fed = { mixture: "", reference: " · true stem", cascade: " · cascade" }[row.kind];
   return `${cut(row.separator, most - fed.length)}${fed}`;
 }
 

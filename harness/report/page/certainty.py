@@ -23,7 +23,7 @@ from harness.selection import (
     median_intervals,
     pairs,
     ranking,
-)
+)  # fmt: skip
 
 
 class Cell(NamedTuple):
@@ -58,10 +58,7 @@ def certainties(found: Ranking) -> dict[Key, Certainty]:
 def genre_intervals(found: Ranking) -> pd.DataFrame:
     """Return intervals of the means by genre, on the common tracks.
 
-    Returns
-    -------
-    DataFrame
-        Columns source, stem, genre, separator, low, high, artists.
+    Columns source, stem, genre, separator, low, high, artists.
     """
     out: list[tuple[Any, ...]] = []
     for key, stem in found.stems.items():
@@ -79,13 +76,11 @@ def intervals(grid: Grid, *, median: bool = True) -> dict[str, Cell]:
     """Return the intervals of every separator of a grid, each over the tracks it has."""
     cells: dict[str, Cell] = {}
     for part in grid.parts():
-        mean = mean_intervals(part.scores, part.clusters)
-        for name, low, high in zip(part.separators, mean.low, mean.high, strict=True):
-            cells[name] = Cell(float(low), float(high))
-        if median:
-            middle = median_intervals(part.scores, part.clusters)
-            for name, low, high in zip(part.separators, middle.low, middle.high, strict=True):
-                cells[name] = cells[name]._replace(median_low=float(low), median_high=float(high))
+        kinds = (mean_intervals, median_intervals) if median else (mean_intervals,)
+        found = [kind(part.scores, part.clusters) for kind in kinds]
+        ends = [end for one in found for end in (one.low, one.high)]
+        for name, *own in zip(part.separators, *ends, strict=True):
+            cells[name] = Cell(*own)
     return cells
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -10,37 +12,40 @@ from markupsafe import Markup
 from harness import selection
 from harness.core import text
 from harness.report import figures, names
-from harness.report.computed import Report, records
+from harness.report.computed import Report, Rows, by_dataset, records
 from harness.results import summaries
 from harness.results.grid import Grid, grids
 from harness.results.ranking import genre_name
 from harness.results.runs import Run, sources
+from harness.selection import MIN_ARTISTS, genre_cells
+from harness.selection.policies import MIN_GENRE
 
-Rows = dict[str, list[dict[str, Any]]]  # by dataset
 POLICIES = ("best mean", "best median", "bagged", "by genre")  # what is quick to cross-fit
+_KEYS = ["dataset", "input", "stem"]
 
 
 def counts(run: Run) -> Rows:
     """Return per dataset and stem how often each separator was chosen, as picture and by genre."""
-    named = run.selection.assign(
-        genre=run.selection["genre"].map(genre_name), input=sources(run.selection)
-    )
-    keys = ["dataset", "input", "stem"]
+    chosen = run.selection
+    named = chosen.assign(genre=chosen["genre"].map(genre_name), input=sources(chosen))
     by_genre = summaries.selection_counts(named, by=["input", "genre"])
     found: Rows = {}
-    for key, block in summaries.selection_counts(named, by=["input"]).groupby(keys, sort=True):
+    for key, block in summaries.selection_counts(named, by=["input"]).groupby(_KEYS, sort=True):
         dataset, source, stem = map(str, key)
         rows = block.sort_values(
             ["oracle", "deployable", "separator"], ascending=[False, False, True]
         )
-        here = by_genre[(by_genre[keys] == list(key)).all(axis=1)]
+        genres: dict[str, dict[str, list[int]]] = {}  # {genre: {separator: [oracle, deployable]}}
+        here = by_genre[(by_genre[_KEYS] == list(key)).all(axis=1)]
+        for genre, name, *n in records(here, "genre", "separator", "oracle", "deployable"):
+            genres.setdefault(genre, {one: [0, 0] for one in rows["separator"]})[name] = n
         found.setdefault(dataset, []).append(
             {
                 "stem": stem,
                 "input": source,
                 "counts": rows.to_dict("records"),
                 "figure": _figure(dataset, stem, rows),
-                "genres": _genre_counts(here, list(rows["separator"])),
+                "genres": genres,
             }
         )
     return _by_stem(found)
@@ -49,21 +54,19 @@ def counts(run: Run) -> Rows:
 def worth(found: pd.DataFrame) -> Rows:
     """Return what choosing by the best mean is worth, from `Report.candidates`.
 
-    Returns
-    -------
-    dict
-        {dataset: rows of `harness.selection.summary`, with ``ways``: {policy: held-out score}}.
+    Rows of `harness.selection.summary`, with ``ways``: {policy: held-out score}.
     """
     policies = {name: selection.POLICIES[name] for name in POLICIES}
-    table = selection.summary(found, policies=policies)
-    table = table.assign(input=sources(table))
-    keys = ["dataset", "input", "stem"]
+    rows = by_dataset(selection.summary(found, policies=policies))
     ways: dict[tuple[str, ...], dict[str, Any]] = {}
-    for *key, policy, score in records(table, *keys, "policy", "score"):
-        ways.setdefault(tuple(key), {})[policy] = text.encode(score)
-    rows = _encoded(table[table["policy"] == POLICIES[0]])
+    for row in chain(*rows.values()):
+        ways.setdefault(tuple(row[key] for key in _KEYS), {})[row["policy"]] = row["score"]
     return {
-        dataset: [{**row, "ways": ways[tuple(row[key] for key in keys)]} for row in part]
+        dataset: [
+            {**row, "ways": ways[tuple(row[key] for key in _KEYS)]}
+            for row in part
+            if row["policy"] == POLICIES[0]
+        ]
         for dataset, part in rows.items()
     }
 
@@ -71,21 +74,17 @@ def worth(found: pd.DataFrame) -> Rows:
 def stability(report: Report) -> Rows:
     """Return how often each separator would be chosen if the artists were drawn again.
 
-    Only where there are enough artists to draw from.
-
-    Returns
-    -------
-    dict
-        {dataset: rows with stem, input, stability and shares (in words, the largest first)}.
+    Rows with stem, input, stability and shares (in words, the largest first), only where there are
+    enough artists to draw from.
     """
     enough = {
         (grid.dataset, grid.source, grid.stem)
         for grid in map(Grid.complete, grids(report.candidates))
-        if grid.n_artists >= selection.MIN_ARTISTS
+        if grid.n_artists >= MIN_ARTISTS
     }
     table = report.frequencies.assign(input=sources(report.frequencies))
     out: Rows = {}
-    for key, block in table.groupby(["dataset", "input", "stem"], sort=True):
+    for key, block in table.groupby(_KEYS, sort=True):
         dataset, source, stem = map(str, key)
         ordered = block[block["frequency"] >= 0.005].sort_values(
             ["frequency", "separator"], ascending=[False, True]
@@ -106,18 +105,42 @@ def blends(table: pd.DataFrame | None) -> Rows:
     """Return what blends are worth, rows of `selection.blends`; nothing without inner products."""
     if table is None or table.empty:
         return {}
-    return _encoded(
-        table.assign(weights=table["weights"].map(selection.in_words), input=sources(table))
-    )
+    return by_dataset(table.assign(weights=table["weights"].map(selection.in_words)))
 
 
-def _encoded(table: pd.DataFrame) -> Rows:
-    """Return a table's rows by dataset, numbers as they are shown."""
+def genre_policy(candidates: pd.DataFrame) -> Rows:
+    """Return per dataset, stem and genre whether a policy by genre would choose differently.
+
+    `candidates` are as in `Report.candidates`. Rows have stem, input, genre, n, artists, overall,
+    best, gain, low and verdict.
+    """
     found: Rows = {}
-    for row in table.to_dict("records"):
-        shown = {str(k): text.encode(v) if isinstance(v, float) else v for k, v in row.items()}
-        found.setdefault(str(row["dataset"]), []).append(shown)
+    order = sorted(
+        (grid for grid in map(Grid.complete, grids(candidates)) if len(grid.separators) > 1),
+        key=lambda g: (g.dataset, names.input_rank(g.source), names.stem_rank(g.stem)),
+    )
+    for grid in order:
+        for cell in genre_cells(grid).to_dict("records"):
+            row = {**cell, "stem": grid.stem, "input": grid.source, "verdict": _verdict(cell)}
+            row |= {name: text.encode(cell[name]) for name in ("gain", "low")}
+            found.setdefault(grid.dataset, []).append({str(k): v for k, v in row.items()})
     return found
+
+
+def strong(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Say in how many cells the choice is made by genre.
+
+    Examples
+    --------
+    >>> strong([{"strong": False, "verdict": "too few"}, {"strong": True, "verdict": "yes"}])
+    'In 1 of 2 cells (stem and genre), a separator is significantly better than the overall choice.'
+    """
+    better = [bool(row["strong"]) for row in rows]
+    cells = text.count(len(better), "cell")
+    return (
+        f"In {sum(better)} of {cells} (stem and genre), a separator is significantly better than "
+        "the overall choice."
+    )
 
 
 def _by_stem(found: Rows) -> Rows:
@@ -139,10 +162,12 @@ def _figure(dataset: str, stem: str, rows: pd.DataFrame) -> Markup:
     )
 
 
-def _genre_counts(rows: pd.DataFrame, separators: list[str]) -> dict[str, dict[str, list[int]]]:
-    """Return {genre: {separator: [oracle, deployable]}}."""
-    out: dict[str, dict[str, list[int]]] = {}
-    columns = ("genre", "separator", "oracle", "deployable")
-    for genre, separator, *chosen in records(rows, *columns):
-        out.setdefault(genre, {name: [0, 0] for name in separators})[separator] = chosen
-    return out
+def _verdict(cell: Mapping[Any, Any]) -> str:
+    """Say what the policy does in a genre, and why."""
+    if cell["n"] < MIN_GENRE or cell["artists"] < MIN_ARTISTS:
+        return f"too few tracks or artists ({MIN_GENRE} and {MIN_ARTISTS} needed): overall choice"
+    if cell["best"] == cell["overall"]:
+        return "same as the overall choice"
+    if cell["strong"]:
+        return f"significantly better than the overall choice: chooses {cell['best']}"
+    return "not significantly better: overall choice"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.core.files import write_atomic
 from harness.report import html, names, provenance
-from harness.report.computed import Report, make_report, part
-from harness.report.page import cells, choices, genres, means, payload, stem_tree, training_curves
+from harness.report.computed import Report, part
+from harness.report.page import choices, means, payload, stem_tree, training_curves
 from harness.report.tracks.listening import by_track
 from harness.report.tracks.track_page import TrackPage
 from harness.results import runs
-from harness.results.runs import Run, read_run
+from harness.results.runs import Run
 
 SCRIPTS = (
     "theme.js", "numbers.js", "core.js", "charts.js", "board.js", "strips.js", "pairs.js",
@@ -26,25 +22,12 @@ SCRIPTS = (
 FEW = 5  # tracks; genres with fewer are marked
 
 
-def write(run_folder: Path, out_folder: Path) -> Path:
-    """Write a run's report to ``<out_folder>/index.html``; an old one is replaced at once."""
-    page = render(make_report(read_run(run_folder)))
-    out = out_folder / "index.html"
-    write_atomic(out, page.encode("utf-8", "replace"))
-    return out
-
-
 def render(
     report: Report, listen: Iterable[TrackPage] = (), blends: pd.DataFrame | None = None
 ) -> str:
     """Return a run's report as HTML; equal runs give equal text.
 
-    Parameters
-    ----------
-    listen
-        Track pages to link to.
-    blends
-        Scores of blends, as from `harness.selection.blends`, if known.
+    It links to the track pages in `listen`. `blends` is as from `harness.selection.blends`.
     """
     run, view = report.run, payload.build(report)
     return html.page(
@@ -53,9 +36,9 @@ def render(
         run=run,
         record=run.record,
         view=view,
-        genres=genres.counts(view),
-        genre_policy=genres.policy(report.candidates),
-        strong=genres.strong,
+        genres={d["name"]: drawn for d in view["datasets"] if (drawn := means.genres(d))},
+        genre_policy=choices.genre_policy(report.candidates),
+        strong=choices.strong,
         selections=choices.counts(run),
         worth=choices.worth(report.candidates),
         stability=choices.stability(report),
@@ -68,9 +51,8 @@ def render(
         notes=_notes(run.record),
         track_pages=by_track(listen),
         failures=provenance.failures(run),
-        leaks=_leaks(run.record),
-        command=shlex.join(str(part) for part in run.record.get("command") or ()),
-        data=html.as_json({**view, "places": cells.PLACES, "few": FEW}),
+        marked=_marked(run.record),
+        data=html.as_json({**view, "few": FEW}),
         roles=names.ROLES,
         few=FEW,
     )
@@ -97,8 +79,9 @@ def _notes(record: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _leaks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Count the leak ledger per separator, dataset and status."""
-    counts = Counter((pair[0], pair[1], status) for pair, status in runs.leaks(record).items())
-    names_of = ("separator", "dataset", "status")
-    return [{**dict(zip(names_of, key, strict=True)), "n": counts[key]} for key in sorted(counts)]
+def _marked(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return {status of the leak ledger: separators that have it on any track}."""
+    found: dict[str, set[str]] = {"leaked": set(), "unknown": set()}
+    for (separator, *_), status in runs.leaks(record).items():
+        found.setdefault(status, set()).add(separator)
+    return {status: sorted(separators) for status, separators in found.items()}

@@ -1,41 +1,33 @@
-"""SNR and SDR side by side, by separator and by genre: pictures of a dataset's first table."""
+"""Pictures of a dataset: SNR and SDR side by side, by separator and by genre; its genres.
+
+Datasets are those of `harness.report.page.payload.build`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
 from typing import Any
 
 from markupsafe import Markup
 
+from harness.core.text import Json
 from harness.report import figures, names
-from harness.report.page.cells import PLACES
+from harness.results.ranking import NO_GENRE, genre_name
 
-Json = Mapping[str, Any]
 PAIR = ("snr", "sdr")
-_MEAN, _RANK, _LOW, _HIGH = (PLACES.index(name) for name in ("mean", "rank", "low", "high"))
 
 
 def by_separator(dataset: Json) -> list[tuple[str, Markup]]:
-    """Return per stem of the first table a picture of SNR and SDR by separator.
-
-    Parameters
-    ----------
-    dataset
-        As from `harness.report.page.payload.build`.
-    """
+    """Return per stem of the first table a picture of SNR and SDR by separator."""
     found = []
     for stem in _stems(dataset):
         cells = [dataset["summary"][metric].get(stem, {}).get("cells", {}) for metric in PAIR]
         rows = [i for i in _order(dataset) if any(i in part for part in cells)]
-        series = {
-            metric.upper(): [_span(part.get(i), _MEAN, _LOW, _HIGH) for i in rows]
-            for metric, part in zip(PAIR, cells, strict=True)
-        }
         labels = [dataset["rows"][i]["separator"] for i in rows]
         title = f"SNR and SDR of {names.stem_label(stem)} on {dataset['name']}, by separator"
-        picture = figures.spans(labels, series, title=title, axis="mean over tracks, dB")
-        found.append((stem, picture))
+        spans = [[_span(part.get(i)) for i in rows] for part in cells]
+        found.append((stem, _picture(labels, spans, title)))
     return found
 
 
@@ -48,35 +40,43 @@ def by_genre(dataset: Json) -> list[tuple[str, str, Markup]]:
         genres = [genre for genre in parts[0] if best in parts[0][genre]]
         if best is None or len(genres) < 2:
             continue
-        series = {
-            metric.upper(): [_span(part.get(genre, {}).get(best), 0, 3, 4) for genre in genres]
-            for metric, part in zip(PAIR, parts, strict=True)
-        }
-        counts = [f"{genre} ({parts[0][genre][best][2]})" for genre in genres]
+        labels = [f"{genre} ({parts[0][genre][best].n})" for genre in genres]
         name = dataset["rows"][best]["separator"]
         title = f"SNR and SDR of {names.stem_label(stem)} by {name} on {dataset['name']}, by genre"
-        picture = figures.spans(counts, series, title=title, axis="mean over tracks, dB")
-        found.append((stem, name, picture))
+        spans = [[_span(part.get(genre, {}).get(best)) for genre in genres] for part in parts]
+        found.append((stem, name, _picture(labels, spans, title)))
     return found
 
 
-def best_row(dataset: Json, stem: str, source: str) -> int | None:
-    """Return the ranked row with the best mean of a stem among those with one input, or none.
+def genres(dataset: Json) -> Markup | None:
+    """Return the picture of how many tracks each genre has, None if no genre is known."""
+    tracks = Counter(map(genre_name, dataset["tracks"]["genre"]))
+    ordered = sorted(tracks, key=lambda genre: (-tracks[genre], genre))
+    if not set(tracks) - {NO_GENRE}:
+        return None
+    listed = ", ".join(f"{genre} {tracks[genre]}" for genre in ordered)
+    title = f"Genres of {dataset['name']}: {listed}"
+    series = {"tracks": [tracks[genre] for genre in ordered]}
+    return figures.bars(ordered, series, title=title, axis="number of tracks")
 
-    `source` may end in ``:`` for all inputs that begin so.
+
+def best_row(dataset: Json, stem: str, kind: str) -> int | None:
+    """Return the ranked row with the best mean of a stem among those with one kind of input.
+
+    Kinds are mixture, reference and cascade. None if no such row is ranked.
     """
-    metric = next(iter(dataset["summary"]), "")
-    cells = dataset["summary"].get(metric, {}).get(stem, {}).get("cells", {})
-
-    def fits(row: int) -> bool:
-        given = dataset["rows"][row]["input"]
-        return bool(given.startswith(source) if source.endswith(":") else given == source)
-
-    ranked = [i for i, cell in cells.items() if cell[_RANK] == 1 and fits(i)]
-    return max(ranked, key=lambda i: (number(cells[i][_MEAN]), -i), default=None)
+    first: Json = next(iter(dataset["summary"].values()), {})
+    cells, rows = first.get(stem, {}).get("cells", {}), dataset["rows"]
+    ranked = [i for i, cell in cells.items() if cell.rank == 1 and rows[i]["kind"] == kind]
+    return max(ranked, key=lambda i: (_number(cells[i].mean), -i), default=None)
 
 
-def number(value: float | str | None) -> float:
+def _picture(labels: list[str], spans: list[list[figures.Span | None]], title: str) -> Markup:
+    series = {metric.upper(): row for metric, row in zip(PAIR, spans, strict=True)}
+    return figures.spans(labels, series, title=title, axis="mean over tracks, dB")
+
+
+def _number(value: float | str | None) -> float:
     """Return an encoded number as a float; NaN where there is none."""
     return math.nan if value is None else float(value)
 
@@ -95,9 +95,8 @@ def _order(dataset: Json) -> list[int]:
     return [row for rows in shown for row in rows]
 
 
-def _span(cell: Any, *places: int) -> figures.Span | None:
+def _span(cell: Any) -> figures.Span | None:
     """Return mean and ends of a cell, None without a mean."""
-    if not cell or cell[places[0]] is None:
+    if cell is None or cell.mean is None:
         return None
-    mean, low, high = (number(cell[place]) for place in places)
-    return mean, low, high
+    return _number(cell.mean), _number(cell.low), _number(cell.high)

@@ -14,9 +14,9 @@ import pandas as pd
 import yaml
 
 from harness.report import names
-from harness.report.computed import Report, about, part
+from harness.report.computed import Report, about, part, records
 from harness.results.grid import limit_of
-from harness.results.runs import Run
+from harness.results.runs import Run, leaked
 
 TASK = {"type": "audio-to-audio", "name": "Music source separation"}
 
@@ -24,22 +24,19 @@ TASK = {"type": "audio-to-audio", "name": "Music source separation"}
 def cards(report: Report, source_url: str = "") -> dict[str, str]:
     """Return {separator: model card} of all separators of a run that have scores.
 
-    Parameters
-    ----------
-    source_url
-        Address of the report. A hub needs one with every source; without it, only the text below
-        the block names the source.
+    A hub needs an address with every source, here `source_url` of the report; without it, only the
+    text below the block names the source.
     """
     run, scores = report.run, report.scores
     known = part(run.record, "separators")
-    separators = [name for name, role in report.roles.items() if role == "separator"]
     scored = scores[(scores["status"] == "ok") & scores["value"].notna()].assign(
         **{c: scores[c].astype(object) for c in ("dataset", "split", "source", "stem", "metric")}
     )
-    leaked = [key in report.leaked for key in zip(*(scored[c] for c in _PAIR), strict=True)]
+    leaks = leaked(run.record)
+    own = np.array([key not in leaks for key in records(scored, *_PAIR)], dtype=bool)
     found = {}
-    for name in sorted(separators):
-        rows = scored[(scored["separator"] == name).to_numpy() & ~np.array(leaked, bool)]
+    for name in sorted(report.ranked):
+        rows = scored[(scored["separator"] == name).to_numpy() & own]
         if len(rows):
             found[name] = _card(run, name, known.get(name) or {}, _results(run, rows, source_url))
     return found
@@ -78,22 +75,17 @@ def _metrics(run: Run, rows: pd.DataFrame, fed: str) -> list[dict[str, Any]]:
         limit = limit_of(metric)
         mean = float(groups[stem, metric].clip(-limit, limit).mean())
         known = about(run.record, metric)
-        fed_with = "" if fed == "mixture" else f", {names.input_label(fed)}"
-        label = f"{known['label']} {names.stem_label(stem)}, {known['unit']}{fed_with}"
-        found.append(
-            {
-                "type": metric,
-                "name": label,
-                "value": mean,
-                "args": {
-                    "stem": stem,
-                    "tracks": len(groups[stem, metric]),
-                    "average": "mean over tracks",
-                    "definition": known["definition"],
-                    **({"version": known["version"]} if known["version"] != "" else {}),
-                },
-            }
-        )
+        label = f"{known['label']} {names.stem_label(stem)}, {known['unit']}"
+        label = names.with_input(label, fed)
+        args = {
+            "stem": stem,
+            "tracks": len(groups[stem, metric]),
+            "average": "mean over tracks",
+            "definition": known["definition"],
+        }
+        if known["version"] != "":
+            args["version"] = known["version"]
+        found.append({"type": metric, "name": label, "value": mean, "args": args})
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import product, starmap
 from typing import Any
 
 import pandas as pd
@@ -51,12 +51,8 @@ def _certainties(source: Report) -> Iterator[tuple[dict[str, str], Certainty]]:
 
 def all_sheets(source: Report) -> list[Sheet]:
     """Return the tables of a run's report that have rows, in the order of the page."""
-    makers: list[Callable[[Report], Sheet]] = [
-        _leaderboard, _genres, _selection, _hierarchy, _costs, _tracks, _intervals, _pairs,
-        _worth, _stability,
-    ]  # fmt: skip
-    found = [make(source) for make in makers]
-    found += [plain_sheet(*listed) for listed in provenance.lists(source)]
+    lists = starmap(plain_sheet, provenance.lists(source))
+    found = [_leaderboard(source), _genres(source), *_plain(source), *lists]
     return [sheet for sheet in found if len(sheet.frame)]
 
 
@@ -95,7 +91,7 @@ def _boards(frame: pd.DataFrame, source: Report) -> Iterator[Block]:
         for metric in labels:
             rows = here[here["metric"] == metric]
             if len(rows):
-                where = f"{dataset}: {names.LEVELS[str(name)]}{_input_after(fed)}"
+                where = names.with_input(f"{dataset}: {names.LEVELS[str(name)]}", str(fed))
                 yield _board(f"{where}: {labels[metric]}", rows, stems)
 
 
@@ -146,7 +142,7 @@ def _genres(source: Report) -> Sheet:
         frame = _first(frame, [*keys, "unit", "genre", "role", "separator"])
         for (dataset, fed, stem, metric), rows in frame.groupby(keys, sort=True):
             where = f"{dataset}: {names.stem_label(str(stem))}, {labels[str(metric)]}"
-            blocks.append(_by_genre(where + _input_after(fed), rows))
+            blocks.append(_by_genre(names.with_input(where, str(fed)), rows))
     about = f"{_definitions(source)}. All are {COMMON}"
     return Sheet("genres", "Genres", about, frame, tuple(blocks))
 
@@ -163,24 +159,60 @@ def _by_genre(caption: str, rows: pd.DataFrame) -> Block:
     return Block(f"{caption}, mean (tracks)", ("genre", *columns), tuple(body))
 
 
-def _selection(source: Report) -> Sheet:
-    """Return how often each separator was chosen, by genre."""
-    rows = source.run.selection
-    rows = rows.assign(genre=rows["genre"].map(genre_name))
-    about = (
+def _plain(source: Report) -> Iterator[Sheet]:
+    """Yield the tables after the first two: selection, costs, tracks, how sure the means are."""
+    chosen = source.run.selection
+    by_genre = chosen.assign(genre=chosen["genre"].map(genre_name))
+    yield plain_sheet(
+        "selection",
+        "Selection",
         "number of tracks on which each separator is chosen by the harmonic mean of SNR and SDR: "
-        "oracle by the scores of the track itself, deployable by those of other artists' tracks"
+        "oracle by the scores of the track itself, deployable by those of other artists' tracks",
+        summaries.selection_counts(by_genre, by=["genre"]),
     )
-    return plain_sheet(
-        "selection", "Selection", about, summaries.selection_counts(rows, by=["genre"])
+    yield plain_sheet(
+        "hierarchy",
+        "From the true stem and in cascade",
+        f"{_SCORE}, on the tracks that have both",
+        summaries.hierarchy(source.run.scores),
     )
-
-
-def _hierarchy(source: Report) -> Sheet:
-    """Return the scores of separators of a stem, from the true stem and in cascade."""
-    about = f"{_SCORE}, on the tracks that have both"
-    rows = summaries.hierarchy(source.run.scores)
-    return plain_sheet("hierarchy", "From the true stem and in cascade", about, rows)
+    yield _costs(source)
+    yield _tracks(source)
+    sure = list(_certainties(source))
+    cells = [
+        {**where, "separator": name, "artists": one.artists, **cell._asdict()}
+        for where, one in sure
+        for name, cell in one.cells.items()
+    ]
+    yield plain_sheet(
+        "intervals",
+        "Intervals and groups",
+        f"{_SURE}; scores beyond ±30 dB count as ±30 dB; separators that share a letter in group "
+        "do not differ significantly",
+        pd.DataFrame(cells),
+    )
+    pairs = [one.pairs.assign(**where)[[*where, *one.pairs.columns]] for where, one in sure]
+    yield plain_sheet(
+        "pairs",
+        "Pairwise differences",
+        f"a minus b: {_SURE}; p of the signed-rank test after Holm's correction",
+        pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame(),
+    )
+    best_mean = {POLICIES[0]: selection.POLICIES[POLICIES[0]]}
+    yield plain_sheet(
+        "worth",
+        "Expected score of choosing per stem",
+        f"{_SCORE}, held out: chosen by the best mean on other artists' tracks; regret: gap to the "
+        "oracle; optimism: score on the tracks that chose minus held-out score; gain: over the "
+        "best single separator",
+        selection.summary(source.candidates, policies=best_mean),
+    )
+    yield plain_sheet(
+        "stability",
+        "Stability of the choice",
+        "share of bootstrap resamples of the artists in which each separator has the best mean",
+        source.frequencies,
+    )
 
 
 def _costs(source: Report) -> Sheet:
@@ -212,59 +244,9 @@ def _tracks(source: Report) -> Sheet:
             tracks = names.of_tracks(list(records(rows, "split", "track")))
             values = records(rows, *columns)
             body = tuple((t, *map(cell_text, v)) for t, v in zip(tracks, values, strict=True))
-            where = f"{dataset}, {names.stem_label(str(stem))}{_input_after(fed)}"
+            where = names.with_input(f"{dataset}, {names.stem_label(str(stem))}", str(fed))
             blocks.append(Block(f"{where}: {label}", ("track", *columns), body))
     return Sheet("tracks", "Track by track", about, frame, tuple(blocks))
-
-
-def _intervals(source: Report) -> Sheet:
-    """Return the intervals of the means, and the groups without a significant difference."""
-    cells = [
-        {**where, "separator": name, "artists": sure.artists, **cell._asdict()}
-        for where, sure in _certainties(source)
-        for name, cell in sure.cells.items()
-    ]
-    about = (
-        f"{_SURE}; scores beyond ±30 dB count as ±30 dB; separators that share a letter in group "
-        "do not differ significantly"
-    )
-    return plain_sheet("intervals", "Intervals and groups", about, pd.DataFrame(cells))
-
-
-def _pairs(source: Report) -> Sheet:
-    """Return all pairwise differences."""
-    found = [
-        sure.pairs.assign(**where)[[*where, *sure.pairs.columns]]
-        for where, sure in _certainties(source)
-    ]
-    about = f"a minus b: {_SURE}; p of the signed-rank test after Holm's correction"
-    table = pd.concat(found, ignore_index=True) if found else pd.DataFrame()
-    return plain_sheet("pairs", "Pairwise differences", about, table)
-
-
-def _worth(source: Report) -> Sheet:
-    """Return the expected score of choosing by the best mean."""
-    first = POLICIES[0]
-    policies = {first: selection.POLICIES[first]}
-    table = selection.summary(source.candidates, policies=policies)
-    about = (
-        f"{_SCORE}, held out: chosen by the best mean on other artists' tracks; regret: gap to the "
-        "oracle; optimism: score on the tracks that chose minus held-out score; gain: over the "
-        "best single separator"
-    )
-    return plain_sheet("worth", "Expected score of choosing per stem", about, table)
-
-
-def _stability(source: Report) -> Sheet:
-    """Return how often each separator would be chosen on resampled artists."""
-    table = source.frequencies
-    about = "share of bootstrap resamples of the artists in which each separator has the best mean"
-    return plain_sheet("stability", "Stability of the choice", about, table)
-
-
-def _input_after(fed: object) -> str:
-    """Return the input, to append to a caption; empty for the mixture."""
-    return "" if fed == "mixture" else f", {names.input_label(str(fed))}"
 
 
 def _first(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

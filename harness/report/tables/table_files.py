@@ -149,15 +149,7 @@ def to_latex(sheet: Sheet, run: Run) -> bytes:
 def _latex_block(block: Block) -> list[str]:
     columns = "".join("r" if number else "l" for number in _numeric(block))
     caption = f"\\caption{{{latex(block.caption)}}}"
-    names = " & ".join(map(latex, block.head)) + r" \\"
-    body = [
-        " & ".join(
-            f"\\textbf{{{latex(cell)}}}" if (i, j) in block.bold else latex(cell)
-            for j, cell in enumerate(row)
-        )
-        + r" \\"
-        for i, row in enumerate(block.rows)
-    ]
+    names, *body = (" & ".join(row) + r" \\" for row in _cells(block, latex, (r"\textbf{", "}")))
     rules = [r"\toprule", names, r"\midrule"]
     if len(block.rows) > LONG:
         start = [f"\\begin{{longtable}}{{{columns}}}", f"{caption} \\\\", *rules, r"\endhead"]
@@ -177,15 +169,21 @@ def to_markdown(sheet: Sheet, run: Run) -> bytes:
 
 
 def _markdown_block(block: Block) -> list[str]:
+    names, *body = _cells(block, markdown, ("**", "**"))
+    rule = ["--:" if number else ":--" for number in _numeric(block)]
+    return [f"| {' | '.join(row)} |" for row in (names, rule, *body)]
+
+
+def _cells(block: Block, escape: Callable[[str], str], bold: tuple[str, str]) -> list[list[str]]:
+    """Return the header and the rows, escaped; `bold` goes around the best cells."""
     rows = [
         [
-            f"**{markdown(cell)}**" if (i, j) in block.bold else markdown(cell)
+            escape(cell).join(bold if (i, j) in block.bold else ("", ""))
             for j, cell in enumerate(row)
         ]
         for i, row in enumerate(block.rows)
     ]
-    rule = ["--:" if number else ":--" for number in _numeric(block)]
-    return [f"| {' | '.join(row)} |" for row in [[*map(markdown, block.head)], rule, *rows]]
+    return [[*map(escape, block.head)], *rows]
 
 
 def _numeric(block: Block) -> list[bool]:

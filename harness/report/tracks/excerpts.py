@@ -31,14 +31,9 @@ def choose(
 ) -> tuple[ScoredExcerpt, ...]:
     """Choose excerpts by the median over separators of each second's score.
 
-    Parameters
-    ----------
-    scores
-        Frame SNR of each separator, shape (seconds,), in dB; NaN if undefined.
-    seconds
-        Candidates, see `sounding`.
-    window
-        First and last+1 second that can be listened to.
+    `scores` holds the SNR per second of each separator, shape (seconds,), in dB, NaN if undefined;
+    `seconds` the candidates, see `sounding`. `window` is the first second that can be listened to
+    and the first that cannot any more.
 
     Examples
     --------

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from harness.core.audio import Float64
 from harness.core.text import short
+from harness.report.figures import MIDDLE, written
 from harness.report.tracks.excerpts import ScoredExcerpt
 
 LOWEST, HIGHEST = -20.0, 40.0  # dB; differences beyond these cannot be heard
@@ -101,23 +102,17 @@ def _levels(low: int, high: int, width: int, height: int) -> str:
         y = _TOP + (high - level) / (high - low) * height
         found.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_LEFT + width}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="tick" x="{_LEFT - 6}" y="{y:.1f}" text-anchor="end" '
-            f'dominant-baseline="middle">{short(level)}</text>'
         )
-    return "".join(found) + '<text class="axis" x="4" y="9">dB</text>'
+        found.append(written("tick", short(level), _LEFT - 6, y, "end", MIDDLE))
+    return "".join(found) + written("axis", "dB", 4, 9)
 
 
 def _times(seconds: int, width: int, height: int) -> str:
     """Write the times below the chart."""
     step = next(s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 3600) if seconds / s <= _TICKS)
-    y = _TOP + height + 15
-    marks = "".join(
-        f'<text class="tick" x="{_LEFT + t / seconds * width:.1f}" y="{y}" '
-        f'text-anchor="middle">{clock(t)}</text>'
-        for t in range(0, seconds + 1, step)
-    )
-    middle = _LEFT + width / 2
-    return f'{marks}<text class="axis" x="{middle}" y="{y + 17}" text-anchor="middle">time</text>'
+    y, times = _TOP + height + 15, range(0, seconds + 1, step)
+    marks = (written("tick", clock(t), _LEFT + t / seconds * width, y, "middle") for t in times)
+    return "".join(marks) + written("axis", "time", _LEFT + width / 2, y + 17, "middle")
 
 
 def clock(second: int) -> str:

@@ -6,29 +6,25 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from harness.benchmark import clips
 from harness.core.files import digest, write_atomic
 from harness.core.taxonomy import in_order
 from harness.datasets import DATASETS
+from harness.report.computed import Report, part
 from harness.report.tracks import track_page
 from harness.report.tracks.track_page import TrackPage
-from harness.results.grid import add_harmonic
 from harness.results.ranking import genre_name
-from harness.results.runs import Run, sources
 
 AUDIO = ("none", "private", "allowed")
 Place = tuple[str, str, str]  # dataset, split, track
+Units = Sequence[Mapping[str, str]]  # of one track, as in the record of the run
 
 
 def why_silent(dataset: str, audio: str) -> str:
     """Return why a page of this dataset has no audio; empty if it has.
 
-    Parameters
-    ----------
-    audio
-        ``none``; ``allowed``: only if the dataset's license permits sharing; ``private``: always.
+    `audio` is ``none``, ``allowed`` (only if the license of the dataset permits sharing) or
+    ``private`` (always).
 
     Examples
     --------
@@ -46,14 +42,21 @@ def why_silent(dataset: str, audio: str) -> str:
     )
 
 
-def write_tracks(run: Run, work_folder: Path, folder: Path, audio: str) -> list[TrackPage]:
+def write_tracks(report: Report, work_folder: Path, folder: Path, audio: str) -> list[TrackPage]:
     """Write one page per stem of each kept track into ``<folder>/tracks``, and remove all others.
 
     `audio` is one of `AUDIO`.
     """
+    tracks: dict[Place, list[Mapping[str, str]]] = {}
+    units = part(report.run.record, "units")
+    kept = clips.tracks_kept(work_folder, (unit["track_key"] for unit in units))
+    for unit in units:
+        if unit["track_key"] in kept:
+            place = unit["dataset"], unit["split"], unit["track"]
+            tracks.setdefault(place, []).append(unit)
     pages: list[TrackPage] = []
-    for place, units in _kept(run, work_folder).items():
-        for page, content in _pages_of(run, place, units, work_folder, audio):
+    for place, of_track in tracks.items():
+        for page, content in _pages_of(report, place, of_track, work_folder, audio):
             write_atomic(folder / page.href, content.encode("utf-8", "replace"))
             pages.append(page)
     ours = {folder / page.href for page in pages}
@@ -71,23 +74,13 @@ def by_track(pages: Iterable[TrackPage]) -> list[list[TrackPage]]:
     return list(tracks.values())
 
 
-def _kept(run: Run, work_folder: Path) -> dict[Place, list[Mapping[str, str]]]:
-    """Return the units of each track that has clips."""
-    tracks: dict[Place, list[Mapping[str, str]]] = {}
-    units = run.record.get("units") or []
-    kept = clips.tracks_kept(work_folder, (unit["track_key"] for unit in units))
-    for unit in units:
-        if unit["track_key"] in kept:
-            place = unit["dataset"], unit["split"], unit["track"]
-            tracks.setdefault(place, []).append(unit)
-    return tracks
-
-
 def _pages_of(
-    run: Run, place: Place, units: Sequence[Mapping[str, str]], work_folder: Path, audio: str
+    report: Report, place: Place, units: Units, work_folder: Path, audio: str
 ) -> Iterator[tuple[TrackPage, str]]:
     """Yield the pages of one track with their HTML."""
-    scores = _scores(run, place)
+    scores = report.scores
+    for column, value in zip(("dataset", "split", "track"), place, strict=True):
+        scores = scores[scores[column] == value]
     key = units[0]["track_key"]
     estimates = {u["separator"]: clips.read_estimates(work_folder, key, u["key"]) for u in units}
     artist, genre = str(scores["artist"].iloc[0]), genre_name(scores["genre"].iloc[0])
@@ -101,18 +94,7 @@ def _pages_of(
         true = mixture, clips.read_true(work_folder, key, page.stem)
         here = scores[scores["stem"] == page.stem]
         own = {name: found.get(page.stem) for name, found in estimates.items()}
-        yield page, track_page.render(run, (page, pages), true, own, here)
-
-
-def _scores(run: Run, place: Place) -> pd.DataFrame:
-    """Return all scores of a track."""
-    dataset, split, track = place
-    here = [
-        frame[(frame["track"] == track) & (frame["split"] == split) & (frame["dataset"] == dataset)]
-        for frame in (run.scores, run.ensembles)
-    ]
-    scores = add_harmonic(pd.concat(here, ignore_index=True))
-    return scores.assign(source=sources(scores))
+        yield page, track_page.render(report, (page, pages), true, own, here)
 
 
 def _href(dataset: str, split: str, track: str, stem: str) -> str:

@@ -14,14 +14,13 @@ from markupsafe import Markup
 from harness.benchmark import clips
 from harness.benchmark.clips import Clip
 from harness.core import text
-from harness.core.audio import Audio, Float64
 from harness.core.taxonomy import REFERENCE
 from harness.core.text import Json
 from harness.datasets import DATASETS
 from harness.report import html, names
+from harness.report.computed import Report, about, in_order
 from harness.report.tracks import excerpts, frame_lines
 from harness.results.grid import HARMONIC
-from harness.results.runs import Run
 
 SCRIPTS = ("theme.js", "numbers.js", "sound.js", "pictures.js", "track.js")  # in this order
 TRUE = ("mixture", "reference")  # listed before the estimates, in this order
@@ -66,7 +65,7 @@ class StemEstimate:
 
 
 def render(
-    run: Run,
+    report: Report,
     page: tuple[TrackPage, Sequence[TrackPage]],
     true: tuple[Clip, Clip],
     estimates: Mapping[str, Clip | None],
@@ -74,30 +73,22 @@ def render(
 ) -> str:
     """Return one page as HTML.
 
-    Parameters
-    ----------
-    page
-        This page, and all pages of its track.
-    true
-        The mixture and the reference.
-    estimates
-        {separator: clip}; None if none was kept.
-    scores
-        All rows of the stem on the track.
+    `page` is this page and all pages of its track, `true` the mixture and the reference. Of the
+    stem on the track, `estimates` is {separator: clip, or None}, and `scores` are all rows.
     """
-    about, siblings = page
-    sources = _sources(run, scores, estimates)
+    here, siblings = page
+    sources = _sources(report, scores, estimates)
     kept = [(source, source.clip) for source in sources if source.clip]
     chosen, loud = _choose(kept, true[1])
     sounds = [clip for source, clip in kept if source.role != "anchor"]  # those come last
     frames = {source.label: clip.frames for source, clip in kept}
-    stretches = [] if about.why_silent else excerpts.regions(chosen)
+    stretches = [] if here.why_silent else excerpts.regions(chosen)
     named = [*TRUE, *frames][: len(TRUE) + len(sounds)]
     low, high = frame_lines.limits(list(frames.values()))
     view = {
         "sources": [
-            {"name": name, "frames": [] if i < len(TRUE) else _encoded_all(frames[name])}
-            for i, name in enumerate(named)
+            {"name": name, "frames": [text.encode(float(value)) for value in frames.get(name, ())]}
+            for name in named
         ],
         "regions": stretches,
         "excerpts": [vars(excerpt) for excerpt in chosen],
@@ -105,13 +96,13 @@ def render(
         "rate": true[1].rate,
         "limits": [low, high],
     }
-    info = DATASETS.get(about.dataset, DATASETS["folder"])
-    title = f"SNR of each second of {about.stem} in {about.track}"
+    info = DATASETS.get(here.dataset, DATASETS["folder"])
+    title = f"SNR of each second of {here.stem} in {here.track}"
     return html.page(
         "track.html",
         SCRIPTS,
-        run=run,
-        page=about,
+        run=report.run,
+        page=here,
         siblings=siblings,
         info=info,
         sources=named,
@@ -120,23 +111,22 @@ def render(
         excerpts=chosen,
         clock=frame_lines.clock,
         overview=frame_lines.draw(frames, chosen if stretches else (), title=title),
-        table=_table(run, scores),
+        table=_table(report, scores),
         view=html.as_json(view),
         audio=_audio([*true, *sounds], stretches),
     )
 
 
 def _sources(
-    run: Run, scores: pd.DataFrame, estimates: Mapping[str, Clip | None]
+    report: Report, scores: pd.DataFrame, estimates: Mapping[str, Clip | None]
 ) -> list[StemEstimate]:
     """Return the estimates of a stem: by role, best first."""
-    entries = run.record.get("separators") or {}
     values = scores[scores["metric"] == HARMONIC]
     found = [
         StemEstimate(
             name=row["separator"],
             fed=row["source"],
-            role=(entries.get(row["separator"]) or {}).get("role", "separator"),
+            role=report.roles.get(row["separator"], "separator"),
             clip=estimates[row["separator"]],
             score=float("-inf") if pd.isna(row["value"]) else float(row["value"]),
         )
@@ -161,54 +151,42 @@ def _choose(
     return excerpts.choose(frames, loud, window), loud.tolist()
 
 
-def _encoded_all(frames: Float64) -> list[float | str | None]:
-    return [text.encode(float(value)) for value in frames]
-
-
 def _audio(sounds: Sequence[Clip], stretches: Sequence[tuple[int, int]]) -> dict[str, Markup]:
-    """Return {id: FLAC as base64} of every source in every region, all scaled alike."""
+    """Return {id: FLAC as base64} of every source in every region, all scaled alike.
+
+    Every browser decodes FLAC without loss.
+    """
     found = {}
     for i, (start, stop) in enumerate(stretches):
         cut = [clip.read(start, stop) for clip in sounds]
         peak = max(float(abs(signal).max(initial=0.0)) for signal in cut)
         scale = max(1.0, peak / clips.FULL_SCALE)
         for j, signal in enumerate(cut):
-            found[f"audio-{i}-{j}"] = _encoded(signal / scale, sounds[j].rate)
+            file = io.BytesIO()
+            samples = (signal / scale).T
+            soundfile.write(file, samples, sounds[j].rate, format="FLAC", subtype="PCM_16")
+            found[f"audio-{i}-{j}"] = Markup(base64.b64encode(file.getvalue()).decode())
     return found
 
 
-def _encoded(signal: Audio, rate: int) -> Markup:
-    """Return a signal as FLAC in base64, which every browser decodes without loss."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, signal.T, rate, format="FLAC", subtype="PCM_16")
-    return Markup(base64.b64encode(buffer.getvalue()).decode())
-
-
-def _table(run: Run, scores: pd.DataFrame) -> Json:
+def _table(report: Report, scores: pd.DataFrame) -> Json:
     """Return all scores of a stem on a track: the metrics, and one row per separator and input."""
-    have = set(scores["metric"]) - {""}
-    order = [m for m in names.METRICS if m in have] + sorted(have - set(names.METRICS))
+    order = in_order(set(scores["metric"]))
     rows: dict[tuple[str, str], Json] = {}
     for row in scores.to_dict("records"):
         line = rows.setdefault((row["separator"], row["source"]), {"notes": []})
         undefined = row["status"] != "ok" or pd.isna(row["value"])
         line[row["metric"]] = None if undefined else text.encode(float(row["value"]))
         line["notes"] += [note for note in (row["note"],) if note and note not in line["notes"]]
-    ordered = sorted(rows.items(), key=lambda item: (-_number(item[1].get(order[0])), item[0]))
-    about = run.record.get("metrics") or {}
+
+    def place(item: tuple[tuple[str, str], Json]) -> tuple[float, tuple[str, str]]:
+        score = item[1].get(order[0])
+        return float("inf") if score is None else -float(score), item[0]
+
     return {
-        "metrics": [
-            {
-                "name": m,
-                "label": names.metric_label(m),
-                "about": (about.get(m) or {}).get("definition", ""),
-            }
-            for m in order
+        "metrics": [about(report.run.record, metric) for metric in order],
+        "rows": [
+            {"separator": s, "input": fed, **row}
+            for (s, fed), row in sorted(rows.items(), key=place)
         ],
-        "rows": [{"separator": s, "input": fed, **line} for (s, fed), line in ordered],
     }
-
-
-def _number(value: float | str | None) -> float:
-    """Return an encoded number to sort by; missing ones come last."""
-    return float("-inf") if value is None else float(value)
