@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -27,15 +26,6 @@ from harness.registry import Entry
 from harness.registry.weight_files import obstacle, terms
 from harness.separators import is_learned
 
-Reproduce = Annotated[
-    str | None,
-    option(
-        "--reproduce NAME",
-        "Score separator NAME on the tracks of its published scores, and compare the two. Only "
-        "then do --device, --jobs and --results apply.",
-    ),
-]
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -47,13 +37,18 @@ class Finding:
 
 
 def check(
-    registry_file: options.Registry = None,
-    data: options.Data = [],  # noqa: B006
-    reproduce: Reproduce = None,
-    device: options.Device = "auto",
-    jobs: options.Jobs = 0,
-    results_folder: options.Results = Path("results"),
-    as_json: options.Json = False,
+    registry_file: Path | None = options.REGISTRY,
+    data: list[str] = options.DATA,
+    reproduce: str | None = option(
+        "--reproduce NAME",
+        None,
+        "Score separator NAME and compare the result with its published scores. --device, --jobs "
+        "and --results apply to this only.",
+    ),
+    device: str = options.DEVICE,
+    jobs: int = options.JOBS,
+    results_folder: Path = options.RESULTS,
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """Check that separators and datasets can be loaded, and say what to do if not.
 

@@ -16,9 +16,9 @@ from harness.registry.weight_files import obstacle
 
 
 def list_everything(
-    registry_file: options.Registry = None,
-    data: options.Data = [],  # noqa: B006
-    as_json: options.Json = False,
+    registry_file: Path | None = options.REGISTRY,
+    data: list[str] = options.DATA,
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """List separators and datasets, and what is missing to use them."""
     entries = registry.load(registry_file)

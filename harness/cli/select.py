@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 import typer
@@ -24,31 +24,6 @@ from harness.selection import finished_run, saving
 
 IN_USE = "best mean"  # the policy that selects
 
-ChooseOn = Annotated[
-    str | None, option("--choose-on DATASET", "Select on this dataset and test on the others.")
-]
-Budget = Annotated[
-    str,
-    option(
-        "--budget LIMITS",
-        "Also show (or save) the best ensemble within limits, such as 'rtf<0.5,memory<4GB'.",
-    ),
-]
-Save = Annotated[
-    str,
-    option(
-        "--save NAME",
-        "Save the selection as ensemble NAME in your registry, for 'run' and 'separate'.",
-    ),
-]
-How = Annotated[
-    str, option("--how METHOD", f"How to make the saved ensemble: {', '.join(selection.WAYS)}.")
-]
-Consistent = Annotated[
-    bool, flag("--consistent", "Make the stems of the saved ensemble sum to the mixture.")
-]
-Force = Annotated[bool, flag("--force", "Replace an ensemble that has the same name.")]
-
 
 @dataclass(frozen=True)
 class Scope:
@@ -61,16 +36,31 @@ class Scope:
 
 
 def select(
-    run_name: options.RunName = "main",
-    choose_on: ChooseOn = None,
-    budget: Budget = "",
-    save: Save = "",
-    how: How = "best",
-    consistent: Consistent = False,
-    force: Force = False,
-    registry_file: options.Registry = None,
-    results_folder: options.Results = Path("results"),
-    as_json: options.Json = False,
+    run_name: str = options.RUN_NAME,
+    choose_on: str | None = option(
+        "--choose-on DATASET", None, "Select on this dataset and test on the others."
+    ),
+    budget: str = option(
+        "--budget LIMITS",
+        "",
+        "Also show (with --save: save) the best separator per stem within limits, such as "
+        "'rtf<0.5,memory<4GB'.",
+    ),
+    save: str = option(
+        "--save NAME",
+        "",
+        "Save the selection as ensemble NAME in your registry, for 'run' and 'separate'.",
+    ),
+    how: str = option(
+        "--how METHOD", "best", f"How to make the saved ensemble: {', '.join(selection.WAYS)}."
+    ),
+    consistent: bool = flag(
+        "--consistent", "Make the stems of the saved ensemble sum to the mixture."
+    ),
+    force: bool = flag("--force", "Replace an ensemble that has the same name."),
+    registry_file: Path | None = options.REGISTRY,
+    results_folder: Path = options.RESULTS,
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """Select the best separator per stem from a run, and estimate its score on other music."""
     limits = selection.parse_budget(budget)
