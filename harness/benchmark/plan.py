@@ -57,7 +57,12 @@ def make_plan(
             planned = [unit for unit in found if unit]
             units += planned
             if not planned:
-                skips.append(Skip(entry.name, dataset.name, _why_nothing(entry)))
+                reason = (
+                    f"no track has a stem that it separates ({', '.join(entry.stems) or 'any'})"
+                )
+                if entry.input != "mixture":
+                    reason = f"no track has the stem {entry.input} with its sub-stems"
+                skips.append(Skip(entry.name, dataset.name, reason))
     return Plan(tuple(units), tuple(skips))
 
 
@@ -80,7 +85,13 @@ def plan_for_files(
         for track in dataset.tracks:
             names = [track.name, track.id] if track.id else [track.name]
             files = find_files(folder, names, track.split, dataset.stems)
-            mine = entry.model_copy(update=_described(files, fingerprints))
+            stems = tuple(taxonomy.in_order(files))
+            found: dict[str, object] = {
+                "stems": stems,
+                "params": {"files": {stem: str(files[stem]) for stem in stems}},
+                "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
+            }
+            mine = entry.model_copy(update=found)
             content = _content(track, fingerprints)
             unit = _unit(mine, track, dataset, content, settings) if files else None
             units += [unit] if unit else []
@@ -89,16 +100,6 @@ def plan_for_files(
             reason = f"{folder} has no estimate of {missing} of {len(dataset.tracks)} tracks"
             skips.append(Skip(entry.name, dataset.name, reason))
     return Plan(tuple(units), tuple(skips))
-
-
-def _described(files: dict[str, Path], fingerprints: Fingerprints) -> dict[str, object]:
-    """Return the fields of an entry whose estimates are these files: stem → path."""
-    stems = tuple(taxonomy.in_order(files))
-    return {
-        "stems": stems,
-        "params": {"files": {stem: str(files[stem]) for stem in stems}},
-        "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
-    }
 
 
 def _unit(
@@ -185,13 +186,6 @@ def _content(track: Track, fingerprints: Fingerprints) -> str:
     return digest({"mixture": signals(track.mixture), "stems": stems})
 
 
-def _why_nothing(entry: Entry) -> str:
-    """Say why a separator has no unit of work on a dataset."""
-    if entry.input != "mixture":
-        return f"no track has the stem {entry.input} with its sub-stems"
-    return f"no track has a stem that it separates ({', '.join(entry.stems) or 'any'})"
-
-
 def mark(plan: Plan, count: int) -> Plan:
     """Return the plan in which clips of `count` tracks per dataset are kept.
 
@@ -202,12 +196,9 @@ def mark(plan: Plan, count: int) -> Plan:
         track = unit.track
         tracks.setdefault(track.dataset, {}).setdefault((track.split, track.name), track)
     chosen = {dataset: _spread(found, count) for dataset, found in tracks.items()}
-
-    def marked(unit: Unit) -> Unit:
-        track = unit.track
-        return replace(unit, listen=(track.split, track.name) in chosen[track.dataset])
-
-    return replace(plan, units=tuple(map(marked, plan.units)))
+    marks = ((u.track.split, u.track.name) in chosen[u.track.dataset] for u in plan.units)
+    pairs = zip(plan.units, marks, strict=True)
+    return replace(plan, units=tuple(replace(unit, listen=mark) for unit, mark in pairs))
 
 
 def _spread(tracks: Mapping[tuple[str, str], Track], count: int) -> list[tuple[str, str]]:

@@ -8,10 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.core.files import (
-    file_digest,
-    write_atomic,
-)
+from harness.core.files import file_digest, write_atomic
 
 
 class Fingerprints:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from harness.core.taxonomy import in_order
 from harness.report import names
-from harness.report.comparison import (
-    _ALONE,
-    RunComparison,
-    _label,
-    _numbers,
-)
+from harness.report.comparison import _ALONE, RunComparison, _label, _numbers
+from harness.report.computed import Report
 from harness.report.names import input_label, input_rank, metric_label
-from harness.results import grid, ranking
-from harness.results.grid import chosen_by
-from harness.results.runs import Run, leaked
+from harness.results import grid
+from harness.results.ranking import OVERALL, SEPARATOR, Ranking
 from harness.selection.comparing import SAME
 
 
@@ -31,37 +26,41 @@ class Board(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def boards(run: Run) -> list[Board]:
+def boards(report: Report) -> list[Board]:
     """Return one table per dataset and input: the mean score per ranked separator and stem.
 
     Best first. The score is the one that separators are chosen by, see
     `harness.results.grid.chosen_by`; the means are those of the page. Ensembles, which are not
     ranked with their members, follow in tables of their own.
     """
-    scores, roles = grid.add_harmonic(run.scores), ranking.roles(run)
-    by_role = {
-        role: chosen_by(scores[scores["separator"].map(roles) == role])
-        for role in ("ensemble", ranking.SEPARATOR)
+    role_of = report.scores["separator"].astype(object).map(report.roles)
+    metrics = {
+        role: grid.chosen_by(report.scores[role_of == role]) for role in ("ensemble", SEPARATOR)
     }
-    how: Any = {"ranked": ranking.ranked_in(run), "leaks": leaked(run.record)}
     found = [
-        ranking.rank(scores, dataset, metric, **how)
-        for dataset, metric in sorted({**by_role["ensemble"], **by_role["separator"]}.items())
+        report.ranking(*place)
+        for place in sorted({**metrics["ensemble"], **metrics[SEPARATOR]}.items())
     ]
-    return [board for role in reversed(by_role) for one in found for board in _of(role, one, roles)]
+    return [
+        board
+        for role in reversed(metrics)
+        for one in found
+        for board in _of(role, one, report.roles)
+    ]
 
 
-def _of(role: str, found: ranking.Ranking, roles: Mapping[str, str]) -> Iterator[Board]:
+def _of(role: str, found: Ranking, roles: Mapping[str, str]) -> Iterator[Board]:
     """Yield the tables of the separators of one role."""
     rows = found.board[found.board["separator"].map(roles) == role]
-    shown = rows["rank"].notna() if role == ranking.SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
+    rows = rows[~rows["stem"].str.startswith(OVERALL)]
+    shown = rows["rank"].notna() if role == SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
     for source in sorted(rows.loc[shown, "source"].unique(), key=input_rank):
         here = rows["source"] == source
         yield _board(found, source, role, rows[here & shown], rows[here & ~shown])
 
 
 def _board(
-    found: ranking.Ranking, source: str, role: str, board: pd.DataFrame, others: pd.DataFrame
+    found: Ranking, source: str, role: str, board: pd.DataFrame, others: pd.DataFrame
 ) -> Board:
     """Lay out one dataset and input: separators with the most and best stems first."""
     means = board.pivot_table(index="separator", columns="stem", values="mean")

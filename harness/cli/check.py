@@ -58,7 +58,9 @@ def check(
     if reproduce:
         entry = registry.find(entries, reproduce)
         where = choose_device(device, learned=is_learned(entry))
-        settings = Settings(results=results_folder, jobs=jobs or cores(), device=where)
+        settings = Settings(
+            command=tuple(sys.argv[1:]), results=results_folder, jobs=jobs or cores(), device=where
+        )
         _check_scores(entry, folders, settings, as_json)
         return
     findings = examine(entries, folders)
@@ -137,9 +139,7 @@ def _check_scores(
         name, _, split = published.dataset.partition(":")
         (dataset,) = choose_datasets(DatasetChoice(data, [name], split), settings.jobs)
         with progress(f"scoring {published.dataset}", as_json) as advance:
-            scores += reproduce(
-                entry, published, dataset, settings, command=sys.argv[1:], progress=advance
-            )
+            scores += reproduce(entry, published, dataset, settings, progress=advance)
     if as_json:
         print_json([asdict(score) | {"agrees": score.agrees} for score in scores])
     else:

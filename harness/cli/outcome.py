@@ -12,6 +12,7 @@ from harness.cli.boards import boards
 from harness.cli.options import SOME_FAILED
 from harness.cli.terminal import errors, print_json, print_table
 from harness.report import writing
+from harness.report.computed import make_report
 from harness.results.runs import read_run
 
 MOST_REASONS = 10  # failures that are shown
@@ -42,7 +43,7 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
 
 def print_ranking(folder: Path) -> bool:
     """Print the leaderboards of a run, and return whether there are any."""
-    found = boards(read_run(folder))
+    found = boards(make_report(read_run(folder)))
     for board in found:
         print_table(board.title, board.head, board.rows, board.notes)
     return bool(found)

@@ -49,11 +49,12 @@ def run(
     cascade: str = option(
         "--cascade NAME",
         runner.FIRST,
-        "Separator of which the drums and vocals are separated further, by those that need them.",
+        "Separators of drum parts or voices also separate the drums or vocals of separator NAME.",
         "the top-ranked one",
     ),
     no_cascade: bool = flag(
-        "--no-cascade", "Separate only true drums and vocals further, not estimates of them."
+        "--no-cascade",
+        "Separators of drum parts or voices separate only the true drums and vocals.",
     ),
     name: str = option("--name NAME", "main", "Name of the run."),
     results_folder: Path = options.RESULTS,
@@ -86,6 +87,7 @@ def run(
     where = choose_device(device, learned=any(is_learned(entry) for entry in entries))
     settings = Settings(
         run=check_name(name),
+        command=tuple(sys.argv[1:]),
         results=results_folder,
         jobs=jobs or default_jobs(where),
         backend=backend,
@@ -112,9 +114,7 @@ def _separate_and_score(
     with progress("rendering the demo tracks", quiet) as advance:
         found = choose_datasets(choice, settings.jobs, advance)
     with progress("separating and scoring", quiet) as advance:
-        outcome = runner.run(
-            entries, found, settings, cascade=cascade, command=sys.argv[1:], progress=advance
-        )
+        outcome = runner.run(entries, found, settings, cascade=cascade, progress=advance)
     if settings.edges:
         finished = read_run(outcome.folder)
         if not finished_run.kept_products(finished, settings.results, by_band=True):

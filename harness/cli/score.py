@@ -21,8 +21,7 @@ def score(
     folder: Path = argument(
         "FOLDER",
         ...,
-        "Folder of estimates. Each track has a subfolder, or files whose names start with the name "
-        "of the track.",
+        "Folder of estimates. Each track has a subfolder, or files that start with its name.",
     ),
     data: list[str] = options.DATA,
     dataset: list[str] = options.DATASET,
@@ -53,12 +52,14 @@ def score(
         trained_on=tuple(trained_on) or None,
     )
     settings = Settings(
-        run=entry.name, results=results_folder, jobs=jobs or cores(), listen=clips.TRACKS
+        run=entry.name,
+        command=tuple(sys.argv[1:]),
+        results=results_folder,
+        jobs=jobs or cores(),
+        listen=clips.TRACKS,
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     found = choose_datasets(choice, settings.jobs)
     with progress("scoring", as_json) as advance:
-        outcome = runner.score_folder(
-            entry, folder, found, settings, command=sys.argv[1:], progress=advance
-        )
+        outcome = runner.score_folder(entry, folder, found, settings, progress=advance)
     finish(outcome, reports, as_json)
