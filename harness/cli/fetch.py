@@ -37,8 +37,17 @@ def fetch_separator(
     chosen = [e for e in entries if e.weights and not (everything and e.unavailable)]
     wanted = weight_files.to_fetch(chosen, wrong=True)
     if not chosen:
-        errors.print("nothing to download: these separators have no weights, or cannot run")
-    if not _may_download(chosen, wanted, offline, yes):
+        errors.print("nothing to download: these separators have no weights or cannot run")
+    size = weight_files.size_of(wanted)
+    unasked = yes or weight_files.fits(wanted, UNASKED)
+    if wanted and offline:
+        raise HarnessError(
+            f"fetch: --offline forbids the network; omit it to download {size} of weights"
+        )
+    if not unasked and not sys.stdin.isatty():
+        raise HarnessError(f"fetch: {size} is more than 200 MB; add --yes to download it")
+    show_terms(chosen)
+    if not (unasked or agree(f"Download {size}?")):
         return
     failures = fetch_files(wanted)
     for entry in chosen:
@@ -49,25 +58,6 @@ def fetch_separator(
             typer.echo(weight_files.find(file.file))
     if failures:
         raise typer.Exit(SOME_FAILED)
-
-
-def _may_download(
-    entries: Sequence[registry.Entry],
-    files: Sequence[registry.Weights],
-    offline: bool,
-    yes: bool,
-) -> bool:
-    """Show the terms of use, and ask before large downloads."""
-    size = weight_files.size_of(files)
-    unasked = yes or weight_files.fits(files, UNASKED)
-    if files and offline:
-        raise HarnessError(
-            f"fetch: --offline forbids the network; omit it to download {size} of weights"
-        )
-    if not unasked and not sys.stdin.isatty():
-        raise HarnessError(f"fetch: {size} is more than 200 MB; add --yes to download it")
-    show_terms(entries)
-    return unasked or agree(f"Download {size}?")
 
 
 @app.command("dataset")

@@ -26,20 +26,17 @@ def report(
 ) -> None:
     """Write the report of one run, or one report of several runs."""
     folders = [find_run(results_folder, name) for name in runs]
-    if compare_two:
-        _compare(folders, reports)
+    if not compare_two:
+        listen = writing.check_audio(audio)
+        typer.echo(writing.write_report(folders, reports, audio=listen, figures=figures))
         return
-    listen = writing.check_audio(audio)
-    typer.echo(writing.write_report(folders, reports, audio=listen, figures=figures))
-
-
-def _compare(folders: list[Path], reports: Path) -> None:
-    """Print what changed between two runs, and write a page of it."""
     if len(folders) != 2:
-        raise HarnessError(f"report --compare: needs two runs, not {len(folders)}; name two")
+        raise HarnessError(
+            f"report --compare: needs two runs, not {len(folders)}; give the earlier one first"
+        )
     found, page = exporting.compare_runs(folders[0], folders[1], reports)
     for board in boards.comparison_boards(found):
-        print_table(board.title, board.head, board.rows)
+        print_table(*board)
     for line in comparison.remarks(found):
         errors.print(line, markup=False)
     typer.echo(page)

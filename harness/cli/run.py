@@ -99,34 +99,22 @@ def run(
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     feed = None if no_cascade else cascade
-    outcome = _separate_and_score(entries, choice, settings, feed, as_json)
+    with progress("rendering the demo tracks", as_json) as advance:
+        found = choose_datasets(choice, settings.jobs, advance)
+    with progress("separating and scoring", as_json) as advance:
+        outcome = runner.run(entries, found, settings, cascade=feed, progress=advance)
+    if by_band and not finished_run.kept_products(
+        read_run(outcome.folder), results_folder, by_band=True
+    ):
+        errors.print(
+            "--bands: these tracks were separated earlier without per-band statistics; "
+            "use a new folder with --results"
+        )
     finish(outcome, reports, as_json, audio)
 
 
-def _separate_and_score(
-    entries: Sequence[registry.Entry],
-    choice: DatasetChoice,
-    settings: Settings,
-    cascade: str | None,
-    quiet: bool,
-) -> runner.Outcome:
-    """Do the work of a run, with progress bars."""
-    with progress("rendering the demo tracks", quiet) as advance:
-        found = choose_datasets(choice, settings.jobs, advance)
-    with progress("separating and scoring", quiet) as advance:
-        outcome = runner.run(entries, found, settings, cascade=cascade, progress=advance)
-    if settings.edges:
-        finished = read_run(outcome.folder)
-        if not finished_run.kept_products(finished, settings.results, by_band=True):
-            errors.print(
-                "--bands: these tracks were separated earlier without per-band statistics; "
-                "use a new folder with --results"
-            )
-    return outcome
-
-
 def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
-    """Download missing weights if the user agrees; the run goes on without them if not."""
+    """Download missing weights if the user agrees; otherwise the run continues without them."""
     chosen = weight_files.within(entries, DOWNLOAD_LIMIT)
     wanted = weight_files.to_fetch(chosen)
     if not wanted:
@@ -134,11 +122,8 @@ def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
     size = weight_files.size_of(wanted)
     if not (yes or sys.stdin.isatty()):
         names = " ".join(entry.name for entry in chosen)
-        errors.print(
-            f"weights not downloaded ({size}); to get them: harness fetch separator {names}"
-        )
+        errors.print(f"{size} of weights are missing; get them: harness fetch separator {names}")
         return
     show_terms(chosen)
-    question = f"Download {size}? Without them, these separators are skipped."
-    if yes or agree(question):
+    if yes or agree(f"Download {size} of weights? If not, these separators are skipped."):
         fetch_files(wanted)

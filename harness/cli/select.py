@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,23 +75,18 @@ def select(
         if consistent:
             params, note = saving.made_consistent(params)
             warnings = [*warnings, note]
-        title = _title(run, how, scope)
+        kind = "blend by band" if how == "bands" else how.replace("_", " ")
+        within = f", {budget}" if budget else ""
+        title = f"{kind.capitalize()} of {run.name} per stem{within}"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
         for line in (registry.describe_saved(saved), *warnings):
             errors.print(line, markup=False)
     tables = _tables(run, scope)
+    notes = [row["note"] for row in run.record["selection_notes"]]  # where nothing was selected
     if as_json:
-        rows = {name: records(table) for name, table in tables.items()}
-        print_json({**rows, "notes": _notes(run)})
+        print_json({**{name: records(table) for name, table in tables.items()}, "notes": notes})
     else:
-        _print(run, tables, scope)
-
-
-def _title(run: Run, how: str, scope: Scope) -> str:
-    """Return the title of a saved ensemble."""
-    kind = "blend by band" if how == "bands" else how.replace("_", " ")
-    within = f", {scope.budget}" if scope.budget else ""
-    return f"{kind.capitalize()} of {run.name} per stem{within}"
+        _print(run, tables, scope, notes)
 
 
 def _params(
@@ -104,9 +99,8 @@ def _params(
         return saving.params_of(run, entries, scope.on, how=how, kept=products)
     if how != "best":
         raise HarnessError(
-            f"--budget with --how {how}: a budget selects the best separator per stem; to "
-            "combine affordable ones, run only those: "
-            "harness run --separator A --separator B --name NAME"
+            f"--how {how}: is not possible with --budget; use --how best, or blend a run of only "
+            "the separators within the budget"
         )
     return saving.params_within(run, entries, scope.limits, scope.on), []
 
@@ -126,12 +120,9 @@ def _tables(run: Run, scope: Scope) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _notes(run: Run) -> list[str]:
-    """Return where no choice could be made, and why."""
-    return [row["note"] for row in run.record["selection_notes"]]
-
-
-def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
+def _print(
+    run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope, notes: Sequence[str]
+) -> None:
     """Print the tables, notes on them, and one line per stem that says what to use."""
     names = {grid.HARMONIC: "the harmonic mean of SNR and SDR"}
     by = sorted({names.get(m, m) for m in grid.chosen_by(run.scores).values()})
@@ -145,13 +136,15 @@ def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
         print_table(*board)
     if scope.on and summary.empty:
         typer.echo(
-            f"--choose-on {scope.on}: the run has no other dataset to test this selection on"
+            f"--choose-on {scope.on}: this selection was not tested; the run has no other dataset"
         )
     if "within" in tables and tables["within"].empty:
         typer.echo(f"nothing is within {scope.budget}; raise the budget")
     if summary["low"].isna().any():
-        typer.echo(f"–: no interval; it needs tracks by {selection.MIN_ARTISTS} artists or more")
-    for note in _notes(run):
+        typer.echo(
+            f"– means no interval: that needs tracks by at least {selection.MIN_ARTISTS} artists"
+        )
+    for note in notes:
         typer.echo(note)
     for row in summary[summary["policy"] == IN_USE].to_dict("records"):
         if not row["stem"].startswith(OVERALL):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -63,18 +62,12 @@ def separate(
         )
     if as_json:
         print_json([asdict(outcome) for outcome in outcomes])
-    else:
-        _print(outcomes)
-    if any(outcome.state == "failed" for outcome in outcomes):
-        raise typer.Exit(SOME_FAILED)
-
-
-def _print(outcomes: Sequence[separating.SeparatedSong]) -> None:
-    """Print the folder of each song, and its notes."""
-    for outcome in outcomes:
+    for outcome in [] if as_json else outcomes:
         style = "yellow" if outcome.state == "failed" else None
         for note in outcome.notes:
             line = note if str(outcome.song) in note else f"{outcome.song}: {note}"
             errors.print(line, style=style, markup=False)
         if outcome.state != "failed":
             typer.echo(next(iter(outcome.files.values())).parent)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(SOME_FAILED)
