@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from harness import selection
-from harness.cli import options, selection_boards
+from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import argument, flag, option
 from harness.cli.terminal import print_json, print_table, records
@@ -42,7 +42,7 @@ def compare(
     if as_json:
         print_json(records(table))
         return
-    for board in selection_boards.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
+    for board in boards.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
         print_table(*board)
-    for line in selection_boards.remarks(table, a, b):
+    for line in boards.remarks(table, a, b):
         typer.echo(line)

@@ -11,7 +11,7 @@ import pandas as pd
 import typer
 
 from harness import registry, selection
-from harness.cli import options, selection_boards
+from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import flag, option
 from harness.cli.terminal import errors, print_json, print_table, records
@@ -127,12 +127,12 @@ def _print(
     names = {grid.HARMONIC: "the harmonic mean of SNR and SDR"}
     by = sorted({names.get(m, m) for m in grid.chosen_by(run.scores).values()})
     summary = tables["summary"]
-    boards = selection_boards.table_boards(tables["counts"], f"selected by {', '.join(by)}")
-    boards += selection_boards.summary_boards(summary, IN_USE)
-    boards += selection_boards.blend_boards(tables["blends"])
+    shown = boards.table_boards(tables["counts"], f"selected by {', '.join(by)}")
+    shown += boards.summary_boards(summary, IN_USE)
+    shown += boards.blend_boards(tables["blends"])
     if "within" in tables:
-        boards += selection_boards.table_boards(tables["within"], f"the best within {scope.budget}")
-    for board in boards:
+        shown += boards.table_boards(tables["within"], f"the best within {scope.budget}")
+    for board in shown:
         print_table(*board)
     if scope.on and summary.empty:
         typer.echo(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from selection_tables import one_grid, planted
 
-from harness.cli.selection_boards import remarks
+from harness.cli.boards import remarks
 from harness.core.errors import HarnessError
 from harness.results.grid import grids, track_scores, without_leaked
 from harness.selection import MIN_ARTISTS, compare, mean_intervals, pairs, ranking
