@@ -31,12 +31,10 @@ class Meter:
     _start: tuple[float, float, int] = field(default=(0.0, 0.0, 0), repr=False)
 
     def __enter__(self) -> Meter:
-        """Start."""
         self._start = (time.perf_counter(), time.process_time(), _reset_peak())
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop; the figures are also set after an error."""
         wall, cpu, memory = self._start
         self.seconds = time.perf_counter() - wall
         self.cpu_seconds = time.process_time() - cpu

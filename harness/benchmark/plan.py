@@ -20,6 +20,7 @@ from harness.separators import code_versions
 from harness.separators.from_disk import find_files
 
 PRECISION = "float32"
+Place = tuple[str, str, str]  # dataset, split, track
 
 
 @dataclass(frozen=True)
@@ -191,20 +192,18 @@ def mark(plan: Plan, count: int) -> Plan:
 
     Tracks of genres, then artists, that are not chosen yet come first.
     """
-    tracks: dict[str, dict[tuple[str, str], Track]] = {}
+    tracks: dict[str, dict[Place, Track]] = {}
     for unit in plan.units:
-        track = unit.track
-        tracks.setdefault(track.dataset, {}).setdefault((track.split, track.name), track)
-    chosen = {dataset: _spread(found, count) for dataset, found in tracks.items()}
-    marks = ((u.track.split, u.track.name) in chosen[u.track.dataset] for u in plan.units)
-    pairs = zip(plan.units, marks, strict=True)
-    return replace(plan, units=tuple(replace(unit, listen=mark) for unit, mark in pairs))
+        tracks.setdefault(unit.track.dataset, {})[unit.place] = unit.track
+    chosen = {place for found in tracks.values() for place in _spread(found, count)}
+    units = (replace(unit, listen=unit.place in chosen) for unit in plan.units)
+    return replace(plan, units=tuple(units))
 
 
-def _spread(tracks: Mapping[tuple[str, str], Track], count: int) -> list[tuple[str, str]]:
+def _spread(tracks: Mapping[Place, Track], count: int) -> list[Place]:
     """Choose tracks of as many genres, then artists, as possible."""
     left = dict(tracks)
-    chosen: list[tuple[str, str]] = []
+    chosen: list[Place] = []
     genres: Counter[str] = Counter()
     artists: Counter[str] = Counter()
     while left and len(chosen) < count:

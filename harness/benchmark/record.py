@@ -70,8 +70,7 @@ def leak_rows(plan: Plan) -> list[dict[str, str]]:
 def _head(unit: Unit, run: str) -> Row:
     """Return the columns that name the unit of work of a row."""
     track, entry = unit.track, unit.entry
-    about = track.dataset, track.split, track.name, track.artist, track.genre
-    return run, *about, entry.name, entry.input, unit.fed_by
+    return run, *unit.place, track.artist, track.genre, entry.name, entry.input, unit.fed_by
 
 
 def state_of(
@@ -125,9 +124,8 @@ def record_of(
 
 def _place(unit: Unit) -> dict[str, str]:
     """Return the separator and the track of a unit of work."""
-    track = unit.track
-    about = {"dataset": track.dataset, "split": track.split, "track": track.name}
-    return {"separator": unit.entry.name, **about}
+    dataset, split, track = unit.place
+    return {"separator": unit.entry.name, "dataset": dataset, "split": split, "track": track}
 
 
 def _describe(entry: Entry) -> dict[str, Any]:

@@ -28,6 +28,11 @@ class Unit:
     listen: bool = False  # whether its estimates are kept for the report
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """Dataset, split and name of the track."""
+        return self.track.dataset, self.track.split, self.track.name
+
+    @property
     def fed_by(self) -> str:
         """Where the input came from, see `harness.results.runs.COLUMNS`."""
         if self.entry.input == "mixture":

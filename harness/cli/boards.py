@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -48,28 +49,20 @@ def boards(report: Report) -> list[Board]:
     """
     role_of = report.scores["separator"].astype(object).map(report.roles)
     metrics = {
-        role: grid.chosen_by(report.scores[role_of == role]) for role in ("ensemble", SEPARATOR)
+        dataset: metric
+        for role in ("ensemble", SEPARATOR)  # of a dataset with both, the metric of the latter
+        for dataset, metric in grid.chosen_by(report.scores[role_of == role]).items()
     }
-    found = [
-        report.ranking(*place)
-        for place in sorted({**metrics["ensemble"], **metrics[SEPARATOR]}.items())
-    ]
-    return [
-        board
-        for role in reversed(metrics)
-        for one in found
-        for board in _of(role, one, report.roles)
-    ]
-
-
-def _of(role: str, found: Ranking, roles: Mapping[str, str]) -> Iterator[Board]:
-    """Yield the tables of the separators of one role."""
-    rows = found.board[found.board["separator"].map(roles) == role]
-    rows = rows[~rows["stem"].str.startswith(OVERALL)]
-    shown = rows["rank"].notna() if role == SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
-    for source in sorted(rows.loc[shown, "source"].unique(), key=input_rank):
-        here = rows["source"] == source
-        yield _board(found, source, role, rows[here & shown], rows[here & ~shown])
+    found = [report.ranking(*place) for place in sorted(metrics.items())]
+    shown = []
+    for role, ranking in product((SEPARATOR, "ensemble"), found):
+        rows = ranking.board[ranking.board["separator"].map(report.roles) == role]
+        rows = rows[~rows["stem"].str.startswith(OVERALL)]
+        mine = rows["rank"].notna() if role == SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
+        for source in sorted(rows.loc[mine, "source"].unique(), key=input_rank):
+            here = rows["source"] == source
+            shown.append(_board(ranking, source, role, rows[here & mine], rows[here & ~mine]))
+    return shown
 
 
 def _board(

@@ -58,6 +58,10 @@ def default_jobs(device: str) -> int:
 
 def environment() -> dict[str, Any]:
     """Return what a number may depend on besides the code: versions, machine, commit."""
+    versions: dict[str, str] = {}
+    for package in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):  # not installed
+            versions[package] = metadata.version(package)
     return {
         "harness_version": harness.__version__,
         **_commit(),
@@ -65,7 +69,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": processor_name(),
         "cores": os.cpu_count(),
-        "libraries": _versions(),
+        "libraries": versions,
     }
 
 
@@ -77,15 +81,6 @@ def processor_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _versions() -> dict[str, str]:
-    """Return the version of each of `LIBRARIES` that is installed."""
-    found: dict[str, str] = {}
-    for package in LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
 
 
 def _commit() -> dict[str, Any]:
