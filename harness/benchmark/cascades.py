@@ -53,7 +53,7 @@ def plan_cascades(plan: Plan, parents: Parents) -> Plan:
 
 
 def left_out(dataset: Dataset) -> list[str]:
-    """Say on how many tracks which stems are not scored, and why; one line per reason."""
+    """Return one line per reason why stems are not scored: the stems, the tracks, the reason."""
     reasons: dict[str, dict[str, None]] = {}
     tracks: Counter[str] = Counter()
     for track in dataset.tracks:

@@ -158,19 +158,19 @@ def unit_key(
 
 
 def why_unscored(track: Track, stem: str, source: str) -> str:
-    """Say why a part of the drums or vocals, separated from `source`, is not scored; or ""."""
+    """Return why a part of the drums or vocals, separated from `source`, is not scored, or ""."""
     parent = taxonomy.parent_level(stem)
     if parent == "mixture":
         return ""
     if any(taxonomy.parent_level(other) == parent for other in track.bleed):
         return f"the parts of the {parent} bleed into each other"
     if source == parent and {*track.stems[stem]} == {*track.stems.get(parent, ())}:
-        return f"the {parent} of the track are only this stem"
+        return f"the {parent} of the track consist of this stem only"
     return ""
 
 
 def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Choose stems for an entry that names none: an oracle needs a partition, an anchor has all."""
+    """Return stems for an entry that names none: those of one level for an oracle, or all."""
     top = [stem for stem in wanted if taxonomy.parent_level(stem) == entry.input] or wanted
     if entry.role != "oracle":
         return tuple(top)
@@ -178,7 +178,7 @@ def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def _content(track: Track, fingerprints: Fingerprints) -> str:
-    """Return a hash of every signal of the track, which no name of a file or track enters."""
+    """Return a hash of all signals of the track; names of files and tracks do not change it."""
 
     def signals(sources: Iterable[Source]) -> list[list[str | int | None]]:
         return [[fingerprints.of(s.path), s.channel, s.stream] for s in sources]

@@ -92,7 +92,7 @@ def _notes(board: pd.DataFrame, others: pd.DataFrame) -> Iterator[str]:
     limited = board[board["limited"] > 0]
     if len(limited):
         where = ", ".join(
-            f"{row['separator']} {row['stem']} {row['limited']}"
+            f"{row['limited']} of {row['separator']} ({row['stem']})"
             for row in limited.to_dict("records")
         )
         yield f"Scores limited to ±{grid.LIMIT:g} dB: {where}"
@@ -157,7 +157,7 @@ def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
     )
     stems = list(dict.fromkeys(summary["stem"]))
     others = others[stems].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
-    return found + table_boards(others, "held-out scores of ways to choose, dB")
+    return found + table_boards(others, "held-out scores of all ways to choose, dB")
 
 
 def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:
@@ -166,9 +166,9 @@ def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:
     for row in table.to_dict("records"):
         where = f"{row['dataset']}, {row['stem']}"
         lacks = [(name, row[f"lacks_{key}"]) for key, name in (("a", a), ("b", b))]
-        missing = " and ".join(f"{name} lacks {n} more" for name, n in lacks if n)
+        missing = " and ".join(f"{name} has no score on {n} more" for name, n in lacks if n)
         if missing:
-            lines.append(f"{where}: compared on the {row['n']} tracks that both have; {missing}")
+            lines.append(f"{where}: compared on {row['n']} tracks; {missing}")
         if row["artists"] < MIN_ARTISTS:
             lines.append(
                 f"{where}: tracks by {row['artists']} artists are too few to find a significant "
@@ -178,7 +178,7 @@ def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:
 
 
 def _cell(name: str, row: Mapping[Any, Any]) -> str:
-    """Write one value for people."""
+    """Return one value as text."""
     value = row[name]
     if isinstance(value, Mapping):
         return ", ".join(f"{stem}: {chosen}" for stem, chosen in value.items())
@@ -210,5 +210,5 @@ def blend_boards(worth: pd.DataFrame) -> list[Board]:
     shown = words.drop(columns=["weights", "in_sample", "p"])
     return [
         *table_boards(shown, "blends against the best single separator, dB"),
-        *table_boards(words[[*place, "weights"]], "weights that all tracks choose"),
+        *table_boards(words[[*place, "weights"]], "weights chosen on all tracks"),
     ]

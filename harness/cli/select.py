@@ -66,7 +66,7 @@ def select(
     limits = selection.parse_budget(budget)
     if not save and (how != "best" or consistent or force):
         raise HarnessError(
-            "select: --how, --consistent and --force only apply when saving; add --save NAME"
+            "select: --how, --consistent and --force need --save; add --save NAME, or omit them"
         )
     run = finished_run.select_again(find_run(results_folder, run_name), choose_on)
     scope = Scope(results_folder, choose_on, budget, limits)

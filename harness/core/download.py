@@ -225,7 +225,7 @@ class _Transfer:
             if error.headers.get("Content-Range", "") == f"bytes */{start}":
                 return
             self.part.unlink(missing_ok=True)
-            raise _DroppedError("416, the part does not match the file") from error
+            raise _DroppedError("416, the incomplete download is not of this file") from error
         kind = _DroppedError if error.code in BUSY else _RefusedError
         raise kind(f"{error.code} {error.reason}") from error
 

@@ -86,15 +86,13 @@ def processor_name() -> str:
 def _commit() -> dict[str, Any]:
     """Return the commit of the checkout that holds this package, and whether it was changed."""
     here = Path(harness.__file__).resolve().parents[1]
-    if not (here / ".git").exists():
-        return {"commit": None, "dirty": None}
-    try:
-        commit, status = (
-            subprocess.run(
-                ["git", "-C", str(here), *command], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(status)}
+    if (here / ".git").exists():
+        with suppress(OSError, subprocess.CalledProcessError):
+            commit, status = (
+                subprocess.run(
+                    ["git", "-C", str(here), *command], capture_output=True, text=True, check=True
+                ).stdout.strip()
+                for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+            )
+            return {"commit": commit, "dirty": bool(status)}
+    return {"commit": None, "dirty": None}

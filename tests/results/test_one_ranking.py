@@ -101,7 +101,7 @@ def test_one_track_beyond_30_db_wins_neither_page_nor_terminal_nor_selection(mon
         (board,) = boards.boards(make_report(run))
         assert board.rows[0][0] == page_best(run) == chosen(run)[0] == "b"
         assert parent_of(run, monkeypatch) == "b"
-        assert board.notes == ("Scores limited to ±30 dB: a vocals 1",)
+        assert board.notes == ("Scores limited to ±30 dB: 1 of a (vocals)",)
         cell = page_of(run)[0]["a"]
         assert (cell["mean"], cell["limited"]) == (round(85 / 12, 2), 1)
         assert "1 limited to ±30 dB" in report.render(make_report(run))

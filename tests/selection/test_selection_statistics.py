@@ -147,7 +147,7 @@ def test_only_common_tracks_are_compared_and_counted():
     table = compare(frame, "x", "y")
     assert table.loc[0, ["n", "lacks_a", "lacks_b"]].tolist() == [17, 0, 3]
     said = remarks(table, "x", "y")
-    assert said == ["set, vocals: compared on the 17 tracks that both have; y lacks 3 more"]
+    assert said == ["set, vocals: compared on 17 tracks; y has no score on 3 more"]
 
 
 def test_leaked_tracks_do_not_count_in_a_comparison():
