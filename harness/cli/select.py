@@ -135,9 +135,7 @@ def _print(
     for board in shown:
         print_table(*board)
     if scope.on and summary.empty:
-        typer.echo(
-            f"--choose-on {scope.on}: this selection was not tested; the run has no other dataset"
-        )
+        typer.echo(f"--choose-on {scope.on}: the run has no other dataset to test this choice on")
     if "within" in tables and tables["within"].empty:
         typer.echo(f"nothing is within {scope.budget}; raise the budget")
     if summary["low"].isna().any():
