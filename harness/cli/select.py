@@ -99,8 +99,8 @@ def _params(
         return saving.params_of(run, entries, scope.on, how=how, kept=products)
     if how != "best":
         raise HarnessError(
-            f"--how {how}: is not possible with --budget; use --how best, or blend a run of only "
-            "the separators within the budget"
+            f"--budget with --how {how}: a budget selects the best separator per stem; use --how "
+            "best, or blend a run of only the separators within the budget"
         )
     return saving.params_within(run, entries, scope.limits, scope.on), []
 
