@@ -34,8 +34,6 @@ WAYS = ("best", *BLENDED, "mean", *UNSCORED)  # to make an ensemble
 LEAST = 0.01  # weight below which a member is not worth its cost
 
 ALONE = "no blend is significantly better than one separator, which is saved instead"
-    "on these tracks no blend is significantly better than one separator, which is saved instead"
-)
 UNKNOWN = (
     "there are no inner products of these separators together, so the best one is saved; to choose "
     "a blend, run all of them into a new folder (--results), with --bands for weights by band"
@@ -229,22 +227,24 @@ def expected(
     """
     if how in UNSCORED:
         return {}, [f"the score of {how} is unknown until the ensemble is itself run"]
-    values: dict[Place, list[tuple[FloatArray, Names]]] = {}
-    for place, scores, who in _held_out(candidates, kept, how, on):
-        values.setdefault(place, []).append((scores, who))
-    warnings: list[str] = []
+    parts, warnings = list(_held_out(candidates, kept, how, on)), list[str]()
     if how != "best":
         worth, rows = blends(candidates, kept, on=on)
         warnings = _warnings(worth, how, wanted, {stem for *_, stem in kept})
-        blended = grids(track_scores(rows)) if how in BLENDED else []
-        values |= {place: [] for place, by in wanted.items() if how in BLENDED and len(by) > 1}
-        values |= {(grid.source, grid.stem): [] for grid in blended}
-        for grid in blended:
-            scores = grid.scores[:, grid.separators.index(BLEND)]
-            values[grid.source, grid.stem].append((scores, grid.who))
-    found = {place[1]: zip(*values[place], strict=True) for place in wanted if values.get(place)}
-    held = {stem: rounded_mean(*map(np.concatenate, parts)) for stem, parts in found.items()}
-    return {stem: known for stem, known in held.items() if known}, warnings
+    if how in BLENDED:
+        blended = [
+            ((g.source, g.stem), g.scores[:, g.separators.index(BLEND)], g.who)
+            for g in grids(track_scores(rows))
+        ]
+        replaced = {place for place, by in wanted.items() if len(by) > 1}
+        replaced |= {place for place, *_ in blended}
+        parts = [part for part in parts if part[0] not in replaced] + blended
+    known: dict[str, Expected] = {}
+    for place in wanted:
+        mine = [(scores, who) for at, scores, who in parts if at == place]
+        if mine and (score := rounded_mean(*map(np.concatenate, zip(*mine, strict=True)))):
+            known[place[1]] = score
+    return known, warnings
 
 
 def _held_out(
@@ -282,18 +282,18 @@ def _warnings(
 
 def _warning(row: Mapping[Hashable, Any], how: str) -> str:
     """Say why one separator alone may be as good; empty if it is not."""
-    where, single = f"on {row['dataset']}", row["single"]
+    where, alone = f"on {row['dataset']}", f"{row['single']} alone"
     if how == "mean":
-        mean, alone = decimals(row["uniform"]), decimals(row["single_score"])
-        better = row["single_score"] > row["uniform"]
-        return f"{single} alone scores {alone} dB {where}, the mean of all {mean}" if better else ""
-    gain, low, high = (decimals(row[name]) for name in ("gain", "low", "high"))
-    if row["verdict"] == TOO_FEW:
-        return (
-            f"{where} {MIN_ARTISTS} artists are needed for an interval, not {row['artists']}, to show "
-            f"that the blend is better than {single} alone"
-        )
+        score, mean = row["single_score"], row["uniform"]
+        text = f"{alone} scores {decimals(score)} dB {where}, the mean of all {decimals(mean)}"
+        return text if score > mean else ""
     if row["verdict"] == BEATS:
         return ""
-    difference = f"({gain} dB, {low} to {high})"
-    return f"{where} the blend is not significantly better than {single} alone {difference}"
+    if row["verdict"] == TOO_FEW:
+        return (
+            f"{where} tracks of {MIN_ARTISTS} artists are needed for an interval of the blend's "
+            f"gain over {alone}; there are {row['artists']}"
+        )
+    gain, low, high = (decimals(row[name]) for name in ("gain", "low", "high"))
+    better = f"{where} the blend is not significantly better than {alone}"
+    return f"{better} ({gain} dB, {low} to {high})"

@@ -308,7 +308,7 @@ def test_weights_and_expected_score_of_each_way(how, weights, held_out):
             "blend",
             independent(0.1, 0.1),
             4,
-            "on set 6 artists are needed for an interval, not 4",
+            "on set tracks of 6 artists are needed for an interval",
         ),
         ("mean", independent(0.01, 1.0), 8, "a alone scores 20.00 dB on set, the mean of all 5.98"),
     ],
