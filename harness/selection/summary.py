@@ -56,7 +56,7 @@ def summary(
     found = [grid.complete() for grid in grids(candidates)]
     others = {key: grid.complete() for key, grid in choosing(found, on).items()}
     rows = []
-    for _, level, part in by_level([g for g in found if g.dataset != on and len(g.tracks)]):
+    for level, part in by_level([g for g in found if g.dataset != on and len(g.tracks)]):
         apart = [others.get((g.source, g.stem)) for g in part]
         if on and None in apart:
             continue
@@ -97,15 +97,15 @@ def frequencies(candidates: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.D
     return pd.DataFrame(rows, columns=[*PLACE, "separator", "frequency", "stability"])
 
 
-def by_level(found: Sequence[Grid]) -> Iterator[tuple[tuple[str, str], str, list[Grid]]]:
+def by_level(found: Sequence[Grid]) -> Iterator[tuple[str, list[Grid]]]:
     """Yield the grids of each dataset, source and level; a stem is only in its first level."""
     for key in sorted({(grid.dataset, grid.source) for grid in found}):
         left = {grid.stem: grid for grid in found if (grid.dataset, grid.source) == key}
         for level, stems in taxonomy.levels(set(left)).items():
             if part := [left.pop(stem) for stem in stems if stem in left]:
-                yield key, level, part
+                yield level, part
         for stem, grid in left.items():
-            yield key, stem, [grid]
+            yield stem, [grid]
 
 
 def _singles(part: Sequence[Grid], apart: Sequence[Grid | None]) -> list[Names]:
