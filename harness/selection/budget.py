@@ -67,8 +67,9 @@ def costs_of(costs: pd.DataFrame) -> pd.DataFrame:
     """
     ok = costs[(costs["status"] == "ok") & costs["metric"].isin(COSTS)]
     groups = ok.groupby(["separator", "metric"])["value"]
-    median, largest = groups.median().unstack(), groups.max().unstack()
-    table = largest.where(largest.columns.isin(_LARGEST), median)
+    table, largest = groups.median().unstack(), groups.max().unstack()
+    for name in _LARGEST.intersection(table):
+        table[name] = largest[name]
     return table.rename_axis(columns=None)
 
 

@@ -48,7 +48,7 @@ def kept_products(
 
 
 def worth_of_blends(run: Run, results: Path, on: str | None = None) -> pd.DataFrame:
-    """Return the first table of `harness.selection.blends`, with blends by band if there are any."""
+    """Return the first table of `harness.selection.blends`, also of blends by band if kept."""
     candidates = selection.candidates_of(*may_choose(run))
     each = [kept_products(run, results, by_band=by_band) for by_band in (False, True)]
     whole, by_band = (selection.blends(candidates, kept, on=on)[0] for kept in each)
