@@ -164,7 +164,7 @@ def _teams(
     rows = [team for k in range(1, size + 1) for team in combinations(range(len(names)), k)]
     teams = np.array([[i in team for i in range(len(names))] for team in rows], dtype=bool)
     together = {}
-    for name in each:
+    for name in map(str, each):
         column = each[name].to_numpy(float)
         if name in _LARGEST:
             together[name] = np.where(teams, column, -np.inf).max(axis=1)
@@ -180,7 +180,7 @@ def _sums(
 ) -> FloatArray:
     """Return the sums of scores by artist, (artists, names); NaN without the stem."""
     sums = np.full((n_artists, len(names)), np.nan)
-    column = [names.index(name) for name in grid.separators]
+    column = np.array([names.index(name) for name in grid.separators], dtype=np.intp)
     sums[:, column] = 0
     np.add.at(sums, (artists[:, None], column), grid.scores)
     return sums

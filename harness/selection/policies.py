@@ -43,7 +43,7 @@ def place_of(grid: Grid) -> dict[str, str]:
 
 def best_mean(grid: Grid) -> Rule:
     """Choose the separator with the best mean on the tracks that all have; ties go by name."""
-    return _best(grid.complete(), partial(np.mean, axis=0))
+    return _best(grid.complete(), lambda scores: np.asarray(scores.mean(axis=0)))
 
 
 def best_median(grid: Grid) -> Rule:
