@@ -7,7 +7,7 @@ track is made on the tracks of all other artists of the dataset, or on another d
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pandas as pd
@@ -24,14 +24,15 @@ from harness.results.grid import (
     without_leaked,
 )
 from harness.results.runs import COLUMNS, SELECTION_COLUMNS, table
-from harness.selection.policies import NOBODY, Policy, best_mean, choose_on, cross_fit
+from harness.selection.policies import NOBODY, Policy, best_mean, held_out, place_of
 
 ORACLE = "best_of_oracle"
 DEPLOYABLE = "best_of"
-KINDS = {ORACLE: "oracle", DEPLOYABLE: "ensemble"}  # which of them knows the answers
+KINDS = {ORACLE: "oracle", DEPLOYABLE: "ensemble"}  # which of them uses the scores of the track
 Note = dict[str, str]  # dataset ("" for none) and note
 
-_PLACE = ["dataset", "split", "track", "fed_by", "input", "stem", "separator"]
+_TRACK = ["dataset", "split", "track", "fed_by", "input", "stem"]
+_CELL = [*_TRACK, "separator"]
 
 
 def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
@@ -41,78 +42,68 @@ def choose_oracle(candidates: pd.DataFrame) -> pd.DataFrame:
     columns `SELECTION_COLUMNS` and split.
     """
     ordered = candidates.sort_values("separator", kind="stable")
-    groups = ordered.groupby(_PLACE[:-1])
-    return ordered.loc[groups["score"].idxmax()].assign(kind="oracle")
+    return ordered.loc[ordered.groupby(_TRACK)["score"].idxmax()].assign(kind="oracle")
 
 
 def choose_deployable(
     candidates: pd.DataFrame, *, policy: Policy = best_mean, on: str | None = None
 ) -> tuple[pd.DataFrame, list[Note]]:
-    """Choose for each artist's tracks on the tracks of all other artists.
+    """Choose for each artist's tracks on the tracks of all other artists, or on dataset `on`.
 
-    A choice uses only tracks with scores of all candidates of a stem; see `Grid.complete`.
-
-    Parameters
-    ----------
-    on
-        Choose on this dataset for all others, instead of by cross-fitting within each.
-
-    Returns
-    -------
-    chosen
-        As from `choose_oracle`; `score` is that of the chosen separator on the track.
-    notes
-        Where no choice could be made, or not among all separators, and why.
+    A choice uses only tracks with scores of all candidates of a stem; see `Grid.complete`. The
+    result is as from `choose_oracle`, where `score` is that of the chosen separator on the track,
+    and notes on where no choice could be made, or not among all separators.
     """
-    found = grids(candidates)
-    others = choosing(found, on)
-    names, notes, alone = [], [], dict[tuple[str, str], list[str]]()
-    for grid in found:
-        other = others.get((grid.source, grid.stem))
-        if on is None:
-            picked = cross_fit(grid, policy)
-        elif other is not None and grid.dataset != on:
-            picked = choose_on(other, grid, policy)
-        else:
-            continue
-        names.append(_named(grid, picked))
+    names, notes, alone = [], list[Note](), dict[tuple[str, str], list[str]]()
+    for grid, other in with_choosing(grids(candidates), on):
+        picked = held_out(grid, policy, other)
+        place = {"split": grid.splits, "track": grid.tracks, **place_of(grid)}
+        names.append(pd.DataFrame({**place, "separator": picked})[_CELL])
         if (picked == NOBODY).all() and on is None and grid.n_artists == 1:
             alone.setdefault((grid.dataset, grid.artists[0]), []).append(grid.stem)
         else:
-            notes += _notes(other if other is not None else grid, picked)
-    notes = [
+            notes += _notes(other or grid, picked)
+    of_one_artist = [
         _note(
             dataset,
             f": all tracks are by {artist or 'an unknown artist'}; no other artist's tracks can "
             f"choose for {', '.join(stems)}",
         )
         for (dataset, artist), stems in alone.items()
-    ] + notes
-    keys = pd.concat(names) if names else pd.DataFrame(columns=_PLACE)
-    return candidates.merge(keys, on=_PLACE).assign(kind="deployable"), notes
+    ]
+    keys = pd.concat(names) if names else pd.DataFrame(columns=_CELL)
+    chosen = candidates.merge(keys, on=_CELL)
+    return chosen.assign(kind="deployable"), of_one_artist + notes
 
 
 def choosing(found: Collection[Grid], on: str | None) -> dict[tuple[str, str], Grid]:
-    """Return the grids of dataset `on`, by input and stem; empty if it is None."""
+    """Return the grids of dataset `on`, by source and stem; empty if it is None."""
     if on is None:
         return {}
     if on not in (known := sorted({grid.dataset for grid in found})):
-        raise HarnessError(f"choose on {on!r}: no scores of it; choose of {', '.join(known)}")
+        raise HarnessError(f"choose on {on!r}: no scores of it; choose from {', '.join(known)}")
     return {(grid.source, grid.stem): grid for grid in found if grid.dataset == on}
+
+
+def with_choosing(found: list[Grid], on: str | None) -> Iterator[tuple[Grid, Grid | None]]:
+    """Yield the grids that can be scored, each with the grid of `on` that chooses for it."""
+    others = choosing(found, on)
+    for grid in found:
+        other = others.get((grid.source, grid.stem))
+        if grid.dataset != on and (on is None or other is not None):
+            yield grid, other
 
 
 def ensemble_rows(chosen: pd.DataFrame, scores: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the scores of the chosen separators as those of an ensemble `name`."""
-    rows = scores.merge(chosen[_PLACE], on=_PLACE)
+    rows = scores.merge(chosen[_CELL], on=_CELL)
     rows["note"] = "chosen: " + rows["separator"]
     rows["separator"] = name
+    order = {metric: i for i, metric in enumerate(DEFAULT)}
     return rows[list(COLUMNS)].sort_values(
-        [*_PLACE[:-1], "metric"],
-        key=lambda column: column.map(_METRIC_ORDER) if column.name == "metric" else column,
+        [*_TRACK, "metric"],
+        key=lambda column: column.map(order) if column.name == "metric" else column,
     )
-
-
-_METRIC_ORDER = {name: i for i, name in enumerate(DEFAULT)}
 
 
 def select(
@@ -124,33 +115,22 @@ def select(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Note]]:
     """Make both choices for every dataset and stem.
 
+    Return them (columns `SELECTION_COLUMNS`), the scores of both as ensembles (columns `COLUMNS`),
+    and notes on where no choice could be made.
+
     Parameters
     ----------
-    scores
-        Columns `harness.results.runs.COLUMNS`.
     separators
-        Names of those that may be chosen: no anchors, no oracles.
+        Those that may be chosen: no anchors, no oracles.
     leaked
         (separator, dataset, split, track) that were trained on; they neither choose nor are chosen.
     on
         Dataset to choose on for all others; None cross-fits within each.
-
-    Returns
-    -------
-    selection
-        Columns `SELECTION_COLUMNS`.
-    ensembles
-        Columns `COLUMNS`: the scores of both choices.
-    notes
-        Where no choice could be made, and why.
     """
     candidates = candidates_of(scores, separators, leaked)
     if candidates.empty:
-        return (
-            table([], SELECTION_COLUMNS),
-            table([]),
-            [_note("", "no separator has a score to choose by")],
-        )
+        nothing = [_note("", "no separator has a score to choose by")]
+        return table([], SELECTION_COLUMNS), table([]), nothing
     oracle = choose_oracle(candidates)
     deployable, notes = choose_deployable(candidates, on=on)
     notes = [*_metric_notes(scores[scores["separator"].isin(list(separators))]), *notes]
@@ -197,23 +177,15 @@ def _metric_notes(scores: pd.DataFrame) -> list[Note]:
     return notes
 
 
-def _named(grid: Grid, picked: np.ndarray) -> pd.DataFrame:
-    """Return where each separator was picked, columns `_PLACE`."""
-    frame = pd.DataFrame({"split": grid.splits, "track": grid.tracks, "separator": picked})
-    return frame.assign(dataset=grid.dataset, input=grid.input, fed_by=grid.fed_by, stem=grid.stem)[
-        _PLACE
-    ]
-
-
 def _notes(grid: Grid, picked: np.ndarray) -> list[Note]:
     """Say which separators could not be chosen, or why there was no choice."""
     stem = f", {grid.stem}: "
     if (picked == NOBODY).all():
         why = "no track has a score of every separator, so none can be chosen"
         return [_note(grid.dataset, stem + why)]
-    have = dict(zip(grid.separators, np.isfinite(grid.scores).sum(axis=0), strict=True))
-    left_out = sorted(set(grid.separators) - set(grid.complete().separators))
+    kept = grid.full_enough()
     return [
-        _note(grid.dataset, f"{stem}{name} has {have[name]} tracks, too few to be chosen")
-        for name in left_out
+        _note(grid.dataset, f"{stem}{name} has {n} tracks, too few to be chosen")
+        for name, n in grid.counts().items()
+        if name not in kept
     ]

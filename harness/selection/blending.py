@@ -1,8 +1,8 @@
 """Blends: per stem, a weighted mean of the separators' estimates, chosen from inner products.
 
-Weights are convex: none is negative and they sum to one. All that is needed of a track are the
-inner products that a run keeps (`harness.metrics.BlendProducts`), so that thousands of blends are
-scored exactly in the time it takes to read one song. Two algorithms choose weights:
+Weights are convex: none is negative and they sum to one. The inner products that a run keeps
+(`harness.metrics.BlendProducts`) suffice to score any blend of a track exactly. Two algorithms
+choose weights:
 
 * `greedy` adds one separator after another, with replacement, for any metric (Caruana et al. 2004).
 * `programme` is for `snr` alone. The mean SNR is −Σ log of quadratic forms of the noise. Each step
@@ -69,10 +69,7 @@ class Products:
         return self.blends[0].n_bands if self.blends else 1
 
     def scorer(self, metric: str = HARMONIC) -> Score:
-        """Return the function that scores blends by one metric, within ±`grid.LIMIT` dB.
-
-        The metric is ``harmonic_mean`` or one of `harness.metrics.DEFAULT`.
-        """
+        """Return the function that scores blends by one metric, within ±`grid.LIMIT` dB."""
         if metric != HARMONIC:
             one = scorer(self.blends, metric)
             return lambda weights: np.clip(one(weights), -LIMIT, LIMIT)
@@ -84,29 +81,25 @@ class Products:
         return replace(self, blends=tuple(blend.together() for blend in self.blends))
 
     def only(self, separators: Sequence[str]) -> Products:
-        """Return the products of these separators alone, in this order."""
-        column = [self.grid.separators.index(name) for name in separators]
-        scores = self.grid.scores[:, column]
-        grid = replace(self.grid, separators=tuple(separators), scores=scores)
-        return Products(grid, tuple(blend.only(separators) for blend in self.blends))
+        """Return the products of these separators alone; they are sorted, as those of a grid."""
+        blends = tuple(blend.only(separators) for blend in self.blends)
+        return Products(self.grid.only(separators), blends)
 
 
 def products_of(grid: Grid, kept: Kept) -> Products:
     """Return the tracks of a grid with inner products, without separators that have too few."""
     whole = grid.complete()
-    found = [
-        blend
-        if (blend := kept.get((grid.dataset, split, track, grid.stem)))
-        and set(whole.separators) <= set(blend.separators)
-        else None
-        for split, track in zip(whole.splits, whole.tracks, strict=True)
-    ]
-    there = whole.take(np.array([blend is not None for blend in found], dtype=bool))
-    return Products(there, tuple(blend.only(whole.separators) for blend in found if blend))
+    names = set(whole.separators)
+    found = {
+        row: blend.only(whole.separators)
+        for row, track in enumerate(whole.keys)
+        if (blend := kept.get((grid.dataset, *track, grid.stem))) and names <= set(blend.separators)
+    }
+    return Products(whole.take(np.array([*found], dtype=np.intp)), tuple(found.values()))
 
 
 def best_single(score: Score, counts: Float64, n_separators: int, n_bands: int = 1) -> Float64:
-    """Choose the separator with the best mean; weights (jobs, K), in each band one of them is 1."""
+    """Choose the separator with the best mean; in each band one of the weights (jobs, K) is 1."""
     singles = np.tile(np.eye(n_separators), n_bands)
     means = counts @ score(singles).T
     return np.asarray(singles[means.argmax(axis=1)])
@@ -116,10 +109,7 @@ def greedy(score: Score, counts: Float64, n_separators: int, *, rounds: int = RO
     """Choose weights (jobs, K) by adding separators one by one, each as often as it helps.
 
     The blend of a round is the plain mean of the separators added so far. The round with the best
-    mean score wins, so that on these tracks no single separator is better than the result.
-
-    References
-    ----------
+    mean score wins, so that on these tracks no single separator is better than the result. See
     Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of models", ICML
     2004, sections 2.1 and 2.2.
     """
@@ -138,20 +128,18 @@ def greedy(score: Score, counts: Float64, n_separators: int, *, rounds: int = RO
     return weights
 
 
-def bagged_greedy(
-    score: Score, counts: Float64, n_separators: int, clusters: IntArray, *, bags: int = BAGS
-) -> Float64:
+def bagged_greedy(score: Score, counts: Float64, n_separators: int, clusters: IntArray) -> Float64:
     """Return the mean of the weights that `greedy` chooses on resamples of the artists.
 
     The first bag contains every track once. Bags are of artists, not of separators as in the paper,
     whose libraries contain thousands: half of five separators may lack the only good one.
     """
-    drawn = draw(int(clusters.max()) + 1, bags, seed=0)[:, clusters]
+    drawn = draw(int(clusters.max()) + 1, BAGS)[:, clusters]
     drawn[0] = 1
     each = counts[:, None] * drawn
     each = np.where(each.any(axis=2, keepdims=True), each, counts[:, None])
     weights = greedy(score, each.reshape(-1, counts.shape[1]), n_separators)
-    return np.asarray(weights.reshape(len(counts), bags, n_separators).mean(axis=1))
+    return np.asarray(weights.reshape(len(counts), BAGS, n_separators).mean(axis=1))
 
 
 def programme(products: Products, counts: Float64) -> Float64:
@@ -186,8 +174,8 @@ def _programme(noise: Float64, floor: float, counts: Float64, n_bands: int) -> F
 def _least(form: Float64) -> Float64:
     """Minimize wᵀ·form·w on the simplex.
 
-    Up to a factor, the conditions are those of ½zᵀ·form·z − Σz with z ≥ 0, which is a non-negative
-    least squares problem.
+    Up to a factor, the conditions are those of ½zᵀ·form·z − Σz with z ≥ 0: non-negative least
+    squares.
     """
     scale = np.trace(form) / len(form)
     if scale <= 0:
@@ -202,8 +190,8 @@ def shrunk(choosers: Sequence[Chooser], score: Score, counts: Float64, grid: Gri
 
     Of the tracks that choose, each fold of artists is held out in turn while the rest chooses. Of
     all weighted means of the choosers' results, the one with the best held-out score is returned;
-    ties go to the simplest, which is the first chooser's. With fewer than `MIN_CHOOSING` artists
-    that one is always returned.
+    ties go to the simplest, which is the first chooser's, as does every choice by fewer than
+    `MIN_CHOOSING` artists.
     """
     held = fold_of(grid.clusters, INNER_FOLDS, seed=1)
     inside = counts[:, None] * (held != np.unique(held)[:, None])  # (jobs, folds, tracks)
@@ -239,24 +227,18 @@ def choose_weights(
     ``snr`` uses `programme`, any other metric `bagged_greedy`. Weights by band are always those of
     `programme`, which by `HARMONIC` is as good and 20 times as fast. All are `shrunk`.
     """
-    grid, n = products.grid, products.n_separators
+    grid, n, bands = products.grid, products.n_separators, products.n_bands
     if not products.blends:
         raise HarnessError(f"blend of {grid.stem}: no track has inner products; run all separators")
-    once = np.ones((1, len(products.blends)))
-    counted = once if counts is None else np.asarray(counts, np.float64)
-    score, bands = products.scorer(metric), products.n_bands
-    same = products.together() if bands > 1 else products  # in all bands
-    of_same = same.scorer(metric)
+    counted = np.ones((1, len(grid.tracks))) if counts is None else np.asarray(counts, np.float64)
+    score, same = products.scorer(metric), products.together() if bands > 1 else products
 
     def choose(rows: Float64) -> Float64:
         if metric == "snr":
-            found = programme(same, rows)
-        else:
-            found = bagged_greedy(of_same, rows, n, grid.clusters)
-        return np.tile(found, bands)
+            return np.tile(programme(same, rows), bands)
+        return np.tile(bagged_greedy(of_same, rows, n, grid.clusters), bands)
 
+    of_same = same.scorer(metric)
     single: Chooser = partial(best_single, score, n_separators=n, n_bands=bands)
-    choosers = [single, choose]
-    if bands > 1:
-        choosers.append(partial(programme, products))
-    return shrunk(choosers, score, counted, grid)
+    by_band = [partial(programme, products)] if bands > 1 else []
+    return shrunk([single, choose, *by_band], score, counted, grid)

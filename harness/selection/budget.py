@@ -18,6 +18,7 @@ import pandas as pd
 from harness.core.audio import Float64
 from harness.core.errors import HarnessError
 from harness.results.grid import BoolArray, Grid, grids
+from harness.selection.policies import place_of
 from harness.selection.statistics import rounded_mean
 from harness.selection.summary import by_level
 
@@ -26,24 +27,21 @@ MAX_MEMBERS = 4  # of an ensemble; one per stem of four
 MAX_TEAMS = 20_000
 _LARGEST = {"peak_memory"}  # costs of which the largest counts, not the sum
 _ALIASES = {"memory": "peak_memory", "params": "parameters", "cpu": "cpu_seconds"}
-_UNITS = {
-    **{prefix: 1000.0**i for i, prefix in enumerate(("", "k", "m", "g", "t"))},
-    **{prefix + "b": 1000.0**i for i, prefix in enumerate(("", "k", "m", "g", "t"))},
-    **{prefix + "ib": 1024.0**i for i, prefix in enumerate(("", "k", "m", "g", "t")) if prefix},
-    **{"s": 1.0, "x": 1.0, "×": 1.0},
+_UNITS = {"s": 1.0, "x": 1.0, "×": 1.0} | {
+    prefix + unit: base**i
+    for unit, base in (("", 1000.0), ("b", 1000.0), ("ib", 1024.0))
+    for i, prefix in enumerate(("", "k", "m", "g", "t"))
+    if prefix or unit != "ib"
 }
 
 Budget = Mapping[str, float]
 
 
 def parse_budget(text: str) -> dict[str, float]:
-    """Read a budget such as ``rtf<0.5,memory<4GB``.
+    """Read a budget such as ``rtf<0.5,memory<4GB`` as {cost: upper limit}.
 
-    Returns
-    -------
-    dict
-        {cost: upper limit}. Costs are rtf (seconds per second of audio), cpu_seconds (or cpu; per
-        track), peak_memory (or memory; bytes) and parameters (or params).
+    Costs are rtf (seconds per second of audio), cpu_seconds (or cpu; per track), peak_memory (or
+    memory; bytes) and parameters (or params).
 
     Examples
     --------
@@ -70,9 +68,9 @@ def costs_of(costs: pd.DataFrame) -> pd.DataFrame:
     """
     ok = costs[(costs["status"] == "ok") & costs["metric"].isin(COSTS)]
     groups = ok.groupby(["separator", "metric"])["value"]
-    wide = groups.agg(["median", "max"]).reset_index()
-    wide["value"] = wide["median"].where(~wide["metric"].isin(_LARGEST), wide["max"])
-    table = wide.pivot(index="separator", columns="metric", values="value")
+    table, largest = groups.median().unstack(), groups.max().unstack()
+    for name in _LARGEST.intersection(table):
+        table[name] = largest[name]
     return table.rename_axis(columns=None)
 
 
@@ -106,22 +104,18 @@ def pareto(score: npt.ArrayLike, costs: npt.ArrayLike) -> BoolArray:
 
 
 def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget) -> pd.DataFrame:
-    """Choose for each dataset, input and level the best ensemble within a budget.
+    """Choose for each dataset, input and level the best ensemble within a budget, if one fits.
+
+    Columns are dataset, input, fed_by, level, chosen ({stem: separator}), one per cost, in_sample
+    (mean over stems on the tracks that chose), score (the same if each artist's tracks are scored
+    with the choice of all others' within the budget), held_out ({stem: score with its interval}).
 
     `candidates` are as from `track_scores`, of separators that may be chosen; `costs` as from
     `costs_of`.
-
-    Returns
-    -------
-    DataFrame
-        Columns dataset, input, fed_by, level, chosen ({stem: separator}), one column per cost,
-        in_sample (mean over stems on the tracks that chose), score (the same if each artist's
-        tracks are scored with the choice of all others' within the budget), held_out ({stem: score
-        with its interval}). No row if no ensemble fits.
     """
     found = [grid.complete() for grid in grids(candidates)]
     rows = []
-    for (dataset, _), level, part in by_level([g for g in found if len(g.tracks)]):
+    for level, part in by_level([g for g in found if len(g.tracks)]):
         names = sorted({name for grid in part for name in grid.separators})
         teams, team_costs = _teams(names, costs, budget, len(part))
         who = sorted({key for grid in part for key in grid.who})
@@ -141,20 +135,17 @@ def choose_within(candidates: pd.DataFrame, costs: pd.DataFrame, budget: Budget)
             g.at(np.array(names, dtype=object)[by[a]])
             for g, by, a in zip(part, picked, artists, strict=True)
         ]
+        stems = [grid.stem for grid in part]
+        intervals = [rounded_mean(scores, g.who) for g, scores in zip(part, held, strict=True)]
         rows.append(
             {
-                "dataset": dataset,
-                "input": part[0].input,
-                "fed_by": part[0].fed_by,
+                **{name: value for name, value in place_of(part[0]).items() if name != "stem"},
                 "level": level,
-                "chosen": {g.stem: names[j] for g, j in zip(part, best, strict=True)},
+                "chosen": dict(zip(stems, [names[j] for j in best], strict=True)),
                 **team_costs.iloc[team],
                 "in_sample": (total[range(len(part)), best] / n).mean(),
                 "score": np.mean([scores.mean() for scores in held]),
-                "held_out": {
-                    g.stem: rounded_mean(scores, g.who)
-                    for g, scores in zip(part, held, strict=True)
-                },
+                "held_out": dict(zip(stems, intervals, strict=True)),
             }
         )
     return pd.DataFrame(rows)
@@ -172,15 +163,14 @@ def _teams(
         size -= 1
     each = costs.reindex(list(names))
     rows = [team for k in range(1, size + 1) for team in combinations(range(len(names)), k)]
-    teams = np.zeros((len(rows), len(names)), dtype=bool)
-    for row, team in zip(teams, rows, strict=True):
-        row[list(team)] = True
-    together = {
-        name: np.where(teams, column, -np.inf).max(axis=1)
-        if name in _LARGEST
-        else np.where(teams, column, 0.0).sum(axis=1)
-        for name, column in ((name, each[name].to_numpy(float)) for name in each)
-    }
+    teams = np.array([[i in team for i in range(len(names))] for team in rows], dtype=bool)
+    together = {}
+    for name in map(str, each):
+        column = each[name].to_numpy(float)
+        if name in _LARGEST:
+            together[name] = np.where(teams, column, -np.inf).max(axis=1)
+        else:
+            together[name] = np.where(teams, column, 0.0).sum(axis=1)
     table = pd.DataFrame(together, index=range(len(rows)))
     fits = within(table, budget)
     return teams[fits], table[fits].reset_index(drop=True)
@@ -190,27 +180,19 @@ def _sums(
     grid: Grid, names: Sequence[str], artists: npt.NDArray[np.intp], n_artists: int
 ) -> Float64:
     """Return the sums of scores by artist, (artists, names); NaN without the stem."""
-    wide = np.full((len(grid.tracks), len(names)), np.nan)
-    wide[:, [names.index(name) for name in grid.separators]] = grid.scores
-    sums = np.zeros((n_artists, len(names)))
-    np.add.at(sums, artists, wide)
-    return sums + np.where(np.isnan(wide).all(axis=0), np.nan, 0.0)
-
-
-def _best_members(means: Float64, teams: BoolArray) -> tuple[npt.NDArray[np.intp], Float64]:
-    """Return the best member of each team for each stem, (stems, teams), and the team's score.
-
-    It is minus infinity if no member has one of the stems.
-    """
-    known = np.nan_to_num(means, nan=-np.inf)
-    theirs = np.where(teams[None], known[:, None], -np.inf)
-    return np.asarray(theirs.argmax(axis=2)), np.asarray(theirs.max(axis=2).mean(axis=0))
+    sums = np.full((n_artists, len(names)), np.nan)
+    column = np.array([names.index(name) for name in grid.separators], dtype=np.intp)
+    sums[:, column] = 0
+    np.add.at(sums, (artists[:, None], column), grid.scores)
+    return sums
 
 
 def _choose(means: Float64, teams: BoolArray) -> tuple[int | None, npt.NDArray[np.intp]]:
     """Return the best team and its best member for each stem; None if no team has all stems."""
     if not len(teams):
         return None, np.zeros(len(means), dtype=np.intp)
-    best, scores = _best_members(means, teams)
+    known = np.nan_to_num(means, nan=-np.inf)
+    theirs = np.where(teams[None], known[:, None], -np.inf)  # (stems, teams, separators)
+    scores = theirs.max(axis=2).mean(axis=0)
     team = int(np.argmax(scores))
-    return (team if np.isfinite(scores[team]) else None), best[:, team]
+    return (team if np.isfinite(scores[team]) else None), theirs[:, team].argmax(axis=1)

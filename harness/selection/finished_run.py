@@ -20,10 +20,7 @@ from harness.selection.best_of import KINDS
 
 
 def select_again(folder: Path, on: str | None = None) -> Run:
-    """Choose the best separators of a finished run anew, and write the run with that choice.
-
-    The choice is made on other artists' tracks, or on the dataset `on`.
-    """
+    """Choose the best separators of a finished run again, and write the run with that choice."""
     chosen = with_selection(read_run(folder), on)
     with only_one(folder.parent):
         write_run(folder, chosen)
@@ -31,7 +28,7 @@ def select_again(folder: Path, on: str | None = None) -> Run:
 
 
 def with_selection(run: Run, on: str | None = None) -> Run:
-    """Return the run with its selection made from its scores."""
+    """Return the run with its selection, made on other artists' tracks or on dataset `on`."""
     chosen, ensembles, notes = selection.select(*may_choose(run), on=on)
     record = {**run.record, "selection_notes": notes, "ensembles": KINDS}
     return replace(run, selection=chosen, ensembles=ensembles, record=record)
@@ -42,12 +39,7 @@ def kept_products(
 ) -> dict[tuple[str, str, str, str], BlendProducts]:
     """Return the inner products of a run's separators: (dataset, split, track, stem) → products.
 
-    Parameters
-    ----------
-    results
-        The folder of all runs.
-    by_band
-        Those by frequency band, where the run was told to keep them.
+    `results` is the folder of all runs. Products by frequency band exist only if the run kept them.
     """
     scores, ranked, _ = may_choose(run)
     ours = scores[scores["separator"].isin(ranked)]
@@ -56,18 +48,7 @@ def kept_products(
 
 
 def worth_of_blends(run: Run, results: Path, on: str | None = None) -> pd.DataFrame:
-    """Return what blends of a run are worth, those by band too where it was told to keep them.
-
-    Parameters
-    ----------
-    on
-        Choose on this dataset for all others.
-
-    Returns
-    -------
-    DataFrame
-        As from `harness.selection.blends`.
-    """
+    """Return the first table of `harness.selection.blends`, also of blends by band if kept."""
     candidates = selection.candidates_of(*may_choose(run))
     each = [kept_products(run, results, by_band=by_band) for by_band in (False, True)]
     whole, by_band = (selection.blends(candidates, kept, on=on)[0] for kept in each)
@@ -82,10 +63,7 @@ def import_scores(
 ) -> Path:
     """Write scores that others published as a run, and return its folder.
 
-    Raises
-    ------
-    HarnessError
-        If they cannot be read, or the run's folder holds other scores.
+    A folder of that name that holds other scores is refused.
     """
     run = with_selection(importing.read_published(paths, request))
     folder = results / run.name

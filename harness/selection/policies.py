@@ -34,40 +34,51 @@ Policy = Callable[[Grid], Rule]
 MIN_GENRE = 8  # tracks of a genre below which it follows the rest
 INNER_FOLDS = 10  # of `tuned`, inside every outer one
 NOBODY = ""  # where no track can choose
+PLACE = ["dataset", "input", "fed_by", "stem"]  # of a grid
+
+
+def place_of(grid: Grid) -> dict[str, str]:
+    """Return where the scores of a grid belong: {name of `PLACE`: value}."""
+    return {name: getattr(grid, name) for name in PLACE}
 
 
 def best_mean(grid: Grid) -> Rule:
     """Choose the separator with the best mean on the tracks that all have; ties go by name."""
-    whole = grid.complete()
-    return _always(_best(whole.scores.mean(axis=0), whole) if len(whole.tracks) else NOBODY)
+    return _best(grid.complete(), lambda scores: np.asarray(scores.mean(axis=0)))
 
 
 def best_median(grid: Grid) -> Rule:
     """Choose the separator with the best median, which one failed track hardly changes."""
-    whole = grid.complete()
-    return _always(_best(np.median(whole.scores, axis=0), whole) if len(whole.tracks) else NOBODY)
+    return _best(grid.complete(), partial(np.median, axis=0))
 
 
-def bagged(grid: Grid, *, resamples: int = 1000, seed: int = 0) -> Rule:
-    """Choose the separator that most bootstrap resamples of the artists would choose.
+def bagged(grid: Grid) -> Rule:
+    """Choose the separator that most of 1000 bootstrap resamples of the artists would choose.
 
     This is bootstrap aggregation of the choice: if two are close on average, but one only because
     of a few artists' tracks, it chooses the other.
     """
     whole = grid.complete()
-    if not len(whole.tracks):
-        return _always(NOBODY)
-    weights = draw(whole.n_artists, resamples, seed)
-    votes = shares_of_best(resampled_means(whole.scores, whole.clusters, weights))
-    return _always(_best(votes, whole))
+
+    def votes(scores: Float64) -> Float64:
+        weights = draw(whole.n_artists, 1000)
+        return shares_of_best(resampled_means(scores, whole.clusters, weights))
+
+    return _best(whole, votes)
 
 
-def by_genre(
-    grid: Grid, *, min_tracks: int = MIN_GENRE, resamples: int = 1000, seed: int = 0
-) -> Rule:
+def _best(whole: Grid, values: Callable[[Float64], Float64]) -> Rule:
+    """Return the rule that names the separator with the highest value for every track."""
+    name = NOBODY
+    if len(whole.tracks):
+        name = whole.separators[int(np.argmax(values(whole.scores)))]
+    return lambda tracks: np.full(len(tracks.tracks), name, dtype=object)
+
+
+def by_genre(grid: Grid, *, resamples: int = 1000) -> Rule:
     """Choose the best of the genre if it is strong (see `genre_cells`), otherwise of all tracks."""
     fallback = best_mean(grid)
-    cells = _cells(grid.complete(), min_tracks, resamples, seed)
+    cells = genre_cells(grid, resamples=resamples).itertuples()
     strong = {cell.genre: cell.best for cell in cells if cell.strong}
 
     def rule(tracks: Grid) -> Names:
@@ -90,44 +101,31 @@ class GenreCell(NamedTuple):
     strong: bool
 
 
-def genre_cells(
-    grid: Grid, *, min_tracks: int = MIN_GENRE, resamples: int = RESAMPLES, seed: int = 0
-) -> pd.DataFrame:
+def genre_cells(grid: Grid, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Find genres in which another separator is better than the best one of all tracks.
 
-    A cell is strong if it has `min_tracks` tracks by `statistics.MIN_ARTISTS` artists, and the
-    one-sided lower bound of the genre's gain is above zero. The bound holds at 95 % for all rivals
-    and all genres together (bootstrap of the largest studentized difference; Bonferroni over
-    genres), since the best of many is also best by chance.
-
-    Returns
-    -------
-    DataFrame
-        Columns are the fields of `GenreCell`.
+    There is one row per known genre, with the fields of `GenreCell`. A cell is strong if it has
+    `MIN_GENRE` tracks by `statistics.MIN_ARTISTS` artists, and the one-sided lower bound of the
+    genre's gain is above zero. The bound holds at 95 % for all rivals and all genres together
+    (bootstrap of the largest studentized difference; Bonferroni over genres), since the best of
+    many is also best by chance.
     """
-    cells = _cells(grid.complete(), min_tracks, resamples, seed)
-    return pd.DataFrame(cells, columns=GenreCell._fields)
-
-
-def _cells(whole: Grid, min_tracks: int, resamples: int, seed: int) -> list[GenreCell]:
-    """Return one cell per known genre of a complete grid."""
-    if not len(whole.tracks):
-        return []
-    overall = int(np.argmax(whole.scores.mean(axis=0)))
+    whole, cells = grid.complete(), list[GenreCell]()
     genres = sorted(set(whole.genres) - {"", "unknown"})
-    found = []
+    overall = int(np.argmax(whole.scores.mean(axis=0))) if genres else 0
     for genre in genres:
         cell = whole.take(whole.genres == genre)
         gains = cell.scores - cell.scores[:, [overall]]
-        mean = gains.mean(axis=0)
+        mean, error = means_and_errors(gains, cell.clusters)
         best, low = int(np.argmax(mean)), np.nan
-        enough = len(cell.tracks) >= min_tracks and cell.n_artists >= MIN_ARTISTS
-        if enough and best != overall:
-            low = _joint_bounds(gains, cell, 1 - ALPHA / len(genres), resamples, seed)[best]
+        if len(cell.tracks) >= MIN_GENRE and cell.n_artists >= MIN_ARTISTS and best != overall:
+            weights = draw(cell.n_artists, resamples)
+            largest = studentized_means(gains, cell.clusters, weights).max(axis=1)
+            low = (mean - np.quantile(largest, 1 - ALPHA / len(genres)) * error)[best]
         names = whole.separators[overall], whole.separators[best]
         counts = len(cell.tracks), cell.n_artists
-        found.append(GenreCell(genre, *counts, *names, float(mean[best]), low, bool(low > 0)))
-    return found
+        cells.append(GenreCell(genre, *counts, *names, float(mean[best]), low, bool(low > 0)))
+    return pd.DataFrame(cells, columns=GenreCell._fields)
 
 
 def tuned(policies: Mapping[str, Policy], *, folds: int = INNER_FOLDS) -> Policy:
@@ -149,35 +147,21 @@ def tuned(policies: Mapping[str, Policy], *, folds: int = INNER_FOLDS) -> Policy
     return policy
 
 
-POLICIES: dict[str, Policy] = {
-    "best mean": best_mean,
-    "best median": best_median,
+_SIMPLE: dict[str, Policy] = {"best mean": best_mean, "best median": best_median}
+POLICIES = _SIMPLE | {
     "bagged": bagged,
     "by genre": by_genre,
-    "tuned": tuned(
-        {
-            "best mean": best_mean,
-            "best median": best_median,
-            "by genre": partial(by_genre, resamples=400),
-        }
-    ),
+    "tuned": tuned(_SIMPLE | {"by genre": partial(by_genre, resamples=400)}),
 }
 
 
-def cross_fit(grid: Grid, policy: Policy, *, folds: int | None = None, seed: int = 0) -> Names:
+def cross_fit(grid: Grid, policy: Policy, *, folds: int | None = None) -> Names:
     """Name for each track the separator that the tracks of other artists choose.
 
-    Parameters
-    ----------
-    folds
-        Number of groups of artists that are held out together; None holds out one at a time.
-
-    Returns
-    -------
-    ndarray
-        Shape (tracks,), names; `NOBODY` if no other artist's track can choose.
+    It is `NOBODY` if no other artist's track can choose. `folds` is the number of groups of artists
+    that are held out together; None holds out one artist at a time.
     """
-    held = fold_of(grid.clusters, folds, seed)
+    held = fold_of(grid.clusters, folds)
     names = np.full(len(grid.tracks), NOBODY, dtype=object)
     for fold in np.unique(held):
         choosing, here = grid.take(held != fold), held == fold
@@ -186,11 +170,14 @@ def cross_fit(grid: Grid, policy: Policy, *, folds: int | None = None, seed: int
     return names
 
 
-def choose_on(other: Grid, grid: Grid, policy: Policy) -> Names:
-    """Name for each track of `grid` the separator that another dataset chooses.
+def held_out(grid: Grid, policy: Policy, other: Grid | None, folds: int | None = None) -> Names:
+    """Name for each track the separator that other artists' tracks choose.
 
-    Tracks by artists of `grid` are left out of the choice.
+    These are the tracks of `other`, a grid of another dataset; without it, they are those of the
+    same grid (`cross_fit`).
     """
+    if other is None:
+        return cross_fit(grid, policy, folds=folds)
     apart = other.take(~np.isin(other.who, grid.who))
     return policy(apart.only(grid.separators))(grid)
 
@@ -208,21 +195,3 @@ def fold_of(clusters: IntArray, folds: int | None = None, seed: int = 0) -> IntA
         return clusters
     dealt = np.random.default_rng(seed).permutation(n) % folds
     return dealt[clusters]
-
-
-def _best(values: Float64, grid: Grid) -> str:
-    """Return the separator with the highest value; ties go to the first by name."""
-    return grid.separators[int(np.argmax(values))]
-
-
-def _always(name: str) -> Rule:
-    """Return the rule that names the same separator for every track."""
-    return lambda tracks: np.full(len(tracks.tracks), name, dtype=object)
-
-
-def _joint_bounds(gains: Float64, cell: Grid, level: float, resamples: int, seed: int) -> Float64:
-    """Return lower bounds of the mean gains that hold together at this level."""
-    mean, error = means_and_errors(gains, cell.clusters)
-    weights = draw(cell.n_artists, resamples, seed)
-    largest = studentized_means(gains, cell.clusters, weights).max(axis=1)
-    return np.asarray(mean - np.quantile(largest, level) * error)

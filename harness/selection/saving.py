@@ -22,11 +22,6 @@ from harness.results.runs import Run
 from harness.selection.blending import Kept
 from harness.selection.budget import Budget
 
-SCORE_UNKNOWN = (
-    "the score of stems that are made to sum to the mixture is unknown until the ensemble itself "
-    "is run: add it to a run"
-)
-
 
 def save(
     name: str,
@@ -38,14 +33,8 @@ def save(
 ) -> Entry:
     """Add an ensemble to a registry of the user's own; the other text of the file does not change.
 
-    Parameters
-    ----------
-    params
-        See `harness.registry.entries.EnsembleParams`.
-    path
-        By default ``model_registry.yaml`` of the working folder.
-    force
-        Replace an ensemble of that name.
+    `params` are those of `harness.registry.entries.EnsembleParams`. The file is by default
+    ``model_registry.yaml`` of the working folder. `force` replaces an ensemble of that name.
     """
     path = path or Path(FILE_NAME)
     known = registry.load(path if path.is_file() else None)
@@ -70,10 +59,10 @@ def save(
 def params_of(
     run: Run,
     entries: Mapping[str, Entry],
-    on: str | None = None,
+    on: str | None,
     *,
-    how: str = "best",
-    kept: Kept | None = None,
+    how: str,
+    kept: Kept,
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the parameters of an ensemble to `save`, and warnings.
 
@@ -81,33 +70,26 @@ def params_of(
     with `on`, from all other datasets. Parts of drums and vocals are chosen by their scores on the
     true drums and vocals.
 
-    Parameters
-    ----------
-    entries
-        The registry; separators that it lacks cannot be chosen.
-    on
-        The dataset to choose on; required if the run has several.
-    how
-        ``best``: per stem the separator with the best mean score; ``blend`` and ``bands``: the
-        weights of `harness.selection.choose_weights`; the others combine all separators equally.
-    kept
-        Inner products, as from `harness.selection.finished_run.kept_products`, per band for
-        ``bands``; a stem without them is chosen as with ``best``.
+    Separators that the registry lacks cannot be chosen. If a run has several datasets, `on` is
+    required. `how` is one of `harness.selection.WAYS`, see `harness.selection.weights_of`. `kept`
+    are inner products as from `finished_run.kept_products`, by band for ``bands``.
     """
     if how not in selection.WAYS:
         raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
     candidates = _candidates(run, entries, on)
     here = [g.complete() for g in grids(candidates) if on in (None, g.dataset)]
     chosen = _choices([grid for grid in here if len(grid.tracks)])
-    weights = {stem: selection.weights_of(g, how, kept or {}) for stem, g in chosen.items()}
+    weights = {stem: selection.weights_of(g, how, kept) for stem, g in chosen.items()}
     stems = _reachable(weights, entries)
     if not stems:
-        raise HarnessError(f"{run.name}: no choice is possible; see 'harness select {run.name}'")
+        raise HarnessError(
+            f"{run.name}: no separator can be selected; 'harness select {run.name}' says why"
+        )
     wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
-    held_out, warnings = selection.expected(candidates, kept or {}, how, on, wanted)
+    held_out, warnings = selection.expected(candidates, kept, how, on, wanted)
     params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
     if any(isinstance(weight, tuple) for by in stems.values() for weight in by.values()):
-        params["edges"] = next(iter((kept or {}).values())).edges
+        params["edges"] = next(iter(kept.values())).edges
     return params | ({"held_out": held_out} if held_out else {}), warnings
 
 
@@ -131,9 +113,9 @@ def params_within(
         )
         raise HarnessError(f"{run.name}: nothing is within {limits}; raise the budget")
     row = max(rows, key=lambda row: len(row["chosen"]))
-    found = {grid.stem: grid.complete() for grid in grids(ours) if grid.stem in row["chosen"]}
+    found = [grid.complete() for grid in grids(ours) if grid.stem in row["chosen"]]
     stems = {stem: {name: 1.0} for stem, name in row["chosen"].items()}
-    return {"stems": stems, **_known("best", [*found.values()]), "held_out": row["held_out"]}
+    return {"stems": stems, **_known("best", found), "held_out": row["held_out"]}
 
 
 def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.DataFrame:
@@ -160,7 +142,10 @@ def made_consistent(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     Its held-out scores are unknown: they were those of the stems before that step.
     """
     kept = {k: v for k, v in params.items() if k != "held_out"}
-    return kept | {"consistent": True}, SCORE_UNKNOWN
+    return kept | {"consistent": True}, (
+        "the score of stems that are made to sum to the mixture is unknown until the ensemble "
+        "itself is run; add it to a run"
+    )
 
 
 def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:

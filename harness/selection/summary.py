@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from harness.core import taxonomy
-from harness.core.audio import Float64
 from harness.results.grid import Grid, Names, grids
 from harness.results.ranking import OVERALL
 from harness.selection.best_of import choosing
-from harness.selection.policies import POLICIES, Policy, best_mean, choose_on, cross_fit
+from harness.selection.policies import PLACE, POLICIES, Policy, best_mean, held_out, place_of
 from harness.selection.statistics import (
     RESAMPLES,
     draw,
@@ -23,16 +22,17 @@ from harness.selection.statistics import (
 )
 
 FOLDS = 20  # of slow policies; best mean holds out one artist at a time
-_COLUMNS = (
-    "dataset", "input", "fed_by", "stem", "policy", "n", "artists", "oracle", "score", "regret",
-    "optimism", "single", "single_score", "gain", "low", "high", "chosen",
-)  # fmt: skip
+_SCORES = ["oracle", "score", "in_sample", "single_score"]
+_COLUMNS = [
+    *PLACE, "policy", "n", "artists", "oracle", "score", "regret", "optimism", "single",
+    "single_score", "gain", "low", "high", "chosen",
+]  # fmt: skip
 
 
 def summary(
     candidates: pd.DataFrame,
     *,
-    policies: Mapping[str, Policy] | None = None,
+    policies: Mapping[str, Policy] = POLICIES,
     on: str | None = None,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
@@ -44,167 +44,136 @@ def summary(
     other artists' tracks as the policy is. If no separator has all stems, or the level has only one
     stem, it is the best of the stem.
 
-    Parameters
-    ----------
-    candidates
-        As from `track_scores`, of separators that may be chosen.
-    policies
-        {name: policy}; by default `POLICIES`.
-    on
-        Choose on this dataset for all others, instead of by cross-fitting.
+    There is one row per dataset, input, fed_by, stem and policy, and for a level of several stems
+    one with stem ``overall: <level>`` (mean over the stems, on tracks that have them all): n
+    (tracks), artists, oracle, score (held-out), regret (oracle − score), optimism (score if chosen
+    on the same tracks − score), single (its name) and single_score, gain (score − single_score)
+    with low and high (95 %), chosen (by the policy most often). Scores are in dB.
 
-    Returns
-    -------
-    DataFrame
-        One row per dataset, input, fed_by, stem and policy, and for a level of several stems one
-        with stem ``overall: <level>`` (mean over the stems, on tracks that have them all). Columns
-        n (tracks), artists, oracle, score (held-out), regret (oracle − score), optimism (score if
-        chosen on the same tracks − score), single (its name) and single_score, gain (score −
-        single_score) with low and high (95 %), chosen (by the policy most often). Scores in dB.
+    `candidates` are as from `track_scores`, of separators that may be chosen. Dataset `on` chooses
+    for all others; without it, the choices are cross-fitted.
     """
     found = [grid.complete() for grid in grids(candidates)]
     others = {key: grid.complete() for key, grid in choosing(found, on).items()}
     rows = []
-    for _, level, part in by_level([g for g in found if g.dataset != on and len(g.tracks)]):
-        apart = [others.get((g.source, g.stem)) for g in part] if on else None
-        if apart and None in apart:
+    for level, part in by_level([g for g in found if g.dataset != on and len(g.tracks)]):
+        apart = [others.get((g.source, g.stem)) for g in part]
+        if on and None in apart:
             continue
-        singles = _singles(part, [g for g in apart if g] if apart else None)
-        for name, policy in (POLICIES if policies is None else policies).items():
+        singles = _singles(part, apart)
+        for name, policy in policies.items():
             outcomes = [
-                _outcome(grid, policy, singles[i], apart[i] if apart else None)
-                for i, grid in enumerate(part)
+                _outcome(grid, policy, single, other)
+                for grid, single, other in zip(part, singles, apart, strict=True)
             ]
             if len(part) > 1:
                 outcomes.append(_overall(outcomes, f"{OVERALL}: {level}"))
-            rows += [_row(part[0], name, frame, resamples) for frame in outcomes if len(frame)]
-    return pd.DataFrame(rows, columns=[*_COLUMNS])
+            rows += [
+                {**place_of(part[0]), "policy": name, **_row(frame, resamples)}
+                for frame in outcomes
+                if len(frame)
+            ]
+    table = pd.DataFrame(rows, columns=[*_COLUMNS, "in_sample"])
+    gaps = {"regret": table["oracle"] - table["score"]}
+    gaps["optimism"] = table["in_sample"] - table["score"]
+    return table.assign(**gaps)[_COLUMNS]
 
 
-def frequencies(
-    candidates: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
-) -> pd.DataFrame:
+def frequencies(candidates: pd.DataFrame, *, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Return how often each separator is chosen if the artists are drawn again.
 
-    Returns
-    -------
-    DataFrame
-        Columns dataset, input, fed_by, stem, separator, frequency (share of the resamples in which
-        it has the best mean), stability (of the stem: the probability that two resamples choose the
-        same separator; 1 is always, 1/k is a random choice among k).
+    Columns are dataset, input, fed_by, stem, separator, frequency (share of the resamples in which
+    it has the best mean), stability (of the stem: the probability that two resamples choose the
+    same separator; 1 is always, 1/k is a random choice among k).
     """
     rows = []
     for grid in map(Grid.complete, grids(candidates)):
         if not len(grid.tracks):
             continue
-        weights = draw(grid.n_artists, resamples, seed)
+        weights = draw(grid.n_artists, resamples)
         shares = shares_of_best(resampled_means(grid.scores, grid.clusters, weights))
         for name, share in zip(grid.separators, shares, strict=True):
-            place = grid.dataset, grid.input, grid.fed_by, grid.stem
-            rows.append((*place, name, share, (shares**2).sum()))
-    columns = ["dataset", "input", "fed_by", "stem", "separator", "frequency", "stability"]
-    return pd.DataFrame(rows, columns=columns)
+            rows.append((*place_of(grid).values(), name, share, (shares**2).sum()))
+    return pd.DataFrame(rows, columns=[*PLACE, "separator", "frequency", "stability"])
 
 
-def by_level(found: Sequence[Grid]) -> Iterator[tuple[tuple[str, str], str, list[Grid]]]:
+def by_level(found: Sequence[Grid]) -> Iterator[tuple[str, list[Grid]]]:
     """Yield the grids of each dataset, source and level; a stem is only in its first level."""
     for key in sorted({(grid.dataset, grid.source) for grid in found}):
         left = {grid.stem: grid for grid in found if (grid.dataset, grid.source) == key}
         for level, stems in taxonomy.levels(set(left)).items():
             if part := [left.pop(stem) for stem in stems if stem in left]:
-                yield key, level, part
+                yield level, part
         for stem, grid in left.items():
-            yield key, stem, [grid]
+            yield stem, [grid]
 
 
-def _singles(part: Sequence[Grid], apart: Sequence[Grid] | None) -> list[Names]:
+def _singles(part: Sequence[Grid], apart: Sequence[Grid | None]) -> list[Names]:
     """Name for each grid's tracks the best single separator of the level."""
-    whole = _mean_grid(part)
-    other = _mean_grid(apart) if apart else None
-    if whole is None or (apart and other is None):
-        others: list[Grid | None] = [*apart] if apart else [None] * len(part)
-        return [_chosen(g, best_mean, o, None) for g, o in zip(part, others, strict=True)]
-    by_artist = dict(zip(whole.who, _chosen(whole, best_mean, other, None), strict=True))
+    whole, others = _mean_grid(part), [grid for grid in apart if grid]
+    other = _mean_grid(others)
+    if whole is None or (others and other is None):
+        return [held_out(g, best_mean, o) for g, o in zip(part, apart, strict=True)]
+    by_artist = dict(zip(whole.who, held_out(whole, best_mean, other), strict=True))
     rest = best_mean(other or whole)(whole)[0]  # of artists none of whose tracks has all stems
     return [np.array([by_artist.get(w, rest) for w in g.who], dtype=object) for g in part]
 
 
 def _mean_grid(part: Sequence[Grid]) -> Grid | None:
     """Return the mean over the stems, of separators and tracks that have all stems."""
-    names = set.intersection(*(set(grid.separators) for grid in part))
-    first, *rest = (grid.only(names) for grid in part)
+    names = set.intersection(*(set(grid.separators) for grid in part)) if part else None
     if not names:
         return None
+    first, *rest = (grid.only(names) for grid in part)
     total, found = first.scores.copy(), np.ones(len(first.tracks), dtype=bool)
     for grid in rest:
-        at = {key: i for i, key in enumerate(zip(grid.splits, grid.tracks, strict=True))}
-        rows = [at.get(key, -1) for key in zip(first.splits, first.tracks, strict=True)]
+        at = {key: i for i, key in enumerate(grid.keys)}
+        rows = [at.get(key, -1) for key in first.keys]
         found &= np.array(rows) >= 0
         total += grid.scores[rows]
     mean = replace(first, scores=total / len(part)).take(found)
     return mean if mean.n_artists > 1 else None
 
 
-def _chosen(grid: Grid, policy: Policy, other: Grid | None, folds: int | None) -> Names:
-    """Name for each track the policy's choice on other artists' tracks, or on `other`."""
-    if other is not None:
-        return choose_on(other, grid, policy)
-    return cross_fit(grid, policy, folds=folds)
-
-
 def _outcome(grid: Grid, policy: Policy, single: Names, other: Grid | None) -> pd.DataFrame:
     """Return the scores of oracle, policy and best single on each track that has all three."""
-    picked = _chosen(grid, policy, other, None if policy is best_mean else FOLDS)
-    frame = pd.DataFrame(
-        {
-            "split": grid.splits,
-            "track": grid.tracks,
-            "who": grid.who,
-            "stem": grid.stem,
-            "oracle": grid.scores.max(axis=1),
-            "score": grid.at(picked),
-            "in_sample": grid.at(policy(grid)(grid)),
-            "single_score": grid.at(single),
-            "picked": picked,
-            "single": single,
-        }
-    )
-    return frame.dropna(ignore_index=True)
+    picked = held_out(grid, policy, other, None if policy is best_mean else FOLDS)
+    columns = {
+        "split": grid.splits,
+        "track": grid.tracks,
+        "who": grid.who,
+        "stem": grid.stem,
+        "oracle": grid.scores.max(axis=1),
+        "score": grid.at(picked),
+        "in_sample": grid.at(policy(grid)(grid)),
+        "single_score": grid.at(single),
+        "picked": picked,
+        "single": single,
+    }
+    return pd.DataFrame(columns).dropna(ignore_index=True)
 
 
 def _overall(outcomes: Sequence[pd.DataFrame], name: str) -> pd.DataFrame:
     """Return the mean over the stems on the tracks that have all stems."""
     frame = pd.concat(outcomes)
     groups = frame.groupby(["split", "track", "who"])
-    mean = groups[["oracle", "score", "in_sample", "single_score"]].mean()
-    mean = mean.assign(stem=name, picked="", single=groups["single"].first())
+    mean = groups[_SCORES].mean().assign(stem=name, picked="", single=groups["single"].first())
     return mean[groups.size() == len(outcomes)].reset_index()
 
 
-def _row(grid: Grid, policy: str, frame: pd.DataFrame, resamples: int) -> tuple[object, ...]:
-    """Return one row of `summary`."""
+def _row(frame: pd.DataFrame, resamples: int) -> dict[str, object]:
+    """Return what `summary` says of the tracks of one stem."""
     clusters = np.unique(frame["who"], return_inverse=True)[1]
-    gains: Float64 = (frame["score"] - frame["single_score"]).to_numpy(float)[:, None]
+    gains = (frame["score"] - frame["single_score"]).to_numpy(float)[:, None]
     gain = mean_intervals(gains, clusters, resamples=resamples)
-    oracle, score, in_sample, single = (
-        frame[name].mean() for name in ("oracle", "score", "in_sample", "single_score")
-    )
-    return (
-        grid.dataset,
-        grid.input,
-        grid.fed_by,
-        frame["stem"].iloc[0],
-        policy,
-        len(frame),
-        frame["who"].nunique(),
-        oracle,
-        score,
-        oracle - score,
-        in_sample - score,
-        frame["single"].mode()[0],
-        single,
-        gain.mean[0],
-        gain.low[0],
-        gain.high[0],
-        frame["picked"].mode()[0],
-    )
+    return {
+        "stem": frame["stem"].iloc[0],
+        "n": len(frame),
+        "artists": frame["who"].nunique(),
+        **{name: frame[name].mean() for name in _SCORES},
+        "single": frame["single"].mode()[0],
+        "gain": gain.mean[0],
+        "low": gain.low[0],
+        "high": gain.high[0],
+        "chosen": frame["picked"].mode()[0],
+    }

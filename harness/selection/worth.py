@@ -19,17 +19,11 @@ from harness.core.bands import in_words as band_weights
 from harness.core.text import decimals
 from harness.results.grid import HARMONIC, Grid, IntArray, Names, grids, track_scores
 from harness.results.runs import source_of, table
-from harness.selection.best_of import choosing
-from harness.selection.blending import (
-    Kept,
-    Products,
-    best_single,
-    choose_weights,
-    products_of,
-)
+from harness.selection.best_of import with_choosing
+from harness.selection.blending import Kept, Products, best_single, choose_weights, products_of
 from harness.selection.comparing import TOO_FEW, compare
-from harness.selection.policies import best_mean, choose_on, cross_fit, fold_of
-from harness.selection.statistics import rounded_mean
+from harness.selection.policies import PLACE, best_mean, fold_of, held_out, place_of
+from harness.selection.statistics import MIN_ARTISTS, rounded_mean
 
 BLEND, SINGLE = "blend", "best single"
 BEATS, BEATS_NOT = "beats it", "does not beat it"
@@ -40,7 +34,7 @@ BLENDED = ("blend", "bands")  # with weights chosen from inner products
 WAYS = ("best", *BLENDED, "mean", *UNSCORED)  # to make an ensemble
 LEAST = 0.01  # weight below which a member is not worth its cost
 
-ALONE = "on these tracks no blend seems better than one separator, which is saved instead"
+ALONE = "no blend is significantly better than one separator, which is saved instead"
 UNKNOWN = (
     "there are no inner products of these separators together, so the best one is saved; to choose "
     "a blend, run all of them into a new folder (--results), with --bands for weights by band"
@@ -50,8 +44,8 @@ Place = tuple[str, str]  # source and stem
 Expected = dict[str, float]  # score and, if it has an interval, low and high, in dB
 
 _WORTH = [
-    "dataset", "input", "fed_by", "stem", "edges", "n", "artists", "single", "single_score",
-    "uniform", "score", "in_sample", "weights",
+    *PLACE, "edges", "n", "artists", "single", "single_score", "uniform", "score", "in_sample",
+    "weights",
 ]  # fmt: skip
 _GAIN = ["gain", "low", "high", "p", "verdict"]
 
@@ -63,36 +57,24 @@ def blends(
 
     The blend is chosen in `OUTER_FOLDS` folds of artists, and the best single separator of the stem
     with one artist left out at a time, as in `summary`. With `on`, both are chosen on that dataset.
+    Candidates are without leaked tracks; inner products by band lead to weights by band.
 
-    Parameters
-    ----------
-    candidates
-        As from `track_scores`, of separators that may be chosen, without leaked tracks.
-    kept
-        Inner products, with separators by name. Those by band lead to weights by band.
-    on
-        Choose on this dataset for all others.
-
-    Returns
-    -------
-    worth
-        One row per dataset, input and stem with inner products of two separators or more: edges
-        (between bands with weights of their own, in Hz, or empty), n, artists, single (that all
-        tracks choose), single_score, uniform (the plain mean of all separators), score (of the
-        blend), in_sample (of the blend that all tracks choose), gain (score − single_score) with
-        low and high (95 %), p (Holm), verdict, weights ({separator: weight, or one per band} that
-        all tracks choose). In dB and held out, except in_sample.
-    rows
-        Columns `COLUMNS`: held-out scores of `BLEND` and `SINGLE` on each track, by all metrics.
+    The first table has one row per dataset, input, fed_by and stem with inner products of two
+    separators or more: edges (between bands with weights of their own, in Hz, or empty), n,
+    artists, single (that all tracks choose), single_score, uniform (the plain mean of all
+    separators), score (of the blend), in_sample (of the blend that all tracks choose), gain (score
+    − single_score) with low and high (95 %), p (Holm), verdict, weights ({separator: weight, or one
+    per band} that all tracks choose). Scores are in dB and held out, except in_sample. The second
+    table has the columns `COLUMNS`: held-out scores of `BLEND` and `SINGLE` on each track, by all
+    metrics.
     """
     worth, rows = [], []
-    for grid, other in _with_choosing(grids(candidates), on):
-        products = products_of(grid, kept)
-        apart = products_of(other, kept) if other is not None else None
-        outcome = _outcome(products, apart, metric)
-        if outcome:
-            worth.append(outcome[0])
-            rows += outcome[1]
+    for grid, other in with_choosing(grids(candidates), on):
+        row, scored = _outcome(
+            products_of(grid, kept), products_of(other, kept) if other else None, metric
+        )
+        worth += row
+        rows += scored
     scores = table(rows)
     columns = pd.DataFrame(worth, columns=_WORTH)
     if not len(scores):
@@ -100,64 +82,50 @@ def blends(
     gains = compare(scores, BLEND, SINGLE, metric=metric).rename(columns={"difference": "gain"})
     conditions = [gains["p"].isna(), gains["better"] == BLEND]
     gains["verdict"] = np.select(conditions, [TOO_FEW, BEATS], BEATS_NOT).astype(object)
-    key = ["dataset", "input", "fed_by", "stem"]
-    return columns.merge(gains[[*key, *_GAIN]], on=key), scores
-
-
-def _with_choosing(found: list[Grid], on: str | None) -> Iterator[tuple[Grid, Grid | None]]:
-    """Yield the grids that can be scored, each with the grid of `on` that chooses for it."""
-    others = choosing(found, on)
-    for grid in found:
-        other = others.get((grid.source, grid.stem))
-        if grid.dataset != on and (on is None or other is not None):
-            yield grid, other
+    return columns.merge(gains[[*PLACE, *_GAIN]], on=PLACE), scores
 
 
 def _outcome(
     products: Products, other: Products | None, metric: str
-) -> tuple[tuple[object, ...], list[tuple[object, ...]]] | None:
-    """Return a row of `blends` and rows of scores; None if nothing can be chosen or blended."""
+) -> tuple[list[dict[str, object]], list[tuple[object, ...]]]:
+    """Return a row of `blends` and rows of scores; none if nothing can be chosen or blended."""
     if other is not None:
         common = [n for n in products.grid.separators if n in other.grid.separators]
         products, other = products.only(common), other.only(common)
     source = other or products  # what chooses
     if products.n_separators < 2 or not products.blends or not source.blends:
-        return None
-    counts, held = _jobs(products.grid, other.grid if other else None, OUTER_FOLDS)
+        return [], []
+    counts, held = _jobs(products.grid, other, OUTER_FOLDS)
     if not counts.any(axis=1).all():
-        return None
-    counts_alone, held_alone = _jobs(products.grid, other.grid if other else None)
-    n, grid, tracks = products.n_separators, products.grid, np.arange(len(products.blends))
-    bands = products.n_bands
-    every, score = np.ones((1, counts.shape[1])), products.scorer(metric)
-    score_source = source.scorer(metric)
+        return [], []
+    counts_alone, held_alone = _jobs(products.grid, other)
+    n, grid, bands = products.n_separators, products.grid, products.n_bands
+    every, tracks = np.ones((1, counts.shape[1])), np.arange(len(products.blends))
+    score, score_source = products.scorer(metric), source.scorer(metric)
     weights = choose_weights(source, np.vstack([counts, every]), metric=metric)
     singles = best_single(score_source, np.vstack([counts_alone, every]), n, bands)
     blended, alone = weights[held], singles[held_alone]
-    row = (
-        grid.dataset,
-        grid.input,
-        grid.fed_by,
-        grid.stem,
-        ", ".join(f"{edge:g}" for edge in products.blends[0].edges),
-        len(tracks),
-        grid.n_artists,
-        grid.separators[int(singles[-1, :n].argmax())],
-        score(alone)[tracks, tracks].mean(),
-        score(np.full((1, bands * n), 1 / n)).mean(),
-        score(blended)[tracks, tracks].mean(),
-        score_source(weights[-1:]).mean(),
-        named_weights(grid.separators, weights[-1]),
-    )
-    return row, [*_rows(products, blended, BLEND), *_rows(products, alone, SINGLE)]
+    row = {
+        **place_of(grid),
+        "edges": ", ".join(f"{edge:g}" for edge in products.blends[0].edges),
+        "n": len(tracks),
+        "artists": grid.n_artists,
+        "single": grid.separators[int(singles[-1, :n].argmax())],
+        "single_score": score(alone)[tracks, tracks].mean(),
+        "uniform": score(np.full((1, bands * n), 1 / n)).mean(),
+        "score": score(blended)[tracks, tracks].mean(),
+        "in_sample": score_source(weights[-1:]).mean(),
+        "weights": named_weights(grid.separators, weights[-1]),
+    }
+    return [row], [*_rows(products, blended, BLEND), *_rows(products, alone, SINGLE)]
 
 
-def _jobs(grid: Grid, other: Grid | None, folds: int | None = None) -> tuple[Float64, IntArray]:
+def _jobs(grid: Grid, other: Products | None, folds: int | None = None) -> tuple[Float64, IntArray]:
     """Return which tracks make each choice, and with which choice each track is scored."""
     if other is None:
         held = fold_of(grid.clusters, folds)
         return np.array([held != fold for fold in np.unique(held)], dtype=float), held
-    apart = ~np.isin(other.who, grid.who)
+    apart = ~np.isin(other.grid.who, grid.who)
     return apart[None].astype(float), np.zeros(len(grid.tracks), dtype=np.intp)
 
 
@@ -251,59 +219,46 @@ def expected(
 ) -> tuple[dict[str, Expected], list[str]]:
     """Return the expected scores of an ensemble's stems, on music that did not choose it.
 
-    Parameters
-    ----------
-    candidates, kept, on
-        As for `blends`.
-    how
-        One of `WAYS`; of `UNSCORED` nothing is known.
-    wanted
-        {(source, stem): weights} as from `weights_of`.
-
-    Returns
-    -------
-    held_out
-        {stem: mean harmonic mean of SNR and SDR, with its 95 % interval} of the same method,
-        applied to other artists' tracks or to dataset `on`.
-    warnings
-        If a blend is not significantly better than the best single separator, or the mean is worse.
+    They are {stem: mean harmonic mean of SNR and SDR, with its 95 % interval} of the same method
+    (`how`, one of `WAYS`), applied to other artists' tracks or to dataset `on`. The warnings say if
+    a blend is not significantly better than the best single separator, or the mean is worse, or the
+    score is unknown (`UNSCORED`). `wanted` is {(source, stem): weights} as from `weights_of`.
     """
     if how in UNSCORED:
         return {}, [f"the score of {how} is unknown until the ensemble is itself run"]
-    values: dict[Place, list[tuple[Float64, Names]]] = {}
-    for place, scores, who in _held_out(candidates, kept, how, on):
-        values.setdefault(place, []).append((scores, who))
-    warnings: list[str] = []
+    parts, warnings = list(_held_out(candidates, kept, how, on)), list[str]()
     if how != "best":
         worth, rows = blends(candidates, kept, on=on)
         warnings = _warnings(worth, how, wanted, {stem for *_, stem in kept})
-        blended = grids(track_scores(rows)) if how in BLENDED else []
-        values |= {place: [] for place, by in wanted.items() if how in BLENDED and len(by) > 1}
-        values |= {(grid.source, grid.stem): [] for grid in blended}
-        for grid in blended:
-            named = np.full(len(grid.tracks), BLEND, dtype=object)
-            values[grid.source, grid.stem].append((grid.at(named), grid.who))
-    found = {place[1]: zip(*values[place], strict=True) for place in wanted if values.get(place)}
-    held_out = {stem: rounded_mean(*map(np.concatenate, parts)) for stem, parts in found.items()}
-    return {stem: known for stem, known in held_out.items() if known}, warnings
+    if how in BLENDED:
+        blended = [
+            ((g.source, g.stem), g.scores[:, g.separators.index(BLEND)], g.who)
+            for g in grids(track_scores(rows))
+        ]
+        replaced = {place for place, by in wanted.items() if len(by) > 1}
+        replaced |= {place for place, *_ in blended}
+        parts = [part for part in parts if part[0] not in replaced] + blended
+    known: dict[str, Expected] = {}
+    for place in wanted:
+        mine = [(scores, who) for at, scores, who in parts if at == place]
+        if mine and (score := rounded_mean(*map(np.concatenate, zip(*mine, strict=True)))):
+            known[place[1]] = score
+    return known, warnings
 
 
 def _held_out(
     candidates: pd.DataFrame, kept: Kept, how: str, on: str | None
 ) -> Iterator[tuple[Place, Float64, Names]]:
     """Yield held-out scores and artists of each stem: of the best separator, or the plain mean."""
-    for grid, other in _with_choosing([grid.complete() for grid in grids(candidates)], on):
+    for grid, other in with_choosing([grid.complete() for grid in grids(candidates)], on):
         place = grid.source, grid.stem
         if not len(grid.tracks):
             continue
-        if how == "mean":
-            products = products_of(grid, kept)
-            if products.blends:
-                alike = np.full((1, products.n_separators), 1 / products.n_separators)
-                yield place, products.scorer()(alike)[0], products.grid.who
-            continue
-        picked = choose_on(other, grid, best_mean) if other else cross_fit(grid, best_mean)
-        yield place, grid.at(picked), grid.who
+        if how != "mean":
+            yield place, grid.at(held_out(grid, best_mean, other)), grid.who
+        elif (products := products_of(grid, kept)).blends:
+            alike = np.full((1, products.n_separators), 1 / products.n_separators)
+            yield place, products.scorer()(alike)[0], products.grid.who
 
 
 def _warnings(
@@ -326,15 +281,18 @@ def _warnings(
 
 def _warning(row: Mapping[Hashable, Any], how: str) -> str:
     """Say why one separator alone may be as good; empty if it is not."""
-    where, single = f"on {row['dataset']}", row["single"]
+    where, alone = f"on {row['dataset']}", f"{row['single']} alone"
     if how == "mean":
-        mean, alone = decimals(row["uniform"]), decimals(row["single_score"])
-        better = row["single_score"] > row["uniform"]
-        return f"{single} alone scores {alone} dB {where}, the mean of all {mean}" if better else ""
-    gain, low, high = (decimals(row[name]) for name in ("gain", "low", "high"))
-    if row["verdict"] == TOO_FEW:
-        return f"{TOO_FEW} {where} whether the blend is better than {single} alone"
+        score, mean = row["single_score"], row["uniform"]
+        text = f"{alone} scores {decimals(score)} dB {where}, the mean of all {decimals(mean)}"
+        return text if score > mean else ""
     if row["verdict"] == BEATS:
         return ""
-    difference = f"({gain} dB, {low} to {high})"
-    return f"{where} the blend is not significantly better than {single} alone {difference}"
+    if row["verdict"] == TOO_FEW:
+        return (
+            f"{where} tracks of {MIN_ARTISTS} artists are needed for an interval of the blend's "
+            f"gain over {alone}; there are {row['artists']}"
+        )
+    gain, low, high = (decimals(row[name]) for name in ("gain", "low", "high"))
+    better = f"{where} the blend is not significantly better than {alone}"
+    return f"{better} ({gain} dB, {low} to {high})"

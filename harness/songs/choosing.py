@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +32,6 @@ class Choice:
     words: str  # one line for people: which separators, which stems, and why
 
 
-class Standing(NamedTuple):
-    """How good a separator is by what is known of it; larger is better, compared from the left."""
-
-    tier: int
-    score: float
-    turn: int
-    why: str
-
-
 def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = ()) -> Choice:
     """Choose what separates a user's music: the separator named, otherwise the best that can run.
 
@@ -51,11 +42,8 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
     registry. Stems that it lacks are separated from its drums or vocals: in the way of a saved
     ensemble if there is one, otherwise by a separator of drums or vocals.
 
-    Parameters
-    ----------
-    stems
-        The stems wanted. By default all stems of a separator; of an ensemble those that are neither
-        parts of drums or vocals nor sums of others.
+    By default `stems` are all those of a separator; of an ensemble those that are neither parts of
+    drums or vocals nor sums of others.
     """
     wanted = tuple(dict.fromkeys(taxonomy.canonical(stem) for stem in stems))
     ready = [e for e in entries.values() if not obstacle(e) and e.role in ("separator", ENSEMBLE)]
@@ -189,13 +177,16 @@ def _best(ready: Sequence[Entry], wanted: Sequence[str]) -> tuple[Entry, str]:
         raise HarnessError(
             f"--stems {', '.join(wanted)}: no ready separator returns them all; name fewer stems"
         )
-    standings = [_standing(entry, sorted(roots) or FOUR, i) for i, entry in enumerate(able)]
-    best = max(range(len(able)), key=lambda i: standings[i][:3])
-    return able[best], standings[best].why
+    rated = [(*_rating(entry, sorted(roots) or FOUR, i), entry) for i, entry in enumerate(able)]
+    *_, why, best = max(rated, key=lambda item: item[:3])
+    return best, why
 
 
-def _standing(entry: Entry, stems: Sequence[str], turn: int) -> Standing:
-    """Rate a separator for stems; `turn`, its place in the registry, decides between equals."""
+def _rating(entry: Entry, stems: Sequence[str], turn: int) -> tuple[int, float, int, str]:
+    """Return tier, score and turn of a separator, of which larger is better, and the reason.
+
+    The turn is the place in the registry; it decides between equals.
+    """
     if entry.members:
         whole = all(_has(entry, stem) for stem in stems)
         score = _held_out(entry, stems if whole else _default_stems(entry))
@@ -203,18 +194,18 @@ def _standing(entry: Entry, stems: Sequence[str], turn: int) -> Standing:
         if np.isfinite(score):
             value = f"{score:.2f}".replace("-", "−")
             why = f"best held-out score of the saved ensembles, {value} dB"
-        return Standing(4 + whole, score, turn, why)
+        return 4 + whole, score, turn, why
     metric, where = RANKED_BY
     published = (p.scores for p in entry.published if (p.metric, p.dataset) == RANKED_BY)
     if np.isfinite(score := _mean(next(published, {}), stems)):
         why = f"best published score of the separators here, {metric} of {score:.2f} dB on {where}"
-        return Standing(3, score, -turn, why)
+        return 3, score, -turn, why
     if not entry.weights:
-        return Standing(0, score, -turn, f"the first method without training; {BETTER}")
+        return 0, score, -turn, f"the first method without training; {BETTER}"
     if np.isfinite(score := _mean(_on_card(entry), stems)):
         why = f"best validation score of the networks here, SNR of {score:.2f} dB; {BETTER}"
-        return Standing(1, score, -turn, why)
-    return Standing(2, score, -turn, "the first network with weights here")
+        return 1, score, -turn, why
+    return 2, score, -turn, "the first network with weights here"
 
 
 def _held_out(entry: Entry, stems: Sequence[str]) -> float:

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.core import audio
@@ -23,15 +23,14 @@ def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
     """Return {audio file: name of its folder in `out`}; two songs never share a folder."""
     found: dict[Path, Path] = {}
     for path in paths:
-        if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if _is_song(p, out)]
-            if not inside:
-                raise HarnessError(f"{path}: contains no audio file; name one that does")
-            found |= {song: song.relative_to(path) for song in inside}
-        elif path.exists():
-            found[path] = Path(path.name)
-        else:
+        if not path.exists():
             raise HarnessError(f"{path}: no such file or folder; check the path")
+        songs = (
+            [p for p in sorted(path.rglob("*")) if _is_song(p, out)] if path.is_dir() else [path]
+        )
+        if not songs:
+            raise HarnessError(f"{path}: contains no audio file; name one that does")
+        found |= {song: song.relative_to(path if path.is_dir() else path.parent) for song in songs}
     short = {song: _safe(where.with_suffix("")) for song, where in found.items()}
     taken = Counter(short.values())
     names = {
@@ -39,11 +38,11 @@ def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
         for song, where in found.items()
     }
     taken = Counter(names.values())
-    for song, name in names.items():
-        if taken[name] > 1:
-            raise HarnessError(
-                f"{song}: another song has the name {name!r} too; use another folder for it (-o)"
-            )
+    if twice := [song for song, name in names.items() if taken[name] > 1]:
+        raise HarnessError(
+            f"{twice[0]}: another song has the name {names[twice[0]]!r} too; use another "
+            "folder for it (-o)"
+        )
     return names
 
 
@@ -84,8 +83,7 @@ def decoded(song: Path, folder: Path) -> Iterator[Path]:
 
 def seconds_of(song: Path) -> float:
     """Return the length of a song in seconds; 0 if it cannot be read."""
-    try:
+    with suppress(HarnessError):
         samples, rate = audio.length(song)
-    except HarnessError:
-        return 0.0
-    return samples / rate
+        return samples / rate
+    return 0.0

@@ -103,30 +103,14 @@ def separate(
     """Separate songs into files ``<out>/<song>/<stem>.wav``.
 
     Each stem has the sample rate, channels and length of its song and is never rescaled. The files
-    of a song appear together when all are complete.
+    of a song appear together when all are complete. A song that cannot be separated does not stop
+    the others. An error is raised before any work if a song is absent or the folder cannot be
+    written, and later only if the disk is full.
 
-    Parameters
-    ----------
-    songs
-        Files, or folders to search for audio.
-    choice
-        From `choose`; by default its choice from the default registry.
-    kind, bits, residual, force
-        See `Target`; the default of `bits` is in `BITS`. With 24 bits, values beyond full scale are
-        limited, and a note says so.
-    progress
-        Called with (seconds of music done, seconds in all).
-
-    Returns
-    -------
-    list of SeparatedSong
-        One per song; a song that cannot be separated does not stop the others.
-
-    Raises
-    ------
-    HarnessError
-        Before any work, if a song is absent or the folder cannot be written; also if the disk is
-        full.
+    `songs` are files, or folders to search for audio. By default `choose` chooses from the default
+    registry. For `kind`, `bits`, `residual` and `force` see `Target` (the default of `bits` is in
+    `BITS`). With 24 bits, values beyond full scale are limited, and a note says so. `progress`
+    is called with (seconds of music done, seconds in all).
     """
     target = Target(Path(out), kind, bits or BITS.get(kind, ""), residual, force)
     chosen = choice or choose(registry.load())
@@ -171,8 +155,8 @@ def _one(song: Path, folder: Path, job: _Job, tell: Callable[[float], None]) -> 
         raise
     except (Exception, SystemExit) as error:  # third-party code may call sys.exit
         text = " ".join(str(error).split())
-        result.state = "failed"
         known = isinstance(error, HarnessError)
+        result.state = "failed"
         result.notes = [text if known else f"{song}: {type(error).__name__}: {text}"]
     return result
 
@@ -189,28 +173,26 @@ def _blocks(
         notes[f"long: separated in blocks of {size / rate:.0f} s that fade into each other"] = None
     tails: dict[str, Audio] = {}
     done = 0
+
+    def tell_block(first: int, last: int, share: float) -> None:
+        tell((first + share * (last - first)) / total)
+
     with written(files, total, rate, channels, job.target) as write:
         for block in audio.blocks(song, size, fade):
             before, done = done, done + block.shape[1] - (fade if done else 0)
-            with progress.told(partial(_tell_within, tell, before / total, done / total)):
+            with progress.told(partial(tell_block, before, done)):
                 estimates, messages = run(job.loaded(rate), job.choice.entry, block, rate)
             notes |= dict.fromkeys(messages)
             for stem in files:
-                estimate = (
-                    _residual(block, estimates, job.choice.stems)
-                    if stem == RESIDUAL
-                    else made_of(estimates, stem)
-                )
+                if stem == RESIDUAL:
+                    estimate = _residual(block, estimates, job.choice.stems)
+                else:
+                    estimate = made_of(estimates, stem)
                 ready, tails[stem] = _joined(tails.get(stem), estimate, fade, last=done == total)
                 if limited := write(stem, ready):
                     notes[f"{stem}: {limited} values exceed full scale and are limited"] = None
             tell(done / total)
     return list(notes)
-
-
-def _tell_within(tell: Callable[[float], None], first: float, last: float, share: float) -> None:
-    """Report progress within one block, which covers `first` … `last` of the song."""
-    tell(first + share * (last - first))
 
 
 def plan_blocks(samples: int, rate: int, channels: int) -> tuple[int, int]:

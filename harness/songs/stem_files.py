@@ -59,8 +59,7 @@ def written(
     opened: dict[str, soundfile.SoundFile] = {}
 
     def write(stem: str, signal: Audio) -> int:
-        over = (signal > TOP) | (signal < -1)
-        limited = 0 if wide else int(np.count_nonzero(over))
+        limited = 0 if wide else int(np.count_nonzero((signal > TOP) | (signal < -1)))
         with _storing(folder):
             opened[stem].write((np.clip(signal, -1, TOP) if limited else signal).T)
         return limited
@@ -69,7 +68,11 @@ def written(
         with ExitStack() as stack:
             with _storing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                _check_room(folder, size * len(files))
+                if shutil.disk_usage(folder).free < size * len(files):
+                    raise StorageError(
+                        f"{folder}: {size * len(files) / 1e9:.1f} GB are needed but not free; free "
+                        "some space and run the same command again, finished songs are kept"
+                    )
                 for stem, part in parts.items():
                     file = soundfile.SoundFile(part, "w", rate, channels, **form)
                     opened[stem] = stack.enter_context(file)
@@ -94,15 +97,6 @@ def _storing(folder: Path) -> Iterator[None]:
         raise StorageError(
             f"{folder}: cannot be written ({error}); check permissions and free space"
         ) from error
-
-
-def _check_room(folder: Path, size: int) -> None:
-    """Refuse to start if the files do not fit on the disk."""
-    if shutil.disk_usage(folder).free < size:
-        raise StorageError(
-            f"{folder}: {size / 1e9:.1f} GB are needed but not free; free some space and run the "
-            "same command again, finished songs are kept"
-        )
 
 
 def _without_date(path: Path) -> None:

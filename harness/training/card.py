@@ -84,49 +84,50 @@ def hardware(device: str) -> dict[str, str | int]:
 
 def write_card(stem: Path, card: Card) -> None:
     """Write ``<stem>.card.json`` and ``<stem>.card.md``."""
-    text = json.dumps(card, indent=1)
-    write_atomic(stem.with_name(f"{stem.name}.card.json"), f"{text}\n".encode())
-    write_atomic(stem.with_name(f"{stem.name}.card.md"), as_markdown(card).encode())
+    for kind, text in (("json", f"{json.dumps(card, indent=1)}\n"), ("md", as_markdown(card))):
+        write_atomic(stem.with_name(f"{stem.name}.card.{kind}"), text.encode())
 
 
 def as_markdown(card: Card) -> str:
     """Return the card as a page."""
     row = "| {use} | {dataset} | {split} | {tracks} | {artists} | {seconds:.0f} |"
     uses = ("training", "validation")
-    tracks = [row.format(use=use, **group) for use in uses for group in card[use]]
     scores, floor, used = card["scores"], card["mixture_scores"], card["hardware"]
-    stems = [
-        f"| {stem} | {value:.2f} | {floor.get(stem, float('nan')):.2f} |"
-        for stem, value in scores.items()
-    ]
-    mean = f"| mean | {mean_score(scores):.2f} | {mean_score(floor):.2f} |"
-    return "\n".join(
-        [
-            f"# {card['name']}",
-            "",
-            f"Network `{card['network']}`, {card['parameters']:,} parameters. "
-            f"Trained only on {', '.join(card['trained_on'])}.",
-            "",
-            "| use | dataset | split | tracks | artists | seconds |",
-            "|---|---|---|---|---|---|",
-            *tracks,
-            "",
-            "SNR in dB of whole tracks, mean over the validation tracks. Their artists are not in "
-            "the training tracks. The best step was chosen on the same tracks.",
-            "",
-            "| stem | this network | mixture as estimate |",
-            "|---|---|---|",
-            *stems,
-            mean,
-            "",
-            f"{card['steps']:,} steps ({card['ended']}; weights of step {card['best_step']:,}) in "
-            f"{card['seconds']:,.0f} s on {used['name']}, {used['threads']} threads, torch "
-            f"{used['torch']}. Seed {card['seed']}.",
-            "",
-            "Recipe, configuration and names of all tracks are in the JSON file beside this one.",
-            "",
-        ]
+    means = {"mean": mean_score(scores)}, {"mean": mean_score(floor)}
+    values, floors = ({**given, **mean} for given, mean in zip((scores, floor), means, strict=True))
+    return _PAGE.format(
+        **card,
+        used=used,
+        data=", ".join(card["trained_on"]),
+        groups="\n".join(row.format(use=use, **group) for use in uses for group in card[use]),
+        stems="\n".join(
+            f"| {stem} | {value:.2f} | {floors.get(stem, float('nan')):.2f} |"
+            for stem, value in values.items()
+        ),
     )
+
+
+_PAGE = """\
+# {name}
+
+Network `{network}`, {parameters:,} parameters. Trained only on {data}.
+
+| use | dataset | split | tracks | artists | seconds |
+|---|---|---|---|---|---|
+{groups}
+
+SNR in dB of whole tracks, mean over the validation tracks. Their artists are not in the training \
+tracks. The best step was chosen on the same tracks.
+
+| stem | this network | mixture as estimate |
+|---|---|---|
+{stems}
+
+{steps:,} steps ({ended}; weights of step {best_step:,}) in {seconds:,.0f} s on {used[name]}, \
+{used[threads]} threads, torch {used[torch]}. Seed {seed}.
+
+Recipe, configuration and names of all tracks are in the JSON file beside this one.
+"""
 
 
 def write_curves(path: Path, rows: Sequence[Row]) -> None:

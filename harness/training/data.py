@@ -149,8 +149,10 @@ class Material:
         if key not in self._kept:
             frames = min(frames, self.songs[song].n_samples - start)
             return self._read(song, part, start, frames)
-        whole = self._kept[key]
-        return None if whole is None else _as_float(whole[:, start : start + frames])
+        if (whole := self._kept[key]) is None:
+            return None
+        cut = whole[:, start : start + frames].astype(np.float32)
+        return cut / np.float32(PCM) if whole.dtype == np.int16 else cut
 
     def excerpt(
         self, song: int, part: str, start: int, frames: int, form: tuple[int, int, float]
@@ -166,7 +168,9 @@ class Material:
         out = np.zeros((channels, frames), np.float32)
         if found is not None:
             where = self.songs[song].track.name
-            signal = audio.to_channels(_change_rate(found, ratio), channels, where)[:, :frames]
+            if ratio != 1 and found.shape[1]:
+                found = soxr.resample(found.T, ratio, 1.0, quality="HQ").T.astype(np.float32)
+            signal = audio.to_channels(found, channels, where)[:, :frames]
             out[:, : signal.shape[1]] = signal
         return out
 
@@ -200,23 +204,8 @@ def source_frames(frames: int, ratio: float) -> int:
     return frames if ratio == 1 else int(np.ceil(frames * ratio)) + 1
 
 
-def _change_rate(signal: Audio, ratio: float) -> Audio:
-    """Resample to `ratio` times fewer samples."""
-    if ratio == 1 or signal.shape[1] == 0:
-        return signal
-    out = soxr.resample(signal.T, ratio, 1.0, quality="HQ")
-    return np.asarray(out.T, dtype=np.float32)
-
-
 def _compact(signal: Audio) -> npt.NDArray[np.generic]:
     """Return 16-bit samples if they represent the signal exactly, otherwise the signal."""
     scaled = signal * np.float32(PCM)
     rounded = np.clip(np.rint(scaled), -PCM, PCM - 1)
     return rounded.astype(np.int16) if np.array_equal(rounded, scaled) else signal
-
-
-def _as_float(samples: npt.NDArray[np.generic]) -> Audio:
-    """Return float32 samples with full scale ±1."""
-    if samples.dtype == np.int16:
-        return samples.astype(np.float32) / np.float32(PCM)
-    return samples.astype(np.float32)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -41,14 +40,9 @@ def train(
 ) -> TrainingResult:
     """Train a network, or resume its training.
 
-    Parameters
-    ----------
-    datasets
-        Tracks for training, without test tracks; those of some artists become the validation set.
-    progress
-        Called with (steps done, steps in all) after each step.
-    say
-        Called with one line after each validation.
+    The datasets have no test tracks; the tracks of some artists become the validation set.
+    `progress` is called with (steps done, steps in all) after each step, `say` with one line after
+    each validation.
     """
     device = torch.device(session.device)
     with only_one(session.out, "--out"), repeatable(device), kept_memory():
@@ -124,46 +118,30 @@ def _record(run: TrainingRun, loss: float, norm: float) -> None:
 
 
 def _validate(run: TrainingRun) -> dict[str, float]:
-    """Score the averaged weights, and write them if they are the best so far."""
-    progress = run.state.progress
-    scores = _scores(run)
-    value = mean_score(scores)
-    better = progress.best is None or value > progress.best
-    progress.stale = 0 if better else progress.stale + 1
-    if better:
-        progress.best, progress.best_step, progress.scores = value, progress.step, scores
-        _write_best(run)
-    elif progress.stale % max(1, run.recipe.patience // 3) == 0:
-        progress.drops += 1
-    run.say(f"step {progress.step}: validation SNR {value:.2f} dB, best {progress.best:.2f} dB")
-    return scores
-
-
-def _scores(run: TrainingRun) -> dict[str, float]:
-    """Score the averaged weights on whole validation tracks."""
-    network: Any = run.state.average
+    """Score the averaged weights on whole tracks, and write them if they are the best so far."""
+    progress, network = run.state.progress, cast(Any, run.state.average)
 
     def separate(mixture: Audio) -> Audio:
         options = {"segment": network.segment, "batch": 1, "device": run.session.device}
         return separate_chunked(network, mixture, **options)[0]
 
-    return validate(run.validation, separate, (network.channels, network.sample_rate))
-
-
-def _write_best(run: TrainingRun) -> None:
-    """Write the averaged weights, with all that is needed to build the network again."""
-    network: Any = run.state.average
-    about = {
-        "network": run.recipe.network,
-        "config": network.config(),
-        "trained_on": sorted({f"{s.track.dataset}:{s.track.split}" for s in run.training.songs}),
-    }
-    checkpoints.save(_weights(run), network, about)
-
-
-def _weights(run: TrainingRun) -> Path:
-    """Return the path of the weights."""
-    return run.session.out / f"{run.recipe.name}.safetensors"
+    scores = validate(run.validation, separate, (network.channels, network.sample_rate))
+    value = mean_score(scores)
+    better = progress.best is None or value > progress.best
+    progress.stale = 0 if better else progress.stale + 1
+    if better:
+        progress.best, progress.best_step, progress.scores = value, progress.step, scores
+        songs = (song.track for song in run.training.songs)
+        about = {
+            "network": run.recipe.network,
+            "config": network.config(),
+            "trained_on": sorted({f"{track.dataset}:{track.split}" for track in songs}),
+        }
+        checkpoints.save(run.weights, network, about)
+    elif progress.stale % max(1, run.recipe.patience // 3) == 0:
+        progress.drops += 1
+    run.say(f"step {progress.step}: validation SNR {value:.2f} dB, best {progress.best:.2f} dB")
+    return scores
 
 
 def _finish(run: TrainingRun) -> TrainingResult:
@@ -176,4 +154,4 @@ def _finish(run: TrainingRun) -> TrainingResult:
     note = draw_curves(out.with_name(f"{out.name}.curves.png"), progress.rows)
     write_card(out, model_card(run, ended))
     notes = (note,) if note else ()
-    return TrainingResult(_weights(run), progress.scores, progress.step, ended, notes)
+    return TrainingResult(run.weights, progress.scores, progress.step, ended, notes)

@@ -7,7 +7,6 @@ samples); weights are per stem, shape (stems,), with mean one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -120,10 +119,7 @@ def negative_snr(
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    "waveform_stft": waveform_stft,
-    "waveform": waveform,
-    "spectrogram": spectrogram,
-    "negative_snr": negative_snr,
+    loss.__name__: loss for loss in (waveform_stft, waveform, spectrogram, negative_snr)
 }
 
 
@@ -145,7 +141,6 @@ def make_loss(name: str, options: Mapping[str, Any], stems: Sequence[str]) -> Ca
     weights = weights / weights.mean()
 
     def loss(estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
-        return compute(estimate, target, mixture, weights.to(estimate.device))
+        return LOSSES[name](estimate, target, mixture, weights.to(estimate.device), **rest)
 
-    compute = partial(LOSSES[name], **rest)
     return loss

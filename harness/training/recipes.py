@@ -84,14 +84,7 @@ class Recipe:
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Build a recipe from the result of `Recipe.as_dict`.
-
-    Examples
-    --------
-    >>> recipe = Recipe("a", "unet", batch=3)
-    >>> from_dict(recipe.as_dict()) == recipe
-    True
-    """
+    """Build a recipe from the result of `Recipe.as_dict`."""
     try:
         return TypeAdapter(Recipe).validate_python(values)
     except ValidationError as error:

@@ -63,6 +63,11 @@ class TrainingRun:
     say: Callable[[str], None]
     begun: float = field(default_factory=time.monotonic)
 
+    @property
+    def weights(self) -> Path:
+        """The file of the best averaged weights."""
+        return self.session.out / f"{self.recipe.name}.safetensors"
+
 
 def prepare(
     recipe: Recipe, datasets: Sequence[Dataset], session: Session, say: Callable[[str], None]

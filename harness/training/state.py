@@ -82,30 +82,23 @@ def load(path: Path, state: State, identity: dict[str, Any]) -> None:
         ) from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise HarnessError(f"{path}: is not a training state; start again with another --out")
-    _check_identity(path, about["identity"], identity)
-    _fill(state, tensors)
-    state.progress = TrainingProgress(**about["progress"])
-
-
-def _check_identity(path: Path, have: dict[str, Any], want: dict[str, Any]) -> None:
-    """Refuse to continue another run."""
-    want = json.loads(json.dumps(want))  # turns tuples into lists
-    for key in sorted(want):
-        if have.get(key) != want[key]:
-            texts = [json.dumps(value) for value in (have.get(key), want[key])]
-            old, new = (text if len(text) <= 60 else f"{text[:57]}…" for text in texts)
+    for key in sorted(identity):
+        old, new = (json.dumps(x.get(key), sort_keys=True) for x in (about["identity"], identity))
+        if old != new:
+            old, new = (text if len(text) <= 60 else f"{text[:57]}…" for text in (old, new))
             raise HarnessError(
                 f"{path}: was started with another {key} ({old}, now {new}); use the same, or "
                 "another --out"
             )
+    _fill(state, tensors)
+    state.progress = TrainingProgress(**about["progress"])
 
 
 def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
     """Yield (name, tensor) for all tensors of the state."""
-    for name, tensor in state.network.state_dict().items():
-        yield f"network/{name}", tensor
-    for name, tensor in state.average.state_dict().items():
-        yield f"average/{name}", tensor
+    for part, network in (("network", state.network), ("average", state.average)):
+        for name, tensor in network.state_dict().items():
+            yield f"{part}/{name}", tensor
     for index, values in state.optimiser.state_dict()["state"].items():
         for name, tensor in values.items():
             yield f"optimiser/{index}/{name}", tensor

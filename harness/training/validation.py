@@ -18,14 +18,9 @@ Scores = dict[str, float]
 def validate(material: Material, separate: Separate, form: tuple[int, int]) -> Scores:
     """Return {stem: mean SNR over tracks in dB}, as `harness.metrics.ratios.snr`.
 
-    Silent references are left out, and so is a stem that is silent everywhere.
-
-    Parameters
-    ----------
-    separate
-        Mixture (channels, samples) → estimates (stems, channels, samples).
-    form
-        Channels and sample rate in Hz of the network.
+    `separate` takes the mixture (channels, samples) and returns estimates (stems, channels,
+    samples). The form is channels and sample rate in Hz of the network. Silent references are left
+    out, and so is a stem that is silent everywhere.
     """
     found: dict[str, list[float]] = {stem: [] for stem in material.stems}
     for number in range(len(material.songs)):

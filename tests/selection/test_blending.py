@@ -308,7 +308,7 @@ def test_weights_and_expected_score_of_each_way(how, weights, held_out):
             "blend",
             independent(0.1, 0.1),
             4,
-            "too few artists to tell on set whether the blend is better",
+            "on set tracks of 6 artists are needed for an interval",
         ),
         ("mean", independent(0.01, 1.0), 8, "a alone scores 20.00 dB on set, the mean of all 5.98"),
     ],
@@ -323,7 +323,7 @@ def test_a_warning_if_one_separator_alone_may_be_as_good(how, noise, tracks, sai
 def test_a_warning_if_a_blend_has_only_one_separator():
     candidates, kept = stem_of([np.outer([1.0, 2.0], [1.0, 2.0]) / 100] * 8)
     wanted = {("mixture", "vocals"): {"a": 1.0}}
-    for products, said in ((kept, "no blend seems better"), ({}, "no inner products")):
+    for products, said in ((kept, "no blend is significantly better"), ({}, "no inner products")):
         (warning,) = selection.expected(candidates, products, "blend", None, wanted)[1]
         assert said in warning
 

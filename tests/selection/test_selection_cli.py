@@ -87,7 +87,7 @@ def test_select_on_another_dataset_and_within_a_budget(call):
     found = json.loads(call("select", "--choose-on", "other", "--budget", "rtf<0.5", "--json"))
     assert {row["dataset"] for row in found["summary"]} == {"set"}
     assert [row["chosen"] for row in found["within"]] == [{"vocals": "twin", "drums": "fair"}] * 2
-    assert "no scores of it; choose of other, set" in call(
+    assert "no scores of it; choose from other, set" in call(
         "select", "--choose-on", "moisesdb", expected=2
     )
     assert "not a limit" in call("select", "--budget", "cheap", expected=2)

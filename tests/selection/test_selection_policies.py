@@ -30,8 +30,8 @@ from harness.selection.policies import (
     bagged,
     best_median,
     by_genre,
-    choose_on,
     cross_fit,
+    held_out,
     tuned,
 )
 
@@ -181,11 +181,11 @@ def test_choosing_on_another_dataset_leaves_its_own_artists_out():
     assert set(picked["separator"]) == {"y"}
     assert set(picked["dataset"]) == {"set"}
     target, other = grids(track_scores(here, "snr"))[0], grids(track_scores(same, "snr"))[0]
-    assert set(choose_on(other, target, best_mean)) == {""}  # nobody is left to choose
+    assert set(held_out(target, best_mean, other)) == {""}  # nobody is left to choose
 
 
 def test_choosing_on_a_dataset_that_is_not_there_names_those_that_are():
-    with pytest.raises(HarnessError, match="no scores of it; choose of set"):
+    with pytest.raises(HarnessError, match="no scores of it; choose from set"):
         select(planted(GENRE, artists=2), ["a", "b"], set(), on="moisesdb")
 
 
