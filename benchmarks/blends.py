@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from harness import registry, selection
-from harness.cli import selection_boards
+from harness.cli import boards
 from harness.cli.arguments import parse_data
 from harness.core import taxonomy
 from harness.core.audio import Audio
@@ -112,7 +112,7 @@ def print_worth(kept: Mapping[tuple[str, str, str, str], BlendProducts]) -> None
         for metric, value in blend.score({name: 1.0}).items()
     ]
     worth, _ = selection.blends(grid.track_scores(table(rows)), kept)
-    for title, head, lines, _ in selection_boards.blend_boards(worth):
+    for title, head, lines, _ in boards.blend_boards(worth):
         print(f"\n{title}", head, *lines, sep="\n")
 
 

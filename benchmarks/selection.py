@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from harness import selection
-from harness.cli import selection_boards
+from harness.cli import boards
 from harness.results import importing
 from harness.results.grid import FloatArray, Grid, IntArray, chosen_by, grids, track_scores
 from harness.selection import cross_fit, mean_intervals
@@ -197,7 +197,7 @@ def print_published(folder: Path) -> None:
             _print_ranking(grid.complete(min_tracks=30), of=len(grid.separators))
         blind = [importing.role_of(name) == "separator" for name in scores["separator"]]
         found = selection.summary(track_scores(scores[blind], metric))
-        for board, head, rows, _ in selection_boards.summary_boards(found, "best mean"):
+        for board, head, rows, _ in boards.summary_boards(found, "best mean"):
             print(f"\n{board}\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|")
             print("\n".join(f"| {' | '.join(row)} |" for row in rows))
 

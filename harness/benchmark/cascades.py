@@ -1,8 +1,8 @@
-"""Cascades: a separator of drums or vocals is fed with another separator's estimate of them.
+"""Cascades: a separator of drums or vocals gets another separator's estimate of them as input.
 
-Such a separator is scored twice. Fed with the true stem, its score is its own. Fed with another
-separator's estimate (*in cascade*), it is the score that a user of both gets. The difference is the
-cost of the parent's errors.
+Such a separator is scored twice. With the true stem as input, the score is its own. With the
+estimate of another separator, its *parent*, it is the score that a user of both gets. The
+difference is the cost of the parent's errors.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def wanted_parents(plan: Plan) -> list[tuple[str, str]]:
 
 
 def plan_cascades(plan: Plan, parents: Parents) -> Plan:
-    """Feed every separator of a stem with its parent's estimate, on the tracks of both.
+    """Plan every separator of a stem once more, with its parent's estimate as input.
 
-    In `plan` the same separators are fed with the true stems. A stem without a parent is skipped,
-    and so are tracks that a parent was trained on.
+    In `plan` the input is the true stem. Stems without a parent are skipped, and so are tracks that
+    a parent was trained on.
     """
-    whole = {_place(unit, unit.entry.name): unit for unit in plan.units}
+    whole = {(unit.place, unit.entry.name): unit for unit in plan.units}
     units: list[Unit] = []
     without: Counter[tuple[str, str, str]] = Counter()
     for unit in _children(plan):
         dataset, stem = unit.track.dataset, unit.entry.input
         name = parents.get((dataset, stem), "")
-        parent = whole.get(_place(unit, name))
+        parent = whole.get((unit.place, name))
         if parent is None or stem not in parent.scored:
             why = f"{name} has no {stem}" if name else f"no ranked separator has {stem}"
         elif leak(parent.entry.trained_on, unit.track) == "leaked":
@@ -53,7 +53,7 @@ def plan_cascades(plan: Plan, parents: Parents) -> Plan:
 
 
 def left_out(dataset: Dataset) -> list[str]:
-    """Say on how many tracks which stems are not scored, and why; one line per reason."""
+    """Return one line per reason why stems are not scored: the stems, the tracks, the reason."""
     reasons: dict[str, dict[str, None]] = {}
     tracks: Counter[str] = Counter()
     for track in dataset.tracks:
@@ -74,9 +74,3 @@ def left_out(dataset: Dataset) -> list[str]:
 def _children(plan: Plan) -> list[Unit]:
     """Return the units of separators whose input is a stem."""
     return [u for u in plan.units if u.entry.role == "separator" and u.entry.input != "mixture"]
-
-
-def _place(unit: Unit, separator: str) -> tuple[str, str, str, str]:
-    """Return the unit's track, and a separator that may have another unit on it."""
-    track = unit.track
-    return track.dataset, track.split, track.name, separator

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -83,12 +83,9 @@ def read_estimates(work_folder: Path, track_key: str, key: str) -> dict[str, Cli
 def read_true(work_folder: Path, track_key: str, stem: str) -> Clip:
     """Return the mixture or a reference of a track; it is kept whenever an estimate is."""
     path = true_path(work_folder, track_key, stem)
-    found = _read(path)
-    if stem not in found:
-        raise HarnessError(
-            f"{path}: cannot be read; remove {path.parent} and run with --listen again"
-        )
-    return found[stem]
+    if found := _read(path).get(stem):
+        return found
+    raise HarnessError(f"{path}: cannot be read; remove {path.parent} and run with --listen again")
 
 
 def tracks_kept(work_folder: Path, track_keys: Iterable[str]) -> set[str]:
@@ -103,7 +100,6 @@ def true_path(work_folder: Path, track_key: str, stem: str) -> Path:
 
 
 def _path(work_folder: Path, track_key: str, name: str) -> Path:
-    """Return a file of a track."""
     return work_folder / "clips" / track_key / f"{name}.npz"
 
 
@@ -129,7 +125,6 @@ def _packed(signal: Audio, rate: int, frames: Float64) -> Arrays:
 
 
 def _write(path: Path, signals: Mapping[str, Arrays]) -> None:
-    """Write signals by stem."""
     arrays = {f"{part}.{stem}": x for stem, parts in signals.items() for part, x in parts.items()}
     with write_stream(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -139,19 +134,13 @@ def _read(path: Path) -> dict[str, Clip]:
     """Return the signals of a file by stem; empty if it is missing or cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        stems = [name.partition(".")[2] for name in arrays if name.startswith("audio.")]
-        return {stem: _clip(arrays, stem) for stem in stems}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            stems = [name.partition(".")[2] for name in file.files if name.startswith("audio.")]
+            found = {stem: [file[f"{part.name}.{stem}"] for part in fields(Clip)] for stem in stems}
+        return {
+            stem: Clip(
+                audio.tobytes(), float(scale[0]), int(start[0]), int(rate[0]), frames.astype(float)
+            )
+            for stem, (audio, scale, start, rate, frames) in found.items()
+        }
+    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
         return {}
-
-
-def _clip(arrays: Arrays, stem: str) -> Clip:
-    """Return one signal of a file."""
-    return Clip(
-        audio=arrays[f"audio.{stem}"].tobytes(),
-        scale=float(arrays[f"scale.{stem}"][0]),
-        start=int(arrays[f"start.{stem}"][0]),
-        rate=int(arrays[f"rate.{stem}"][0]),
-        frames=np.asarray(arrays[f"frames.{stem}"], np.float64),
-    )

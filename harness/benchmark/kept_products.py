@@ -14,8 +14,7 @@ import numpy as np
 
 from harness.benchmark.signals import Signals, Unit
 from harness.core.audio import Audio
-from harness.core.errors import StorageError
-from harness.core.files import digest, write_stream
+from harness.core.files import complete_file, digest, write_stream
 from harness.metrics import BlendProducts, write_blends
 from harness.results.run_products import BY_BAND, WHOLE
 
@@ -73,18 +72,8 @@ def keep(
     name = f"{digest(sorted(unit.key for unit in ready))}.npz"
     for kind, found in ((WHOLE, products), (BY_BAND, by_band)):
         if found:
-            _write(work_folder / kind / ready[0].track_key / name, found)
+            with complete_file(work_folder / kind / ready[0].track_key / name) as part:
+                write_blends(part, found)
     for unit in ready:
         files[unit.key].close()
         scratch_path(work_folder, unit).unlink(missing_ok=True)
-
-
-def _write(path: Path, products: Mapping[str, BlendProducts]) -> None:
-    """Write the inner products of a track."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_blends(path, products)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written ({error.strerror}); free some space"
-        ) from error

@@ -10,9 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_CLEAR_REFS = Path("/proc/self/clear_refs")
-_STATUS = Path("/proc/self/status")
-
 
 @dataclass
 class Meter:
@@ -34,12 +31,10 @@ class Meter:
     _start: tuple[float, float, int] = field(default=(0.0, 0.0, 0), repr=False)
 
     def __enter__(self) -> Meter:
-        """Start."""
         self._start = (time.perf_counter(), time.process_time(), _reset_peak())
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop; the figures are also set after an error."""
         wall, cpu, memory = self._start
         self.seconds = time.perf_counter() - wall
         self.cpu_seconds = time.process_time() - cpu
@@ -54,7 +49,7 @@ def _reset_peak() -> int:
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     try:
-        _CLEAR_REFS.write_text("5")
+        Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")
     except OSError:
         return _peak()
@@ -71,7 +66,7 @@ def _peak() -> int:
 
 def _status(field_name: str) -> int:
     """Return one figure of /proc/self/status in bytes."""
-    for line in _STATUS.read_text().splitlines():
+    for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field_name + ":"):
             return int(line.split()[1]) * 1024
-    raise OSError(f"{_STATUS} has no {field_name}")
+    raise OSError(f"/proc/self/status has no {field_name}")

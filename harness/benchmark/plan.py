@@ -20,6 +20,7 @@ from harness.separators import code_versions
 from harness.separators.from_disk import find_files
 
 PRECISION = "float32"
+Place = tuple[str, str, str]  # dataset, split, track
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,12 @@ def make_plan(
             planned = [unit for unit in found if unit]
             units += planned
             if not planned:
-                skips.append(Skip(entry.name, dataset.name, _why_nothing(entry)))
+                reason = (
+                    f"no track has a stem that it separates ({', '.join(entry.stems) or 'any'})"
+                )
+                if entry.input != "mixture":
+                    reason = f"no track has the stem {entry.input} with its sub-stems"
+                skips.append(Skip(entry.name, dataset.name, reason))
     return Plan(tuple(units), tuple(skips))
 
 
@@ -80,7 +86,13 @@ def plan_for_files(
         for track in dataset.tracks:
             names = [track.name, track.id] if track.id else [track.name]
             files = find_files(folder, names, track.split, dataset.stems)
-            mine = entry.model_copy(update=_described(files, fingerprints))
+            stems = tuple(taxonomy.in_order(files))
+            found: dict[str, object] = {
+                "stems": stems,
+                "params": {"files": {stem: str(files[stem]) for stem in stems}},
+                "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
+            }
+            mine = entry.model_copy(update=found)
             content = _content(track, fingerprints)
             unit = _unit(mine, track, dataset, content, settings) if files else None
             units += [unit] if unit else []
@@ -89,16 +101,6 @@ def plan_for_files(
             reason = f"{folder} has no estimate of {missing} of {len(dataset.tracks)} tracks"
             skips.append(Skip(entry.name, dataset.name, reason))
     return Plan(tuple(units), tuple(skips))
-
-
-def _described(files: dict[str, Path], fingerprints: Fingerprints) -> dict[str, object]:
-    """Return the fields of an entry whose estimates are these files: stem → path."""
-    stems = tuple(taxonomy.in_order(files))
-    return {
-        "stems": stems,
-        "params": {"files": {stem: str(files[stem]) for stem in stems}},
-        "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
-    }
 
 
 def _unit(
@@ -156,19 +158,19 @@ def unit_key(
 
 
 def why_unscored(track: Track, stem: str, source: str) -> str:
-    """Say why a part of the drums or vocals, separated from `source`, is not scored; or ""."""
+    """Return why a part of the drums or vocals, separated from `source`, is not scored, or ""."""
     parent = taxonomy.parent_level(stem)
     if parent == "mixture":
         return ""
     if any(taxonomy.parent_level(other) == parent for other in track.bleed):
         return f"the parts of the {parent} bleed into each other"
     if source == parent and {*track.stems[stem]} == {*track.stems.get(parent, ())}:
-        return f"the {parent} of the track are only this stem"
+        return f"the {parent} of the track consist of this stem only"
     return ""
 
 
 def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Choose stems for an entry that names none: an oracle needs a partition, an anchor has all."""
+    """Return stems for an entry that names none: those of one level for an oracle, or all."""
     top = [stem for stem in wanted if taxonomy.parent_level(stem) == entry.input] or wanted
     if entry.role != "oracle":
         return tuple(top)
@@ -176,7 +178,7 @@ def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def _content(track: Track, fingerprints: Fingerprints) -> str:
-    """Return a hash of every signal of the track, which no name of a file or track enters."""
+    """Return a hash of all signals of the track; names of files and tracks do not change it."""
 
     def signals(sources: Iterable[Source]) -> list[list[str | int | None]]:
         return [[fingerprints.of(s.path), s.channel, s.stream] for s in sources]
@@ -185,35 +187,23 @@ def _content(track: Track, fingerprints: Fingerprints) -> str:
     return digest({"mixture": signals(track.mixture), "stems": stems})
 
 
-def _why_nothing(entry: Entry) -> str:
-    """Say why a separator has no unit of work on a dataset."""
-    if entry.input != "mixture":
-        return f"no track has the stem {entry.input} with its sub-stems"
-    return f"no track has a stem that it separates ({', '.join(entry.stems) or 'any'})"
-
-
 def mark(plan: Plan, count: int) -> Plan:
     """Return the plan in which clips of `count` tracks per dataset are kept.
 
     Tracks of genres, then artists, that are not chosen yet come first.
     """
-    tracks: dict[str, dict[tuple[str, str], Track]] = {}
+    tracks: dict[str, dict[Place, Track]] = {}
     for unit in plan.units:
-        track = unit.track
-        tracks.setdefault(track.dataset, {}).setdefault((track.split, track.name), track)
-    chosen = {dataset: _spread(found, count) for dataset, found in tracks.items()}
-
-    def marked(unit: Unit) -> Unit:
-        track = unit.track
-        return replace(unit, listen=(track.split, track.name) in chosen[track.dataset])
-
-    return replace(plan, units=tuple(map(marked, plan.units)))
+        tracks.setdefault(unit.track.dataset, {})[unit.place] = unit.track
+    chosen = {place for found in tracks.values() for place in _spread(found, count)}
+    units = (replace(unit, listen=unit.place in chosen) for unit in plan.units)
+    return replace(plan, units=tuple(units))
 
 
-def _spread(tracks: Mapping[tuple[str, str], Track], count: int) -> list[tuple[str, str]]:
+def _spread(tracks: Mapping[Place, Track], count: int) -> list[Place]:
     """Choose tracks of as many genres, then artists, as possible."""
     left = dict(tracks)
-    chosen: list[tuple[str, str]] = []
+    chosen: list[Place] = []
     genres: Counter[str] = Counter()
     artists: Counter[str] = Counter()
     while left and len(chosen) < count:

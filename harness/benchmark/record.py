@@ -61,13 +61,7 @@ def leak_rows(plan: Plan) -> list[dict[str, str]]:
     In cascade the separator's own training decides: `plan_cascades` skips leaked parents.
     """
     return [
-        {
-            "separator": unit.entry.name,
-            "dataset": unit.track.dataset,
-            "split": unit.track.split,
-            "track": unit.track.name,
-            "status": status,
-        }
+        {**_place(unit), "status": status}
         for unit in plan.units
         if (status := leak(unit.entry.trained_on, unit.track)) != "clean"
     ]
@@ -76,8 +70,7 @@ def leak_rows(plan: Plan) -> list[dict[str, str]]:
 def _head(unit: Unit, run: str) -> Row:
     """Return the columns that name the unit of work of a row."""
     track, entry = unit.track, unit.entry
-    about = track.dataset, track.split, track.name, track.artist, track.genre
-    return run, *about, entry.name, entry.input, unit.fed_by
+    return run, *unit.place, track.artist, track.genre, entry.name, entry.input, unit.fed_by
 
 
 def state_of(
@@ -120,21 +113,19 @@ def record_of(
         "separators": {entry.name: _describe(entry) for entry in entries},
         "datasets": {dataset.name: _describe_dataset(dataset, plan) for dataset in datasets},
         "leaks": leak_rows(plan),
-        "units": [_where_kept(unit) for unit in plan.units if unit.parent is None],
+        "units": [  # to find what is kept of them
+            {**_place(unit), "track_key": unit.track_key, "key": unit.key}
+            for unit in plan.units
+            if unit.parent is None
+        ],
         "skipped": [asdict(skip) for skip in plan.skips],
     }
 
 
-def _where_kept(unit: Unit) -> dict[str, str]:
-    """Return which unit of work a (separator, track) is, to find what is kept of it."""
-    return {
-        "dataset": unit.track.dataset,
-        "split": unit.track.split,
-        "track": unit.track.name,
-        "separator": unit.entry.name,
-        "track_key": unit.track_key,
-        "key": unit.key,
-    }
+def _place(unit: Unit) -> dict[str, str]:
+    """Return the separator and the track of a unit of work."""
+    dataset, split, track = unit.place
+    return {"separator": unit.entry.name, "dataset": dataset, "split": split, "track": track}
 
 
 def _describe(entry: Entry) -> dict[str, Any]:

@@ -7,7 +7,6 @@ have cut the music differently, and museval leaves out frames in which an estima
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import nan
 
@@ -58,17 +57,12 @@ def reproduce(
     dataset: Dataset,
     settings: Settings,
     *,
-    command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> list[ReproducedScore]:
     """Score a separator on the tracks of its published scores, and return both, per stem.
 
-    Parameters
-    ----------
-    dataset
-        The one that `published` names, only with the split that it names.
-    settings
-        As for a run. The run is named ``reproduce-NAME``, and repeating it continues it.
+    `dataset` is the one that `published` names, with the tracks of the split that it names. The run
+    gets the name ``reproduce-NAME``; repeating it continues it.
     """
     if published.metric not in DEFINITIONS:
         raise HarnessError(
@@ -77,7 +71,7 @@ def reproduce(
         )
     metric, how = DEFINITIONS[published.metric]
     named = replace(settings, run=f"reproduce-{entry.name}")
-    outcome = runner.run([entry], [dataset], named, command=command, progress=progress)
+    outcome = runner.run([entry], [dataset], named, progress=progress)
     rows = read_run(outcome.folder).scores
     rows = rows[(rows["separator"] == entry.name) & (rows["dataset"] == dataset.name)]
     scored = rows[rows["status"] != "failed"]

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from harness.benchmark import kept_products
 from harness.benchmark.cascades import Parents, plan_cascades, wanted_parents
@@ -37,26 +37,14 @@ FIRST = "first"  # in cascade: feed with the separator that ranks first for the 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did.
+    """What a run did."""
 
-    Attributes
-    ----------
-    folder
-        Where its tables are.
-    units, reused, failed
-        Pieces of work: in all, found finished, failed.
-    fresh
-        Whether the tables were written anew.
-    failures
-        Reasons, once each, in the order of the plan.
-    """
-
-    folder: Path
-    units: int
-    reused: int
+    folder: Path  # of its tables
+    units: int  # units of work of the plan
+    reused: int  # of them, finished earlier
     failed: int
-    fresh: bool
-    failures: tuple[str, ...] = ()
+    fresh: bool  # whether the tables were written anew
+    failures: tuple[str, ...] = ()  # reasons, once each, in the order of the plan
 
 
 def run(
@@ -65,33 +53,21 @@ def run(
     settings: Settings,
     *,
     cascade: str | None = FIRST,
-    command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outcome:
     """Separate, score and select; continue where an earlier run of the same work stopped.
 
-    Parameters
-    ----------
-    cascade
-        Whose drums and vocals are given to separators of these: the name of one of `entries`;
-        `FIRST` takes, for each dataset and stem, the one that this run's scores rank first; None
-        feeds them with the true stems only.
-
-    Raises
-    ------
-    HarnessError
-        If there is nothing to do, another run holds the folder, the folder holds imported scores,
-        or the disk is full.
+    `cascade` names the one of `entries` that provides drums and vocals for the separators of these;
+    with `FIRST` it is, per dataset and stem, the one that this run's scores rank first; with None
+    only true stems are separated further. A HarnessError is raised if there is nothing to do,
+    another run holds the folder, the folder holds imported scores, or the disk is full.
     """
     if cascade not in (FIRST, None):
         named = find({entry.name: entry for entry in entries}, str(cascade))
         if named.role == "oracle":
             raise HarnessError(f"--cascade {cascade}: is an oracle; name a separator")
-
-    def plan(fingerprints: Fingerprints) -> Plan:
-        return make_plan(entries, datasets, settings, fingerprints)
-
-    return _do(plan, entries, datasets, settings, command, progress, cascade)
+    make = partial(make_plan, entries)
+    return _do(make, entries, datasets, settings, progress, cascade)
 
 
 def score_folder(
@@ -100,25 +76,19 @@ def score_folder(
     datasets: Sequence[Dataset],
     settings: Settings,
     *,
-    command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Outcome:
-    """Score the estimates in a folder as those of `entry`; as `run` else."""
+    """Score the estimates in a folder as those of `entry`; otherwise like `run`."""
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no such folder; name the one that holds the estimates")
-
-    def plan(fingerprints: Fingerprints) -> Plan:
-        return plan_for_files(entry, folder, datasets, settings, fingerprints)
-
-    return _do(plan, [entry], datasets, settings, command, progress)
+    return _do(partial(plan_for_files, entry, folder), [entry], datasets, settings, progress)
 
 
 def _do(
-    make: Callable[[Fingerprints], Plan],
+    make: Callable[[Sequence[Dataset], Settings, Fingerprints], Plan],
     entries: Sequence[Entry],
     datasets: Sequence[Dataset],
     settings: Settings,
-    command: Sequence[str],
     progress: Progress | None,
     cascade: str | None = None,
 ) -> Outcome:
@@ -129,8 +99,8 @@ def _do(
         importing.check_folder(folder, {})
         store = Store(settings.work_folder)
         store.sweep()
-        plan = make(Fingerprints(settings.work_folder / "fingerprints.jsonl"))
-        plan = mark(plan, settings.listen)
+        fingerprints = Fingerprints(settings.work_folder / "fingerprints.jsonl")
+        plan = mark(make(datasets, settings, fingerprints), settings.listen)
         if not plan.units:
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
             raise HarnessError(f"run: nothing can run ({reasons}); see 'harness check'")
@@ -149,7 +119,6 @@ def _do(
         failures |= execute(fed, settings, progress)
         failed = sum(unit.key in failures for unit in plan.units)
         record = record_of(entries, datasets, plan, settings) | {
-            "command": list(command),
             "created": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "state": None if failed else state,
@@ -161,16 +130,23 @@ def _do(
                 "seconds": round(time.time() - started, 1),
             },
         }
-        write_run(folder, _tables(plan, store, failures, record))
+        bare = Run(
+            name=settings.run,
+            scores=table(score_rows(plan, store, failures, settings.run)),
+            costs=table(cost_rows(plan, store, failures, settings.run)),
+            ensembles=table([]),
+            selection=table([], SELECTION_COLUMNS),
+            record=record,
+        )
+        write_run(folder, with_selection(bare))
     reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
     return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen))
 
 
 def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Parents:
-    """Return whose estimate of a stem is given to the separators of that stem.
+    """Return which separator's estimate of a stem is given to the separators of that stem.
 
-    `FIRST` is the first of the leaderboard by the harmonic mean of SNR and SDR; of equals the first
-    by name.
+    `FIRST` is the best by the harmonic mean of SNR and SDR; of equals, the first by name.
     """
     wanted = wanted_parents(plan)
     if cascade != FIRST or not wanted:
@@ -178,26 +154,8 @@ def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Pare
     scores = grid.add_harmonic(table(score_rows(plan, store, failures, "")))
     names = {unit.entry.name for unit in plan.units if unit.entry.role == ranking.SEPARATOR}
     leaks = leaked({"leaks": leak_rows(plan)})
-    return {
-        (dataset, stem): separator
-        for dataset in {dataset for dataset, _ in wanted}
-        for stem, separator in ranking.rank(
-            scores, dataset, grid.HARMONIC, ranked=names, leaks=leaks
-        )
-        .best()
-        .items()
-    }
-
-
-def _tables(plan: Plan, store: Store, failures: Failures, record: dict[str, Any]) -> Run:
-    """Assemble the tables of a run and choose from them."""
-    name = record["run"]
-    bare = Run(
-        name=name,
-        scores=table(score_rows(plan, store, failures, name)),
-        costs=table(cost_rows(plan, store, failures, name)),
-        ensembles=table([]),
-        selection=table([], SELECTION_COLUMNS),
-        record=record,
-    )
-    return with_selection(bare)
+    found = {}
+    for dataset in {dataset for dataset, _ in wanted}:
+        how = ranking.rank(scores, dataset, grid.HARMONIC, ranked=names, leaks=leaks)
+        found.update({(dataset, stem): name for stem, name in how.best().items()})
+    return found

@@ -28,6 +28,11 @@ class Unit:
     listen: bool = False  # whether its estimates are kept for the report
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """Dataset, split and name of the track."""
+        return self.track.dataset, self.track.split, self.track.name
+
+    @property
     def fed_by(self) -> str:
         """Where the input came from, see `harness.results.runs.COLUMNS`."""
         if self.entry.input == "mixture":
@@ -61,24 +66,16 @@ class Signals:
 
 
 def read_signals(units: Sequence[Unit], excerpt: Excerpt, device: str = "cpu") -> Signals:
-    """Read the mixture of the units' track, and the stems that they need."""
+    """Read the mixture of the units' track, and the stems they separate or are scored against."""
     track, rate = units[0].track, units[0].sample_rate
     start, frames = excerpt.window(track_length(track), rate)
     mixture = read_sources(track.mixture, rate, start, frames)
+    needed = {unit.entry.input for unit in units if unit.parent is None}
+    for unit in units:
+        needed.update(unit.given, *(taxonomy.level_of(stem, track.stems) for stem in unit.scored))
     stems = {}
-    for stem in sorted(_needed(units)):
+    for stem in sorted(needed & track.stems.keys()):
         signal = read_sources(track.stems[stem], rate, start, frames)
         where = f"{track.name!r}, {stem}"
         stems[stem] = audio.to_channels(signal, mixture.shape[0], where)
     return Signals(mixture, stems, tuple(track.stems), rate, device=device)
-
-
-def _needed(units: Sequence[Unit]) -> set[str]:
-    """Return the stems that any of the units is scored against or separates further."""
-    track = units[0].track
-    needed = {unit.entry.input for unit in units if unit.parent is None}
-    needed |= {stem for unit in units for stem in unit.given}
-    for unit in units:
-        for stem in unit.scored:
-            needed.update(taxonomy.level_of(stem, track.stems))
-    return needed & track.stems.keys()

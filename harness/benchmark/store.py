@@ -8,10 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.core.files import (
-    file_digest,
-    write_atomic,
-)
+from harness.core.files import file_digest, write_atomic
 
 
 class Fingerprints:
@@ -36,21 +33,17 @@ class Fingerprints:
             key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
             if key not in self._known:
                 self._known[key] = file_digest(path)
-                self._remember(key)
+                with suppress(OSError):  # if this fails, the hash is computed again next time
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    with self._path.open("a") as file:
+                        file.write(json.dumps([*key, self._known[key]]) + "\n")
         except OSError:
             return "absent"
         return self._known[key]
 
-    def _remember(self, key: tuple[str, int, int]) -> None:
-        """Add one line; if this fails, the hash is computed again next time."""
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a") as file:
-                file.write(json.dumps([*key, self._known[key]]) + "\n")
-
 
 class Store:
-    """Finished pieces of work, one JSON file each, found by key."""
+    """Results of finished units of work, one JSON file each, found by key."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,11 +53,11 @@ class Store:
         return self.folder / key[:2] / f"{key}.json"
 
     def has(self, key: str) -> bool:
-        """Whether this piece is finished and readable."""
+        """Whether this unit is finished and its result readable."""
         return self.get(key) is not None
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return a finished piece, or None; a file that cannot be read counts as absent."""
+        """Return a result, or None; a file that cannot be read counts as absent."""
         try:
             content = json.loads(self.path(key).read_bytes())
         except (OSError, ValueError):
@@ -72,10 +65,10 @@ class Store:
         return content if isinstance(content, dict) else None
 
     def put(self, key: str, content: Mapping[str, Any]) -> None:
-        """Store a finished piece."""
+        """Store a result."""
         write_atomic(self.path(key), json.dumps(content, sort_keys=True).encode())
 
     def sweep(self) -> None:
-        """Delete leftovers of killed writers; call it only while the folder is locked."""
+        """Delete the parts that killed writers left; call it only while the folder is locked."""
         for part in self.folder.rglob("*.part"):
             part.unlink(missing_ok=True)

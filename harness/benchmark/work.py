@@ -29,6 +29,7 @@ class Settings:
     """How a run is done; every worker receives all of it. Only `excerpt` can change a score."""
 
     run: str = "main"  # name of the run and of its folder in `results`
+    command: tuple[str, ...] = ()  # arguments of the command line, for the record
     results: Path = Path("results")  # of all runs, and of the units of work that they share
     jobs: int = 1  # units of work done at the same time
     backend: str = "loky"  # joblib's: loky on this machine, dask or ray on a running cluster
@@ -86,15 +87,11 @@ def do_batch(
 def do_unit(
     unit: Unit, signals: Signals, device: str = "cpu"
 ) -> tuple[dict[str, Any], dict[str, Audio]]:
-    """Separate and score one track with one separator.
+    """Separate and score one track with one separator; return its result and its estimates.
 
-    Returns
-    -------
-    result
-        scores {stem: {metric: [value, note]}}, costs {metric: value}, notes. In cascade the costs
-        are those of this separator alone; the parent's are in the parent's own result.
-    estimates
-        {stem: audio} of the scored stems.
+    The result has scores {stem: {metric: [value, note]}}, costs {metric: value} and notes. In
+    cascade the costs are those of this separator alone; the parent's are in the parent's own
+    result. The estimates are {stem: audio} of the scored stems.
     """
     source = _input(unit, signals, device)
     with Meter() as meter:
@@ -122,8 +119,7 @@ def _input(unit: Unit, signals: Signals, device: str) -> Audio:
         return signals.mixture if stem == "mixture" else signals.stems[stem]
     place = (unit.parent.key, stem)
     if place not in signals.separated:
-        separator = _loaded(unit.parent, device)
-        given, _ = _run(separator, signals.mixture, signals, unit.parent)
+        given, _ = _run(_loaded(unit.parent, device), signals.mixture, signals, unit.parent)
         signals.separated[place] = made_of(given, stem)
     return signals.separated[place]
 
@@ -131,7 +127,7 @@ def _input(unit: Unit, signals: Signals, device: str) -> Audio:
 def _run(
     separator: Separator | Oracle, source: Audio, signals: Signals, unit: Unit
 ) -> tuple[dict[str, Audio], list[str]]:
-    """Return the estimates, each of the shape of `source`, and notes; see `running.run`."""
+    """Return the estimates, each of the shape of `source`, and notes; see `protocol.run`."""
     where = f"{unit.entry.name}, {unit.track.name!r}"
     rate = signals.sample_rate
     return run(separator, unit.entry, source, rate, where=where, references=signals.stems)

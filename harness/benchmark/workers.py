@@ -49,7 +49,7 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
         except TerminatedWorkerError:
             _work_apart([u for u in todo if not store.has(u.key)], settings, failures)
         left = kept_products.waiting(settings.work_folder, unique)
-        batches = [TrackBatch((), track) for track in _by_track(left)]
+        batches = [TrackBatch((), track) for track in _by_track(left).values()]
         _work(batches, settings, settings.jobs, failures)
     return failures
 
@@ -67,21 +67,22 @@ def make_batches(todo: Sequence[Unit], units: Sequence[Unit], jobs: int) -> list
     tracks = _by_track(todo)
     pieces = max(1, math.ceil(jobs / max(1, len(tracks))))
     if pieces > 1:
-        return [TrackBatch(part) for t in tracks for i in range(pieces) if (part := t[i::pieces])]
-    whole = {track[0].track_key: track for track in _by_track(units)}
-    return [TrackBatch(track, whole[track[0].track_key]) for track in tracks]
+        parts = [track[i::pieces] for track in tracks.values() for i in range(pieces)]
+        return [TrackBatch(part) for part in parts if part]
+    whole = _by_track(units)
+    return [TrackBatch(track, whole[key]) for key, track in tracks.items()]
 
 
-def _by_track(units: Sequence[Unit]) -> list[tuple[Unit, ...]]:
-    """Group by track; the order within a track stays."""
-    groups: dict[str, list[Unit]] = {}
+def _by_track(units: Sequence[Unit]) -> dict[str, tuple[Unit, ...]]:
+    """Group by the key of the track; the order within a track stays."""
+    groups: dict[str, tuple[Unit, ...]] = {}
     for unit in units:
-        groups.setdefault(unit.track_key, []).append(unit)
-    return [tuple(group) for group in groups.values()]
+        groups[unit.track_key] = (*groups.get(unit.track_key, ()), unit)
+    return groups
 
 
 def _work(batches: Sequence[TrackBatch], settings: Settings, jobs: int, failures: Failures) -> None:
-    """Do batches with that many workers; failed units are added to `failures`."""
+    """Do batches with `jobs` workers; failed units are added to `failures`."""
     if not batches:
         return
     call = delayed(do_batch)
@@ -94,7 +95,7 @@ def _work(batches: Sequence[TrackBatch], settings: Settings, jobs: int, failures
 
 
 def _work_apart(units: Sequence[Unit], settings: Settings, failures: Failures) -> None:
-    """After a worker died: do each unit in a worker of its own, to find the one that kills it."""
+    """Do each unit in a worker of its own, to find the one that killed its worker."""
     for unit in units:
         try:
             # two jobs, so that joblib does not fall back to this very process
@@ -104,7 +105,7 @@ def _work_apart(units: Sequence[Unit], settings: Settings, failures: Failures) -
 
 
 def _workers(backend: str, jobs: int) -> AbstractContextManager[object]:
-    """Return joblib's setting for that many workers."""
+    """Return joblib's setting for `jobs` workers."""
     if backend == "loky" and jobs == 1:
         backend = "sequential"
     # the workers of a killed run must not hold memory for long
@@ -113,7 +114,7 @@ def _workers(backend: str, jobs: int) -> AbstractContextManager[object]:
         return cast("AbstractContextManager[object]", parallel_config(backend=backend, **options))
     except (ValueError, ImportError, RuntimeError) as error:
         raise HarnessError(
-            f"--backend {backend}: cannot be used ({error}); start its cluster, or omit --backend"
+            f"--backend {backend}: cannot be used ({error}); start its cluster or omit --backend"
         ) from error
 
 
@@ -123,8 +124,8 @@ def _reporting(
 ) -> Iterator[None]:
     """Count finished units from another thread while the block runs.
 
-    joblib reports whole batches, which may take an hour; the files of finished units say more. A
-    file has its name only once it is complete, so that there is no need to read it.
+    joblib reports whole batches, which may take an hour. So the files of results are counted: a
+    file has its name only when it is complete.
     """
     if progress is None or not todo:
         yield

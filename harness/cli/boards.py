@@ -1,25 +1,34 @@
-"""The leaderboard in a few lines, for a terminal."""
+"""Tables for a terminal: the leaderboard, two runs compared, and what `harness.selection` found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from harness.core.taxonomy import in_order
-from harness.report import names
-from harness.report.comparison import (
-    _ALONE,
-    RunComparison,
-    _label,
-    _numbers,
-)
+from harness.core.text import decimals
+from harness.report.comparison import _ALONE, RunComparison, _label, _numbers
+from harness.report.computed import Report
 from harness.report.names import input_label, input_rank, metric_label
-from harness.results import grid, ranking
-from harness.results.grid import chosen_by
-from harness.results.runs import Run, leaked
+from harness.results import grid
+from harness.results.ranking import OVERALL, SEPARATOR, Ranking
+from harness.results.runs import sources
 from harness.selection.comparing import SAME
+from harness.selection.statistics import MIN_ARTISTS
+from harness.selection.worth import in_words
+
+_HIDDEN = {
+    "dataset", "input", "fed_by", "lacks_a", "lacks_b", "artists", "single_score", "held_out",
+    "better", "low", "high",
+}  # fmt: skip
+_TITLES = {
+    "n": "tracks (artists)", "score": "held-out", "p": "p (Holm)", "mean_a": "A", "mean_b": "B",
+    "difference": "A − B (95 %)", "gain": "gain (95 %)", "single": "over the best single",
+    "edges": "bands cut at, Hz",
+}  # fmt: skip
 
 
 class Board(NamedTuple):
@@ -31,37 +40,33 @@ class Board(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def boards(run: Run) -> list[Board]:
+def boards(report: Report) -> list[Board]:
     """Return one table per dataset and input: the mean score per ranked separator and stem.
 
     Best first. The score is the one that separators are chosen by, see
     `harness.results.grid.chosen_by`; the means are those of the page. Ensembles, which are not
     ranked with their members, follow in tables of their own.
     """
-    scores, roles = grid.add_harmonic(run.scores), ranking.roles(run)
-    by_role = {
-        role: chosen_by(scores[scores["separator"].map(roles) == role])
-        for role in ("ensemble", ranking.SEPARATOR)
+    role_of = report.scores["separator"].astype(object).map(report.roles)
+    metrics = {
+        dataset: metric
+        for role in ("ensemble", SEPARATOR)  # of a dataset with both, the metric of the latter
+        for dataset, metric in grid.chosen_by(report.scores[role_of == role]).items()
     }
-    how: Any = {"ranked": ranking.ranked_in(run), "leaks": leaked(run.record)}
-    found = [
-        ranking.rank(scores, dataset, metric, **how)
-        for dataset, metric in sorted({**by_role["ensemble"], **by_role["separator"]}.items())
-    ]
-    return [board for role in reversed(by_role) for one in found for board in _of(role, one, roles)]
-
-
-def _of(role: str, found: ranking.Ranking, roles: Mapping[str, str]) -> Iterator[Board]:
-    """Yield the tables of the separators of one role."""
-    rows = found.board[found.board["separator"].map(roles) == role]
-    shown = rows["rank"].notna() if role == ranking.SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
-    for source in sorted(rows.loc[shown, "source"].unique(), key=input_rank):
-        here = rows["source"] == source
-        yield _board(found, source, role, rows[here & shown], rows[here & ~shown])
+    found = [report.ranking(*place) for place in sorted(metrics.items())]
+    shown = []
+    for role, ranking in product((SEPARATOR, "ensemble"), found):
+        rows = ranking.board[ranking.board["separator"].map(report.roles) == role]
+        rows = rows[~rows["stem"].str.startswith(OVERALL)]
+        mine = rows["rank"].notna() if role == SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
+        for source in sorted(rows.loc[mine, "source"].unique(), key=input_rank):
+            here = rows["source"] == source
+            shown.append(_board(ranking, source, role, rows[here & mine], rows[here & ~mine]))
+    return shown
 
 
 def _board(
-    found: ranking.Ranking, source: str, role: str, board: pd.DataFrame, others: pd.DataFrame
+    found: Ranking, source: str, role: str, board: pd.DataFrame, others: pd.DataFrame
 ) -> Board:
     """Lay out one dataset and input: separators with the most and best stems first."""
     means = board.pivot_table(index="separator", columns="stem", values="mean")
@@ -87,7 +92,7 @@ def _notes(board: pd.DataFrame, others: pd.DataFrame) -> Iterator[str]:
     limited = board[board["limited"] > 0]
     if len(limited):
         where = ", ".join(
-            f"{row['separator']} {row['stem']} {row['limited']}"
+            f"{row['limited']} of {row['separator']} ({row['stem']})"
             for row in limited.to_dict("records")
         )
         yield f"Scores limited to ±{grid.LIMIT:g} dB: {where}"
@@ -101,7 +106,7 @@ def comparison_boards(found: RunComparison) -> list[Board]:
     shown = []
     for metric, table in list(found.differences.items())[:1]:
         head = ("dataset", "separator", "stem", "n", "A", "B", "B − A (95 %)", "p (Holm)", "B is")
-        title = f"A is {found.a.name}, B is {found.b.name}: {names.metric_label(metric)}, dB"
+        title = f"A is {found.a.name}, B is {found.b.name}: {metric_label(metric)}, dB"
         rows = []
         for row in table[table["verdict"] != SAME].to_dict("records"):
             where = row["dataset"], _label(row), row["stem"], str(row["n"])
@@ -117,3 +122,93 @@ def comparison_boards(found: RunComparison) -> list[Board]:
         made = tuple((what, old[:40], new[:40]) for what, old, new in found.produced)
         shown.append(Board("Made differently", ("what", "A", "B"), made))
     return shown
+
+
+def table_boards(table: pd.DataFrame, title: str) -> list[Board]:
+    """Lay a table of `harness.selection` out for a terminal: one board per dataset and input.
+
+    Examples
+    --------
+    >>> row = {"dataset": "demo", "stem": "bass", "gain": 0.5, "low": -0.125, "high": 1.0}
+    >>> table_boards(pd.DataFrame([row]), "worth")[0].rows
+    [['bass', '0.50 (−0.12 to 1.00)']]
+    """
+    if "fed_by" in table:
+        table = table.assign(input=sources(table))
+    keys = [key for key in ("dataset", "input") if key in table]
+    found = []
+    for where, part in table.groupby(keys, sort=True):
+        names = [str(n) for n in table if n not in _HIDDEN]
+        rows = [[_cell(name, row) for name in names] for row in part.to_dict("records")]
+        place = str(where[0])
+        place += f", from {where[1]}" if where[1:] not in ((), ("mixture",)) else ""
+        found.append(Board(f"{place}: {title}", [_TITLES.get(name, name) for name in names], rows))
+    return found
+
+
+def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
+    """Lay `summary` out: all columns of the policy in use, and held-out scores of all policies."""
+    if summary.empty:
+        return []
+    main = summary[summary["policy"] == policy].drop(columns=["policy", "chosen"])
+    found = table_boards(main, "expected scores of the choice, dB")
+    others = summary.pivot(
+        index=["dataset", "input", "fed_by", "policy"], columns="stem", values="score"
+    )
+    stems = list(dict.fromkeys(summary["stem"]))
+    others = others[stems].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
+    return found + table_boards(others, "held-out scores of all ways to choose, dB")
+
+
+def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:
+    """Say where tracks are missing, or artists too few, in a table of `compare`."""
+    lines = []
+    for row in table.to_dict("records"):
+        where = f"{row['dataset']}, {row['stem']}"
+        lacks = [(name, row[f"lacks_{key}"]) for key, name in (("a", a), ("b", b))]
+        missing = " and ".join(f"{name} has no score on {n} more" for name, n in lacks if n)
+        if missing:
+            lines.append(f"{where}: compared on {row['n']} tracks; {missing}")
+        if row["artists"] < MIN_ARTISTS:
+            lines.append(
+                f"{where}: tracks by {row['artists']} artists are too few to find a significant "
+                f"difference; {MIN_ARTISTS} are needed"
+            )
+    return lines
+
+
+def _cell(name: str, row: Mapping[Any, Any]) -> str:
+    """Return one value as text."""
+    value = row[name]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{stem}: {chosen}" for stem, chosen in value.items())
+    if name == "n" and "artists" in row:
+        return f"{value} ({row['artists']})"
+    if not isinstance(value, float):
+        return str(value)
+    if pd.isna(value):
+        return "–"
+    if name == "p":
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if name == "peak_memory":
+        return f"{value / 1e9:.2f} GB"
+    if name in ("rtf", "parameters", "cpu_seconds"):
+        return f"{value:.3g}"
+    if name in ("difference", "gain"):
+        low, high = row["low"], row["high"]
+        ends = "–" if pd.isna(low) else f"{decimals(low)} to {decimals(high)}"
+        return f"{decimals(value)} ({ends})"
+    return decimals(value)
+
+
+def blend_boards(worth: pd.DataFrame) -> list[Board]:
+    """Lay `blends` out for a terminal: the held-out scores, and the weights."""
+    words = worth.assign(weights=worth["weights"].map(in_words))
+    if not words["edges"].any():
+        words = words.drop(columns="edges")
+    place = [name for name in ("dataset", "input", "fed_by", "stem", "edges") if name in words]
+    shown = words.drop(columns=["weights", "in_sample", "p"])
+    return [
+        *table_boards(shown, "blends against the best single separator, dB"),
+        *table_boards(words[[*place, "weights"]], "weights chosen on all tracks"),
+    ]

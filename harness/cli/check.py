@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -27,15 +26,6 @@ from harness.registry import Entry
 from harness.registry.weight_files import obstacle, terms
 from harness.separators import is_learned
 
-Reproduce = Annotated[
-    str | None,
-    option(
-        "--reproduce NAME",
-        "Score separator NAME on the tracks of its published scores, and compare the two. Only "
-        "then do --device, --jobs and --results apply.",
-    ),
-]
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -47,13 +37,18 @@ class Finding:
 
 
 def check(
-    registry_file: options.Registry = None,
-    data: options.Data = [],  # noqa: B006
-    reproduce: Reproduce = None,
-    device: options.Device = "auto",
-    jobs: options.Jobs = 0,
-    results_folder: options.Results = Path("results"),
-    as_json: options.Json = False,
+    registry_file: Path | None = options.REGISTRY,
+    data: list[str] = options.DATA,
+    reproduce: str | None = option(
+        "--reproduce NAME",
+        None,
+        "Score separator NAME and compare the result with its published scores. --device, --jobs "
+        "and --results apply to this only.",
+    ),
+    device: str = options.DEVICE,
+    jobs: int = options.JOBS,
+    results_folder: Path = options.RESULTS,
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """Check that separators and datasets can be loaded, and say what to do if not.
 
@@ -63,7 +58,9 @@ def check(
     if reproduce:
         entry = registry.find(entries, reproduce)
         where = choose_device(device, learned=is_learned(entry))
-        settings = Settings(results=results_folder, jobs=jobs or cores(), device=where)
+        settings = Settings(
+            command=tuple(sys.argv[1:]), results=results_folder, jobs=jobs or cores(), device=where
+        )
         _check_scores(entry, folders, settings, as_json)
         return
     findings = examine(entries, folders)
@@ -77,7 +74,7 @@ def check(
 
 
 def examine(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> list[Finding]:
-    """Examine every separator, every dataset and the programs that some need."""
+    """Check every separator, every dataset and the programs that some of them need."""
     names = {**datasets.DATASETS, **data}
     return [
         *(_examine_entry(entry) for entry in entries.values()),
@@ -87,7 +84,7 @@ def examine(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> list[Find
 
 
 def _examine_entry(entry: Entry) -> Finding:
-    """Find out whether a separator can be loaded."""
+    """Check whether a separator can be loaded."""
     about = [terms(entry)] if entry.weights else []
     if reason := obstacle(entry):
         return Finding(entry.name, "absent", "\n".join([reason, *about]))
@@ -103,7 +100,7 @@ def _examine_entry(entry: Entry) -> Finding:
 
 
 def _examine_dataset(name: str, data: Mapping[str, Path]) -> Finding:
-    """Find out whether a dataset can be read, and what is wrong with it."""
+    """Check whether a dataset can be read, and what is wrong with it."""
     if name == "demo":
         return Finding(name, "ready", f"rendered into {cache_folder()} when needed")
     if name not in datasets.configured(data):
@@ -119,7 +116,7 @@ def _examine_dataset(name: str, data: Mapping[str, Path]) -> Finding:
 
 
 def _examine_stem_mp4() -> Finding:
-    """Find out whether .stem.mp4 files can be read."""
+    """Check whether .stem.mp4 files can be read."""
     if importlib.util.find_spec("stempeg") is None:
         detail = "to read MUSDB18, run: pip install 'harness[stem-mp4]'"
     elif shutil.which("ffmpeg") is None:
@@ -136,28 +133,21 @@ def _check_scores(
     if reason := obstacle(entry):
         raise HarnessError(f"{entry.name}: {reason}")
     if not entry.published:
-        raise HarnessError(f"{entry.name}: has no published scores; add some to its registry entry")
+        raise HarnessError(f"{entry.name}: has no published scores; add them to its registry row")
     scores: list[ReproducedScore] = []
     for published in entry.published:
         name, _, split = published.dataset.partition(":")
         (dataset,) = choose_datasets(DatasetChoice(data, [name], split), settings.jobs)
         with progress(f"scoring {published.dataset}", as_json) as advance:
-            scores += reproduce(
-                entry, published, dataset, settings, command=sys.argv[1:], progress=advance
-            )
+            scores += reproduce(entry, published, dataset, settings, progress=advance)
+    head = ["stem", "metric", "dataset", "source", "published", "measured", "tolerance", "verdict"]
     if as_json:
         print_json([asdict(score) | {"agrees": score.agrees} for score in scores])
     else:
-        _print_scores(entry.name, scores)
+        rows = []
+        for s in scores:
+            values = f"{s.published:.2f}", f"{s.measured:.2f}", f"{s.tolerance:g}"
+            rows.append((s.stem, s.definition, s.dataset, s.source, *values, s.verdict))
+        print_table(f"{entry.name}: published and measured scores, dB", head, rows)
     if not all(score.agrees for score in scores):
         raise typer.Exit(SOME_FAILED)
-
-
-def _print_scores(name: str, scores: Sequence[ReproducedScore]) -> None:
-    """Print published and measured scores side by side."""
-    head = ["stem", "metric", "dataset", "source", "published", "measured", "tolerance", "verdict"]
-    rows = []
-    for s in scores:
-        values = f"{s.published:.2f}", f"{s.measured:.2f}", f"{s.tolerance:g}"
-        rows.append((s.stem, s.definition, s.dataset, s.source, *values, s.verdict))
-    print_table(f"{name}: published and measured scores, dB", head, rows)

@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from harness import selection
-from harness.cli import options, selection_boards
+from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import argument, flag, option
 from harness.cli.terminal import print_json, print_table, records
 from harness.results import grid, ranking
 from harness.results.runs import read_run
 
-A = Annotated[str, argument("A", "Name of a separator.")]
-B = Annotated[str, argument("B", "Name of the separator to compare it with.")]
-Metric = Annotated[
-    str,
-    option(
+
+def compare(
+    a: str = argument("A", ..., "Name of a separator."),
+    b: str = argument("B", ..., "Name of the separator to compare it with."),
+    metric: str = option(
         "--metric METRIC",
+        "",
         "Metric to compare: snr, sdr, csdr, … or harmonic_mean (of SNR and SDR).",
         "the one used for selection",
     ),
-]
-Dataset = Annotated[
-    list[str], option("--dataset NAME", "Compare only on this dataset. Repeat for several.", "all")
-]
-Run = Annotated[str, option("--run RUN", "Name of the run.")]
-Leaked = Annotated[bool, flag("--leaked", "Include tracks that either separator was trained on.")]
-
-
-def compare(
-    a: A,
-    b: B,
-    metric: Metric = "",
-    dataset: Dataset = [],  # noqa: B006
-    run_name: Run = "main",
-    leaked: Leaked = False,
-    results_folder: options.Results = Path("results"),
-    as_json: options.Json = False,
+    dataset: list[str] = option(
+        "--dataset NAME", [], "Compare only on this dataset. Repeat for several.", "all"
+    ),
+    run_name: str = option("--run RUN", "main", "Name of the run."),
+    leaked: bool = flag("--leaked", "Include tracks that either separator was trained on."),
+    results_folder: Path = options.RESULTS,
+    as_json: bool = options.AS_JSON,
 ) -> None:
-    """Test whether separator A is better than B, on the tracks that were scored for both."""
+    """Test whether separator A is better than separator B on the tracks that both separated."""
     found = read_run(find_run(results_folder, run_name))
     rows = found.scores[found.scores["dataset"].isin(dataset)] if dataset else found.scores
     excluded = set() if leaked else ranking.may_choose(found)[2]
@@ -52,7 +42,7 @@ def compare(
     if as_json:
         print_json(records(table))
         return
-    for board in selection_boards.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
+    for board in boards.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
         print_table(*board)
-    for line in selection_boards.remarks(table, a, b):
+    for line in boards.remarks(table, a, b):
         typer.echo(line)

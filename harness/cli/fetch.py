@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -19,38 +18,36 @@ from harness.registry import weight_files
 
 UNASKED = 200_000_000  # bytes of weights that are downloaded without a question
 
-Names = Annotated[list[str] | None, argument("NAME", "Names of separators; see 'harness list'.")]
-All = Annotated[bool, flag("--all", "Fetch every separator that can run.")]
-Yes = Annotated[bool, flag("--yes", "Download without asking, whatever the size.")]
-Dataset = Annotated[
-    str,
-    argument(
-        "NAME",
-        "musdb18hq, musdb18 or musdb18_7s; for other datasets, prints how to get them.",
-    ),
-]
-To = Annotated[Path | None, option("--to FOLDER", "Folder to put this dataset in.", "data/NAME")]
 app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True)
 
 
 @app.command("separator")
 def fetch_separator(
-    names: Names = None,
-    everything: All = False,
-    registry_file: options.Registry = None,
-    offline: options.Offline = False,
-    yes: Yes = False,
+    names: list[str] = argument("NAME", [], "Names of separators; see 'harness list'.", False),
+    everything: bool = flag("--all", "Download the weights of every separator that can run."),
+    registry_file: Path | None = options.REGISTRY,
+    offline: bool = options.OFFLINE,
+    yes: bool = flag("--yes", "Download without asking, whatever the size."),
 ) -> None:
     """Download the weights of separators, and verify them.
 
-    Downloads of more than 200 MB need your consent, or --yes.
+    The command asks before it downloads more than 200 MB.
     """
-    entries = choose_entries(registry.load(registry_file), names or [], everything)
+    entries = choose_entries(registry.load(registry_file), names, everything)
     chosen = [e for e in entries if e.weights and not (everything and e.unavailable)]
     wanted = weight_files.to_fetch(chosen, wrong=True)
     if not chosen:
-        errors.print("nothing to download: these separators have no weights, or cannot run")
-    if not _may_download(chosen, wanted, offline, yes):
+        errors.print("nothing to download: these separators have no weights or cannot run")
+    size = weight_files.size_of(wanted)
+    unasked = yes or weight_files.fits(wanted, UNASKED)
+    if wanted and offline:
+        raise HarnessError(
+            f"fetch: --offline forbids the network; omit it to download {size} of weights"
+        )
+    if not unasked and not sys.stdin.isatty():
+        raise HarnessError(f"fetch: {size} is more than 200 MB; add --yes to download it")
+    show_terms(chosen)
+    if not (unasked or agree(f"Download {size}?")):
         return
     failures = fetch_files(wanted)
     for entry in chosen:
@@ -63,30 +60,16 @@ def fetch_separator(
         raise typer.Exit(SOME_FAILED)
 
 
-def _may_download(
-    entries: Sequence[registry.Entry],
-    files: Sequence[registry.Weights],
-    offline: bool,
-    yes: bool,
-) -> bool:
-    """Show the terms of use, and ask before large downloads."""
-    size = weight_files.size_of(files)
-    unasked = yes or weight_files.fits(files, UNASKED)
-    if files and offline:
-        raise HarnessError(
-            f"fetch: --offline forbids the network; omit it to download {size} of weights"
-        )
-    if not unasked and not sys.stdin.isatty():
-        raise HarnessError(f"fetch: {size} is more than 200 MB; add --yes to download it")
-    show_terms(entries)
-    return unasked or agree(f"Download {size}?")
-
-
 @app.command("dataset")
 def fetch_dataset(
-    name: Dataset,
-    folder: To = None,
-    offline: options.Offline = False,
+    name: str = argument(
+        "NAME",
+        ...,
+        "Name of the dataset: musdb18hq, musdb18 or musdb18_7s. For any other, the command says "
+        "how to get it.",
+    ),
+    folder: Path | None = option("--to FOLDER", None, "Folder for this dataset.", "data/NAME"),
+    offline: bool = options.OFFLINE,
 ) -> None:
     """Download a dataset, if its license allows it."""
     from harness.datasets import dataset_downloads

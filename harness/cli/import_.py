@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -18,29 +17,24 @@ from harness.report import writing
 from harness.results import importing
 from harness.selection import finished_run
 
-Paths = Annotated[list[Path], argument("PATH", "Files with scores, or folders of such files.")]
-Format = Annotated[
-    str, option("--format FORMAT", f"Format of the files: auto, {', '.join(importing.FORMATS)}.")
-]
-Name = Annotated[str, option("--name NAME", "Name of the run.", "name of the format")]
-DataSplit = Annotated[
-    str, option("--data-split DATASET:SPLIT", "Dataset and split, if the files do not name them.")
-]
-
 
 def import_scores(
-    paths: Paths,
-    file_format: Format = "auto",
-    name: Name = "",
-    data_split: DataSplit = "",
-    trained_on: options.TrainedOn = [],  # noqa: B006
-    data: options.Data = [],  # noqa: B006
-    registry_file: options.Registry = None,
-    results_folder: options.Results = Path("results"),
-    reports: options.Reports = Path("reports"),
-    as_json: options.Json = False,
+    paths: list[Path] = argument("PATH", ..., "Files with scores, or folders of such files."),
+    file_format: str = option(
+        "--format FORMAT", "auto", f"Format of the files: auto, {', '.join(importing.FORMATS)}."
+    ),
+    name: str = option("--name NAME", "", "Name of the run.", "name of the format"),
+    data_split: str = option(
+        "--data-split DATASET:SPLIT", "", "Dataset and split, if the files do not name them."
+    ),
+    trained_on: list[str] = options.TRAINED_ON,
+    data: list[str] = options.DATA,
+    registry_file: Path | None = options.REGISTRY,
+    results_folder: Path = options.RESULTS,
+    reports: Path = options.REPORTS,
+    as_json: bool = options.AS_JSON,
 ) -> None:
-    """Import scores per track that others published, as a run."""
+    """Import scores that others published, one per track, and report them like a run."""
     dataset, split = parse_split(data_split)
     request = importing.Request(
         layout=file_format,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from harness import datasets, registry
 from harness.cli import options
@@ -16,15 +14,24 @@ from harness.registry.weight_files import obstacle
 
 
 def list_everything(
-    registry_file: options.Registry = None,
-    data: options.Data = [],  # noqa: B006
-    as_json: options.Json = False,
+    registry_file: Path | None = options.REGISTRY,
+    data: list[str] = options.DATA,
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """List separators and datasets, and what is missing to use them."""
     entries = registry.load(registry_file)
     folders = parse_data(data)
     if as_json:
-        print_json(as_dict(entries, folders))
+        where = datasets.configured(folders)
+        known = {
+            name: {
+                **{field: getattr(info, field) for field in ("title", "license", "url")},
+                "folder": str(where[name]) if name in where else None,
+            }
+            for name, info in datasets.DATASETS.items()
+        }
+        separators = {name: entry.model_dump(mode="json") for name, entry in entries.items()}
+        print_json({"separators": separators, "datasets": known})
         return
     rows = [
         (e.name, e.role, e.input, ", ".join(e.stems) or "any", state_of(e))
@@ -38,20 +45,3 @@ def state_of(entry: Entry) -> str:
     """Return whether a separator can run, and the expected score of an ensemble."""
     expected = expected_score_text(entry) if entry.members else ""
     return "; ".join(filter(None, [obstacle(entry) or "ready", expected]))
-
-
-def as_dict(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> dict[str, Any]:
-    """Return the listing as data, for scripts."""
-    where = datasets.configured(data)
-    return {
-        "separators": {name: entry.model_dump(mode="json") for name, entry in entries.items()},
-        "datasets": {
-            name: {
-                "title": info.title,
-                "license": info.license,
-                "url": info.url,
-                "folder": str(where[name]) if name in where else None,
-            }
-            for name, info in datasets.DATASETS.items()
-        },
-    }

@@ -12,6 +12,7 @@ from harness.cli.boards import boards
 from harness.cli.options import SOME_FAILED
 from harness.cli.terminal import errors, print_json, print_table
 from harness.report import writing
+from harness.report.computed import make_report
 from harness.results.runs import read_run
 
 MOST_REASONS = 10  # failures that are shown
@@ -27,11 +28,13 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
         print_json({**asdict(outcome), "folder": str(outcome.folder), "report": str(page)})
     else:
         done = outcome.units - outcome.failed
-        errors.print(f"{done} of {outcome.units} jobs done, {outcome.reused} of them earlier")
+        errors.print(
+            f"{done} of {outcome.units} jobs are done, {outcome.reused} of them by an earlier run"
+        )
         if not print_ranking(outcome.folder):
             typer.echo(
-                "no ranking: every separator failed, was trained on these tracks, or is not "
-                "ranked; see the report"
+                "no ranking: every separator failed, was trained on these tracks, or is not of a "
+                "kind that is ranked; see the report"
             )
         for reason in outcome.failures[:MOST_REASONS]:
             errors.print(f"failed: {reason}", style="yellow", markup=False)
@@ -42,7 +45,7 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
 
 def print_ranking(folder: Path) -> bool:
     """Print the leaderboards of a run, and return whether there are any."""
-    found = boards(read_run(folder))
+    found = boards(make_report(read_run(folder)))
     for board in found:
-        print_table(board.title, board.head, board.rows, board.notes)
+        print_table(*board)
     return bool(found)

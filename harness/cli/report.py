@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -14,39 +13,30 @@ from harness.cli.terminal import errors, print_table
 from harness.core.errors import HarnessError
 from harness.report import comparison, exporting, writing
 
-Runs = Annotated[
-    list[str] | None, argument("RUN", "Names of runs; several share one report.", "main")
-]
-Figures = Annotated[bool, flag("--figures", "Also draw figures for papers (PDF and PNG).")]
-Compare = Annotated[
-    bool, flag("--compare", "Report what changed from the first to the second of two runs.")
-]
-
 
 def report(
-    runs: Runs = None,
-    results_folder: options.Results = Path("results"),
-    reports: options.Reports = Path("reports"),
-    audio: options.Audio = None,
-    figures: Figures = False,
-    compare_two: Compare = False,
+    runs: list[str] = argument("RUN", ["main"], "Names of runs; several share one report."),
+    results_folder: Path = options.RESULTS,
+    reports: Path = options.REPORTS,
+    audio: str | None = options.AUDIO,
+    figures: bool = flag("--figures", "Also draw figures for papers (PDF and PNG)."),
+    compare_two: bool = flag(
+        "--compare", "Compare two runs: report what changed from the first to the second."
+    ),
 ) -> None:
     """Write the report of one run, or one report of several runs."""
-    folders = [find_run(results_folder, name) for name in runs or ["main"]]
-    if compare_two:
-        _compare(folders, reports)
+    folders = [find_run(results_folder, name) for name in runs]
+    if not compare_two:
+        listen = writing.check_audio(audio)
+        typer.echo(writing.write_report(folders, reports, audio=listen, figures=figures))
         return
-    listen = writing.check_audio(audio)
-    typer.echo(writing.write_report(folders, reports, audio=listen, figures=figures))
-
-
-def _compare(folders: list[Path], reports: Path) -> None:
-    """Print what changed between two runs, and write a page of it."""
     if len(folders) != 2:
-        raise HarnessError(f"report --compare: needs two runs, not {len(folders)}; name two")
+        raise HarnessError(
+            f"report --compare: needs two runs, not {len(folders)}; give the earlier one first"
+        )
     found, page = exporting.compare_runs(folders[0], folders[1], reports)
     for board in boards.comparison_boards(found):
-        print_table(board.title, board.head, board.rows)
+        print_table(*board)
     for line in comparison.remarks(found):
         errors.print(line, markup=False)
     typer.echo(page)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 from harness import registry
 from harness.benchmark import Settings, clips, runner
@@ -27,71 +26,55 @@ from harness.separators import is_learned
 
 DOWNLOAD_LIMIT = 4_000_000_000  # bytes of weights that one run downloads at most
 
-All = Annotated[bool, flag("--all", "Run every separator in the registry.")]
-Separator = Annotated[
-    list[str], option("--separator NAME", "Run this separator. Repeat for several.")
-]
-Seconds = Annotated[
-    float | None,
-    option("--seconds N", "Use only the middle N seconds of each track.", "whole tracks", min=1.0),
-]
-Backend = Annotated[
-    str, option("--backend NAME", "joblib backend: loky on this machine, dask or ray on a cluster.")
-]
-Cascade = Annotated[
-    str,
-    option(
+
+def run(
+    everything: bool = flag("--all", "Run every separator in the registry."),
+    separator: list[str] = option(
+        "--separator NAME", [], "Run this separator. Repeat for several.", False
+    ),
+    data: list[str] = options.DATA,
+    dataset: list[str] = options.DATASET,
+    split: str = options.SPLIT,
+    tracks: int | None = options.TRACKS,
+    seconds: float | None = option(
+        "--seconds N", None, "Use only the middle N seconds of each track.", "whole tracks", min=1.0
+    ),
+    device: str = options.DEVICE,
+    jobs: int = options.JOBS,
+    backend: str = option(
+        "--backend NAME",
+        "loky",
+        "Where jobs run: loky (this machine), or dask or ray (a cluster that is running).",
+    ),
+    cascade: str = option(
         "--cascade NAME",
-        "Separator that supplies the input of drum and vocal separators.",
+        runner.FIRST,
+        "Separators of drum parts or voices also separate the drums or vocals of separator NAME.",
         "the top-ranked one",
     ),
-]
-NoCascade = Annotated[
-    bool,
-    flag("--no-cascade", "Give drum and vocal separators only the reference drums and vocals."),
-]
-Name = Annotated[str, option("--name NAME", "Name of the run.")]
-Listen = Annotated[
-    int | None,
-    option(
+    no_cascade: bool = flag(
+        "--no-cascade",
+        "Separators of drum parts or voices separate only the true drums and vocals.",
+    ),
+    name: str = option("--name NAME", "main", "Name of the run."),
+    results_folder: Path = options.RESULTS,
+    reports: Path = options.REPORTS,
+    listen: int | None = option(
         "--listen N",
-        "Keep the estimates of N tracks per dataset for listening. If given, finished tracks "
-        "without kept estimates are separated again.",
+        None,
+        "Keep the estimates of N tracks per dataset, to play them in the report. If you set N, "
+        "tracks that were separated without keeping estimates are separated again.",
         str(clips.TRACKS),
         min=0,
     ),
-]
-Bands = Annotated[
-    bool, flag("--bands", "Also keep per-band statistics, needed by 'select --how bands'.")
-]
-Yes = Annotated[
-    bool, flag("--yes", "Download missing weights without asking, up to 4 GB in total.")
-]
-
-
-def run(
-    everything: All = False,
-    separator: Separator = [],  # noqa: B006 (typer copies it)
-    data: options.Data = [],  # noqa: B006
-    dataset: options.Dataset = [],  # noqa: B006
-    split: options.Split = "test",
-    tracks: options.Tracks = None,
-    seconds: Seconds = None,
-    device: options.Device = "auto",
-    jobs: options.Jobs = 0,
-    backend: Backend = "loky",
-    cascade: Cascade = runner.FIRST,
-    no_cascade: NoCascade = False,
-    name: Name = "main",
-    results_folder: options.Results = Path("results"),
-    reports: options.Reports = Path("reports"),
-    listen: Listen = None,
-    by_band: Bands = False,
-    audio: options.Audio = None,
-    registry_file: options.Registry = None,
-    offline: options.Offline = False,
-    yes: Yes = False,
-    as_json: options.Json = False,
+    by_band: bool = flag(
+        "--bands", "Also keep statistics per frequency band, for 'harness select --how bands'."
+    ),
+    audio: str | None = options.AUDIO,
+    registry_file: Path | None = options.REGISTRY,
+    offline: bool = options.OFFLINE,
+    yes: bool = flag("--yes", "Download missing weights without asking, up to 4 GB in total."),
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """Separate and score datasets, select the best separators and write a report.
 
@@ -104,6 +87,7 @@ def run(
     where = choose_device(device, learned=any(is_learned(entry) for entry in entries))
     settings = Settings(
         run=check_name(name),
+        command=tuple(sys.argv[1:]),
         results=results_folder,
         jobs=jobs or default_jobs(where),
         backend=backend,
@@ -115,36 +99,22 @@ def run(
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     feed = None if no_cascade else cascade
-    outcome = _separate_and_score(entries, choice, settings, feed, as_json)
+    with progress("rendering the demo tracks", as_json) as advance:
+        found = choose_datasets(choice, settings.jobs, advance)
+    with progress("separating and scoring", as_json) as advance:
+        outcome = runner.run(entries, found, settings, cascade=feed, progress=advance)
+    if by_band and not finished_run.kept_products(
+        read_run(outcome.folder), results_folder, by_band=True
+    ):
+        errors.print(
+            "--bands: these tracks were separated earlier without per-band statistics; "
+            "use a new folder with --results"
+        )
     finish(outcome, reports, as_json, audio)
 
 
-def _separate_and_score(
-    entries: Sequence[registry.Entry],
-    choice: DatasetChoice,
-    settings: Settings,
-    cascade: str | None,
-    quiet: bool,
-) -> runner.Outcome:
-    """Do the work of a run, with progress bars."""
-    with progress("rendering the demo tracks", quiet) as advance:
-        found = choose_datasets(choice, settings.jobs, advance)
-    with progress("separating and scoring", quiet) as advance:
-        outcome = runner.run(
-            entries, found, settings, cascade=cascade, command=sys.argv[1:], progress=advance
-        )
-    if settings.edges:
-        finished = read_run(outcome.folder)
-        if not finished_run.kept_products(finished, settings.results, by_band=True):
-            errors.print(
-                "--bands: these tracks were separated earlier without per-band statistics; "
-                "use a new folder with --results"
-            )
-    return outcome
-
-
 def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
-    """Download missing weights if the user agrees; the run goes on without them if not."""
+    """Download missing weights if the user agrees; otherwise the run continues without them."""
     chosen = weight_files.within(entries, DOWNLOAD_LIMIT)
     wanted = weight_files.to_fetch(chosen)
     if not wanted:
@@ -152,11 +122,8 @@ def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
     size = weight_files.size_of(wanted)
     if not (yes or sys.stdin.isatty()):
         names = " ".join(entry.name for entry in chosen)
-        errors.print(
-            f"weights not downloaded ({size}); to get them: harness fetch separator {names}"
-        )
+        errors.print(f"{size} of weights are missing; get them: harness fetch separator {names}")
         return
     show_terms(chosen)
-    question = f"Download {size}? Without them, these separators are skipped."
-    if yes or agree(question):
+    if yes or agree(f"Download {size} of weights? If not, these separators are skipped."):
         fetch_files(wanted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
 from harness import registry
 from harness.benchmark import Settings, clips, runner
@@ -17,28 +16,28 @@ from harness.core import taxonomy
 from harness.core.machine import cores
 from harness.datasets.available import DatasetChoice, choose_datasets
 
-Estimates = Annotated[
-    Path, argument("FOLDER", "Folder of estimates: one subfolder or file name prefix per track.")
-]
-Name = Annotated[
-    str | None, option("--name NAME", "Name of the separator and of the run.", "name of the folder")
-]
-Input = Annotated[str, option("--input STEM", "What was separated: mixture, drums or vocals.")]
-
 
 def score(
-    folder: Estimates,
-    data: options.Data = [],  # noqa: B006
-    dataset: options.Dataset = [],  # noqa: B006
-    split: options.Split = "test",
-    tracks: options.Tracks = None,
-    name: Name = None,
-    source: Input = "mixture",
-    trained_on: options.TrainedOn = [],  # noqa: B006
-    jobs: options.Jobs = 0,
-    results_folder: options.Results = Path("results"),
-    reports: options.Reports = Path("reports"),
-    as_json: options.Json = False,
+    folder: Path = argument(
+        "FOLDER",
+        ...,
+        "Folder of estimates. Each track has a subfolder, or files that start with its name.",
+    ),
+    data: list[str] = options.DATA,
+    dataset: list[str] = options.DATASET,
+    split: str = options.SPLIT,
+    tracks: int | None = options.TRACKS,
+    name: str = option(
+        "--name NAME", "", "Name of the separator and of the run.", "name of the folder"
+    ),
+    source: str = option(
+        "--input STEM", "mixture", "Stem that was separated: mixture, drums or vocals."
+    ),
+    trained_on: list[str] = options.TRAINED_ON,
+    jobs: int = options.JOBS,
+    results_folder: Path = options.RESULTS,
+    reports: Path = options.REPORTS,
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """Score estimates made by other programs.
 
@@ -53,12 +52,14 @@ def score(
         trained_on=tuple(trained_on) or None,
     )
     settings = Settings(
-        run=entry.name, results=results_folder, jobs=jobs or cores(), listen=clips.TRACKS
+        run=entry.name,
+        command=tuple(sys.argv[1:]),
+        results=results_folder,
+        jobs=jobs or cores(),
+        listen=clips.TRACKS,
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     found = choose_datasets(choice, settings.jobs)
     with progress("scoring", as_json) as advance:
-        outcome = runner.score_folder(
-            entry, folder, found, settings, command=sys.argv[1:], progress=advance
-        )
+        outcome = runner.score_folder(entry, folder, found, settings, progress=advance)
     finish(outcome, reports, as_json)

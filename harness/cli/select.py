@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 import typer
 
 from harness import registry, selection
-from harness.cli import options, selection_boards
+from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import flag, option
 from harness.cli.terminal import errors, print_json, print_table, records
@@ -23,31 +23,6 @@ from harness.results.runs import Run
 from harness.selection import finished_run, saving
 
 IN_USE = "best mean"  # the policy that selects
-
-ChooseOn = Annotated[
-    str | None, option("--choose-on DATASET", "Select on this dataset and test on the others.")
-]
-Budget = Annotated[
-    str,
-    option(
-        "--budget LIMITS",
-        "Also show (or save) the best ensemble within limits, such as 'rtf<0.5,memory<4GB'.",
-    ),
-]
-Save = Annotated[
-    str,
-    option(
-        "--save NAME",
-        "Save the selection as ensemble NAME in your registry, for 'run' and 'separate'.",
-    ),
-]
-How = Annotated[
-    str, option("--how METHOD", f"How to make the saved ensemble: {', '.join(selection.WAYS)}.")
-]
-Consistent = Annotated[
-    bool, flag("--consistent", "Make the stems of the saved ensemble sum to the mixture.")
-]
-Force = Annotated[bool, flag("--force", "Replace an ensemble that has the same name.")]
 
 
 @dataclass(frozen=True)
@@ -61,22 +36,37 @@ class Scope:
 
 
 def select(
-    run_name: options.RunName = "main",
-    choose_on: ChooseOn = None,
-    budget: Budget = "",
-    save: Save = "",
-    how: How = "best",
-    consistent: Consistent = False,
-    force: Force = False,
-    registry_file: options.Registry = None,
-    results_folder: options.Results = Path("results"),
-    as_json: options.Json = False,
+    run_name: str = options.RUN_NAME,
+    choose_on: str | None = option(
+        "--choose-on DATASET", None, "Select on this dataset and test on the others."
+    ),
+    budget: str = option(
+        "--budget LIMITS",
+        "",
+        "Also show (with --save: save) the best separator per stem within limits, such as "
+        "'rtf<0.5,memory<4GB'.",
+    ),
+    save: str = option(
+        "--save NAME",
+        "",
+        "Save the selection as ensemble NAME in your registry, for 'run' and 'separate'.",
+    ),
+    how: str = option(
+        "--how METHOD", "best", f"How to make the saved ensemble: {', '.join(selection.WAYS)}."
+    ),
+    consistent: bool = flag(
+        "--consistent", "Make the stems of the saved ensemble sum to the mixture."
+    ),
+    force: bool = flag("--force", "Replace an ensemble that has the same name."),
+    registry_file: Path | None = options.REGISTRY,
+    results_folder: Path = options.RESULTS,
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """Select the best separator per stem from a run, and estimate its score on other music."""
     limits = selection.parse_budget(budget)
     if not save and (how != "best" or consistent or force):
         raise HarnessError(
-            "select: --how, --consistent and --force only apply when saving; add --save NAME"
+            "select: --how, --consistent and --force need --save; add --save NAME, or omit them"
         )
     run = finished_run.select_again(find_run(results_folder, run_name), choose_on)
     scope = Scope(results_folder, choose_on, budget, limits)
@@ -85,23 +75,18 @@ def select(
         if consistent:
             params, note = saving.made_consistent(params)
             warnings = [*warnings, note]
-        title = _title(run, how, scope)
+        kind = "blend by band" if how == "bands" else how.replace("_", " ")
+        within = f", {budget}" if budget else ""
+        title = f"{kind.capitalize()} of {run.name} per stem{within}"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
         for line in (registry.describe_saved(saved), *warnings):
             errors.print(line, markup=False)
     tables = _tables(run, scope)
+    notes = [row["note"] for row in run.record["selection_notes"]]  # where nothing was selected
     if as_json:
-        rows = {name: records(table) for name, table in tables.items()}
-        print_json({**rows, "notes": _notes(run)})
+        print_json({**{name: records(table) for name, table in tables.items()}, "notes": notes})
     else:
-        _print(run, tables, scope)
-
-
-def _title(run: Run, how: str, scope: Scope) -> str:
-    """Return the title of a saved ensemble."""
-    kind = "blend by band" if how == "bands" else how.replace("_", " ")
-    within = f", {scope.budget}" if scope.budget else ""
-    return f"{kind.capitalize()} of {run.name} per stem{within}"
+        _print(run, tables, scope, notes)
 
 
 def _params(
@@ -114,9 +99,8 @@ def _params(
         return saving.params_of(run, entries, scope.on, how=how, kept=products)
     if how != "best":
         raise HarnessError(
-            f"--budget with --how {how}: a budget selects the best separator per stem; to "
-            "combine affordable ones, run only those: "
-            "harness run --separator A --separator B --name NAME"
+            f"--how {how}: is not possible with --budget; use --how best, or blend a run of only "
+            "the separators within the budget"
         )
     return saving.params_within(run, entries, scope.limits, scope.on), []
 
@@ -136,32 +120,29 @@ def _tables(run: Run, scope: Scope) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _notes(run: Run) -> list[str]:
-    """Return where no choice could be made, and why."""
-    return [row["note"] for row in run.record["selection_notes"]]
-
-
-def _print(run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope) -> None:
+def _print(
+    run: Run, tables: Mapping[str, pd.DataFrame], scope: Scope, notes: Sequence[str]
+) -> None:
     """Print the tables, notes on them, and one line per stem that says what to use."""
     names = {grid.HARMONIC: "the harmonic mean of SNR and SDR"}
     by = sorted({names.get(m, m) for m in grid.chosen_by(run.scores).values()})
     summary = tables["summary"]
-    boards = selection_boards.table_boards(tables["counts"], f"selected by {', '.join(by)}")
-    boards += selection_boards.summary_boards(summary, IN_USE)
-    boards += selection_boards.blend_boards(tables["blends"])
+    shown = boards.table_boards(tables["counts"], f"selected by {', '.join(by)}")
+    shown += boards.summary_boards(summary, IN_USE)
+    shown += boards.blend_boards(tables["blends"])
     if "within" in tables:
-        boards += selection_boards.table_boards(tables["within"], f"the best within {scope.budget}")
-    for board in boards:
+        shown += boards.table_boards(tables["within"], f"the best within {scope.budget}")
+    for board in shown:
         print_table(*board)
     if scope.on and summary.empty:
-        typer.echo(
-            f"--choose-on {scope.on}: the run has no other dataset to test this selection on"
-        )
+        typer.echo(f"--choose-on {scope.on}: the run has no other dataset to test this choice on")
     if "within" in tables and tables["within"].empty:
         typer.echo(f"nothing is within {scope.budget}; raise the budget")
     if summary["low"].isna().any():
-        typer.echo(f"–: no interval; it needs tracks by {selection.MIN_ARTISTS} artists or more")
-    for note in _notes(run):
+        typer.echo(
+            f"– means no interval: that needs tracks by at least {selection.MIN_ARTISTS} artists"
+        )
+    for note in notes:
         typer.echo(note)
     for row in summary[summary["policy"] == IN_USE].to_dict("records"):
         if not row["stem"].startswith(OVERALL):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -17,44 +15,30 @@ from harness.core.machine import choose_device
 from harness.separators import is_learned
 from harness.songs import choosing, separating
 
-Songs = Annotated[list[Path], argument("SONG", "Audio files, or folders of audio files.")]
-With = Annotated[
-    str, option("--with NAME", "Separator or ensemble to use.", "the best one that can run here")
-]
-Out = Annotated[
-    Path,
-    typer.Option("--out", "-o", metavar="FOLDER", help="Output folder; one subfolder per song."),
-]
-Stems = Annotated[
-    str,
-    option(
+
+def separate(
+    songs: list[Path] = argument("SONG", ..., "Audio files, or folders of audio files."),
+    using: str = option(
+        "--with NAME", "", "Separator or ensemble to use.", "the best one that can run here"
+    ),
+    out: Path = typer.Option(
+        "separated", "--out", "-o", metavar="FOLDER", help="Output folder; one subfolder per song."
+    ),
+    stems: str = option(
         "--stems STEM,…",
+        "",
         "Stems to write, such as vocals,drums or kick,snare.",
         "all of the separator",
     ),
-]
-Residual = Annotated[
-    bool, flag("--residual", "Also write the residual: the mixture minus all stems.")
-]
-Format = Annotated[str, option("--format FORMAT", "File format: wav or flac.")]
-Bits = Annotated[
-    str, option("--bits BITS", "Bit depth: 32f (only wav) or 24.", "32f for wav, 24 for flac")
-]
-Force = Annotated[bool, flag("--force", "Replace existing files.")]
-
-
-def separate(
-    songs: Songs,
-    using: With = "",
-    out: Out = Path("separated"),
-    stems: Stems = "",
-    residual: Residual = False,
-    file_format: Format = "wav",
-    bits: Bits = "",
-    device: options.Device = "auto",
-    force: Force = False,
-    registry_file: options.Registry = None,
-    as_json: options.Json = False,
+    residual: bool = flag("--residual", "Also write the residual: the mixture minus all stems."),
+    file_format: str = option("--format FORMAT", "wav", "File format: wav or flac."),
+    bits: str = option(
+        "--bits BITS", "", "Bit depth: 32f (only wav) or 24.", "32f for wav, 24 for flac"
+    ),
+    device: str = options.DEVICE,
+    force: bool = flag("--force", "Replace existing files."),
+    registry_file: Path | None = options.REGISTRY,
+    as_json: bool = options.AS_JSON,
 ) -> None:
     """Separate songs into stems, such as separated/SONG/vocals.wav.
 
@@ -78,18 +62,12 @@ def separate(
         )
     if as_json:
         print_json([asdict(outcome) for outcome in outcomes])
-    else:
-        _print(outcomes)
-    if any(outcome.state == "failed" for outcome in outcomes):
-        raise typer.Exit(SOME_FAILED)
-
-
-def _print(outcomes: Sequence[separating.SeparatedSong]) -> None:
-    """Print the folder of each song, and its notes."""
-    for outcome in outcomes:
+    for outcome in [] if as_json else outcomes:
         style = "yellow" if outcome.state == "failed" else None
         for note in outcome.notes:
             line = note if str(outcome.song) in note else f"{outcome.song}: {note}"
             errors.print(line, style=style, markup=False)
         if outcome.state != "failed":
             typer.echo(next(iter(outcome.files.values())).parent)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(SOME_FAILED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -17,41 +16,29 @@ from harness.datasets.available import DatasetChoice, choose_datasets
 
 DEMO_TRAINING_TRACKS = 120  # rendered for training if --tracks is not given
 
-Recipe = Annotated[str, argument("RECIPE", "Name of a recipe, or a YAML file with one.")]
-Steps = Annotated[
-    int | None, option("--steps N", "Number of training steps.", "from the recipe", min=1)
-]
-SecondsBudget = Annotated[
-    float | None,
-    option(
+
+def train(
+    name: str = argument("RECIPE", ..., "Name of a recipe, or a YAML file with one."),
+    data: list[str] = options.DATA,
+    dataset: list[str] = options.DATASET,
+    split: str = option("--split SPLIT", "train", "Split to train on: train, valid, test or all."),
+    tracks: int | None = options.TRACKS,
+    steps: int | None = option(
+        "--steps N", None, "Number of training steps.", "from the recipe", min=1
+    ),
+    seconds_budget: float | None = option(
         "--seconds-budget N",
+        None,
         "Stop after N seconds; continue later with --resume.",
         "no limit",
         min=1.0,
     ),
-]
-Seed = Annotated[int, option("--seed N", "Seed of the random numbers.")]
-Out = Annotated[
-    Path | None,
-    option("--out FOLDER", "Folder for weights, curves and model card.", "training/RECIPE"),
-]
-Resume = Annotated[
-    bool, flag("--resume", "Continue an earlier training from its last saved state.")
-]
-
-
-def train(
-    name: Recipe,
-    data: options.Data = [],  # noqa: B006
-    dataset: options.Dataset = [],  # noqa: B006
-    split: options.Split = "train",
-    tracks: options.Tracks = None,
-    steps: Steps = None,
-    seconds_budget: SecondsBudget = None,
-    device: options.Device = "auto",
-    seed: Seed = 0,
-    out: Out = None,
-    resume: Resume = False,
+    device: str = options.DEVICE,
+    seed: int = option("--seed N", 0, "Seed of the random numbers."),
+    out: Path | None = option(
+        "--out FOLDER", None, "Folder for weights, curves and model card.", "training/RECIPE"
+    ),
+    resume: bool = flag("--resume", "Continue an earlier training from its last saved state."),
 ) -> None:
     """Train a network of this project.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -15,20 +14,16 @@ from harness.cli.options import argument, flag, option
 from harness.core.errors import HarnessError
 from harness.report import serve
 
-Run = Annotated[str, argument("RUN", "Name of the run to show.", "a list of all reports")]
-Port = Annotated[int, option("--port N", "Port of the server.", "a free one", min=0, max=65535)]
-NoBrowser = Annotated[bool, flag("--no-browser", "Print the address, open no browser.")]
-
 
 def view(
-    run_name: Run = "",
-    reports: options.Reports = Path("reports"),
-    port: Port = 0,
-    no_browser: NoBrowser = False,
+    run_name: str = argument("RUN", "", "Name of the run to show.", "a list of all reports"),
+    reports: Path = options.REPORTS,
+    port: int = option("--port N", 0, "Port of the server.", "a free one", min=0, max=65535),
+    no_browser: bool = flag("--no-browser", "Print the address and do not open a browser."),
 ) -> None:
     """Open the reports in your browser.
 
-    Only this machine can reach them. Press Ctrl-C to stop.
+    Other machines cannot read them. Press Ctrl-C to stop.
     """
     if run_name and not (reports / check_name(run_name) / "index.html").is_file():
         raise HarnessError(

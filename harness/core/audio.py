@@ -65,7 +65,6 @@ def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open an audio file, with errors of one line."""
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
     _check_not_truncated(path)
@@ -74,16 +73,11 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
             yield file
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         reason = str(error).split(": ")[-1].rstrip(".")
-        raise HarnessError(
-            f"{path}: cannot be read as audio ({reason}); replace the file"
-        ) from error
+        raise HarnessError(f"{path}: cannot be read as audio ({reason}); replace it") from error
 
 
 def _truncated(path: Path, have: int, wanted: int) -> HarnessError:
-    """Return the error for a file that ends early."""
-    return HarnessError(
-        f"{path}: truncated, {have} of {wanted} samples can be read; replace the file"
-    )
+    return HarnessError(f"{path}: truncated, {have} of {wanted} samples can be read; replace it")
 
 
 def length(path: Path) -> tuple[int, int]:
@@ -196,9 +190,7 @@ def _check_not_truncated(path: Path) -> None:
             if name == b"data":
                 streamed = n_bytes in (0, 0xFFFFFFFF)  # a writer that could not seek back
                 if not streamed and here + n_bytes > size:
-                    raise HarnessError(
-                        f"{path}: truncated, {size - here} of {n_bytes} bytes of audio are there; "
-                        "replace the file"
-                    )
+                    there = f"{size - here} of {n_bytes} bytes of audio are there"
+                    raise HarnessError(f"{path}: truncated, {there}; replace it")
                 return
             file.seek(here + n_bytes + n_bytes % 2)

@@ -33,13 +33,13 @@ BUSY = {408, 425, 429, 500, 502, 503, 504}  # status codes worth another try
 
 @dataclass(frozen=True)
 class Expected:
-    """Known facts of a file, before it is downloaded."""
+    """What is known of a file before it is downloaded."""
 
     size: int | None  # bytes; None if unknown
     hashes: dict[str, str]  # {algorithm of `hashlib`: hexadecimal digest}
 
     def complaint(self, path: Path) -> str:
-        """Return how a file differs from it; empty if it does not."""
+        """Return how a file differs from what is known; empty if it does not."""
         with path.open("rb") as file:
             return mismatch(file, self.size, self.hashes)
 
@@ -65,15 +65,15 @@ def download(
     """Download a file, unless it is there and correct; return `path`.
 
     If one of the `urls` (http or https) fails, the next is tried; if all fail, the error names the
-    reason of each. Facts of the correct file that are None are not checked. The part of an earlier
-    download is continued only if a hash can confirm that it is of the same file. `progress` is
-    called after each megabyte. A connection counts as dropped after `timeout` seconds without an
-    answer or a byte.
+    reason of each. A hash or size (in bytes) of None is not checked. An incomplete earlier download
+    is continued only if a hash can confirm that it is of the same file. `progress` is called after
+    each megabyte. A connection counts as dropped after `timeout` seconds without a byte.
     """
     hashes = {"sha256": sha256, "md5": md5}
     expected = Expected(size, {name: value for name, value in hashes.items() if value})
     for url in urls:
-        _check_scheme(url, path)
+        if _scheme(url) not in ("http", "https"):
+            raise HarnessError(f"{path}: cannot be downloaded from {url}; use an http(s) address")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):
@@ -81,7 +81,14 @@ def download(
                 part = path.with_name(path.name + ".part")
                 _Transfer(part, expected, progress, timeout).fetch(urls).replace(path)
     except OSError as error:
-        raise _disk_error(path, error) from error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise HarnessError(
+                f"{path}: cannot be written ({error}); check the folder's permissions"
+            ) from error
+        raise HarnessError(
+            f"{path}: the disk is full ({error.strerror or 'no space left'}); free some space and "
+            "repeat the command, the download continues"
+        ) from error
     return path
 
 
@@ -154,7 +161,8 @@ class _Transfer:
         if self.expected.size is not None and start >= self.expected.size:
             if start == self.expected.size:
                 return
-            start = self._restart()
+            self.part.unlink()
+            start = 0
         headers = {"User-Agent": "harness", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
@@ -169,18 +177,23 @@ class _Transfer:
             with error:
                 self._refusal(error, start)
         except ValueError as error:  # such as a length that is not a number
-            raise _RefusedError(f"makes no sense ({error})") from error
+            raise _RefusedError(f"the server's answer is not valid ({error})") from error
 
     def _receive(self, answer: Any, start: int) -> None:
         """Append the body to the part, or start again if the server sends the whole file."""
-        if start and not _continues(answer, start, self.expected.size):
-            self._restart()
+        span, _, whole = str(answer.headers.get("Content-Range", "")).partition("/")
+        size = self.expected.size
+        continues = span.startswith(f"bytes {start}-") and (
+            size is None or whole in ("*", str(size))
+        )
+        if start and not continues:
+            self.part.unlink(missing_ok=True)
             if answer.status == 206:
                 raise _DroppedError("the server sent a different part of the file than requested")
             start = 0
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
-        limit = total if self.expected.size is None else self.expected.size
+        limit = total if size is None else size
         if total is not None and total != limit:
             raise _RefusedError(f"has {total} bytes, {limit} were expected")
         free = shutil.disk_usage(self.part.parent).free
@@ -211,19 +224,14 @@ class _Transfer:
         if error.code == 416 and start:  # no bytes from here on: complete, or another file
             if error.headers.get("Content-Range", "") == f"bytes */{start}":
                 return
-            self._restart()
-            raise _DroppedError("416, the part does not match the file") from error
+            self.part.unlink(missing_ok=True)
+            raise _DroppedError("416, the incomplete download is not of this file") from error
         kind = _DroppedError if error.code in BUSY else _RefusedError
         raise kind(f"{error.code} {error.reason}") from error
 
     def _have(self) -> int:
-        """Bytes in the part."""
+        """Return the number of bytes in the part."""
         return self.part.stat().st_size if self.part.exists() else 0
-
-    def _restart(self) -> int:
-        """Delete the part."""
-        self.part.unlink(missing_ok=True)
-        return 0
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -235,13 +243,13 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         """Refuse an address that is less safe than the requested one."""
         scheme = urlsplit(newurl).scheme
         if scheme not in ("https", req.type):
-            raise _RefusedError(f"redirects to {newurl}, which is not safe")
+            raise _RefusedError(f"redirects to {newurl}, which is not an https address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @contextmanager
 def _network_errors() -> Iterator[None]:
-    """Turn an error of the network, which is not of the disk, into a dropped connection."""
+    """Make errors of the network dropped connections, so that they differ from disk errors."""
     try:
         yield
     except urllib.error.HTTPError:  # an answer
@@ -251,28 +259,8 @@ def _network_errors() -> Iterator[None]:
         raise _DroppedError(reason) from error
 
 
-def _continues(answer: Any, start: int, size: int | None) -> bool:
-    """Whether the answer is the rest of the file from `start` on."""
-    span, _, total = str(answer.headers.get("Content-Range", "")).partition("/")
-    return span.startswith(f"bytes {start}-") and (size is None or total in ("*", str(size)))
-
-
-def _check_scheme(url: str, where: Path) -> None:
-    """Refuse anything but http and https."""
+def _scheme(url: str) -> str:
     try:
-        scheme = urlsplit(url).scheme
-    except ValueError:  # no address at all
-        scheme = ""
-    if scheme not in ("http", "https"):
-        raise HarnessError(f"{where}: cannot be downloaded from {url}; use an http(s) address")
-
-
-def _disk_error(path: Path, error: OSError) -> HarnessError:
-    """Return an error with the disk's reason."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason = error.strerror or "no space left"
-        return HarnessError(
-            f"{path}: the disk is full ({reason}); free some space and repeat the command, "
-            "the download continues"
-        )
-    return HarnessError(f"{path}: cannot be written ({error}); check the folder's permissions")
+        return urlsplit(url).scheme
+    except ValueError:  # not an address
+        return ""

@@ -116,7 +116,7 @@ def only_one(folder: Path, option: str = "--results") -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise HarnessError(
-            f"{folder}: another run is writing here; wait for it or choose another {option}"
+            f"{folder}: another run is writing here; wait for it, or choose another {option}"
         ) from error
     except OSError as error:
         raise HarnessError(

@@ -58,6 +58,10 @@ def default_jobs(device: str) -> int:
 
 def environment() -> dict[str, Any]:
     """Return what a number may depend on besides the code: versions, machine, commit."""
+    versions: dict[str, str] = {}
+    for package in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):  # not installed
+            versions[package] = metadata.version(package)
     return {
         "harness_version": harness.__version__,
         **_commit(),
@@ -65,7 +69,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": processor_name(),
         "cores": os.cpu_count(),
-        "libraries": _versions(),
+        "libraries": versions,
     }
 
 
@@ -79,27 +83,16 @@ def processor_name() -> str:
     return names[0] if names else platform.machine()
 
 
-def _versions() -> dict[str, str]:
-    """Return the version of each of `LIBRARIES` that is installed."""
-    found: dict[str, str] = {}
-    for package in LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
 def _commit() -> dict[str, Any]:
     """Return the commit of the checkout that holds this package, and whether it was changed."""
     here = Path(harness.__file__).resolve().parents[1]
-    if not (here / ".git").exists():
-        return {"commit": None, "dirty": None}
-    try:
-        commit, status = (
-            subprocess.run(
-                ["git", "-C", str(here), *command], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(status)}
+    if (here / ".git").exists():
+        with suppress(OSError, subprocess.CalledProcessError):
+            commit, status = (
+                subprocess.run(
+                    ["git", "-C", str(here), *command], capture_output=True, text=True, check=True
+                ).stdout.strip()
+                for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+            )
+            return {"commit": commit, "dirty": bool(status)}
+    return {"commit": None, "dirty": None}

@@ -116,7 +116,4 @@ def levels(available: Collection[str]) -> dict[str, tuple[str, ...]]:
 
 def level_of(stem: str, available: Collection[str]) -> tuple[str, ...]:
     """Return the stems that are scored together with `stem`: its first level, or itself alone."""
-    for stems in levels(available).values():
-        if stem in stems:
-            return stems
-    return (stem,)
+    return next((stems for stems in levels(available).values() if stem in stems), (stem,))

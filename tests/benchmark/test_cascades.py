@@ -282,7 +282,7 @@ def test_the_difference_is_what_the_cascade_costs():
 def test_inputs_are_ranked_separately_in_the_terminal_and_on_the_page():
     about = {"child": {"role": "separator", "input": "drums"}}
     seen = replace(empty_run(separators=about, leaks=[]), scores=SEEN)
-    titles = [(board.title.partition(":")[0], board.rows) for board in boards(seen)]
+    titles = [(board.title.partition(":")[0], board.rows) for board in boards(make_report(seen))]
     assert titles == [
         ("demo, from the true drums", (("child", "6.00", "4.00"),)),
         ("demo, from drums by half", (("child", "5.00", "1.00"),)),

@@ -20,19 +20,19 @@ from harness.selection import finished_run
 
 @pytest.fixture
 def harness(tmp_path, monkeypatch, capsys):
-    """Run a command that must end well; returns standard output."""
+    """Run a command that must end well, or with the expected status; returns standard output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     for variable in ("MUSDB_PATH", "DSD_PATH", "MOISESDB_PATH", "MIR1K_PATH"):
         monkeypatch.delenv(variable, raising=False)
 
-    def call(*arguments: str, expected: int = 0) -> str:
+    def call(*arguments: str, expected: int = 0, errors: bool = False) -> str:
         monkeypatch.setattr(sys, "argv", ["harness", *arguments])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         out, err = capsys.readouterr()
         assert (stop.value.code or 0) == expected, err
-        return out
+        return err if errors else out
 
     return call
 
@@ -81,28 +81,19 @@ def test_score_knows_other_tools_stem_names_and_says_what_is_missing(harness, so
     assert "no estimate of 3 of 4 tracks" in result.record["skipped"][0]["reason"]
 
 
-def test_estimates_of_another_rate_are_a_failure_with_both_rates(
-    songs, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
+def test_estimates_of_another_rate_are_a_failure_with_both_rates(harness, songs, tmp_path):
     audio.write(tmp_path / "est/Ann - One/vocals.wav", song_stems(0)["vocals"], 8001)
-    arguments = ["harness", "score", "est", "--data", f"songs={songs}", "--jobs", "1"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == cli.SOME_FAILED
-    assert "8001 Hz, the references have 8000 Hz" in capsys.readouterr().err
+    arguments = ("score", "est", "--data", f"songs={songs}", "--jobs", "1")
+    said = harness(*arguments, expected=cli.SOME_FAILED, errors=True)
+    assert "8001 Hz, the references have 8000 Hz" in said
 
 
-def test_two_files_for_one_stem_are_refused(songs, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_two_files_for_one_stem_are_refused(harness, songs, tmp_path):
     for model in ("a", "b"):
         audio.write(tmp_path / f"est/Ann - One_(Vocals)_{model}.wav", song_stems(0)["bass"], 8000)
-    monkeypatch.setattr(sys, "argv", ["harness", "score", "est", "--data", f"songs={songs}"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == cli.USER_ERROR
-    assert "name a folder with the estimates of one model" in capsys.readouterr().err
+    arguments = ("score", "est", "--data", f"songs={songs}")
+    said = harness(*arguments, expected=cli.USER_ERROR, errors=True)
+    assert "name a folder with the estimates of one model" in said
 
 
 def test_report_of_two_runs_shows_both(harness, songs, tmp_path):
@@ -146,24 +137,17 @@ def test_run_prints_json_for_scripts(harness, songs):
 def test_a_run_says_why_it_ranks_nobody(harness, songs):
     Path("model_registry.yaml").write_text("known: {extends: repet, trained_on: ['songs:test']}\n")
     arguments = ("--data", f"songs={songs}", "--tracks", "1", "--jobs", "1")
-    assert "no ranking: every separator failed" in harness(
-        "run", "--separator", "known", *arguments
-    )
-    assert "no ranking" not in harness("run", "--separator", "repet", *arguments)
+    shown = [harness("run", "--separator", name, *arguments) for name in ("known", "repet")]
+    assert "no ranking: every separator failed" in shown[0]
+    assert "no ranking" not in shown[1]
 
 
-def test_bands_are_kept_of_what_is_separated_now(harness, songs, monkeypatch):
+def test_bands_are_kept_of_what_is_separated_now(harness, songs):
     arguments = ("run", "--separator", "hpss", "--data", f"songs={songs}", "--tracks", "1")
     arguments += ("--jobs", "1", "--listen", "0")
-    said: list[str] = []
-    monkeypatch.setattr(cli.errors, "print", lambda text="", **_: said.append(str(text)))
-    harness(*arguments)
-    assert not any("--bands" in line for line in said)
-    harness(*arguments, "--bands")
-    assert any("use a new folder" in line for line in said)
-    said.clear()
-    harness(*arguments, "--bands", "--results", "fresh")
-    assert not any("--bands" in line for line in said)
+    assert "--bands" not in harness(*arguments, errors=True)
+    assert "use a new folder" in harness(*arguments, "--bands", errors=True)
+    assert "--bands" not in harness(*arguments, "--bands", "--results", "fresh", errors=True)
     run = read_run(Path("fresh/main"))
     kept = finished_run.kept_products(run, Path("fresh"), by_band=True)
     assert {blend.edges for blend in kept.values()} == {EDGES}
@@ -188,15 +172,8 @@ def test_tracks_and_split_narrow_the_run(harness, tmp_path):
         for seed in seeds:
             stems = {s: x.repeat(2, axis=1) for s, x in song_stems(seed).items()}
             write_song(tmp_path / "mus" / split / f"A{seed} - Song", stems, rate=44100)
-    run = (
-        "run",
-        "--separator",
-        "mixture",
-        "--data",
-        f"musdb18hq={tmp_path / 'mus'}",
-        "--jobs",
-        "1",
-    )
+    run = ("run", "--separator", "mixture", "--jobs", "1")
+    run += ("--data", f"musdb18hq={tmp_path / 'mus'}")
     tracks = {
         arguments: set(_run_tracks(harness, *run, *arguments))
         for arguments in ((), ("--split", "train"), ("--split", "all", "--tracks", "3"))
@@ -330,9 +307,7 @@ def test_every_verb_is_a_file():
         assert verbs & {name, f"{name}_"}, name
 
 
-def test_an_unknown_run_is_named_with_the_known_ones(harness, songs, monkeypatch):
+def test_an_unknown_run_is_named_with_the_known_ones(harness, songs):
     harness("run", "--separator", "mixture", "--data", f"songs={songs}", "--tracks", "1", "--json")
-    said: list[str] = []
-    monkeypatch.setattr(cli.errors, "print", lambda text="", **_: said.append(str(text)))
-    harness("select", "mian", expected=cli.USER_ERROR)
-    assert said == ["error: results: no run named 'mian'; runs here: main"]
+    said = harness("select", "mian", expected=cli.USER_ERROR, errors=True)
+    assert said == "error: results: no run named 'mian'; runs here: main\n"

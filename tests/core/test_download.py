@@ -216,7 +216,7 @@ def test_redirects_to_other_schemes_are_refused(
     server: Server, tmp_path: Path, target: str
 ) -> None:
     server.behave = lambda http, _: redirect(http, target)
-    with pytest.raises(HarnessError, match=r"not safe|not allowed"):
+    with pytest.raises(HarnessError, match=r"not an https address|not allowed"):
         download([server.url], tmp_path / "file.zip")
     assert not (tmp_path / "file.zip").exists()
 
@@ -235,7 +235,7 @@ def test_a_length_that_is_no_number_is_refused(server: Server, tmp_path: Path) -
         http.end_headers()
 
     server.behave = behave
-    with pytest.raises(HarnessError, match="makes no sense"):
+    with pytest.raises(HarnessError, match="answer is not valid"):
         download([server.url], tmp_path / "file.zip")
 
 

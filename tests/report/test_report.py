@@ -840,7 +840,7 @@ def test_terminal_board_shows_means_on_shared_tracks_best_first():
     both = scored(given, metric="snr") + scored(given, metric="sdr")
     roles = {name: {"role": "oracle" if name == "irm" else "separator"} for name in given}
     about = empty_run(separators=roles, leaks=[])
-    (board,) = boards.boards(dataclasses.replace(about, scores=rows_table(both)))
+    (board,) = boards.boards(make_report(dataclasses.replace(about, scores=rows_table(both))))
     assert board.head == ("separator", "vocals (n=2)")
     # harmonic means of equal values are those values: a has 1 and 3, b has 5 and 9
     assert board.rows == (("b", "7.00"), ("a", "2.00"))
@@ -856,6 +856,6 @@ def test_terminal_shows_ensembles_in_a_table_of_their_own():
         for dataset, t in rows[["dataset", "track"]].drop_duplicates().itertuples(index=False)
     ]
     run = dataclasses.replace(empty_run(separators=roles, leaks=leaks), scores=rows)
-    first, second = boards.boards(run)
+    first, second = boards.boards(make_report(run))
     assert (first.head[0], first.rows) == ("separator", (("a", "2.00"),))
     assert (second.head[0], second.rows) == ("ensemble", (("mix", "5.00"),))

@@ -98,10 +98,10 @@ def test_the_parent_is_asked_for_where_the_plan_says_so():
 def test_one_track_beyond_30_db_wins_neither_page_nor_terminal_nor_selection(monkeypatch):
     for extreme in (60.0, math.inf):
         run = planted(a=[5.0] * 11 + [extreme], b=[8.0] * 12)
-        (board,) = boards.boards(run)
+        (board,) = boards.boards(make_report(run))
         assert board.rows[0][0] == page_best(run) == chosen(run)[0] == "b"
         assert parent_of(run, monkeypatch) == "b"
-        assert board.notes == ("Scores limited to ±30 dB: a vocals 1",)
+        assert board.notes == ("Scores limited to ±30 dB: 1 of a (vocals)",)
         cell = page_of(run)[0]["a"]
         assert (cell["mean"], cell["limited"]) == (round(85 / 12, 2), 1)
         assert "1 limited to ±30 dB" in report.render(make_report(run))
@@ -121,7 +121,7 @@ def test_a_separator_with_few_tracks_is_named_and_takes_none_from_the_others(mon
     assert [found[name]["rank"] for name in "abc"] == [2, 1, None]
     why = "scored on 1 of 30 tracks: not ranked"
     assert found["c"]["why"] == why
-    (board,) = boards.boards(run)
+    (board,) = boards.boards(make_report(run))
     assert (board.head[1], [row[0] for row in board.rows]) == ("vocals (n=30)", ["b", "a"])
     assert board.notes == (f"c, vocals: {why}",)
     assert chosen(run)[0] == parent_of(run, monkeypatch) == "b"
@@ -156,7 +156,7 @@ def test_a_name_in_two_splits_is_two_tracks_everywhere(monkeypatch):
         ("b", "train", "Intro"): 1, ("b", "test", "Intro"): 8, ("b", "test", "Song"): 8,
     }  # fmt: skip
     run = run_of(scores, leaks=[("a", "train", "Intro")])
-    (board,) = boards.boards(run)
+    (board,) = boards.boards(make_report(run))
     found, about = page_of(run)
     assert board.head[1] == "vocals (n=2)"
     assert about["n"] == {"mixture": 2}
@@ -177,7 +177,7 @@ def test_ensembles_are_summarised_on_the_tracks_of_the_separators():
     scores = {("a", "test", f"t{i}"): 1.0 for i in range(4)}
     scores |= {("mix", "test", f"t{i}"): float(i) for i in range(8)}
     run = run_of(scores, roles={"mix": "ensemble"})
-    first, second = boards.boards(run)
+    first, second = boards.boards(make_report(run))
     assert (first.head[1], second.head[1]) == ("vocals (n=4)", "vocals (n=4)")
     assert second.rows == (("mix", "1.50"),)
     assert page_of(run)[0]["mix"]["mean"] == 1.5
@@ -223,11 +223,11 @@ def test_whoever_asks_finds_the_same_winner(seed, monkeypatch):
     best, whole = chosen(run)
     assert page_best(run) == best == parent_of(run, monkeypatch)
     if best is None:
-        assert boards.boards(run) == []
+        assert boards.boards(make_report(run)) == []
         return
     assert about["n"] == {"mixture": len(whole.tracks)}
     assert {n for n, cell in found.items() if cell["rank"] is not None} == {*whole.separators}
-    (board,) = boards.boards(run)
+    (board,) = boards.boards(make_report(run))
     assert {row[0] for row in board.rows} == {*whole.separators}
     assert board.head[1] == f"vocals (n={len(whole.tracks)})"
     assert found[board.rows[0][0]]["mean"] == found[best]["mean"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from selection_tables import by_band, inner_products
 
 from harness import selection
-from harness.cli import selection_boards
+from harness.cli import boards
 from harness.core.errors import HarnessError
 from harness.metrics import analyse, harmonic_mean, scorer
 from harness.results.grid import HARMONIC, grids, track_scores
@@ -191,7 +191,7 @@ def test_expected_scores_of_weights_by_band():
     assert row["score"] == pytest.approx(-10 * np.log10(0.016), abs=0.01)
     assert row["weights"]["a"] == pytest.approx((0.8, 0.2), abs=1e-6)
     assert set(rows["metric"]) == {"snr", "sdr", "si_sdr"}
-    words = selection_boards.blend_boards(worth)[-1].rows[0][-1]
+    words = boards.blend_boards(worth)[-1].rows[0][-1]
     assert sorted(words.split(" + ")) == ["0.20/0.80 b", "0.80/0.20 a"]
 
 
@@ -221,7 +221,7 @@ def test_a_blend_of_two_with_independent_noise_gains_three_decibels():
     assert row["uniform"] == pytest.approx(10 + 10 * np.log10(2))
     assert set(rows["separator"]) == {"blend", "best single"}
     assert set(rows["metric"]) >= {"snr", "sdr", "csdr"}
-    assert selection_boards.blend_boards(worth)[-1].rows[0][-1].count(" + ") == 1
+    assert boards.blend_boards(worth)[-1].rows[0][-1].count(" + ") == 1
 
 
 def test_verdicts_say_if_a_blend_is_not_better_or_artists_are_too_few():

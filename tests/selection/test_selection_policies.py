@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from selection_tables import one_grid, planted
 
-from harness.cli.selection_boards import summary_boards
+from harness.cli.boards import summary_boards
 from harness.core.errors import HarnessError
 from harness.results.grid import grids, track_scores
 from harness.results.leaks import leak_statuses, ledger, recorded_statuses

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from selection_tables import one_grid, planted
 
-from harness.cli.selection_boards import remarks
+from harness.cli.boards import remarks
 from harness.core.errors import HarnessError
 from harness.results.grid import grids, track_scores, without_leaked
 from harness.selection import MIN_ARTISTS, compare, mean_intervals, pairs, ranking
@@ -147,7 +147,7 @@ def test_only_common_tracks_are_compared_and_counted():
     table = compare(frame, "x", "y")
     assert table.loc[0, ["n", "lacks_a", "lacks_b"]].tolist() == [17, 0, 3]
     said = remarks(table, "x", "y")
-    assert said == ["set, vocals: compared on the 17 tracks that both have; y lacks 3 more"]
+    assert said == ["set, vocals: compared on 17 tracks; y has no score on 3 more"]
 
 
 def test_leaked_tracks_do_not_count_in_a_comparison():
