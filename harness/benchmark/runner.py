@@ -45,6 +45,7 @@ class Outcome:
     failed: int
     fresh: bool  # whether the tables were written anew
     failures: tuple[str, ...] = ()  # reasons, once each, in the order of the plan
+    damaged: tuple[str, ...] = ()  # stored results that were set aside, under their new names
 
 
 def run(
@@ -140,7 +141,8 @@ def _do(
         )
         write_run(folder, with_selection(bare))
     reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
-    return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen))
+    damaged = tuple(map(str, store.damaged))
+    return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen), damaged)
 
 
 def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Parents:

@@ -31,6 +31,13 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
         errors.print(
             f"{done} of {outcome.units} jobs are done, {outcome.reused} of them by an earlier run"
         )
+        if outcome.damaged:
+            errors.print(
+                f"{len(outcome.damaged)} stored results were damaged; they are set aside and done "
+                f"again: {', '.join(outcome.damaged[:MOST_REASONS])}",
+                style="yellow",
+                markup=False,
+            )
         if not print_ranking(outcome.folder):
             typer.echo(
                 "no ranking: every separator failed, was trained on these tracks, or is not of a "

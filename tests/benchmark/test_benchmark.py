@@ -1,9 +1,12 @@
+import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import planted
 import pytest
 from conftest import song_stems, write_song
@@ -410,3 +413,70 @@ def test_products_interrupted_are_finished_by_the_next_run(songs, tmp_path, monk
     assert outcome.reused == 8
     assert set(blends_of(result, outcome.folder)[0]) == {*FOUR, "accompaniment"}
     assert list((tmp_path / "results/work/scratch").glob("*")) == []
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+def _flip_a_digit(path):
+    text = path.read_text()
+    at = next(i for i in range(text.index("snr"), len(text)) if text[i] in "12345678")
+    path.write_text(text[:at] + str(int(text[at]) + 1) + text[at + 1 :])
+
+
+def _folder_in_its_place(path):
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+
+
+def _file_in_place_of_its_folder(path):
+    shutil.rmtree(path.parent)
+    path.parent.write_text("no folder")
+
+
+def _of_an_earlier_version(content):
+    """Write a result without a checksum."""
+    return lambda path: path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _flip_a_digit,
+        _folder_in_its_place,
+        _file_in_place_of_its_folder,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),
+        lambda path: path.write_bytes(b"[" * 100_000),
+        lambda path: path.write_text("null"),
+        lambda path: path.write_text(path.read_text().replace("sha256", "sha257")),
+        _of_an_earlier_version({}),
+        _of_an_earlier_version({"scores": None}),
+        _of_an_earlier_version({"scores": {"bass": None}, "costs": {}, "notes": []}),
+        _of_an_earlier_version({"scores": {"bass": {"snr": [None, ""]}}, "costs": {}, "notes": []}),
+        _of_an_earlier_version({"scores": {}, "costs": {"rtf": "1"}, "notes": []}),
+    ],
+)
+def test_a_damaged_result_is_set_aside_named_and_done_again(songs, tmp_path, damage):
+    _, before = run(songs, [entry()], tmp_path)
+    work = tmp_path / "results" / "work"
+    path = sorted(work.glob("??/*.json"))[0]
+    damage(path)
+    outcome, after = run(songs, [entry()], tmp_path)
+    assert outcome.reused < outcome.units
+    assert outcome.failed == 0
+    assert len(outcome.damaged) >= 1
+    assert all(Path(name).exists() and ".damaged" in name for name in outcome.damaged)
+    pd.testing.assert_frame_equal(before.scores, after.scores)
+    again, _ = run(songs, [entry()], tmp_path)
+    assert (again.reused, again.damaged) == (again.units, ())
+
+
+def test_results_of_an_earlier_version_need_no_checksum(songs, tmp_path):
+    run(songs, [entry()], tmp_path)
+    for path in (tmp_path / "results" / "work").glob("??/*.json"):
+        content = json.loads(path.read_bytes())
+        del content["sha256"]
+        path.write_text(json.dumps(content))
+    outcome, _ = run(songs, [entry()], tmp_path)
+    assert (outcome.reused, outcome.damaged) == (outcome.units, ())

@@ -421,25 +421,65 @@ def test_blends_refuse_what_they_do_not_have(tmp_path):
 
 
 def shifted(x, samples):
-    return np.roll(x, samples, axis=1)
+    """Late by so many samples, early if negative; what falls out of the track is lost."""
+    late, early = max(samples, 0), max(-samples, 0)
+    return np.pad(x, ((0, 0), (late, early)))[:, early : early + x.shape[1]]
+
+
+def noisy(x, snr_db=20.0):
+    """The signal with white noise that far below it."""
+    other = np.random.default_rng(3).standard_normal(x.shape).astype(np.float32)
+    gain = np.linalg.norm(x) / np.linalg.norm(other) * 10 ** (-snr_db / 20)
+    return x + np.float32(gain) * other
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda x: x, ""),
-        (lambda x: shifted(x, 30), "15.0 ms late"),
-        (lambda x: shifted(x, -1), "0.5 ms early"),
-        (lambda x: -x, "polarity inverted"),
+        (lambda x: shifted(x, 30), "30 samples (15 ms) late; snr without that: 20.0 dB"),
+        (lambda x: shifted(x, -1), "1 sample (0.5 ms) early; snr without that: 20.0 dB"),
+        (lambda x: -x, "polarity inverted; snr without that: 20.0 dB"),
         (lambda x: np.float32(0.1) * x, "level -20.0 dB"),
+        (lambda x: x[::-1], "channels swapped; snr without that: 20.0 dB"),
+        (lambda x: x * np.float32([[1], [0]]), "channel 2 silent"),
         (lambda x: 0 * x, ""),
     ],
 )
 def test_what_looks_wrong_is_said(change, words):
     refs, _ = track(1)
-    assert suspicions(refs, {"b": change(refs["b"])}, RATE) == {"b": words}
-    noted = analyse(refs, RATE).score({"b": change(refs["b"])}, checks=True)["b"]["snr"].note
+    estimate = change(noisy(refs["b"]) if refs["b"].any() else refs["b"])
+    assert suspicions(refs, {"b": estimate}, RATE) == {"b": words}
+    noted = analyse(refs, RATE).score({"b": estimate}, checks=True)["b"]["snr"].note
     assert words in noted
+
+
+@pytest.mark.parametrize("samples", [1, -1, 9, 1_500, 30_000, -47_123, 90_000])
+@pytest.mark.parametrize("snr_db", [5.0, 30.0])
+def test_a_shift_is_found_to_the_sample_at_any_distance(samples, snr_db):
+    x = np.random.default_rng(5).standard_normal((2, 60 * RATE)).astype(np.float32)
+    fade = np.hanning(x.shape[1]).astype(np.float32)  # loudest in the middle
+    words = suspicions({"a": fade * x}, {"a": shifted(fade * noisy(x, snr_db), samples)}, RATE)["a"]
+    when = "late" if samples > 0 else "early"
+    assert words.startswith(f"{abs(samples)} sample{'s' * (abs(samples) > 1)} (")
+    assert f") {when}; snr without that: " in words
+    assert float(words.split()[-2]) == pytest.approx(snr_db, abs=0.3)
+
+
+def test_a_shift_that_costs_nothing_is_not_reported():
+    slow = np.sin(2 * np.pi * np.arange(20 * RATE) / RATE)[np.newaxis].astype(np.float32)
+    assert suspicions({"a": slow}, {"a": shifted(noisy(slow, 10), 1)}, RATE) == {"a": ""}
+
+
+def test_equal_channels_are_noted_with_what_they_can_reach_at_most():
+    rng = np.random.default_rng(4)
+    mid, side = rng.standard_normal((2, 5 * RATE)).astype(np.float32)
+    side *= np.float32(0.1) * np.linalg.norm(mid) / np.linalg.norm(side)  # 20 dB below
+    wide = np.stack([mid + side, mid - side])
+    mono = np.stack([mid, mid])
+    assert suspicions({"a": wide}, {"a": mono}, RATE)["a"] == "channels equal, snr at most 20.0 dB"
+    assert suspicions({"a": mono}, {"a": noisy(mono)}, RATE)["a"] == ""
+    assert suspicions({"a": mono}, {"a": np.stack([mid, mid])}, RATE)["a"] == ""
 
 
 def test_swapped_stems_are_noticed():
