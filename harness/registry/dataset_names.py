@@ -96,7 +96,9 @@ def read_split(text: str) -> DatasetSplit:
     split = split_name(last) if first else None  # "test" alone is a name
     name = "".join(first if split is not None else words)
     if near := _nearest(name, filter(_NAMES.get, _NAMES), cutoff=0.85):
-        return DatasetSplit(text, clear=False, meant=str(DatasetSplit(_NAMES[near], split or "")))
+        dataset = _NAMES[near]
+        part = "" if split is None else split_name(last, dataset) or ""
+        return DatasetSplit(text, clear=False, meant=str(DatasetSplit(dataset, part)))
     if any(known in words or (len(known) > 4 and known in name) for known in _NAMES):
         return DatasetSplit(text, clear=False)
     own = re.fullmatch(r"(.*[^:/\s])\s*[:/\s]\s*[^:/\s]+", text)

@@ -54,11 +54,14 @@ def leak_statuses(
 
 
 def recorded_statuses(scores: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the same from a run's record, which names the pairs that are not clean."""
+    """Return the same from a run's record, which names the pairs that are not clean.
+
+    Where the record does not say, or says any other word, the status is unknown.
+    """
     found = scores[PAIR].drop_duplicates(ignore_index=True)
-    known = leaks(record)
-    pairs = found.itertuples(index=False, name=None)
-    return found.assign(status=[known.get(pair, "clean") for pair in pairs])
+    known, others = leaks(record), "clean" if "leaks" in record else "unknown"
+    status = [known.get(pair, others) for pair in found.itertuples(index=False, name=None)]
+    return found.assign(status=[s if s in STATUSES else "unknown" for s in status])
 
 
 def ledger(statuses: pd.DataFrame) -> pd.DataFrame:
