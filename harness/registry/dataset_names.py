@@ -89,7 +89,7 @@ def read_split(text: str) -> DatasetSplit:
     """
     text = text.strip()
     words = [w for w in re.split(r"[:/\s\-_.()\[\]]+", text.lower()) if w and w not in _FILLERS]
-    for n in range(len(words), 0, -1):
+    for n in (4, 3, 2, 1):
         if name := _NAMES.get("".join(words[:n])):
             return _known(text, name, "".join(words[n:]))
     *first, last = words or [""]
@@ -97,12 +97,13 @@ def read_split(text: str) -> DatasetSplit:
     name = "".join(first if split is not None else words)
     if near := _nearest(name, filter(_NAMES.get, _NAMES), cutoff=0.85):
         dataset = _NAMES[near]
-        part = "" if split is None else split_name(last, dataset) or ""
-        return DatasetSplit(text, clear=False, meant=str(DatasetSplit(dataset, part)))
+        meant = DatasetSplit(dataset, "" if split is None else split_name(last, dataset) or "")
+        return DatasetSplit(text, clear=False, meant=str(meant))
     if any(known in words or (len(known) > 4 and known in name) for known in _NAMES):
         return DatasetSplit(text, clear=False)
-    own = re.fullmatch(r"(.*[^:/\s])\s*[:/\s]\s*[^:/\s]+", text)
-    return DatasetSplit(text) if own is None or split is None else DatasetSplit(own[1], split)
+    own = re.fullmatch(r"(.*[^:/\s])\s*[:/\s]\s*([^:/\s]+)", text, re.DOTALL)
+    part = split_name(own[2]) if own else None
+    return DatasetSplit(text) if own is None or part is None else DatasetSplit(own[1], part)
 
 
 def standard(text: str, where: str) -> str:
