@@ -39,6 +39,9 @@ def collections(track: Track) -> frozenset[str]:
     """
     own = collection(track.dataset)
     halves = {_part(DatasetSplit(own, split_name(track.split, own) or track.split))}
+    named = read_split(track.dataset)
+    if named.dataset in DATASET_NAMES and own not in DATASET_NAMES:  # a folder ``musdb18_train``
+        halves.add(_part(named))
     song = find_song(track.name)
     if song is None:
         return frozenset(halves)

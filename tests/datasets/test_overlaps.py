@@ -135,7 +135,7 @@ def test_a_held_out_half_is_not_sure_if_more_of_the_collection_was_used():
     assert leak(["musdb18:train", "moisesdb:train"], TEST) == "clean"
 
 
-@pytest.mark.parametrize("name", ["musdb18_mine", "demos", "songs"])
+@pytest.mark.parametrize("name", ["musdb18_mine", "musdb18_train", "demo_all", "demos", "songs"])
 def test_a_dataset_of_ones_own_may_have_any_name(name):
     verdicts = [leak([said], song(name, OTHERS)) for said in (name, f"{name}:test", f"{name}:all")]
     assert verdicts[:2] == ["leaked", "leaked"]

@@ -1,6 +1,7 @@
 """Names of datasets and splits, in every place that takes them."""
 
 import pytest
+from conftest import song_stems, write_song
 
 from harness import registry
 from harness.cli.arguments import parse_split, parse_trained_on
@@ -144,8 +145,16 @@ def test_rows_and_options_have_the_standard_spelling(tmp_path):
 
 
 def test_split_option_has_aliases_and_suggestions(tmp_path):
-    found = choose_datasets(DatasetChoice({"demo": tmp_path}, ["demo"], "Training", 1), 1)
-    assert {track.split for track in found[0].tracks} == {"train"}
+    for split, seed in (("train", 1), ("test", 2)):
+        stems = song_stems(seed, seconds=1.0)
+        write_song(tmp_path / split / f"A{seed} - Song", stems, rate=44100)
+    for word, splits in {
+        "Training": {"train"},
+        "EVAL": {"test"},
+        "full": {"train", "test"},
+    }.items():
+        found = choose_datasets(DatasetChoice({"musdb18hq": tmp_path}, split=word), 1)
+        assert {track.split for track in found[0].tracks} == splits
     with pytest.raises(HarnessError, match="--split trian: unknown split; did you mean 'train'"):
         choose_datasets(DatasetChoice({}, ["demo"], "trian"), 1)
 
