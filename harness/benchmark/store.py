@@ -88,7 +88,9 @@ class Store:
         except FileNotFoundError:  # another process did so
             return
         except OSError as error:
-            raise StorageError(f"{path}: damaged, cannot be renamed ({error}); delete it") from error
+            raise StorageError(
+                f"{path}: damaged, cannot be renamed ({error}); delete it"
+            ) from error
         self.damaged.append(aside)
 
     def put(self, key: str, content: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.registry import Entry, find
+from harness.registry.dataset_names import DATASET_NAMES, dataset_name, split_name, standard
 
 
 def choose_entries(
@@ -49,15 +50,32 @@ def parse_split(text: str) -> tuple[str, str]:
 
     Examples
     --------
-    >>> parse_split("musdb18:test"), parse_split("")
-    (('musdb18', 'test'), ('', ''))
+    >>> parse_split("MUSDB18:testing"), parse_split(":test"), parse_split("")
+    (('musdb18', 'test'), ('', 'test'), ('', ''))
     """
-    found = re.fullmatch(r"([a-z0-9_]*)(?::([a-z]+))?", text)
+    found = re.fullmatch(r"([a-z0-9_]*)(?::([a-z]+))?", standard(text, "--data-split"))
     if not found:
         raise HarnessError(
             f"--data-split {text}: not of the form DATASET:SPLIT; write for example musdb18:test"
         )
-    return found[1], found[2] or ""
+    dataset, split = found[1], found[2] or ""
+    known = split_name(split or "all")
+    if known is None and dataset_name(dataset) in DATASET_NAMES:
+        raise HarnessError(
+            f"--data-split {text}: {dataset} has no split {split!r}; use train, valid or test"
+        )
+    return dataset, split if known is None else known
+
+
+def parse_trained_on(texts: Sequence[str]) -> tuple[str, ...] | None:
+    """Return training data in the standard spelling; None, which means unknown, if none is given.
+
+    Examples
+    --------
+    >>> parse_trained_on(["MUSDB18-HQ train"]), parse_trained_on([])
+    (('musdb18hq:train',), None)
+    """
+    return tuple(standard(text, "--trained-on") for text in texts) or None
 
 
 def check_name(name: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from harness import datasets, registry
 from harness.cli import options
-from harness.cli.arguments import check_name, parse_data, parse_split
+from harness.cli.arguments import check_name, parse_data, parse_split, parse_trained_on
 from harness.cli.options import argument, option
 from harness.cli.outcome import print_ranking
 from harness.cli.terminal import print_json
@@ -41,7 +41,7 @@ def import_scores(
         run=check_name(name) if name else "",
         dataset=dataset,
         split=split,
-        trained_on=tuple(trained_on) or None,
+        trained_on=parse_trained_on(trained_on),
         folders=datasets.configured(parse_data(data)),
         entries=registry.load(registry_file),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness import registry
 from harness.benchmark import Settings, clips, runner
 from harness.cli import options
-from harness.cli.arguments import name_from, parse_data
+from harness.cli.arguments import name_from, parse_data, parse_trained_on
 from harness.cli.options import argument, option
 from harness.cli.outcome import finish
 from harness.cli.terminal import progress
@@ -49,7 +49,7 @@ def score(
         title=title,
         family="files",
         input=taxonomy.canonical(source),
-        trained_on=tuple(trained_on) or None,
+        trained_on=parse_trained_on(trained_on),
     )
     settings = Settings(
         run=entry.name,

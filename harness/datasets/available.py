@@ -10,8 +10,10 @@ from harness import datasets
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.machine import Progress
-from harness.datasets.overlaps import in_split
+from harness.datasets.overlaps import collection, in_split
 from harness.datasets.tracks import Dataset
+from harness.registry import suggestion
+from harness.registry.dataset_names import split_name
 
 DEMO_TRACKS = 8
 DEMO_SECONDS = 20.0
@@ -33,16 +35,18 @@ def choose_datasets(
     choice: DatasetChoice, jobs: int, progress: Progress | None = None
 ) -> list[Dataset]:
     """Read the chosen datasets; up to `jobs` processes render demo tracks."""
-    if choice.split not in SPLITS:
-        raise HarnessError(f"--split {choice.split}: unknown split; use {', '.join(SPLITS)}")
+    if split_name(choice.split) is None:
+        hint = suggestion(choice.split.lower(), SPLITS)
+        raise HarnessError(f"--split {choice.split}: unknown split; {hint}")
     found = []
     for name in choice.names or list(datasets.configured(choice.folders)) or ["demo"]:
+        split = split_name(choice.split, collection(name)) or "all"
         if name == "demo":
             n_tracks = choice.tracks or choice.demo_tracks
-            whole = _demo(choice.folders.get("demo"), choice.split, n_tracks, jobs, progress)
+            whole = _demo(choice.folders.get("demo"), split, n_tracks, jobs, progress)
         else:
             whole = datasets.load(name, datasets.find(name, choice.folders))
-        found.append(_narrow(whole, choice.split, choice.tracks))
+        found.append(_narrow(whole, split, choice.tracks))
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
+from harness.registry.dataset_names import dataset_name
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,11 @@ def find(name: str, data: Mapping[str, Path]) -> Path:
         return data[name]
     info = DATASETS.get(name)
     if info is None:
+        meant = dataset_name(name)
         raise HarnessError(
-            f"dataset {name}: not known; give its folder with --data {name}=PATH, "
+            f"dataset {name}: not known; did you mean {meant!r}?"
+            if meant in DATASETS
+            else f"dataset {name}: not known; give its folder with --data {name}=PATH, "
             f"or use one of {', '.join(DATASETS)}"
         )
     folders = {variable: os.environ[variable] for variable in info.env if os.environ.get(variable)}

@@ -11,17 +11,18 @@ from typing import Literal
 
 from harness.datasets.musdb_songs import find_song
 from harness.datasets.tracks import Track
+from harness.registry.dataset_names import (
+    DATASET_NAMES,
+    DatasetSplit,
+    dataset_name,
+    read_split,
+    split_name,
+)
 
 Leak = Literal["clean", "leaked", "unknown"]
 
-# Other names of a collection.
-_SAME = dict.fromkeys(["musdb", "musdb18hq", "musdb18-hq", "musdb18_hq"], "musdb18")
-_SAME |= dict.fromkeys(["musdb18-7s", "musdb18_7s"], "musdb18")
-_SAME |= {"dsd": "dsd100", "moises": "moisesdb", "mir-1k": "mir1k"}
-
 # Collections with a known list of songs, so that a song is either in there or not.
-_KNOWN = {"demo", "musdb18", "dsd100", "medleydb", "moisesdb", "mir1k"}
-_KNOWN |= {"slakh2100", "stemgmd", "egmd"}
+_LISTED = DATASET_NAMES - {"ccmixter"}
 
 
 def collections(track: Track) -> frozenset[str]:
@@ -36,7 +37,11 @@ def collections(track: Track) -> frozenset[str]:
     >>> sorted(collections(song))
     ['dsd100:test', 'musdb18:train', 'musdb18:valid']
     """
-    halves = {normal(f"{track.dataset}:{track.split}")}
+    own = collection(track.dataset)
+    halves = {_part(DatasetSplit(own, split_name(track.split, own) or track.split))}
+    named = read_split(track.dataset)
+    if named.dataset in DATASET_NAMES and own not in DATASET_NAMES:  # a folder ``musdb18_train``
+        halves.add(_part(named))
     song = find_song(track.name)
     if song is None:
         return frozenset(halves)
@@ -53,25 +58,31 @@ def collections(track: Track) -> frozenset[str]:
 def leak(trained_on: Sequence[str] | None, track: Track) -> Leak:
     """Say whether a separator was trained on a song.
 
-    `trained_on` names halves (``musdb18:train``) or whole collections (``moisesdb``); it is None if
-    not known, empty if nothing was trained. Any other name, such as ``private``, is music that
-    cannot be checked.
+    `trained_on` names halves (``musdb18:train``) or whole collections (``moisesdb``), as
+    `read_split` reads them; it is None if not known, empty if nothing was trained. Any other name,
+    such as ``private``, is music that cannot be checked.
 
     The answer is ``leaked`` if one of the halves or collections contains the song, under any name.
-    It is ``unknown`` if the training data is not known, or if some of it cannot be checked and may
-    contain the song. It cannot contain the song if another half of one of the song's collections is
-    named (then this half was held out), or if this project rendered the song.
+    It is ``unknown`` if the training data is not known, if it is not clear what some of it is
+    (``musdb18 plus extra``), if it is a part of the song's collection that has no list of songs
+    (``moisesdb:train``), or if it cannot be checked and may contain the song. It cannot contain the
+    song if another half of one of the song's collections is named (then this half was held out), or
+    if this project rendered the song.
     """
     if trained_on is None:
         return "unknown"
-    entries = {normal(entry) for entry in trained_on}
     halves = collections(track)
     names = {half.partition(":")[0] for half in halves}
-    if entries & (halves | names):
+    if {normal(entry) for entry in trained_on} & (halves | names):
         return "leaked"
-    trained = {entry.partition(":")[0] for entry in entries}
-    held_out = "demo" in names or trained & names
-    return "clean" if trained <= _KNOWN or held_out else "unknown"
+    entries = [read_split(entry) for entry in trained_on]
+    trained = {collection(entry.dataset) for entry in entries}
+    unlisted = {collection(entry.dataset) for entry in entries if not entry.exists}
+    unclear = [f"{entry} {entry.meant}".lower() for entry in entries if not entry.clear]
+    rendered = "demo" in names
+    if unlisted & names or any("demo" in text or not rendered for text in unclear):
+        return "unknown"
+    return "clean" if rendered or trained & names or trained <= _LISTED else "unknown"
 
 
 def in_split(track: Track, split: str) -> bool:
@@ -83,14 +94,24 @@ def in_split(track: Track, split: str) -> bool:
     >>> in_split(song, "train"), in_split(song, "valid"), in_split(song, "test")
     (True, True, False)
     """
-    if split == "valid" and track.dataset in ("musdb18", "musdb18hq"):
+    if split == "valid" and collection(track.dataset) == "musdb18":
         song = find_song(track.name)
         return song is not None and song.valid
     return track.split == split
 
 
+def collection(dataset: str) -> str:
+    """Return the standard name of a collection, without a split: MUSDB18-HQ is ``musdb18``."""
+    name = dataset_name(dataset)
+    return "musdb18" if name == "musdb18hq" else name
+
+
 def normal(entry: str) -> str:
-    """Return the standard spelling of a half or a collection: ``musdb18:train``."""
-    name, _, split = entry.strip().lower().partition(":")
-    name, split = _SAME.get(name, name), "train" if split == "dev" else split
-    return f"{name}:{split}" if split else name
+    """Return the standard spelling of a half or a collection: ``musdb18:train``, ``moisesdb``."""
+    return _part(read_split(entry))
+
+
+def _part(split: DatasetSplit) -> str:
+    """Return the text of a half; the only split of a collection is all of it."""
+    name = collection(split.dataset)
+    return str(DatasetSplit(name, "" if split.whole else split.split))

@@ -32,8 +32,7 @@ def ensemble(
 ) -> Entry:
     """Return the entry of an ensemble; `params` are `EnsembleParams`, `fields` those of `Entry`."""
     row = {"family": ENSEMBLE, "role": ENSEMBLE, "params": dict(params), **fields}
-    where = Path(FILE_NAME)
-    return with_members(checked(name, row, where), entries, where)
+    return with_members(checked(name, row, Path(FILE_NAME)), entries, Path(FILE_NAME))
 
 
 def with_members(entry: Entry, entries: Mapping[str, Entry], path: Path) -> Entry:

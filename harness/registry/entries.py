@@ -18,10 +18,12 @@ from pydantic import (
     Tag,
     ValidationError,
 )
+from pydantic_core import PydanticCustomError
 
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.core.files import digest
+from harness.registry.dataset_names import read_split
 
 FILE_NAME = "model_registry.yaml"
 ENSEMBLE = "ensemble"  # the family and the role
@@ -29,6 +31,16 @@ ENSEMBLE = "ensemble"  # the family and the role
 Role = Literal["separator", "anchor", "oracle", "ensemble"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")]
+
+
+def _standard_split(text: str) -> str:
+    found = read_split(text)
+    if found.problem:
+        raise PydanticCustomError("misspelled", "{problem}", {"problem": found.problem})
+    return str(found)
+
+
+Split = Annotated[str, AfterValidator(_standard_split)]  # a dataset, or ``musdb18hq:test``
 
 
 class _Strict(BaseModel):
@@ -60,7 +72,7 @@ class Published(_Strict):
     """
 
     metric: str  # the definition: a key of `harness.benchmark.reproduce.DEFINITIONS`
-    dataset: str  # with its split, such as ``musdb18hq:test``
+    dataset: Split
     source: str
     scores: Mapping[str, float]  # {stem: dB}
     tracks: Annotated[int, Field(gt=0)] | None = None  # in the mean; None: all of the split
@@ -103,7 +115,7 @@ class EnsembleParams(_Strict):
     how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"  # only the mean has weights
     consistent: bool = False  # whether the stems are then changed to sum to the input
     metric: str = ""  # of the choice and of `held_out`
-    chosen_on: tuple[str, ...] = ()  # datasets and splits, such as ``musdb18hq:test``
+    chosen_on: tuple[Split, ...] = ()
     tracks: Annotated[int, Field(ge=0)] = 0  # number of them, for the stem with most
     artists: Annotated[int, Field(ge=0)] = 0
     held_out: Mapping[str, HeldOut] = {}  # {stem: score on tracks not used for the choice}
@@ -122,7 +134,7 @@ class Entry(_Strict):
     channels: Annotated[int, Field(gt=0)] | None = None  # None: any
     params: Mapping[str, Any] = {}  # keyword arguments of the family's class
     weights: tuple[Weights, ...] = ()
-    trained_on: tuple[str, ...] | None = ()  # such as ``musdb18:train``; None: unknown
+    trained_on: tuple[Split, ...] | None = ()  # None: unknown
     license: License = License()
     reference: str = ""
     url: str = ""
@@ -172,6 +184,8 @@ def complaint(error: ValidationError, where: str, known: list[str]) -> HarnessEr
         own = len(first["loc"]) == 1
         hint = suggestion(str(first["loc"][-1]), known) if own else "see CONTRIBUTING.md"
         return HarnessError(f"{where}unknown key {key!r}; {hint}")
+    if first["type"] == "misspelled":
+        return HarnessError(f"{where}{key}: {first['msg']}")
     message = first["msg"][0].lower() + first["msg"][1:]
     value = "" if first["type"] == "missing" else f" (found {first['input']!r})"
     return HarnessError(f"{where}{key}: {message}{value}; see CONTRIBUTING.md")

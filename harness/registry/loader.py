@@ -80,7 +80,6 @@ def _extend(
     if parent not in rows:
         raise HarnessError(f"{path}: {name} extends {parent!r}; {suggestion(str(parent), rows)}")
     base = _extend(parent, rows, path, (*children, name))
-    merged = {**base, **row}
     if isinstance(base.get("params"), dict) and isinstance(row.get("params"), dict):
-        merged["params"] = {**base["params"], **row["params"]}
-    return merged
+        row["params"] = {**base["params"], **row["params"]}
+    return {**base, **row}

@@ -24,7 +24,7 @@ def folder() -> Path:
 
 def find(file: str) -> Path:
     """Return the path of a checkpoint: in the package, at a user's own path, or in the cache."""
-    for place in (CHECKPOINTS / file, Path(file).expanduser(), folder() / file):
+    for place in _places(file):
         if place.is_file():
             return place
     raise HarnessError(
@@ -35,11 +35,7 @@ def find(file: str) -> Path:
 
 def is_here(file: Weights) -> bool:
     """Whether the file exists; its content is not checked."""
-    try:
-        find(file.file)
-    except HarnessError:
-        return False
-    return True
+    return any(place.is_file() for place in _places(file.file))
 
 
 def complaint(file: Weights) -> str:
@@ -122,12 +118,17 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
             f"{file.file}: is not downloaded: its sha256 is not known; add it to the registry"
         )
     goal = folder() / file.file
-    found = find(file.file) if is_here(file) else goal
-    if found != goal and (wrong := complaint(file)):
-        raise HarnessError(f"{wrong}; it is used instead of the file in {folder()}, move it away")
-    if found != goal:
+    if is_here(file) and (found := find(file.file)) != goal:
+        if wrong := complaint(file):
+            raise HarnessError(
+                f"{wrong}; it is used instead of the file in {folder()}, move it away"
+            )
         return found
     return download(file.urls, goal, sha256=file.sha256, size=file.size, progress=progress)
+
+
+def _places(file: str) -> tuple[Path, ...]:
+    return CHECKPOINTS / file, Path(file).expanduser(), folder() / file
 
 
 def _by_hand(file: Weights) -> str:

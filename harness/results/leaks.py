@@ -42,10 +42,14 @@ def leak_statuses(
 
 
 def recorded_statuses(scores: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the columns of `leak_statuses` from a run's record, without deciding anew."""
-    found, known = scores[PAIR].drop_duplicates(ignore_index=True), leaks(record)
-    pairs = found.itertuples(index=False, name=None)
-    return found.assign(status=[known.get(pair, "clean") for pair in pairs])
+    """Return the columns of `leak_statuses` from a run's record.
+
+    Where the record does not say, or says any other word, the status is unknown.
+    """
+    found = scores[PAIR].drop_duplicates(ignore_index=True)
+    known, others = leaks(record), "clean" if "leaks" in record else "unknown"
+    status = [known.get(pair, others) for pair in found.itertuples(index=False, name=None)]
+    return found.assign(status=[s if s in STATUSES else "unknown" for s in status])
 
 
 def ledger(statuses: pd.DataFrame) -> pd.DataFrame:

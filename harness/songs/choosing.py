@@ -15,6 +15,7 @@ from harness.core import taxonomy
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
+from harness.registry.dataset_names import read_split
 from harness.registry.weight_files import find, obstacle
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -154,8 +155,8 @@ def _trained_on_recordings(entry: Entry) -> bool:
     For drums and voices, networks trained on demo music alone are worse on recordings than methods
     without training.
     """
-    splits = entry.trained_on or ("unknown",)
-    return bool(entry.weights) and not all(split.startswith("demo:") for split in splits)
+    datasets = {read_split(text).dataset for text in entry.trained_on or ("unknown",)}
+    return bool(entry.weights) and datasets != {"demo"}
 
 
 def _has(entry: Entry, stem: str) -> bool:

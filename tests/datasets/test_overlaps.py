@@ -78,6 +78,71 @@ def test_leak(trained_on: list[str] | None, track: Track, verdict: str) -> None:
     assert leak(trained_on, track) == verdict
 
 
+TRAIN, TEST = (
+    song("musdb18hq", name, split)
+    for name, split in [("Meaxic - Take A Step", "train"), ("AM Contra - Heart Peripheral", "test")]
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "train", "test", "moisesdb", "demo"),
+    [
+        ("musdb18:all", "leaked", "leaked", "clean", "clean"),
+        ("musdb18:training", "leaked", "clean", "clean", "clean"),
+        ("MUSDB18:train", "leaked", "clean", "clean", "clean"),
+        ("musdb:train", "leaked", "clean", "clean", "clean"),
+        ("musdb18 train", "leaked", "clean", "clean", "clean"),
+        ("musdb18/train", "leaked", "clean", "clean", "clean"),
+        ("musdb18_train", "leaked", "clean", "clean", "clean"),
+        ("musdbhq:train", "leaked", "clean", "clean", "clean"),
+        ("musdb 18 hq (train)", "leaked", "clean", "clean", "clean"),
+        ("the MUSDB18 training set", "leaked", "clean", "clean", "clean"),
+        ("musdb18:testing", "clean", "leaked", "clean", "clean"),
+        ("musdb18:eval", "clean", "leaked", "clean", "clean"),
+        ("musdb18:validation", "leaked", "clean", "clean", "clean"),
+        ("musdb18:dev", "leaked", "clean", "clean", "clean"),
+        ("SiSEC 2018:test", "clean", "leaked", "clean", "clean"),
+        ("DSD 100", "clean", "leaked", "clean", "clean"),
+        ("dsd100:valid", "clean", "unknown", "clean", "clean"),
+        ("musdb18:foo", "unknown", "unknown", "unknown", "clean"),
+        ("musdb18 plus extra", "unknown", "unknown", "unknown", "clean"),
+        ("musdb18:train+test", "unknown", "unknown", "unknown", "clean"),
+        ("musbd18:train", "unknown", "unknown", "unknown", "clean"),
+        ("musdb18:trian", "unknown", "unknown", "unknown", "clean"),
+        ("MUSDB-XL", "unknown", "unknown", "unknown", "clean"),
+        ("SiSEC", "unknown", "unknown", "unknown", "clean"),
+        ("medleydb:train", "unknown", "clean", "clean", "clean"),
+        ("moisesdb:train", "clean", "clean", "unknown", "clean"),
+        ("MoisesDB test", "clean", "clean", "leaked", "clean"),
+        ("demo:all", "clean", "clean", "clean", "leaked"),
+        ("Demo/Training", "clean", "clean", "clean", "leaked"),
+        ("demo:valid", "clean", "clean", "clean", "unknown"),
+        ("demos:train", "unknown", "unknown", "unknown", "unknown"),
+        ("slakh:train", "clean", "clean", "clean", "clean"),
+        ("ccMixter", "unknown", "unknown", "unknown", "clean"),
+        ("internal dataset of Deezer", "unknown", "unknown", "unknown", "clean"),
+    ],
+)
+def test_what_is_not_understood_is_never_clean(said, train, test, moisesdb, demo):
+    tracks = TRAIN, TEST, song("moisesdb", OTHERS), song("demo", OTHERS, "train")
+    assert [leak([said], track) for track in tracks] == [train, test, moisesdb, demo]
+
+
+def test_a_held_out_half_is_not_sure_if_more_of_the_collection_was_used():
+    assert leak(["musdb18:train", "private"], TEST) == "clean"
+    assert leak(["musdb18:train", "musdb18 plus extra"], TEST) == "unknown"
+    assert leak(["musdb18:train", "musdb18 plus extra"], TRAIN) == "leaked"
+    assert leak(["musdb18:train", "moisesdb:train"], TEST) == "clean"
+
+
+@pytest.mark.parametrize("name", ["musdb18_mine", "musdb18_train", "demo_all", "demos", "songs"])
+def test_a_dataset_of_ones_own_may_have_any_name(name):
+    verdicts = [leak([said], song(name, OTHERS)) for said in (name, f"{name}:test", f"{name}:all")]
+    assert verdicts[:2] == ["leaked", "leaked"]
+    assert "clean" not in verdicts
+    assert leak([f"{name}:foo"], song(name, OTHERS)) == "unknown"
+
+
 def test_validation_songs_are_14_of_the_training_songs() -> None:
     valid = [track for track in MUSDB18 if in_split(track, "valid")]
     assert len(valid) == 14
@@ -91,6 +156,8 @@ def test_validation_songs_are_14_of_the_training_songs() -> None:
         ("MUSDB18-HQ:train", "musdb18:train"),
         ("dsd100:Dev", "dsd100:train"),
         ("MoisesDB", "moisesdb"),
+        ("moisesdb:test", "moisesdb"),
+        ("Internal dataset", "internal dataset"),
     ],
 )
 def test_collections_have_one_spelling(entry, expected):

@@ -19,7 +19,7 @@ from harness.core.files import digest
 from harness.core.machine import environment
 from harness.datasets import DATASETS, load
 from harness.datasets.musdb_songs import find_song, split_name
-from harness.datasets.overlaps import normal
+from harness.datasets.overlaps import collection
 from harness.datasets.tracks import Track
 from harness.registry import Entry
 from harness.results.importing.foreign_formats import (
@@ -127,11 +127,11 @@ def _places(
 
 
 def _track(dataset: str, split: str, name: str) -> Track:
-    """Return what is known of a track from its name."""
-    collection = normal(dataset)
-    song = find_song(name) if collection in SONGS else None
+    """Return a track as far as its name tells."""
+    known = collection(dataset)
+    song = find_song(name) if known in SONGS else None
     if song and not split:
-        split = song.split if collection == "musdb18" else song.dsd100_split
+        split = song.split if known == "musdb18" else song.dsd100_split
     if not split:
         raise HarnessError(f"{name!r}: its split is not known; give --data-split {dataset}:SPLIT")
     artist = split_name(name)[0] if " - " in name else ""
@@ -263,7 +263,7 @@ def _dataset(
 
 def _other_splits(name: str, rows: pd.DataFrame) -> Iterator[str]:
     """Yield a note on tracks that the files assign to the wrong split of MUSDB18."""
-    if normal(name) != "musdb18":
+    if collection(name) != "musdb18":
         return
     for split, part in rows.groupby("split"):
         songs = {track: find_song(track) for track in sorted(part["track"].unique())}
