@@ -20,12 +20,13 @@ from harness.benchmark.record import (
     score_rows,
     state_of,
 )
-from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.store import Store
 from harness.benchmark.work import Settings
 from harness.benchmark.workers import Failures, execute, is_done
 from harness.core.errors import HarnessError
 from harness.core.files import only_one
 from harness.core.machine import Progress
+from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.tracks import Dataset
 from harness.registry import Entry, find
 from harness.results import grid, importing, ranking
@@ -129,7 +130,8 @@ def _do(
         importing.check_folder(folder, {})
         store = Store(settings.work_folder)
         store.sweep()
-        plan = make(Fingerprints(settings.work_folder / "fingerprints.jsonl"))
+        memory = settings.work_folder / "fingerprints.jsonl"
+        plan = make(Fingerprints(memory, rehash=settings.rehash))
         plan = mark(plan, settings.listen)
         if not plan.units:
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"

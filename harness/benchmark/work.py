@@ -37,6 +37,7 @@ class Settings:
     listen: int = 0  # tracks per dataset whose estimates are kept for the report
     again: bool = False  # repeat finished work if its estimates to listen to are missing
     edges: tuple[float, ...] = ()  # Hz, between bands with weights of their own; () for no bands
+    rehash: bool = False  # read every file, also those that look unchanged
 
     @property
     def work_folder(self) -> Path:
@@ -44,8 +45,8 @@ class Settings:
         return self.results / "work"
 
     def described(self) -> dict[str, Any]:
-        """Return what a run's record says of them: everything but the folder."""
-        hidden = ("results", "excerpt")
+        """Return what a run's record says of them: what may matter later."""
+        hidden = ("results", "excerpt", "rehash")
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         return {**named, "excerpt_seconds": self.excerpt.seconds}
 

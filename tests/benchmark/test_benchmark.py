@@ -9,11 +9,12 @@ import pytest
 from conftest import song_stems, write_song
 
 from harness.benchmark import Settings, execute, make_plan, runner
-from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.store import Store
 from harness.benchmark.work import do_batch
 from harness.benchmark.workers import KILLED, make_batches
 from harness.core.bands import weighted
 from harness.core.errors import HarnessError, StorageError
+from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt
 from harness.metrics import METRICS, analyse
