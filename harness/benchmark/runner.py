@@ -27,6 +27,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import only_one
 from harness.core.machine import Progress
 from harness.datasets.fingerprints import Fingerprints
+from harness.datasets.mixture_check import examined
 from harness.datasets.tracks import Dataset
 from harness.registry import Entry, find
 from harness.results import grid, importing, ranking
@@ -89,8 +90,8 @@ def run(
         if named.role == "oracle":
             raise HarnessError(f"--cascade {cascade}: is an oracle; name a separator")
 
-    def plan(fingerprints: Fingerprints) -> Plan:
-        return make_plan(entries, datasets, settings, fingerprints)
+    def plan(found: Sequence[Dataset], fingerprints: Fingerprints) -> Plan:
+        return make_plan(entries, found, settings, fingerprints)
 
     return _do(plan, entries, datasets, settings, command, progress, cascade)
 
@@ -108,14 +109,14 @@ def score_folder(
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no such folder; name the one that holds the estimates")
 
-    def plan(fingerprints: Fingerprints) -> Plan:
-        return plan_for_files(entry, folder, datasets, settings, fingerprints)
+    def plan(found: Sequence[Dataset], fingerprints: Fingerprints) -> Plan:
+        return plan_for_files(entry, folder, found, settings, fingerprints)
 
     return _do(plan, [entry], datasets, settings, command, progress)
 
 
 def _do(
-    make: Callable[[Fingerprints], Plan],
+    make: Callable[[Sequence[Dataset], Fingerprints], Plan],
     entries: Sequence[Entry],
     datasets: Sequence[Dataset],
     settings: Settings,
@@ -130,8 +131,9 @@ def _do(
         importing.check_folder(folder, {})
         store = Store(settings.work_folder)
         store.sweep()
-        memory = settings.work_folder / "fingerprints.jsonl"
-        plan = make(Fingerprints(memory, rehash=settings.rehash))
+        fingerprints = Fingerprints(settings.fingerprints, rehash=settings.rehash)
+        datasets = [_equal(dataset, fingerprints, settings) for dataset in datasets]
+        plan = make(datasets, fingerprints)
         plan = mark(plan, settings.listen)
         if not plan.units:
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
@@ -166,6 +168,18 @@ def _do(
         write_run(folder, _tables(plan, store, failures, record))
     reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
     return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen))
+
+
+def _equal(dataset: Dataset, fingerprints: Fingerprints, settings: Settings) -> Dataset:
+    """Return a dataset without the tracks that cannot be scored, see `mixture_check`."""
+    keep, jobs = settings.keep_unequal, settings.jobs
+    found = examined(dataset, fingerprints, settings.mixtures, keep_unequal=keep, jobs=jobs)
+    if dataset.tracks and not found.tracks:
+        raise HarnessError(
+            f"{dataset.name}: no mixture is the sum of its stems ({found.problems[-1]}); "
+            "see 'harness check --data', or use --keep-unequal"
+        )
+    return found
 
 
 def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Parents:

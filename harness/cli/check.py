@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +22,10 @@ from harness.cli.terminal import print_json, print_table, progress
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.machine import choose_device, cores
+from harness.core.text import count
 from harness.datasets.available import DatasetChoice, choose_datasets
+from harness.datasets.fingerprints import Fingerprints
+from harness.datasets.mixture_check import examined
 from harness.registry import Entry
 from harness.registry.weight_files import obstacle, terms
 from harness.separators import is_learned
@@ -32,7 +35,7 @@ Reproduce = Annotated[
     option(
         "--reproduce NAME",
         "Score separator NAME on the tracks of its published scores, and compare the two. Only "
-        "then do --device, --jobs and --results apply.",
+        "then does --device apply.",
     ),
 ]
 
@@ -53,20 +56,22 @@ def check(
     device: options.Device = "auto",
     jobs: options.Jobs = 0,
     results_folder: options.Results = Path("results"),
+    rehash: options.Rehash = False,
     as_json: options.Json = False,
 ) -> None:
     """Check that separators and datasets can be loaded, and say what to do if not.
 
-    With --reproduce, check the scores of one separator instead.
+    Datasets given with --data are read: a mixture should be the sum of its stems. With --reproduce,
+    check the scores of one separator instead.
     """
     entries, folders = registry.load(registry_file), parse_data(data)
+    settings = Settings(results=results_folder, jobs=jobs or cores(), rehash=rehash)
     if reproduce:
         entry = registry.find(entries, reproduce)
-        where = choose_device(device, learned=is_learned(entry))
-        settings = Settings(results=results_folder, jobs=jobs or cores(), device=where)
+        settings = replace(settings, device=choose_device(device, learned=is_learned(entry)))
         _check_scores(entry, folders, settings, as_json)
         return
-    findings = examine(entries, folders)
+    findings = examine(entries, folders, settings)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -76,12 +81,14 @@ def check(
         raise typer.Exit(USER_ERROR)
 
 
-def examine(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> list[Finding]:
+def examine(
+    entries: Mapping[str, Entry], data: Mapping[str, Path], settings: Settings
+) -> list[Finding]:
     """Examine every separator, every dataset and the programs that some need."""
     names = {**datasets.DATASETS, **data}
     return [
         *(_examine_entry(entry) for entry in entries.values()),
-        *(_examine_dataset(name, data) for name in names if name != "folder"),
+        *(_examine_dataset(name, data, settings) for name in names if name != "folder"),
         _examine_stem_mp4(),
     ]
 
@@ -102,8 +109,8 @@ def _examine_entry(entry: Entry) -> Finding:
     return Finding(entry.name, "ready", "\n".join([stems, *weights, *about]))
 
 
-def _examine_dataset(name: str, data: Mapping[str, Path]) -> Finding:
-    """Find out whether a dataset can be read, and what is wrong with it."""
+def _examine_dataset(name: str, data: Mapping[str, Path], settings: Settings) -> Finding:
+    """Find out whether a dataset can be read, and what is wrong with it; of `data` read all."""
     if name == "demo":
         return Finding(name, "ready", f"rendered into {cache_folder()} when needed")
     if name not in datasets.configured(data):
@@ -113,9 +120,16 @@ def _examine_dataset(name: str, data: Mapping[str, Path]) -> Finding:
         found = datasets.load(name, folder)
     except HarnessError as error:
         return Finding(name, "broken", str(error))
-    return Finding(
-        name, "ready", "\n".join([f"{len(found.tracks)} tracks in {folder}", *found.problems])
-    )
+    lines = [f"{len(found.tracks)} tracks in {folder}"]
+    if name in data:
+        fingerprints = Fingerprints(settings.fingerprints, rehash=settings.rehash)
+        found = examined(found, fingerprints, settings.mixtures, jobs=settings.jobs)
+        looked, read = len(fingerprints.looked_at), len(fingerprints.read)
+        lines.append(
+            f"{count(looked + read, 'file')}: {read} read, {looked} only looked at"
+            + (" (unchanged size, times, inode and samples; --rehash reads them)" if looked else "")
+        )
+    return Finding(name, "ready", "\n".join([*lines, *found.problems]))
 
 
 def _examine_stem_mp4() -> Finding:

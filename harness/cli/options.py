@@ -85,3 +85,10 @@ Audio = Annotated[
 ]
 Json = Annotated[bool, flag("--json", "Print the result as JSON.")]
 Offline = Annotated[bool, flag("--offline", "Do not use the network.")]
+KeepUnequal = Annotated[
+    bool,
+    flag("--keep-unequal", "Keep tracks in which the mixture is not the sum of the stems."),
+]
+Rehash = Annotated[
+    bool, flag("--rehash", "Read every audio file again, also those that look unchanged.")
+]

@@ -87,6 +87,8 @@ def run(
     reports: options.Reports = Path("reports"),
     listen: Listen = None,
     by_band: Bands = False,
+    keep_unequal: options.KeepUnequal = False,
+    rehash: options.Rehash = False,
     audio: options.Audio = None,
     registry_file: options.Registry = None,
     offline: options.Offline = False,
@@ -112,6 +114,8 @@ def run(
         listen=clips.TRACKS if listen is None else listen,
         again=listen is not None,
         edges=EDGES if by_band else (),
+        keep_unequal=keep_unequal,
+        rehash=rehash,
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     feed = None if no_cascade else cascade

@@ -35,6 +35,8 @@ def score(
     name: Name = None,
     source: Input = "mixture",
     trained_on: options.TrainedOn = [],  # noqa: B006
+    keep_unequal: options.KeepUnequal = False,
+    rehash: options.Rehash = False,
     jobs: options.Jobs = 0,
     results_folder: options.Results = Path("results"),
     reports: options.Reports = Path("reports"),
@@ -53,7 +55,12 @@ def score(
         trained_on=tuple(trained_on) or None,
     )
     settings = Settings(
-        run=entry.name, results=results_folder, jobs=jobs or cores(), listen=clips.TRACKS
+        run=entry.name,
+        results=results_folder,
+        jobs=jobs or cores(),
+        listen=clips.TRACKS,
+        keep_unequal=keep_unequal,
+        rehash=rehash,
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     found = choose_datasets(choice, settings.jobs)

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.core import text
 from harness.core.text import Json
 from harness.report import names
-from harness.report.computed import Report, records
+from harness.report.computed import Report, part, records
 from harness.report.page import cells
 from harness.report.page.certainty import Cell, Certainty, genre_intervals
 from harness.results.grid import Leaked
@@ -43,6 +43,7 @@ def view(report: Report, name: str) -> Json:
         "tracks": {
             "track": names.of_tracks(order),
             **{c: _texts(tracks[c]) for c in ("artist", "genre", "split")},
+            "notes": _notes(report, name, order),
         },
         "stems": stems,
         "levels": _levels(stems, summary, rows, report) if summary else [],
@@ -66,6 +67,16 @@ def _without_idle_stems(here: pd.DataFrame, report: Report) -> pd.DataFrame:
     roles = here["separator"].map(lambda name: report.roles.get(name, "separator"))
     busy = set(here.loc[roles != "anchor", "stem"]) - {""}
     return here[here["stem"].isin(busy | {""})] if busy else here
+
+
+def _notes(report: Report, dataset: str, order: Mapping[Place, int]) -> dict[int, str]:
+    """Return what the record notes on tracks, such as a mixture that is not the sum: {track: …}."""
+    about = part(part(report.run.record, "datasets"), dataset)
+    return {
+        order[place]: str(note["note"])
+        for note in about.get("notes") or ()
+        if (place := (note["split"], note["track"])) in order
+    }
 
 
 def _texts(column: pd.Series) -> list[str]:
