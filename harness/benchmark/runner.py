@@ -27,7 +27,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import only_one
 from harness.core.machine import Progress
 from harness.datasets.fingerprints import Fingerprints
-from harness.datasets.mixture_check import examined
+from harness.datasets.mixture_check import LEFT_OUT, examined
 from harness.datasets.tracks import Dataset
 from harness.registry import Entry, find
 from harness.results import grid, importing, ranking
@@ -51,6 +51,8 @@ class Outcome:
         Whether the tables were written anew.
     failures
         Reasons, once each, in the order of the plan.
+    left_out
+        Tracks with a mixture that is not the sum of the stems, with the difference.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class Outcome:
     failed: int
     fresh: bool
     failures: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def run(
@@ -133,6 +136,7 @@ def _do(
         store.sweep()
         fingerprints = Fingerprints(settings.fingerprints, rehash=settings.rehash)
         datasets = [_equal(dataset, fingerprints, settings) for dataset in datasets]
+        out = tuple(p for dataset in datasets for p in dataset.problems if p.endswith(LEFT_OUT))
         plan = make(datasets, fingerprints)
         plan = mark(plan, settings.listen)
         if not plan.units:
@@ -149,7 +153,7 @@ def _do(
         plan = Plan(plan.units + fed.units, plan.skips + fed.skips)
         state = state_of(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and is_current(folder, state):
-            return Outcome(folder, len(plan.units), reused, 0, fresh=False)
+            return Outcome(folder, len(plan.units), reused, 0, fresh=False, left_out=out)
         failures |= execute(fed, settings, progress)
         failed = sum(unit.key in failures for unit in plan.units)
         record = record_of(entries, datasets, plan, settings) | {
@@ -167,7 +171,7 @@ def _do(
         }
         write_run(folder, _tables(plan, store, failures, record))
     reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
-    return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen))
+    return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen), out)
 
 
 def _equal(dataset: Dataset, fingerprints: Fingerprints, settings: Settings) -> Dataset:

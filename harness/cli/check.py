@@ -82,9 +82,10 @@ def check(
 
 
 def examine(
-    entries: Mapping[str, Entry], data: Mapping[str, Path], settings: Settings
+    entries: Mapping[str, Entry], data: Mapping[str, Path], settings: Settings | None = None
 ) -> list[Finding]:
     """Examine every separator, every dataset and the programs that some need."""
+    settings = settings or Settings()
     names = {**datasets.DATASETS, **data}
     return [
         *(_examine_entry(entry) for entry in entries.values()),

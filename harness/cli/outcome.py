@@ -14,7 +14,7 @@ from harness.cli.terminal import errors, print_json, print_table
 from harness.report import writing
 from harness.results.runs import read_run
 
-MOST_REASONS = 10  # failures that are shown
+MOST_REASONS = 10  # failures, and tracks left out, that are shown
 
 
 def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | None = None) -> None:
@@ -28,6 +28,8 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
     else:
         done = outcome.units - outcome.failed
         errors.print(f"{done} of {outcome.units} jobs done, {outcome.reused} of them earlier")
+        for line in outcome.left_out[:MOST_REASONS]:
+            errors.print(line, style="yellow", markup=False)
         if not print_ranking(outcome.folder):
             typer.echo(
                 "no ranking: every separator failed, was trained on these tracks, or is not "

@@ -38,8 +38,10 @@ MAX_LAG = 1.0  # seconds
 SAME = -20.0  # dB; a file that differs less from a sum of stems is no stem of its own
 PART = 20.0  # seconds, of the middle of files that are compared first
 WINDOW = 20.0  # seconds of the loudest part, in which the lag is searched
-THREADS = 4  # each holds about three signals of a track
+BLOCK = 2**18  # samples
+THREADS = 4  # each holds about four signals of a track
 FLOOR = -200.0  # dB, for zero
+LEFT_OUT = "; left out, --keep-unequal keeps it"  # how a problem of a track ends
 CLIPPED = 1e-4  # share of samples at the peak of a clipped mixture
 
 
@@ -134,8 +136,7 @@ def examined(
         if not drop:
             kept.append(noted)
         if said and not (isinstance(difference, MixtureDifference) and difference.plain):
-            end = "; left out, --keep-unequal keeps it" if drop else ""
-            problems.append(f"{printable(track.name)}: {said}{end}")
+            problems.append(f"{printable(track.name)}: {said}{LEFT_OUT if drop else ''}")
     problems += [_summary(plain)] if plain else []
     return replace(dataset, tracks=tuple(kept), problems=(*dataset.problems, *problems))
 
@@ -187,7 +188,9 @@ def of_track(track: Track, sample_rate: int) -> MixtureDifference:
 def compare(mixture: Audio, total: Audio, sample_rate: int) -> MixtureDifference:
     """Compare a mixture with the sum of its stems; both have the shape (channels, samples)."""
     energy = _dot(mixture, mixture)
-    residual = _db(_dot(mixture - total, mixture - total), energy)
+    rest = mixture - total
+    residual = _db(_dot(rest, rest), energy)
+    del rest
     if residual <= EXACT:
         return MixtureDifference(sample_rate, residual, residual)
     lags = {0, _lag(mixture, total, sample_rate)}
@@ -277,7 +280,9 @@ def _fit(mixture: Audio, total: Audio, lag: int) -> tuple[float, float]:
 
 def _dot(a: Audio, b: Audio) -> float:
     """Return the inner product of two signals, in double precision."""
-    return float(np.sum(a * b, dtype=np.float64))
+    starts = range(0, a.shape[1], BLOCK)  # in blocks, to hold no product of whole signals
+    parts = (a[:, i : i + BLOCK] * b[:, i : i + BLOCK] for i in starts)
+    return float(sum(np.sum(part, dtype=np.float64) for part in parts))
 
 
 def _db(energy: float, whole: float) -> float:

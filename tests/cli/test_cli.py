@@ -166,10 +166,10 @@ def test_run_leaves_unequal_mixtures_out_and_the_report_says_so(harness, half):
     assert about["problems"] == [HALF]
     assert about["notes"][0]["track"] == "Bob - Half"
     assert HALF in pages[1].read_text(encoding="utf-8")
-    harness(*run)
+    said = f"{HALF}; left out, --keep-unequal keeps it"
+    assert json.loads(harness(*run))["left_out"] == [said]
     result = read_run(Path("results/main"))
     assert set(result.scores["track"]) == {"Ann - Good"}
-    said = f"{HALF}; left out, --keep-unequal keeps it"
     assert result.record["datasets"]["mine"]["problems"] == [said]
     assert said in pages[0].read_text(encoding="utf-8")
 
