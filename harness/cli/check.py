@@ -71,7 +71,7 @@ def check(
         settings = replace(settings, device=choose_device(device, learned=is_learned(entry)))
         _check_scores(entry, folders, settings, as_json)
         return
-    findings = examine(entries, folders, settings)
+    findings = examine(entries, folders, settings, as_json)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -82,14 +82,17 @@ def check(
 
 
 def examine(
-    entries: Mapping[str, Entry], data: Mapping[str, Path], settings: Settings | None = None
+    entries: Mapping[str, Entry],
+    data: Mapping[str, Path],
+    settings: Settings | None = None,
+    quiet: bool = True,
 ) -> list[Finding]:
     """Examine every separator, every dataset and the programs that some need."""
     settings = settings or Settings()
     names = {**datasets.DATASETS, **data}
     return [
         *(_examine_entry(entry) for entry in entries.values()),
-        *(_examine_dataset(name, data, settings) for name in names if name != "folder"),
+        *(_examine_dataset(name, data, settings, quiet) for name in names if name != "folder"),
         _examine_stem_mp4(),
     ]
 
@@ -110,8 +113,13 @@ def _examine_entry(entry: Entry) -> Finding:
     return Finding(entry.name, "ready", "\n".join([stems, *weights, *about]))
 
 
-def _examine_dataset(name: str, data: Mapping[str, Path], settings: Settings) -> Finding:
-    """Find out whether a dataset can be read, and what is wrong with it; of `data` read all."""
+def _examine_dataset(
+    name: str, data: Mapping[str, Path], settings: Settings, quiet: bool
+) -> Finding:
+    """Find out whether a dataset can be read, and what is wrong with it.
+
+    The audio of those in `data` is read.
+    """
     if name == "demo":
         return Finding(name, "ready", f"rendered into {cache_folder()} when needed")
     if name not in datasets.configured(data):
@@ -124,7 +132,10 @@ def _examine_dataset(name: str, data: Mapping[str, Path], settings: Settings) ->
     lines = [f"{len(found.tracks)} tracks in {folder}"]
     if name in data:
         fingerprints = Fingerprints(settings.fingerprints, rehash=settings.rehash)
-        found = examined(found, fingerprints, settings.mixtures, jobs=settings.jobs)
+        with progress(f"reading {name}", quiet) as advance:
+            found = examined(
+                found, fingerprints, settings.mixtures, jobs=settings.jobs, progress=advance
+            )
         looked, read = len(fingerprints.looked_at), len(fingerprints.read)
         lines.append(
             f"{count(looked + read, 'file')}: {read} read, {looked} only looked at"

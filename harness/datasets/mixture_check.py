@@ -25,6 +25,7 @@ from harness.core import audio, taxonomy, text
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.core.files import digest
+from harness.core.machine import Progress
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.scan import printable
 from harness.datasets.tracks import Dataset, Sources, Track, read_sources, track_length
@@ -113,6 +114,7 @@ def examined(
     *,
     keep_unequal: bool = False,
     jobs: int = 1,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Return the dataset without the tracks in which the mixture is not the sum of the stems.
 
@@ -122,7 +124,7 @@ def examined(
     kept: list[Track] = []
     problems: list[str] = []
     plain: list[float] = []
-    found = differences(dataset, fingerprints, memory, jobs)
+    found = differences(dataset, fingerprints, memory, jobs, progress)
     for track, difference in zip(dataset.tracks, found, strict=True):
         said = str(difference or "")
         drop = False
@@ -142,7 +144,11 @@ def examined(
 
 
 def differences(
-    dataset: Dataset, fingerprints: Fingerprints, memory: Path, jobs: int = 1
+    dataset: Dataset,
+    fingerprints: Fingerprints,
+    memory: Path,
+    jobs: int = 1,
+    progress: Progress | None = None,
 ) -> list[MixtureDifference | str | None]:
     """Return, per track, the difference, why it cannot be computed, or None if there is none.
 
@@ -161,8 +167,12 @@ def differences(
         except HarnessError as error:
             return f"its mixture cannot be checked ({error})"
 
+    found: dict[int, MixtureDifference | str] = {}
     with ThreadPoolExecutor(max(1, min(jobs, THREADS))) as pool:
-        found = dict(zip(keys, pool.map(examine, keys), strict=True))
+        for i, difference in zip(keys, pool.map(examine, keys), strict=True):
+            found[i] = difference
+            if progress:
+                progress(len(found), len(keys))
     _remember(memory, {keys[i]: d for i, d in found.items() if keys[i] not in known})
     return [found.get(i) for i in range(len(dataset.tracks))]
 
