@@ -168,6 +168,20 @@ def _without_sums(scan: Scan, stems: Stems) -> Stems:
             scan.note(file, f"{same}; used as the mixture")
         else:
             scan.note(file, f"{same}; left out")
+    return _without_parts(scan, left)
+
+
+def _without_parts(scan: Scan, stems: Stems) -> Stems:
+    """Leave out files of unknown name that sum to a stem which is there itself."""
+    left = dict(stems)
+    for stem in [stem for stem in stems if stem in taxonomy.STEMS]:
+        basis = {name: left[name] for name in _unknown(left)}
+        try:
+            found = summands(left[stem], basis) if len(basis) > 1 else ()
+        except HarnessError:
+            continue  # as above
+        for name in found:
+            scan.note(left.pop(name)[0].path, f"is a part of the {stem}; left out")
     return left
 
 

@@ -140,6 +140,10 @@ def examined(
         if said and not (isinstance(difference, MixtureDifference) and difference.plain):
             problems.append(f"{printable(track.name)}: {said}{LEFT_OUT if drop else ''}")
     problems += [_summary(plain)] if plain else []
+    parts = [d for d in found if isinstance(d, MixtureDifference) and d.unknown]
+    if parts:
+        many = text.count(len(parts), "track")
+        problems.append(f"{many}: the stems are only a part of the mixture, which is not checked")
     return replace(dataset, tracks=tuple(kept), problems=(*dataset.problems, *problems))
 
 

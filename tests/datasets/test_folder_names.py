@@ -117,6 +117,14 @@ def test_an_accompaniment_beside_its_parts_and_hidden_files_are_not_counted(tmp_
     assert dataset.problems == ()
 
 
+def test_parts_of_a_stem_are_not_counted_beside_it(tmp_path, rng):
+    high = rng.normal(0, 0.05, SUM.shape)
+    dataset = read(tmp_path, {"voice high.wav": high, "voice low.wav": STEMS["vocals"] - high})
+    assert is_good(dataset)
+    said = "is a part of the vocals; left out"
+    assert dataset.problems == tuple(f"{SONG}/voice {x}.wav: {said}" for x in ("high", "low"))
+
+
 def test_a_residual_is_named_and_counted_if_there_is_no_mixture(tmp_path):
     residual = 0.01 * song_stems(9)["other"]
     dataset = read(tmp_path, {"residual.wav": residual})
