@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.benchmark.signals import Unit
-from harness.benchmark.store import Fingerprints
 from harness.benchmark.work import Settings
 from harness.core import taxonomy
 from harness.core.files import digest
-from harness.datasets.tracks import Dataset, Excerpt, Source, Track
+from harness.datasets.fingerprints import Fingerprints
+from harness.datasets.tracks import Dataset, Excerpt, Track
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
 from harness.registry.weight_files import obstacle
@@ -52,7 +52,7 @@ def make_plan(
     skips = [Skip(name, None, reason) for name, reason in why.items() if reason]
     able = [entry for entry in entries if not why[entry.name]]
     for dataset in datasets:
-        tracks = [(track, _content(track, fingerprints)) for track in dataset.tracks]
+        tracks = [(track, fingerprints.of_track(track)) for track in dataset.tracks]
         for entry in able:
             found = [_unit(entry, track, dataset, content, settings) for track, content in tracks]
             planned = [unit for unit in found if unit]
@@ -93,7 +93,7 @@ def plan_for_files(
                 "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
             }
             mine = entry.model_copy(update=found)
-            content = _content(track, fingerprints)
+            content = fingerprints.of_track(track)
             unit = _unit(mine, track, dataset, content, settings) if files else None
             units += [unit] if unit else []
             missing += unit is None
@@ -175,16 +175,6 @@ def _open_stems(entry: Entry, wanted: Sequence[str]) -> tuple[str, ...]:
     if entry.role != "oracle":
         return tuple(top)
     return next(iter(taxonomy.levels(top).values()), tuple(top[:1]))
-
-
-def _content(track: Track, fingerprints: Fingerprints) -> str:
-    """Return a hash of all signals of the track; names of files and tracks do not change it."""
-
-    def signals(sources: Iterable[Source]) -> list[list[str | int | None]]:
-        return [[fingerprints.of(s.path), s.channel, s.stream] for s in sources]
-
-    stems = {stem: signals(sources) for stem, sources in track.stems.items()}
-    return digest({"mixture": signals(track.mixture), "stems": stems})
 
 
 def mark(plan: Plan, count: int) -> Plan:

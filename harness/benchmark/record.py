@@ -152,6 +152,11 @@ def _describe_dataset(dataset: Dataset, plan: Plan) -> Mapping[str, Any]:
         "license": info.license if info else "not stated",
         "problems": list(dataset.problems),
         "left_out": left_out(dataset),
+        "notes": [
+            {"split": track.split, "track": track.name, "note": "; ".join(track.notes)}
+            for track in dataset.tracks
+            if track.notes
+        ],
         "bleed": [
             {"split": track.split, "track": track.name, "stem": stem}
             for track in dataset.tracks

@@ -20,12 +20,14 @@ from harness.benchmark.record import (
     score_rows,
     state_of,
 )
-from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.store import Store
 from harness.benchmark.work import Settings
 from harness.benchmark.workers import Failures, execute, is_done
 from harness.core.errors import HarnessError
 from harness.core.files import only_one
 from harness.core.machine import Progress
+from harness.datasets.fingerprints import Fingerprints
+from harness.datasets.mixture_check import LEFT_OUT, examined
 from harness.datasets.tracks import Dataset
 from harness.registry import Entry, find
 from harness.results import grid, importing, ranking
@@ -46,6 +48,7 @@ class Outcome:
     fresh: bool  # whether the tables were written anew
     failures: tuple[str, ...] = ()  # reasons, once each, in the order of the plan
     damaged: tuple[str, ...] = ()  # stored results that were set aside, under their new names
+    left_out: tuple[str, ...] = ()  # tracks with a mixture that is not the sum of the stems
 
 
 def run(
@@ -100,7 +103,9 @@ def _do(
         importing.check_folder(folder, {})
         store = Store(settings.work_folder)
         store.sweep()
-        fingerprints = Fingerprints(settings.work_folder / "fingerprints.jsonl")
+        fingerprints = Fingerprints(settings.fingerprints, rehash=settings.rehash)
+        datasets = [_equal(dataset, fingerprints, settings) for dataset in datasets]
+        out = tuple(p for dataset in datasets for p in dataset.problems if p.endswith(LEFT_OUT))
         plan = mark(make(datasets, settings, fingerprints), settings.listen)
         if not plan.units:
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
@@ -116,7 +121,7 @@ def _do(
         plan = Plan(plan.units + fed.units, plan.skips + fed.skips)
         state = state_of(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and is_current(folder, state):
-            return Outcome(folder, len(plan.units), reused, 0, fresh=False)
+            return Outcome(folder, len(plan.units), reused, 0, fresh=False, left_out=out)
         failures |= execute(fed, settings, progress)
         failed = sum(unit.key in failures for unit in plan.units)
         record = record_of(entries, datasets, plan, settings) | {
@@ -142,7 +147,20 @@ def _do(
         write_run(folder, with_selection(bare))
     reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
     damaged = tuple(map(str, store.damaged))
-    return Outcome(folder, len(plan.units), reused, failed, True, tuple(reasons_seen), damaged)
+    done = folder, len(plan.units), reused, failed, True
+    return Outcome(*done, tuple(reasons_seen), damaged, out)
+
+
+def _equal(dataset: Dataset, fingerprints: Fingerprints, settings: Settings) -> Dataset:
+    """Return a dataset without the tracks that cannot be scored, see `mixture_check`."""
+    keep, jobs = settings.keep_unequal, settings.jobs
+    found = examined(dataset, fingerprints, settings.mixtures, keep_unequal=keep, jobs=jobs)
+    if dataset.tracks and not found.tracks:
+        raise HarnessError(
+            f"{dataset.name}: no mixture is the sum of its stems ({found.problems[-1]}); "
+            "see 'harness check --data', or use --keep-unequal"
+        )
+    return found
 
 
 def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Parents:

@@ -1,49 +1,17 @@
-"""Finished units of work, found by key, and the fingerprints of audio files."""
+"""Finished units of work, found by key."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import StorageError
-from harness.core.files import digest, file_digest, write_atomic
+from harness.core.files import digest, write_atomic
 
 CHECKSUM = "sha256"  # of the rest of a result, see `harness.core.files.digest`
-
-
-class Fingerprints:
-    """sha256 of files, remembered by path, size and time of change.
-
-    They are stored as JSON lines in a file that is only appended to; an incomplete line is skipped.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[tuple[str, int, int], str] = {}
-        text = path.read_text(errors="replace") if path.is_file() else ""
-        for line in text.split("\n"):
-            with suppress(ValueError, TypeError):  # an incomplete line
-                name, size, changed, sha256 = json.loads(line)
-                self._known[name, size, changed] = sha256
-
-    def of(self, path: Path) -> str:
-        """Return the sha256 of a file's bytes, or "absent"."""
-        try:
-            stat = path.stat()
-            key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
-            if key not in self._known:
-                self._known[key] = file_digest(path)
-                with suppress(OSError):  # if this fails, the hash is computed again next time
-                    self._path.parent.mkdir(parents=True, exist_ok=True)
-                    with self._path.open("a") as file:
-                        file.write(json.dumps([*key, self._known[key]]) + "\n")
-        except OSError:
-            return "absent"
-        return self._known[key]
 
 
 class Store:

@@ -38,15 +38,27 @@ class Settings:
     listen: int = 0  # tracks per dataset whose estimates are kept for the report
     again: bool = False  # repeat finished work if its estimates to listen to are missing
     edges: tuple[float, ...] = ()  # Hz, between bands with weights of their own; () for no bands
+    keep_unequal: bool = False  # also tracks with a mixture that is not the sum of the stems
+    rehash: bool = False  # read every file, also those that look unchanged
 
     @property
     def work_folder(self) -> Path:
         """The folder of finished units of work, which all runs share."""
         return self.results / "work"
 
+    @property
+    def fingerprints(self) -> Path:
+        """The file with the fingerprints of audio files."""
+        return self.work_folder / "fingerprints.jsonl"
+
+    @property
+    def mixtures(self) -> Path:
+        """The file with what is known of mixtures, see `harness.datasets.mixture_check`."""
+        return self.work_folder / "mixtures.jsonl"
+
     def described(self) -> dict[str, Any]:
-        """Return what a run's record says of them: everything but the folder."""
-        hidden = ("results", "excerpt")
+        """Return what a run's record says of them: what may matter later."""
+        hidden = ("results", "excerpt", "rehash")
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         return {**named, "excerpt_seconds": self.excerpt.seconds}
 

@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import typer
@@ -21,7 +21,10 @@ from harness.cli.terminal import print_json, print_table, progress
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.machine import choose_device, cores
+from harness.core.text import count
 from harness.datasets.available import DatasetChoice, choose_datasets
+from harness.datasets.fingerprints import Fingerprints
+from harness.datasets.mixture_check import examined
 from harness.registry import Entry
 from harness.registry.weight_files import obstacle, terms
 from harness.separators import is_learned
@@ -42,28 +45,30 @@ def check(
     reproduce: str | None = option(
         "--reproduce NAME",
         None,
-        "Score separator NAME and compare the result with its published scores. --device, --jobs "
-        "and --results apply to this only.",
+        "Score separator NAME and compare the result with its published scores. --device applies "
+        "to this only.",
     ),
     device: str = options.DEVICE,
     jobs: int = options.JOBS,
     results_folder: Path = options.RESULTS,
+    rehash: bool = options.REHASH,
     as_json: bool = options.AS_JSON,
 ) -> None:
     """Check that separators and datasets can be loaded, and say what to do if not.
 
-    With --reproduce, check the scores of one separator instead.
+    Datasets given with --data are read: a mixture should be the sum of its stems. With --reproduce,
+    check the scores of one separator instead.
     """
     entries, folders = registry.load(registry_file), parse_data(data)
+    settings = Settings(
+        command=tuple(sys.argv[1:]), results=results_folder, jobs=jobs or cores(), rehash=rehash
+    )
     if reproduce:
         entry = registry.find(entries, reproduce)
-        where = choose_device(device, learned=is_learned(entry))
-        settings = Settings(
-            command=tuple(sys.argv[1:]), results=results_folder, jobs=jobs or cores(), device=where
-        )
+        settings = replace(settings, device=choose_device(device, learned=is_learned(entry)))
         _check_scores(entry, folders, settings, as_json)
         return
-    findings = examine(entries, folders)
+    findings = examine(entries, folders, settings, as_json)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -73,12 +78,18 @@ def check(
         raise typer.Exit(USER_ERROR)
 
 
-def examine(entries: Mapping[str, Entry], data: Mapping[str, Path]) -> list[Finding]:
-    """Check every separator, every dataset and the programs that some of them need."""
+def examine(
+    entries: Mapping[str, Entry],
+    data: Mapping[str, Path],
+    settings: Settings | None = None,
+    quiet: bool = True,
+) -> list[Finding]:
+    """Examine every separator, every dataset and the programs that some need."""
+    settings = settings or Settings()
     names = {**datasets.DATASETS, **data}
     return [
         *(_examine_entry(entry) for entry in entries.values()),
-        *(_examine_dataset(name, data) for name in names if name != "folder"),
+        *(_examine_dataset(name, data, settings, quiet) for name in names if name != "folder"),
         _examine_stem_mp4(),
     ]
 
@@ -99,8 +110,13 @@ def _examine_entry(entry: Entry) -> Finding:
     return Finding(entry.name, "ready", "\n".join([stems, *weights, *about]))
 
 
-def _examine_dataset(name: str, data: Mapping[str, Path]) -> Finding:
-    """Check whether a dataset can be read, and what is wrong with it."""
+def _examine_dataset(
+    name: str, data: Mapping[str, Path], settings: Settings, quiet: bool
+) -> Finding:
+    """Find out whether a dataset can be read, and what is wrong with it.
+
+    The audio of those in `data` is read.
+    """
     if name == "demo":
         return Finding(name, "ready", f"rendered into {cache_folder()} when needed")
     if name not in datasets.configured(data):
@@ -110,9 +126,19 @@ def _examine_dataset(name: str, data: Mapping[str, Path]) -> Finding:
         found = datasets.load(name, folder)
     except HarnessError as error:
         return Finding(name, "broken", str(error))
-    return Finding(
-        name, "ready", "\n".join([f"{len(found.tracks)} tracks in {folder}", *found.problems])
-    )
+    lines = [f"{len(found.tracks)} tracks in {folder}"]
+    if name in data:
+        fingerprints = Fingerprints(settings.fingerprints, rehash=settings.rehash)
+        with progress(f"reading {name}", quiet) as advance:
+            found = examined(
+                found, fingerprints, settings.mixtures, jobs=settings.jobs, progress=advance
+            )
+        looked, read = len(fingerprints.looked_at), len(fingerprints.read)
+        lines.append(
+            f"{count(looked + read, 'file')}: {read} read, {looked} only looked at"
+            + (" (unchanged size, times, inode and samples; --rehash reads them)" if looked else "")
+        )
+    return Finding(name, "ready", "\n".join([*lines, *found.problems]))
 
 
 def _examine_stem_mp4() -> Finding:

@@ -72,3 +72,7 @@ AUDIO = option(
 )
 AS_JSON = flag("--json", "Print the result as JSON.")
 OFFLINE = flag("--offline", "Do not use the network.")
+KEEP_UNEQUAL = flag(
+    "--keep-unequal", "Keep tracks in which the mixture is not the sum of the stems."
+)
+REHASH = flag("--rehash", "Read every audio file again, also those that look unchanged.")

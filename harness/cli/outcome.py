@@ -15,7 +15,7 @@ from harness.report import writing
 from harness.report.computed import make_report
 from harness.results.runs import read_run
 
-MOST_REASONS = 10  # failures that are shown
+MOST_REASONS = 10  # failures, and tracks left out, that are shown
 
 
 def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | None = None) -> None:
@@ -38,6 +38,8 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
                 style="yellow",
                 markup=False,
             )
+        for line in outcome.left_out[:MOST_REASONS]:
+            errors.print(line, style="yellow", markup=False)
         if not print_ranking(outcome.folder):
             typer.echo(
                 "no ranking: every separator failed, was trained on these tracks, or is not of a "

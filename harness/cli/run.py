@@ -70,6 +70,8 @@ def run(
     by_band: bool = flag(
         "--bands", "Also keep statistics per frequency band, for 'harness select --how bands'."
     ),
+    keep_unequal: bool = options.KEEP_UNEQUAL,
+    rehash: bool = options.REHASH,
     audio: str | None = options.AUDIO,
     registry_file: Path | None = options.REGISTRY,
     offline: bool = options.OFFLINE,
@@ -96,6 +98,8 @@ def run(
         listen=clips.TRACKS if listen is None else listen,
         again=listen is not None,
         edges=EDGES if by_band else (),
+        keep_unequal=keep_unequal,
+        rehash=rehash,
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     feed = None if no_cascade else cascade

@@ -34,6 +34,8 @@ def score(
         "--input STEM", "mixture", "Stem that was separated: mixture, drums or vocals."
     ),
     trained_on: list[str] = options.TRAINED_ON,
+    keep_unequal: bool = options.KEEP_UNEQUAL,
+    rehash: bool = options.REHASH,
     jobs: int = options.JOBS,
     results_folder: Path = options.RESULTS,
     reports: Path = options.REPORTS,
@@ -57,6 +59,8 @@ def score(
         results=results_folder,
         jobs=jobs or cores(),
         listen=clips.TRACKS,
+        keep_unequal=keep_unequal,
+        rehash=rehash,
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     found = choose_datasets(choice, settings.jobs)

@@ -1,6 +1,8 @@
 """The user's own songs: one folder per song, one file per stem, as the MSS-Training tool has it.
 
-Stem names of other tools are understood too (`taxonomy.canonical`). A missing parent is the sum of
+Stem names of other tools are understood too (`taxonomy.canonical`), and so are the usual names of
+a mixture and of a copy, also with the song's name in front. A file under any other name is compared
+with the others: if it is the sum of some of them, it is not a stem. A missing parent is the sum of
 its children. ``other`` beside ``guitar`` or ``piano`` is the rest of six stems, `other_rest`; our
 `other` is then the sum of the three. ``cymbals`` without ``hihat`` include the hi-hat: they are
 `hihat_cymbals`.
@@ -14,11 +16,24 @@ from pathlib import Path
 
 from harness.core import audio, taxonomy
 from harness.core.errors import HarnessError
-from harness.datasets.musdb_songs import song_facts
+from harness.datasets.mixture_check import outermost, summands
+from harness.datasets.musdb_songs import song_facts, split_name
 from harness.datasets.scan import Scan, collect, unions
 from harness.datasets.tracks import Dataset, Source, Sources, Track
 
 SUFFIXES = (".wav", ".flac", ".mp3")  # if there are several, the first counts
+# if there are several, the first counts; mastered ones are the sum of the stems only roughly
+MIXTURES = (
+    "mixture", "mix", "full_mix", "fullmix", "mixdown", "mix_down", "main_mix", "stereo_mix",
+    "final_mix", "mix_final", "rough_mix", "full_song", "full_track", "full", "song", "2mix",
+    "2_mix", "premaster", "pre_master", "master", "mastered", "stereo_master", "final_master",
+)  # fmt: skip
+# what systems and people add to the name of a copy: "vocals (1)", "Copy of vocals", "vocals_backup"
+_COPY = re.compile(
+    r"^copy of |( - |[ _-])(copy|kopie|copie)( ?\(?\d+\)?)?$| ?\(\d+\)$"
+    r"|[ _.-](backup|bak|old|orig)$",
+    re.IGNORECASE,
+)
 # children first
 PARENTS = ("lead", "vocals", "hihat_cymbals", "drums", "other_rest", "other", "accompaniment")
 Stems = dict[str, Sources]
@@ -49,12 +64,17 @@ def _read(scan: Scan, path: Path) -> Stems:
     """Return the stems of one folder, with `mixture` if it is there."""
     groups: dict[str, list[Path]] = {}
     for file in scan.files(path, SUFFIXES):
-        stem = taxonomy.canonical(file.stem)
+        stem = _stem(file.stem, path.name)
         if re.fullmatch(r"[a-z0-9_]+", stem):
             groups.setdefault(stem, []).append(file)
         else:
             scan.note(file, "its name is not usable as a stem name; left out")
-    stems = {stem: _one_of(scan, stem, files) for stem, files in groups.items()}
+    stems = {stem: _one_of(scan, stem, files, path.name) for stem, files in groups.items()}
+    stems = _without_sums(scan, stems)
+    strange = _unknown(stems)
+    if strange and "mixture" not in stems and len(strange) < len(stems):
+        names = ", ".join(source.path.name for stem in strange for source in stems[stem])
+        scan.note(path, f"has no mixture; it is the sum of all stems, also of {names}")
     if "other" in stems and stems.keys() & {"guitar", "piano"}:
         stems.setdefault("other_rest", stems.pop("other"))
     if "cymbals" in stems and not stems.keys() & {"hihat", "hihat_cymbals"}:
@@ -62,18 +82,107 @@ def _read(scan: Scan, path: Path) -> Stems:
     return stems
 
 
-def _one_of(scan: Scan, stem: str, files: list[Path]) -> Sources:
+def _stem(name: str, song: str) -> str:
+    """Return our name of the stem in a file: a known stem, `mixture`, or the file's own name."""
+    own = taxonomy.canonical(name)
+    for plain in (name, _COPY.sub("", name)):
+        words = taxonomy.canonical(plain)
+        for part in (words, _after_song(words, song)):
+            stem = taxonomy.canonical(part)
+            if stem in taxonomy.STEMS:
+                return stem
+            if part in ("", *MIXTURES):
+                return "mixture"
+    return own
+
+
+def _after_song(words: str, song: str) -> str:
+    """Drop the name of the song, or its title, from the start of a file's name."""
+    for start in (song, split_name(song)[1]):
+        begin = taxonomy.canonical(start)
+        if begin and words == begin:
+            return ""
+        if begin and words.startswith(f"{begin}_"):
+            return words[len(begin) + 1 :]
+    return words
+
+
+def _one_of(scan: Scan, stem: str, files: list[Path], song: str) -> Sources:
     """Choose among files for one stem; of parts of the cymbals, all are taken."""
     by_name: dict[str, Path] = {}
     for file in sorted(files, key=lambda file: SUFFIXES.index(file.suffix.lower())):
         by_name.setdefault(file.stem.lower(), file)
+
+    def place(name: str) -> tuple[bool, bool, int, str]:
+        words = _after_song(taxonomy.canonical(name), song)
+        rank = MIXTURES.index(words) if stem == "mixture" and words in MIXTURES else len(MIXTURES)
+        return name != stem, _is_copy(name), rank, name
+
+    names = sorted(by_name, key=place)
     if stem == "cymbals" and stem not in by_name:
-        chosen = [by_name[name] for name in sorted(by_name)]
+        chosen = sorted(by_name[name] for name in names if not _is_copy(name) or names[0] == name)
     else:
-        chosen = [by_name.get(stem, by_name[min(by_name)])]
+        chosen = [by_name[names[0]]]
     for file in sorted(set(files) - set(chosen)):
         scan.note(file, f"left out, {chosen[0].name} is used for {stem}")
+    for file in chosen:
+        named = taxonomy.canonical(file.stem) == stem
+        if not named and (stem == "mixture" or _is_copy(file.stem)):
+            scan.note(file, f"is used as the {stem}")
     return tuple(Source(file) for file in chosen)
+
+
+def _is_copy(name: str) -> bool:
+    """Whether a file's name says that it is a copy."""
+    return bool(_COPY.search(name))
+
+
+def _unknown(stems: Stems) -> list[str]:
+    """Return the stems with a name that is neither a stem's nor the mixture's."""
+    return [stem for stem in stems if stem not in ("mixture", *taxonomy.STEMS)]
+
+
+def _without_sums(scan: Scan, stems: Stems) -> Stems:
+    """Leave out files of unknown name that are the mixture, a stem, or a sum of stems again."""
+    left = dict(stems)
+    for stem in _unknown(stems):
+        others = {name: sources for name, sources in left.items() if name != stem}
+        named = {name: others[name] for name in others if name in taxonomy.STEMS}
+        bases = [{"mixture": others["mixture"]}] if "mixture" in others else []
+        others.pop("mixture", None)
+        bases += [{s: every[s] for s in outermost(every)} for every in (named, others)]
+        bases.append({s: named[s] for s in named if not named.keys() & {*taxonomy.TREE.get(s, ())}})
+        try:
+            found, basis = next(
+                ((sums, basis) for basis in bases if (sums := summands(left[stem], basis))),
+                ((), {}),
+            )
+        except HarnessError:
+            continue  # `_rate` says what is wrong
+        if not found:
+            continue
+        file, again = left[stem][0].path, left.pop(stem)
+        same = f"is the sum of {', '.join(found)}" if len(found) > 1 else f"is the {found[0]} again"
+        if "mixture" not in left and len(found) > 1 and set(found) == set(basis):
+            left["mixture"] = again
+            scan.note(file, f"{same}; used as the mixture")
+        else:
+            scan.note(file, f"{same}; left out")
+    return _without_parts(scan, left)
+
+
+def _without_parts(scan: Scan, stems: Stems) -> Stems:
+    """Leave out files of unknown name that sum to a stem which is there itself."""
+    left = dict(stems)
+    for stem in [stem for stem in stems if stem in taxonomy.STEMS]:
+        basis = {name: left[name] for name in _unknown(left)}
+        try:
+            found = summands(left[stem], basis) if len(basis) > 1 else ()
+        except HarnessError:
+            continue  # as above
+        for name in found:
+            scan.note(left.pop(name)[0].path, f"is a part of the {stem}; left out")
+    return left
 
 
 def _rate(scan: Scan, path: Path, stems: Stems) -> int:
@@ -96,9 +205,7 @@ def _track(path: Path, files: Stems, dataset: str) -> Track:
     """Describe one song."""
     artist, genre, _ = song_facts(path.name)
     stems = {stem: sources for stem, sources in files.items() if stem != "mixture"}
-    # stems that are not a part of another one here sum to the mixture
-    outermost = [s for s in sorted(stems) if not stems.keys() & set(taxonomy.ancestors(s))]
-    mixture = files.get("mixture") or _sum(stems, outermost)
+    mixture = files.get("mixture") or _sum(stems, outermost(stems))
     return Track(
         dataset=dataset,
         name=path.name,

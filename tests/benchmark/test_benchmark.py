@@ -12,11 +12,13 @@ import pytest
 from conftest import song_stems, write_song
 
 from harness.benchmark import Settings, execute, make_plan, runner
-from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.store import Store
 from harness.benchmark.work import do_batch
 from harness.benchmark.workers import KILLED, make_batches
+from harness.core import audio
 from harness.core.bands import weighted
 from harness.core.errors import HarnessError, StorageError
+from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt
 from harness.metrics import METRICS, analyse
@@ -283,6 +285,42 @@ def test_changed_audio_redoes_that_track_only(tmp_path):
     write_song(tmp_path / "songs" / "A - Two", song_stems(9))
     after = plan_keys(tmp_path / "songs", [entry()], tmp_path)
     assert {track for _, track in changed(before, after)} == {"A - Two"}
+
+
+def test_audio_replaced_by_some_of_equal_size_and_time_redoes_that_track_only(tmp_path):
+    for seed, name in enumerate(("A - One", "A - Two")):
+        write_song(tmp_path / "songs" / name, song_stems(seed))
+    before = plan_keys(tmp_path / "songs", [entry()], tmp_path)
+    old = tmp_path / "songs" / "A - Two" / "drums.wav"
+    new = tmp_path / "new.wav"
+    audio.write(new, song_stems(9)["drums"], 8000)
+    os.utime(new, ns=(old.stat().st_atime_ns, old.stat().st_mtime_ns))
+    assert new.stat().st_size == old.stat().st_size
+    shutil.copy2(new, old)
+    after = plan_keys(tmp_path / "songs", [entry()], tmp_path)
+    assert {track for _, track in changed(before, after)} == {"A - Two"}
+
+
+def test_a_copied_dataset_keeps_its_scores(songs, tmp_path):
+    run(songs, [entry()], tmp_path)
+    shutil.copytree(songs, tmp_path / "copy", copy_function=shutil.copyfile)
+    outcome, _ = run(tmp_path / "copy", [entry()], tmp_path)
+    assert (outcome.reused, outcome.units) == (4, 4)
+
+
+def test_a_mixture_that_is_not_the_sum_is_left_out_and_can_be_kept(tmp_path):
+    for seed, name in enumerate(("A - One", "A - Two")):
+        write_song(tmp_path / "songs" / name, song_stems(seed))
+    path = tmp_path / "songs" / "A - Two" / "mixture.wav"
+    audio.write(path, np.pad(audio.read(path)[0], ((0, 0), (200, 0)))[:, :-200], 8000)
+    said = "the mixture is 25.0 ms (200 samples) later than the sum of the stems"
+    outcome, result = run(tmp_path / "songs", [entry()], tmp_path)
+    assert outcome.left_out == (f"A - Two: {said}; left out, --keep-unequal keeps it",)
+    assert set(result.scores["track"]) == {"A - One"}
+    outcome, result = run(tmp_path / "songs", [entry()], tmp_path, keep_unequal=True)
+    assert (outcome.left_out, outcome.reused) == ((), 1)
+    notes = result.scores[result.scores["track"] == "A - Two"]["note"]
+    assert all(said in note for note in notes)
 
 
 def test_a_renamed_entry_is_not_repeated(songs, tmp_path):

@@ -121,6 +121,64 @@ def test_list_and_check_as_json(harness, songs):
     assert states["musdb18hq"] == "absent"
 
 
+@pytest.fixture
+def half(tmp_path):
+    """Two songs; the mixture of the second is 6 dB quieter than the sum of its stems."""
+    for seed, name in enumerate(("Ann - Good", "Bob - Half")):
+        write_song(tmp_path / "half" / name, song_stems(seed))
+    path = tmp_path / "half" / "Bob - Half" / "mixture.wav"
+    audio.write(path, np.float32(10 ** (-6 / 20)) * audio.read(path)[0], 8000)
+    return tmp_path / "half"
+
+
+HALF = "Bob - Half: the mixture is 6.0 dB quieter than the sum of the stems"
+
+
+def test_check_names_unequal_mixtures_and_counts_what_it_only_looked_at(harness, half):
+    def lines(*more):
+        found = json.loads(harness("check", "--json", "--data", f"mine={half}", *more))
+        return next(row["detail"] for row in found if row["what"] == "mine").splitlines()
+
+    first = lines()
+    assert first[0] == f"2 tracks in {half}"
+    assert first[1] == "10 files: 10 read, 0 only looked at"
+    assert first[2] == f"{HALF}; left out, --keep-unequal keeps it"
+    assert lines()[1].startswith("10 files: 0 read, 10 only looked at (")
+    assert lines("--rehash")[1] == "10 files: 10 read, 0 only looked at"
+
+
+def test_run_leaves_unequal_mixtures_out_and_the_report_says_so(harness, half):
+    data = ("--data", f"mine={half}", "--jobs", "1")
+    run = ("run", "--separator", "mixture", *data, "--json")
+    pages = [Path(json.loads(harness(*run, *more))["report"]) for more in ([], ["--keep-unequal"])]
+    result = read_run(Path("results/main"))
+    assert set(result.scores["track"]) == {"Ann - Good", "Bob - Half"}
+    about = result.record["datasets"]["mine"]
+    assert about["problems"] == [HALF]
+    assert about["notes"][0]["track"] == "Bob - Half"
+    assert HALF in pages[1].read_text(encoding="utf-8")
+    said = f"{HALF}; left out, --keep-unequal keeps it"
+    assert json.loads(harness(*run))["left_out"] == [said]
+    result = read_run(Path("results/main"))
+    assert set(result.scores["track"]) == {"Ann - Good"}
+    assert result.record["datasets"]["mine"]["problems"] == [said]
+    assert said in pages[0].read_text(encoding="utf-8")
+
+
+def test_run_without_any_equal_mixture_says_what_to_do(half, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "only").mkdir()
+    (half / "Bob - Half").rename(tmp_path / "only" / "Bob - Half")
+    arguments = ["run", "--separator", "mixture", "--data", "mine=only", "--jobs", "1"]
+    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == cli.USER_ERROR
+    error = " ".join(capsys.readouterr().err.split())
+    assert "mine: no mixture is the sum of its stems" in error
+    assert "use --keep-unequal" in error
+
+
 def test_check_as_tables(harness):
     assert "repet_sim" in harness("list")
     assert "demo" in harness("check")

@@ -1,12 +1,11 @@
 import errno
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.store import Store
 from harness.core import files
 from harness.core.errors import HarnessError, StorageError
 from harness.core.files import check_file, complete_file, file_digest, only_one, write_atomic
@@ -82,33 +81,6 @@ def test_open_file_is_checked_from_its_start_and_left_there(tmp_path):
         file.read(3)
         check_file(path, size=7, sha256=file_digest(path), file=file)
         assert file.read() == b"content"
-
-
-def test_fingerprint_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
-    song = tmp_path / "a.wav"
-    song.write_bytes(b"one")
-    first = Fingerprints(tmp_path / "f.jsonl").of(song)
-    again = Fingerprints(tmp_path / "f.jsonl")
-    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
-    assert again.of(song) == first
-    monkeypatch.undo()
-    song.write_bytes(b"two!")
-    assert again.of(song) != first
-
-
-def test_torn_or_foreign_lines_in_the_memory_of_fingerprints_are_skipped(tmp_path):
-    song = tmp_path / "a.wav"
-    song.write_bytes(b"one")
-    memory = tmp_path / "f.jsonl"
-    first = Fingerprints(memory).of(song)
-    lines = memory.read_text()
-    memory.write_text(lines + '["/x", 1, \n5\n{"a": 1}\n["a", "b"]\n' + lines[:20])
-    assert Fingerprints(memory).of(song) == first
-    assert json.loads(lines)[3] == first
-
-
-def test_absent_file_has_a_fingerprint_too(tmp_path):
-    assert Fingerprints(tmp_path / "f.jsonl").of(tmp_path / "none.wav") == "absent"
 
 
 def test_two_runs_cannot_hold_one_folder(tmp_path):

@@ -11,10 +11,11 @@ from conftest import song_stems, write_song
 
 from harness.benchmark import Plan, Settings, Unit, clips, execute, plan_for_files, runner, work
 from harness.benchmark.plan import mark
-from harness.benchmark.store import Fingerprints, Store
+from harness.benchmark.store import Store
 from harness.core import audio
 from harness.core.errors import HarnessError, StorageError
 from harness.datasets import DATASETS, load
+from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.tracks import Source, Track
 from harness.registry import Entry
 from harness.report import writing

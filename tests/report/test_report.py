@@ -361,6 +361,18 @@ def test_levels_are_tables_of_their_own():
     assert levels[1]["stems"] == ["kick", "snare", "toms", "hihat", "cymbals", "overall:drums"]
 
 
+def test_what_is_noted_of_a_track_is_shown_with_it():
+    run = demo_run(6)
+    said = "the mixture is 6.0 dB quieter than the sum of the stems"
+    tracks = run.scores[run.scores["dataset"] == "demo"].drop_duplicates(["split", "track"])
+    split, name = tracks.sort_values(["split", "track"]).iloc[1][["split", "track"]]
+    notes = [{"split": split, "track": track, "note": said} for track in (name, "gone")]
+    demo = {**run.record["datasets"]["demo"], "notes": notes}
+    record = {**run.record, "datasets": {**run.record["datasets"], "demo": demo}}
+    found = payload.build(make_report(dataclasses.replace(run, record=record)))["datasets"]
+    assert [dataset["tracks"]["notes"] for dataset in found] == [{1: said}, {}]
+
+
 def test_a_track_name_in_two_splits_is_two_tracks():
     rows = scored({"a": [1.0]}) + scored({"a": [3.0]}, split="train")
     leak = {

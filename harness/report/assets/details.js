@@ -90,6 +90,7 @@ function heatRow(of, stem, rows, track, look) {
   const who = [artist[track], genre[track]].filter(Boolean).join(" · ");
   const th = element("th", { scope: "row", class: "first" });
   th.append(element("span", { class: "name" }, of.tracks.track[track]), element("small", { class: "name" }, who));
+  if (of.tracks.notes[track]) th.append(element("small", { class: "name noted" }, of.tracks.notes[track]));
   const values = rows
     .filter((i) => of.rows[i].role === "separator" && !look.leaked[i]?.has(track))
     .map((i) => trackValue(of.values[state.metric][stem][i][track]))

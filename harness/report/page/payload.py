@@ -80,6 +80,7 @@ def _view(report: Report, name: str) -> Json:
         "tracks": {
             "track": names.of_tracks(order),
             **{c: list(map(str, tracks[c].fillna(""))) for c in ("artist", "genre", "split")},
+            "notes": _notes(report, name, order),
         },
         "stems": stems,
         "levels": _levels(stems, summary, rows, report) if summary else [],
@@ -245,6 +246,16 @@ def _marks(leaks: Leaked, dataset: str, rows: list[Json], order: Number) -> dict
             marked.setdefault(separator, []).append(order[split, track])
     named = enumerate(row["separator"] for row in rows)
     return {i: sorted(marked[name]) for i, name in named if name in marked}
+
+
+def _notes(report: Report, dataset: str, order: Number) -> dict[int, str]:
+    """Return {track: note}, such as that its mixture is not the sum of its stems."""
+    about = part(part(report.run.record, "datasets"), dataset)
+    return {
+        order[place]: str(note["note"])
+        for note in about.get("notes") or ()
+        if (place := (note["split"], note["track"])) in order
+    }
 
 
 def _levels(stems: list[str], summary: Json, rows: list[Json], report: Report) -> list[Json]:
