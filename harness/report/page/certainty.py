@@ -17,8 +17,6 @@ from harness.results.grid import Grid
 from harness.results.ranking import Compared, Key, Ranking, by_genre
 from harness.selection import (
     MIN_ARTISTS,
-    TIED,
-    TOO_FEW,
     mean_intervals,
     median_intervals,
     pairs,
@@ -102,8 +100,7 @@ def _certainty(stem: Compared, sign: int) -> Certainty:
         cells[row["separator"]] = cells[row["separator"]]._replace(**ranks)
     ends = compared[["difference", *["low", "high"][::sign]]].to_numpy()
     compared[["difference", "low", "high"]] = sign * ends
-    apart = ~compared["verdict"].isin([TIED, TOO_FEW])
-    return Certainty(grid.n_artists, cells, compared.assign(apart=apart))
+    return Certainty(grid.n_artists, cells, compared.assign(apart=compared["better"] != ""))
 
 
 def _plain_pairs(grid: Grid) -> pd.DataFrame:
