@@ -130,7 +130,7 @@ def test_a_clear_difference_is_significant_and_measured():
 
 def test_a_lead_that_unseen_failures_could_cancel_is_no_claim():
     row = compare(planted(TWO, artists=25), "x", "y").iloc[0]
-    assert row["p"] < 0.01
+    assert row["p"] < 0.05
     assert (row["better"], row["withheld"]) == ("", "unseen failures")
     assert row["verdict"].startswith("x is ahead on these songs, but failures too rare")
     assert row["low"] == pytest.approx(row["difference"] - 20 * (1 - 0.025 ** (1 / 45)))
