@@ -29,7 +29,8 @@ from harness.cli import selection_boards
 from harness.results import importing
 from harness.results.grid import FloatArray, Grid, IntArray, chosen_by, grids, track_scores
 from harness.results.importing.import_scores import role_of
-from harness.selection import cross_fit, mean_intervals
+from harness.selection import mean_intervals
+from harness.selection.policies import cross_fit
 from harness.selection.statistics import (
     cluster_means,
     draw,
