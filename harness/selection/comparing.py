@@ -95,8 +95,8 @@ def compare(
 ) -> pd.DataFrame:
     """Compare two separators on the tracks that both have, per dataset, input and stem.
 
-    `failure` is what a failed song costs, see `statistics.unseen_failures`; by default
-    `statistics.FAILURE`, or the range of the scores if the metric is not in dB.
+    `failure` is what a failed song costs, see `statistics.unseen_failures`; by default `failure_of`
+    the metric. It is 0 for a blend and its member, which fail together.
 
     Returns
     -------
@@ -108,6 +108,7 @@ def compare(
         in words).
     """
     candidates = without_leaked(track_scores(scores, metric), leaked)
+    failure = failure_of(metric) if failure is None else failure
     for name in (a, b):
         if name not in set(candidates["separator"]):
             known = ", ".join(sorted(candidates["separator"].unique())) or "no separator"
@@ -131,9 +132,7 @@ def compare(
                 "artists": both.n_artists,
                 "mean_a": pair[:, 0].mean(),
                 "mean_b": pair[:, 1].mean(),
-                **_differences(pair[:, :1] - pair[:, 1:], both, _cost(pair, metric, failure)).iloc[
-                    0
-                ],
+                **_differences(pair[:, :1] - pair[:, 1:], both, failure).iloc[0],
             }
         )
     if not rows:
@@ -298,11 +297,9 @@ def _changes(a: Grid, b: Grid) -> Iterator[dict[str, object]]:
             }
 
 
-def _cost(scores: FloatArray, metric: str, failure: float | None) -> float:
-    """Return what a failed song costs, in the unit of the metric."""
-    if failure is not None or not len(scores) or np.isfinite(limit_of(metric)):
-        return FAILURE if failure is None else failure
-    return float(np.ptp(scores))
+def failure_of(metric: str) -> float:
+    """Return what a failed song costs: `FAILURE` in dB, 0 in other units, which are of costs."""
+    return FAILURE if np.isfinite(limit_of(metric)) else 0.0
 
 
 def _differences(columns: FloatArray, grid: Grid, failure: float) -> pd.DataFrame:
