@@ -22,7 +22,7 @@ from harness.selection.worth import in_words
 
 _HIDDEN = {
     "dataset", "input", "fed_by", "lacks_a", "lacks_b", "artists", "single_score", "held_out",
-    "better", "low", "high",
+    "better", "withheld", "low", "high",
 }  # fmt: skip
 _TITLES = {
     "n": "tracks (artists)", "score": "held-out", "p": "p (Holm)", "mean_a": "A", "mean_b": "B",

@@ -20,7 +20,6 @@ from harness.results.grid import HARMONIC
 from harness.results.runs import Run, sources
 from harness.selection import comparing
 from harness.selection.comparing import BETTER, CASE, SAME, WORSE
-from harness.selection.statistics import RESAMPLES
 
 _MACHINE = (
     "harness_version", "commit", "dirty", "python", "platform", "cpu", "device", "precision",
@@ -45,7 +44,7 @@ class RunComparison:
     notes: tuple[str, ...]
 
 
-def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> RunComparison:
+def compare_runs(a: Run, b: Run) -> RunComparison:
     """Compare two runs on their common tracks, for each metric that both define alike."""
     other = _other_audio(a, b)
     left, right = (
@@ -56,7 +55,7 @@ def compare_runs(a: Run, b: Run, *, resamples: int = RESAMPLES) -> RunComparison
     kept = [name for name in names.METRICS if name in have[0] & have[1] and name not in refused]
     if {"snr", "sdr"} <= {*kept}:
         kept.insert(0, HARMONIC)
-    found = {name: comparing.changes(left, right, name, resamples=resamples) for name in kept}
+    found = {name: comparing.changes(left, right, name) for name in kept}
     tracks = text.count(len(other), "track")
     note = f"{tracks} not compared: same name but different audio in the two runs"
     return RunComparison(

@@ -1,9 +1,16 @@
 """Which differences are significant: between two separators, all of a grid, and two runs.
 
-A difference is *significant* only if two things agree. The bootstrap interval of the mean
-difference (by artist, see `statistics`) excludes zero, and the signed-rank test on the artists'
-mean differences has p below 0.05 after correction for all comparisons made together. With fewer
-than `statistics.MIN_ARTISTS` artists nothing is claimed.
+"A is better" says that A has the better mean over all songs of this kind. Three things must agree:
+
+* The t-test of the mean difference by artist, corrected for skew, and the signed-rank test on the
+  artists' mean differences both favor A. The larger p is below 0.05 after Holm's correction for all
+  comparisons made together.
+* The mean difference exceeds `statistics.unseen_failures`: what failures of A would cost that are
+  too rare to be seen in so many songs.
+* There are `statistics.MIN_ARTISTS` artists.
+
+Where only the signed-rank test, or only a lead that unseen failures could cancel, favors A, the
+verdict says that A is ahead, and why no more is claimed.
 """
 
 from __future__ import annotations
@@ -24,15 +31,16 @@ from harness.results.grid import (
     Grid,
     Leaked,
     grids,
+    limit_of,
     track_scores,
     without_leaked,
 )
 from harness.selection.statistics import (
     ALPHA,
+    FAILURE,
     MIN_ARTISTS,
     RESAMPLES,
-    cluster_means,
-    difference_intervals,
+    differences,
     draw,
     holm,
     letters,
@@ -40,10 +48,15 @@ from harness.selection.statistics import (
     rank_intervals,
     resampled_means,
     shares_of_best,
-    signed_rank,
+    unseen_failures,
 )
 
 TOO_FEW, TIED = "too few artists to tell", "no significant difference"
+MEAN, FAILURES = "mean", "unseen failures"  # why a claim was withheld
+REASONS = {
+    MEAN: "is ahead with most artists, but not clearly on average",
+    FAILURES: "is ahead on these songs, but failures too rare to be seen could cancel its lead",
+}
 SAME, BETTER, WORSE = "no change", "better", "worse"
 UNSURE = "change not significant"
 
@@ -52,7 +65,19 @@ _RANKING = [
     "separator", "n", "artists", "mean", "median", "low", "high", "rank", "rank_low", "rank_high",
     "p_best", "tied", "group",
 ]  # fmt: skip
-_FOUND = ["n", "artists", "mean_a", "mean_b", "difference", "low", "high", "p", "same"]
+_FOUND = [
+    "n",
+    "artists",
+    "mean_a",
+    "mean_b",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "ahead",
+    "least",
+    "same",
+]
 _CHANGES = [
     *CASE, "n", "artists", "only_a", "only_b", "mean_a", "mean_b", "difference", "low", "high", "p",
     "verdict",
@@ -66,9 +91,12 @@ def compare(
     *,
     metric: str = HARMONIC,
     leaked: Leaked = (),
-    resamples: int = RESAMPLES,
+    failure: float | None = None,
 ) -> pd.DataFrame:
     """Compare two separators on the tracks that both have, per dataset, input and stem.
+
+    `failure` is what a failed song costs, see `statistics.unseen_failures`; by default `failure_of`
+    the metric. It is 0 for a blend and its member, which fail together.
 
     Returns
     -------
@@ -76,9 +104,11 @@ def compare(
         Columns dataset, input, fed_by, stem, n (common tracks), lacks_a, lacks_b (tracks that only
         the other has), artists, mean_a, mean_b, difference (a − b), low, high (its 95 % interval),
         p (corrected by Holm over the rows), better (name of the significantly better one or empty),
-        verdict (the same in words).
+        withheld (`MEAN` or `FAILURES` where one is ahead and no more is claimed), verdict (the same
+        in words).
     """
     candidates = without_leaked(track_scores(scores, metric), leaked)
+    failure = failure_of(metric) if failure is None else failure
     for name in (a, b):
         if name not in set(candidates["separator"]):
             known = ", ".join(sorted(candidates["separator"].unique())) or "no separator"
@@ -102,7 +132,7 @@ def compare(
                 "artists": both.n_artists,
                 "mean_a": pair[:, 0].mean(),
                 "mean_b": pair[:, 1].mean(),
-                **_differences(pair[:, :1] - pair[:, 1:], both, resamples).iloc[0],
+                **_differences(pair[:, :1] - pair[:, 1:], both, failure).iloc[0],
             }
         )
     if not rows:
@@ -110,24 +140,21 @@ def compare(
     return _with_verdicts(pd.DataFrame(rows), a, b)
 
 
-def pairs(grid: Grid, *, resamples: int = RESAMPLES) -> pd.DataFrame:
+def pairs(grid: Grid, *, failure: float = FAILURE) -> pd.DataFrame:
     """Compare all pairs of a grid on the tracks that all its separators have.
 
     Returns
     -------
     DataFrame
         Columns a, b, difference (mean of a − b, dB), low, high, p (corrected by Holm over the
-        pairs), better, verdict; in the order of the separators.
+        pairs), better, withheld, verdict, as of `compare`; in the order of the separators.
     """
     whole = grid.complete()
     left, right = np.triu_indices(len(whole.separators), k=1)
     names = np.array(whole.separators, dtype=object)
     table = pd.DataFrame({"a": names[left], "b": names[right]})
-    bounds = difference_intervals(whole.scores, whole.clusters, left, right, resamples=resamples)
-    table["difference"], table["low"], table["high"] = bounds.mean, bounds.low, bounds.high
-    by_artist = cluster_means(whole.scores, whole.clusters)
-    table["p"] = _p_of(by_artist[:, left] - by_artist[:, right])
-    return _with_verdicts(table, table["a"], table["b"])
+    found = _differences(whole.scores[:, left] - whole.scores[:, right], whole, failure)
+    return _with_verdicts(pd.concat([table, found], axis=1), table["a"], table["b"])
 
 
 def ranking(
@@ -173,7 +200,7 @@ def ranking(
     )
     table["rank"] = table["mean"].rank(ascending=False, method="min").astype(int)
     table = table.sort_values("mean", ascending=False, kind="stable", ignore_index=True)
-    compared = pairs(whole, resamples=resamples) if compared is None else compared
+    compared = pairs(whole) if compared is None else compared
     different = _different(compared, table["separator"].tolist())
     table["tied"] = (~different).sum(axis=1) - 1
     table["group"] = letters(different) if whole.n_artists >= MIN_ARTISTS else ""
@@ -190,27 +217,26 @@ def _different(compared: pd.DataFrame, order: list[str]) -> BoolArray:
     return different
 
 
-def changes(
-    a: pd.DataFrame, b: pd.DataFrame, metric: str = HARMONIC, *, resamples: int = RESAMPLES
-) -> pd.DataFrame:
+def changes(a: pd.DataFrame, b: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
     """Compare the scores of two runs, separator by separator, on the tracks that both have.
 
     Artists and genres are those of `a`. Leaked tracks count: a separator is compared with itself.
+    So unseen failures are left out of account: both sides have them.
 
     Returns
     -------
     DataFrame
         One row per dataset, input, fed_by, stem and separator that both runs scored: n (common
         tracks), artists, only_a and only_b (tracks of one run alone), mean_a, mean_b, difference
-        (b − a), low, high (its 95 % bootstrap interval, by artist), p (signed-rank test of the
-        artists' means, corrected by Holm over the rows that changed), verdict: `SAME` if every
+        (b − a), low, high (its 95 % interval, by artist), p (as of `compare`, corrected by Holm
+        over the rows that changed), verdict: `SAME` if every
         track has the same score, `BETTER` or `WORSE` (of b) if the difference is significant.
     """
     left, right = (track_scores(scores, metric) for scores in (a, b))
     keys = ["split", "track", *CASE]
     both = left.merge(right[[*keys, "score"]], on=keys, suffixes=("_a", "_b"))
     counts = [side.groupby(CASE).size() for side in (left, right)]
-    rows = [row for pair in _paired(both) for row in _changes(*pair, resamples=resamples)]
+    rows = [row for pair in _paired(both) for row in _changes(*pair)]
     table = pd.DataFrame(rows, columns=[*CASE, *_FOUND])
     for name, count in zip(("only_a", "only_b"), counts, strict=True):
         cases = pd.MultiIndex.from_frame(table[CASE])
@@ -245,8 +271,8 @@ def _paired(both: pd.DataFrame) -> Iterator[tuple[Grid, Grid]]:
     yield from zip(*map(grids, sides), strict=True)
 
 
-def _changes(a: Grid, b: Grid, *, resamples: int) -> Iterator[dict[str, object]]:
-    """Yield the row of each separator; those with the same tracks are resampled together."""
+def _changes(a: Grid, b: Grid) -> Iterator[dict[str, object]]:
+    """Yield the row of each separator; those with the same tracks are tested together."""
     have = np.isfinite(a.scores)
     patterns, group = np.unique(have.T, axis=0, return_inverse=True)
     for i, tracks in enumerate(patterns):
@@ -254,7 +280,7 @@ def _changes(a: Grid, b: Grid, *, resamples: int) -> Iterator[dict[str, object]]
         left, right = (grid.take(tracks) for grid in (a, b))
         means = [np.clip(g.scores[:, columns], -LIMIT, LIMIT) for g in (left, right)]
         gaps = means[1] - means[0]
-        found = _differences(gaps, left, resamples)
+        found = _differences(gaps, left, failure=0.0)
         for j, column in enumerate(columns):
             yield {
                 "dataset": a.dataset,
@@ -271,35 +297,52 @@ def _changes(a: Grid, b: Grid, *, resamples: int) -> Iterator[dict[str, object]]
             }
 
 
-def _differences(columns: Float64, grid: Grid, resamples: int) -> pd.DataFrame:
-    """Return mean difference, interval and uncorrected p of each column of differences."""
-    nothing = np.full(columns.shape[1], np.nan)
-    if not len(columns):
-        return pd.DataFrame(dict.fromkeys(("difference", "low", "high", "p"), nothing))
-    bounds = mean_intervals(columns, grid.clusters, resamples=resamples)
-    p = _p_of(cluster_means(columns, grid.clusters))
-    return pd.DataFrame({"difference": bounds.mean, "low": bounds.low, "high": bounds.high, "p": p})
+def failure_of(metric: str) -> float:
+    """Return what a failed song costs: `FAILURE` in dB, 0 in other units, which are of costs."""
+    return FAILURE if np.isfinite(limit_of(metric)) else 0.0
 
 
-def _p_of(blocks: Float64) -> Float64:
-    """Return the signed-rank test's p per column of artists' differences; NaN with too few."""
-    if len(blocks) < MIN_ARTISTS:
-        return np.full(blocks.shape[1], np.nan)
-    return signed_rank(blocks)
+def _differences(columns: Float64, grid: Grid, failure: float) -> pd.DataFrame:
+    """Return difference, interval, uncorrected p, p_rank, ahead and least per column.
+
+    p is the larger one of the two tests, ahead the sign of the signed ranks, and least what unseen
+    failures would cost.
+    """
+    found = differences(columns, grid.clusters, failure=failure)
+    return pd.DataFrame(
+        {
+            "difference": found.mean,
+            "low": found.low,
+            "high": found.high,
+            "p": np.maximum(found.p_mean, found.p_rank),
+            "p_rank": found.p_rank,
+            "ahead": found.ahead,
+            "least": unseen_failures(len(columns), failure),
+        }
+    )
 
 
 def _with_verdicts(table: pd.DataFrame, a: object, b: object) -> pd.DataFrame:
-    """Correct p for all rows, and name the better one of each."""
-    table["p"] = holm(table["p"].to_numpy())
+    """Correct p for all rows, name the better one of each, and say why none is better."""
+    table["p"], p_rank = holm(table["p"].to_numpy()), holm(table["p_rank"].to_numpy())
     table["better"] = better = _better(table, a, b)
-    conditions = [table["p"].isna(), better != ""]
-    verdict = np.select(conditions, [TOO_FEW, better + " is better"], TIED)
-    return table.assign(verdict=verdict.astype(object))
+    sure, open_ = table["p"] < ALPHA, better == ""
+    agree = np.sign(table["difference"]) == table["ahead"]
+    conditions = [open_ & sure & agree, open_ & (p_rank < ALPHA)]
+    table["withheld"] = withheld = np.select(conditions, [FAILURES, MEAN], "").astype(object)
+    first, second = (np.broadcast_to(np.asarray(x, dtype=object), len(table)) for x in (a, b))
+    ahead = np.where(table["ahead"] > 0, first, second)
+    said = [f"{name} {REASONS.get(why, '')}" for name, why in zip(ahead, withheld, strict=True)]
+    conditions = [table["p"].isna(), better != "", withheld != ""]
+    verdict = np.select(conditions, [TOO_FEW, better + " is better", said], TIED)
+    table["verdict"] = verdict.astype(object)
+    return table.drop(columns=["p_rank", "ahead", "least"])
 
 
 def _better(table: pd.DataFrame, first: object, second: object) -> npt.NDArray[np.object_]:
-    """Return `first` where the difference is significantly positive, `second` where negative."""
-    sure = table["p"] < ALPHA
+    """Return `first` where the difference is surely positive, `second` where negative."""
+    lead = table["difference"] * table["ahead"]
+    sure = (table["p"] < ALPHA) & (lead > table["least"])
     names = (np.broadcast_to(np.asarray(n, dtype=object), len(table)) for n in (first, second))
-    conditions = [sure & (table["low"] > 0), sure & (table["high"] < 0)]
+    conditions = [sure & (table["ahead"] > 0), sure & (table["ahead"] < 0)]
     return np.select(conditions, list(names), "").astype(object)

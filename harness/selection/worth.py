@@ -79,7 +79,9 @@ def blends(
     columns = pd.DataFrame(worth, columns=_WORTH)
     if not len(scores):
         return columns.reindex(columns=[*_WORTH, *_GAIN]), scores
-    gains = compare(scores, BLEND, SINGLE, metric=metric).rename(columns={"difference": "gain"})
+    gains = compare(scores, BLEND, SINGLE, metric=metric, failure=0.0).rename(
+        columns={"difference": "gain"}
+    )
     conditions = [gains["p"].isna(), gains["better"] == BLEND]
     gains["verdict"] = np.select(conditions, [TOO_FEW, BEATS], BEATS_NOT).astype(object)
     return columns.merge(gains[[*PLACE, *_GAIN]], on=PLACE), scores

@@ -26,29 +26,25 @@ def scores(values, separator="a", stem="vocals", artists=12, **other):
 def test_a_planted_gain_is_found_with_its_size(rng):
     base = rng.normal(5, 3, 24)
     gain = 0.5 + rng.normal(0, 0.1, 24)
-    (found,) = changes(scores(base), scores(base + gain), "snr", resamples=500).to_dict("records")
+    (found,) = changes(scores(base), scores(base + gain), "snr").to_dict("records")
     assert found["difference"] == pytest.approx(gain.mean())
     assert found["mean_a"] == pytest.approx(base.mean())
     assert found["low"] < gain.mean() < found["high"]
     assert (found["n"], found["artists"], found["verdict"]) == (24, 12, "better")
-    assert changes(scores(base + gain), scores(base), "snr", resamples=500)["verdict"].tolist() == [
-        "worse"
-    ]
+    assert changes(scores(base + gain), scores(base), "snr")["verdict"].tolist() == ["worse"]
 
 
 def test_equal_runs_show_no_change_and_noise_is_not_significant(rng):
     base = rng.normal(5, 3, 24)
-    same = changes(scores(base), scores(base), "snr", resamples=500)
+    same = changes(scores(base), scores(base), "snr")
     assert same["verdict"].tolist() == ["no change"]
     assert np.isnan(same["p"]).all()
-    noise = changes(scores(base), scores(base + rng.normal(0, 1, 24)), "snr", resamples=500)
+    noise = changes(scores(base), scores(base + rng.normal(0, 1, 24)), "snr")
     assert noise["verdict"].tolist() == ["change not significant"]
 
 
 def test_few_artists_give_no_verdict():
-    found = changes(
-        scores([1.0, 2.0, 3.0], artists=3), scores([9.0, 9.5, 9.9], artists=3), "snr", resamples=500
-    )
+    found = changes(scores([1.0, 2.0, 3.0], artists=3), scores([9.0, 9.5, 9.9], artists=3), "snr")
     assert found["verdict"].tolist() == ["too few artists to tell"]
     assert found["low"].isna().all()
 
@@ -57,7 +53,7 @@ def test_only_common_tracks_are_compared_and_the_others_are_counted():
     a, b = scores([1.0] * 12), scores([2.0] * 12)
     b = b[~b["track"].isin(["t0", "t1"])]
     b = pd.concat([b, scores([50.0], separator="a").assign(track="new")])
-    (found,) = changes(a, b, "snr", resamples=500).to_dict("records")
+    (found,) = changes(a, b, "snr").to_dict("records")
     assert [found[c] for c in ("n", "only_a", "only_b", "mean_b")] == [10, 2, 1, 2.0]
 
 
@@ -65,7 +61,7 @@ def test_each_separator_is_compared_on_its_own_common_tracks(rng):
     base = rng.normal(5, 3, 24)
     a = pd.concat([scores(base), scores(base, "b")])
     b = pd.concat([scores(base + 1), scores(base[:20] + 2, "b")])
-    found = changes(a, b, "snr", resamples=500).set_index("separator")
+    found = changes(a, b, "snr").set_index("separator")
     assert found["n"].to_dict() == {"a": 24, "b": 20}
     assert found["difference"].to_dict() == pytest.approx({"a": 1.0, "b": 2.0})
 
@@ -92,7 +88,7 @@ def two():
 
 
 def test_a_metric_of_another_version_is_not_compared_and_the_reason_is_given(two):
-    found = comparison.compare_runs(*two, resamples=200)
+    found = comparison.compare_runs(*two)
     assert list(found.differences) == ["harmonic_mean", "snr", "sdr", "si_sdr"]
     assert found.refused == {"csdr": "not compared: version 1 in A, 2 in B"}
     assert "csdr: not compared: version 1 in A, 2 in B" in comparison.remarks(found)
@@ -104,7 +100,7 @@ def test_a_metric_of_another_version_is_not_compared_and_the_reason_is_given(two
 def test_runs_with_different_excerpts_are_not_compared(two):
     a, b = two
     b.record["excerpt_seconds"] = 10.0
-    found = comparison.compare_runs(a, b, resamples=200)
+    found = comparison.compare_runs(a, b)
     assert not found.differences
     assert "excerpts of different lengths" in found.refused["snr"]
 
@@ -123,13 +119,13 @@ def test_tracks_with_different_audio_are_excluded():
         dataclasses.replace(empty_run(units=u, metrics=metrics), scores=rows)
         for u in (units, other)
     )
-    found = comparison.compare_runs(a, b, resamples=200)
+    found = comparison.compare_runs(a, b)
     assert found.differences["snr"]["n"].tolist() == [11]
     assert found.notes[0].startswith("1 track not compared: same name but different audio")
 
 
 def test_the_page_and_the_terminal_show_the_same_numbers(two, tmp_path):
-    found = comparison.compare_runs(*two, resamples=200)
+    found = comparison.compare_runs(*two)
     board = boards.comparison_boards(found)[0]
     (line,) = board.rows
     assert line[:4] == ("demo", "nmf", "vocals", "14")

@@ -17,13 +17,12 @@ from harness.results.grid import Grid
 from harness.results.ranking import Compared, Key, Ranking, by_genre
 from harness.selection import (
     MIN_ARTISTS,
-    TIED,
-    TOO_FEW,
     mean_intervals,
     median_intervals,
     pairs,
     ranking,
 )  # fmt: skip
+from harness.selection.comparing import failure_of
 
 
 class Cell(NamedTuple):
@@ -51,8 +50,8 @@ class Certainty(NamedTuple):
 
 def certainties(found: Ranking) -> dict[Key, Certainty]:
     """Return how sure the means of a ranking are, by (input, stem)."""
-    sign = 1 if found.higher_is_better else -1
-    return {key: _certainty(stem, sign) for key, stem in found.stems.items()}
+    sign, failure = 1 if found.higher_is_better else -1, failure_of(found.metric)
+    return {key: _certainty(stem, sign, failure) for key, stem in found.stems.items()}
 
 
 def genre_intervals(found: Ranking) -> pd.DataFrame:
@@ -84,21 +83,20 @@ def intervals(grid: Grid, *, median: bool = True) -> dict[str, Cell]:
     return cells
 
 
-def _certainty(stem: Compared, sign: int) -> Certainty:
+def _certainty(stem: Compared, sign: int, failure: float) -> Certainty:
     """Return what is sure of one stem; `sign` is −1 where lower is better."""
     grid, rivals = stem.grid, stem.rivals
     if grid.n_artists < MIN_ARTISTS:
         return Certainty(grid.n_artists, {}, _plain_pairs(rivals))
     rivals = replace(rivals, scores=sign * rivals.scores)
-    compared = pairs(rivals)
+    compared = pairs(rivals, failure=failure)
     cells = intervals(grid)
     for row in ranking(rivals, compared=compared).to_dict("records"):
         ranks = {name: row[name] for name in ("group", "rank_low", "rank_high", "p_best")}
         cells[row["separator"]] = cells[row["separator"]]._replace(**ranks)
     ends = compared[["difference", *["low", "high"][::sign]]].to_numpy()
     compared[["difference", "low", "high"]] = sign * ends
-    apart = ~compared["verdict"].isin([TIED, TOO_FEW])
-    return Certainty(grid.n_artists, cells, compared.assign(apart=apart))
+    return Certainty(grid.n_artists, cells, compared.assign(apart=compared["better"] != ""))
 
 
 def _plain_pairs(grid: Grid) -> pd.DataFrame:
