@@ -31,6 +31,7 @@ from harness.report.page import (
 from harness.report.writing import write_report
 from harness.results import grid, ranking, summaries
 from harness.results.runs import SELECTION_COLUMNS, Run, leaked, table, write_run
+from harness.selection.statistics import differences
 
 
 def scored(values, stem="vocals", metric="snr", **other):
@@ -527,9 +528,9 @@ def test_intervals_groups_and_pairs_are_those_of_the_scores():
     values = np.array(values)
     assert [demo["rows"][i]["separator"] for i in rows] == list(wide)
     left, right = np.triu_indices(3, 1)
-    differences = wide.to_numpy()[:, left] - wide.to_numpy()[:, right]
-    assert values[:, 0].tolist() == [round(x * 100) for x in differences.mean(axis=0)]
-    ends = selection.mean_intervals(differences, artists)
+    gaps = wide.to_numpy()[:, left] - wide.to_numpy()[:, right]
+    assert values[:, 0].tolist() == [round(x * 100) for x in gaps.mean(axis=0)]
+    ends = differences(gaps, artists)
     assert values[:, 1].tolist() == [round(round(x, 2) * 100) for x in ends.low]
     assert values[1, 4] == 1  # nmf and scnet
 
