@@ -195,7 +195,8 @@ def _plain(source: Report) -> Iterator[Sheet]:
     yield plain_sheet(
         "pairs",
         "Pairwise differences",
-        f"a minus b: {_SURE}; p of the signed-rank test after Holm's correction",
+        f"a minus b: {_SCORE}, on the common tracks; 95 % interval and p of a t-test by artist and "
+        "the signed-rank test, after Holm's correction",
         pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame(),
     )
     best_mean = {POLICIES[0]: selection.POLICIES[POLICIES[0]]}
