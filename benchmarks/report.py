@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+for part in ("", "support", "report"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / part))
 
 from synthetic_run import SIZE_STEMS, large_run
 from test_report_browser import CHROMIUM, Browser
