@@ -13,7 +13,7 @@ from harness.cli.arguments import check_name, choose_entries, parse_data
 from harness.cli.fetch import fetch_files, show_terms
 from harness.cli.options import flag, option
 from harness.cli.outcome import finish
-from harness.cli.terminal import agree, errors, progress
+from harness.cli.terminal import agree, progress, say
 from harness.core.bands import EDGES
 from harness.core.machine import choose_device, default_jobs
 from harness.datasets.available import DatasetChoice, choose_datasets
@@ -110,7 +110,7 @@ def run(
     if by_band and not finished_run.kept_products(
         read_run(outcome.folder), results_folder, by_band=True
     ):
-        errors.print(
+        say(
             "--bands: these tracks were separated earlier without per-band statistics; "
             "use a new folder with --results"
         )
@@ -126,7 +126,7 @@ def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
     size = weight_files.size_of(wanted)
     if not (yes or sys.stdin.isatty()):
         names = " ".join(entry.name for entry in chosen)
-        errors.print(f"{size} of weights are missing; get them: harness fetch separator {names}")
+        say(f"{size} of weights are missing; get them: harness fetch separator {names}")
         return
     show_terms(chosen)
     if yes or agree(f"Download {size} of weights? If not, these separators are skipped."):

@@ -10,7 +10,7 @@ import typer
 from harness import registry
 from harness.cli import options
 from harness.cli.options import SOME_FAILED, argument, flag, option
-from harness.cli.terminal import errors, print_json, progress
+from harness.cli.terminal import print_json, progress, say, show
 from harness.core.machine import choose_device
 from harness.separators import is_learned
 from harness.songs import choosing, separating
@@ -47,7 +47,7 @@ def separate(
     wanted = [stem for stem in stems.split(",") if stem.strip()]
     chosen = choosing.choose(registry.load(registry_file), using, wanted)
     if not as_json:
-        errors.print(chosen.words, markup=False)
+        say(chosen.words)
     with progress("separating, seconds of music", as_json) as advance:
         outcomes = separating.separate(
             songs,
@@ -66,8 +66,8 @@ def separate(
         style = "yellow" if outcome.state == "failed" else None
         for note in outcome.notes:
             line = note if str(outcome.song) in note else f"{outcome.song}: {note}"
-            errors.print(line, style=style, markup=False)
+            say(line, style=style)
         if outcome.state != "failed":
-            typer.echo(next(iter(outcome.files.values())).parent)
+            show(next(iter(outcome.files.values())).parent)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(SOME_FAILED)

@@ -6,11 +6,10 @@ import webbrowser
 from contextlib import suppress
 from pathlib import Path
 
-import typer
-
 from harness.cli import options
 from harness.cli.arguments import check_name
 from harness.cli.options import argument, flag, option
+from harness.cli.terminal import show
 from harness.core.errors import HarnessError
 from harness.report import serve
 
@@ -31,7 +30,7 @@ def view(
         )
     with serve.serving(reports, port) as server:
         where = serve.address(server, f"{run_name}/" if run_name else "")
-        typer.echo(where)
+        show(where)
         if not no_browser:
             webbrowser.open(where)
         with suppress(KeyboardInterrupt):
