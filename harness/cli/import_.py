@@ -30,6 +30,7 @@ def import_scores(
     registry_file: Path | None = options.REGISTRY,
     results_folder: Path = options.RESULTS,
     reports: Path = options.REPORTS,
+    offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
 ) -> None:
     """Import scores that others published, one per track, and report them like a run."""

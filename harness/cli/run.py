@@ -84,8 +84,6 @@ def run(
     """
     writing.check_audio(audio)
     entries = choose_entries(registry.load(registry_file), separator, everything)
-    if not offline:
-        _offer_weights(entries, yes)
     where = choose_device(device, learned=any(is_learned(entry) for entry in entries))
     settings = Settings(
         run=check_name(name),
@@ -103,8 +101,11 @@ def run(
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     feed = None if no_cascade else cascade
+    runner.check_cascade(feed, entries)
     with progress("rendering the demo tracks", as_json) as advance:
         found = choose_datasets(choice, settings.jobs, advance)
+    if not offline:  # last: what was typed is correct
+        _offer_weights(entries, yes)
     with progress("separating and scoring", as_json) as advance:
         outcome = runner.run(entries, found, settings, cascade=feed, progress=advance)
     if by_band and not finished_run.kept_products(

@@ -63,6 +63,7 @@ def select(
 ) -> None:
     """Select the best separator per stem from a run, and estimate its score on other music."""
     limits = selection.parse_budget(budget)
+    saving.check_way(how)
     if not save and (how != "best" or consistent or force):
         raise HarnessError(
             "select: --how, --consistent and --force need --save; add --save NAME, or omit them"

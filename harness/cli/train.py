@@ -37,6 +37,7 @@ def train(
         "--out FOLDER", None, "Folder for weights, curves and model card.", "training/RECIPE"
     ),
     resume: bool = flag("--resume", "Continue an earlier training from its last saved state."),
+    offline: bool = options.OFFLINE,
 ) -> None:
     """Train a network of this project.
 
