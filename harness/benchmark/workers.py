@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import NamedTuple, cast
 
 from joblib import Parallel, delayed, parallel_config
@@ -17,7 +19,7 @@ from harness.benchmark.signals import Unit
 from harness.benchmark.store import Store
 from harness.benchmark.work import Settings, do_batch
 from harness.core.errors import HarnessError
-from harness.core.machine import Progress
+from harness.core.machine import Progress, watched
 
 Failures = dict[str, str]  # key of a unit → reason
 
@@ -85,7 +87,7 @@ def _work(batches: Sequence[TrackBatch], settings: Settings, jobs: int, failures
     """Do batches with `jobs` workers; failed units are added to `failures`."""
     if not batches:
         return
-    call = delayed(do_batch)
+    call = delayed(partial(watched, do_batch, os.getpid()))
     with _workers(settings.backend, jobs):
         results = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)(
             call(batch.units, settings, batch.partners) for batch in batches
