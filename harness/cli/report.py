@@ -23,9 +23,9 @@ def report(
     ),
 ) -> None:
     """Write the report of one run, or one report of several runs."""
+    listen = writing.check_audio(audio)
     folders = [find_run(results_folder, name) for name in runs]
     if not compare_two:
-        listen = writing.check_audio(audio)
         show(writing.write_report(folders, reports, audio=listen, figures=figures))
         return
     if len(folders) != 2:

@@ -117,7 +117,7 @@ def print_json(value: Any) -> None:
 def agree(question: str) -> bool:
     """Ask a yes/no question; no answer means no."""
     try:
-        answer = errors.input(f"{one_line(question)} [y/N] ", markup=False)
+        answer = errors.input(Text(f"{one_line(question)} [y/N] "))
     except EOFError:
         return False
     return answer.strip().lower() in ("y", "yes")

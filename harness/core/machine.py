@@ -24,7 +24,8 @@ LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "pandas", "pyarrow", "joblib
 WATCH = 0.5  # seconds between two looks at whether the parent process has ended
 _ENDS_WITH: set[int] = set()  # the parents that this process watches
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 Progress = Callable[[int, int], None]  # called with (units done, all units)
 
 

@@ -374,7 +374,13 @@ def test_members_that_make_no_wanted_stem_do_not_run(entries):
         ("htdemucs", [], "harness fetch separator htdemucs"),
         ("nothing", [], "no separator"),
         ("half", ["kick"], "--stems kick: no ready separator returns it"),
-        ("", ["theremin"], "theremin"),
+        ("", ["theremin"], "--stems theremin: no ready separator returns it; known: .*vocals"),
+        (
+            "",
+            ["vocl"],
+            "--stems vocl: no ready separator returns it; did you mean 'vocals'. .known",
+        ),
+        ("half", ["vocl"], "returns it; did you mean 'vocals'. .known: .*vocals"),
     ],
 )
 def test_what_cannot_be_separated_is_an_error_at_once(entries, name, stems, message):
