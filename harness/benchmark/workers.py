@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import NamedTuple, cast
 
 from joblib import Parallel, delayed, parallel_config
@@ -87,10 +86,10 @@ def _work(batches: Sequence[TrackBatch], settings: Settings, jobs: int, failures
     """Do batches with `jobs` workers; failed units are added to `failures`."""
     if not batches:
         return
-    call = delayed(partial(watched, do_batch, os.getpid()))
+    call, parent = delayed(watched), os.getpid()
     with _workers(settings.backend, jobs):
         results = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)(
-            call(batch.units, settings, batch.partners) for batch in batches
+            call(do_batch, parent, batch.units, settings, batch.partners) for batch in batches
         )
         for failed in results:
             failures.update(failed)

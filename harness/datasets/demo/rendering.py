@@ -129,8 +129,8 @@ def render(
             shutil.rmtree(leftover, ignore_errors=True)
         wanted = [("test", i) for i in range(test)] + [("train", i) for i in range(train)]
         missing = [w for w in wanted if not (_folder(root, *w) / "track.json").is_file()]
-        write = partial(watched, _write_track, os.getpid())
-        work = (joblib.delayed(write)(root, *w, seconds, seed) for w in missing)
+        job = partial(joblib.delayed(watched), _write_track, os.getpid())
+        work = (job(root, *w, seconds, seed) for w in missing)
         done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
         for count, _ in enumerate(done, start=len(wanted) - len(missing) + 1):
             if progress is not None:
