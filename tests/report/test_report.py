@@ -409,9 +409,9 @@ def test_no_run_is_a_clear_error(tmp_path: Path):
         write_report([empty], tmp_path / "out")
     (empty / "mine").mkdir(parents=True)
     (empty / "mine" / "run.json").touch()
-    with pytest.raises(HarnessError, match="results: holds no run; name one of: mine$"):
+    with pytest.raises(HarnessError, match=r"results: holds no run; name one of: mine$"):
         write_report([empty], tmp_path / "out")
-    with pytest.raises(HarnessError, match="other: holds no run; runs here: mine$"):
+    with pytest.raises(HarnessError, match=r"other: holds no run; runs here: mine$"):
         write_report([empty / "other"], tmp_path / "out")
 
 
