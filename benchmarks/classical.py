@@ -17,8 +17,8 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 
-import librosa
 import numpy as np
+from needs import package
 from threadpoolctl import threadpool_limits
 
 from harness.core.audio import Audio
@@ -28,6 +28,8 @@ from harness.separators.nmf import Nmf, factorise
 from harness.separators.protocol import Oracle
 from harness.separators.repetition import similar_background
 from harness.separators.spectral import Magnitude, Stft, harmonic_mask
+
+librosa = package("librosa")
 
 RATE = 44100
 REPEATS = 5

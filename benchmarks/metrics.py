@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import threadpoolctl
+from needs import need
 from scipy.signal import lfilter
 
 from harness.metrics import References, analyse
@@ -208,6 +209,7 @@ def main() -> None:
     with threadpoolctl.threadpool_limits(options.threads):
         if options.fresh:
             return fresh_child(options.seconds[0], options.threads)
+        need("museval", "mir_eval", "fast_bss_eval", programs=("ffmpeg", "ffprobe"))
         columns = {}
         for seconds in options.seconds:
             columns[seconds] = {

@@ -15,8 +15,8 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-import mir_eval
 import numpy as np
+from needs import package
 
 from harness.core import audio
 from harness.core.audio import Audio
@@ -24,6 +24,8 @@ from harness.separators.anchors import IdealRatioMask, Mixture
 from harness.separators.classical import TWO_STEMS, Hpss, Repet, RepetSim
 from harness.separators.protocol import Oracle
 from harness.separators.spectral import harmonic_mask, stft_of
+
+separation = package("mir_eval.separation")
 
 RATE = 16000
 EXACT = 100.0  # dB; no more than rounding is left
@@ -91,7 +93,7 @@ def score(references: dict[str, Audio], estimates: dict[str, Audio]) -> dict[str
     """Score both stems of a clip."""
     true = np.concatenate([references[stem] for stem in STEMS]).astype(np.float64)
     found = np.concatenate([estimates[stem] for stem in STEMS]).astype(np.float64)
-    sdr, sir, sar, _ = mir_eval.separation.bss_eval_sources(true, found, compute_permutation=False)
+    sdr, sir, sar, _ = separation.bss_eval_sources(true, found, compute_permutation=False)
     error = np.sum((true - found) ** 2, axis=1)
     snr = 10 * np.log10(np.sum(true**2, axis=1) / error)
     return {stem: (sdr[i], sir[i], sar[i], snr[i]) for i, stem in enumerate(STEMS)}

@@ -14,11 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-for part in ("", "support", "report"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / part))
+from needs import need
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "report"))
 
 from synthetic_run import SIZE_STEMS, large_run
-from test_report_browser import CHROMIUM, Browser
 
 from harness import report
 from harness.report.computed import make_report
@@ -29,6 +30,8 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ??
 
 def first_paint(page: Path, profile: Path) -> tuple[float, float]:
     """Return seconds from opening the page to its first content, and to the end of its script."""
+    from test_report_browser import Browser
+
     browser = Browser(profile)
     try:
         browser.start()
@@ -48,6 +51,9 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=240)
     parser.add_argument("--stems", type=int, default=len(SIZE_STEMS))
     size = parser.parse_args()
+    need("pytest")
+    from test_report_browser import CHROMIUM
+
     run = large_run(size.separators, size.tracks, size.stems)
     print(f"{size.separators} separators, {size.tracks} tracks, {size.stems} stems: ", end="")
     print(f"{len(run.scores):,} scores")

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from needs import need
 
 from harness import registry
 from harness.core.audio import Audio
@@ -271,6 +272,7 @@ def print_asnet(options: argparse.Namespace, devices: list[str]) -> None:
 
 
 def print_peers(options: argparse.Namespace, devices: list[str]) -> None:
+    need("demucs", "audio_separator")
     print(f"| {options.seconds} s stereo, same weights | device | ours, s | theirs, s "
           "| times faster | largest difference |\n|---|---|---|---|---|---|")  # fmt: skip
     for name in PEERS:

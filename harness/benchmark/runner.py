@@ -66,12 +66,17 @@ def run(
     only true stems are separated further. A HarnessError is raised if there is nothing to do,
     another run holds the folder, the folder holds imported scores, or the disk is full.
     """
-    if cascade not in (FIRST, None):
-        named = find({entry.name: entry for entry in entries}, str(cascade))
-        if named.role == "oracle":
-            raise HarnessError(f"--cascade {cascade}: is an oracle; name a separator")
+    check_cascade(cascade, entries)
     make = partial(make_plan, entries)
     return _do(make, entries, datasets, settings, progress, cascade)
+
+
+def check_cascade(name: str | None, entries: Sequence[Entry]) -> None:
+    """Refuse a name for `cascade` of `run` that is not `FIRST` or one of `entries` that fits."""
+    if name in (FIRST, None):
+        return
+    if find({entry.name: entry for entry in entries}, str(name)).role == "oracle":
+        raise HarnessError(f"--cascade {name}: is an oracle; name a separator")
 
 
 def score_folder(

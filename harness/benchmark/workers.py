@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +18,7 @@ from harness.benchmark.signals import Unit
 from harness.benchmark.store import Store
 from harness.benchmark.work import Settings, do_batch
 from harness.core.errors import HarnessError
-from harness.core.machine import Progress
+from harness.core.machine import Progress, watched
 
 Failures = dict[str, str]  # key of a unit → reason
 
@@ -85,10 +86,10 @@ def _work(batches: Sequence[TrackBatch], settings: Settings, jobs: int, failures
     """Do batches with `jobs` workers; failed units are added to `failures`."""
     if not batches:
         return
-    call = delayed(do_batch)
+    call, parent = delayed(watched), os.getpid()
     with _workers(settings.backend, jobs):
         results = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)(
-            call(batch.units, settings, batch.partners) for batch in batches
+            call(do_batch, parent, batch.units, settings, batch.partners) for batch in batches
         )
         for failed in results:
             failures.update(failed)

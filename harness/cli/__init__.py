@@ -25,10 +25,10 @@ from harness.cli import (
     view,
 )
 from harness.cli.options import INTERRUPTED, SOME_FAILED, USER_ERROR
-from harness.cli.terminal import errors
+from harness.cli.terminal import say, show
 from harness.core.errors import HarnessError
 
-__all__ = ["INTERRUPTED", "SOME_FAILED", "USER_ERROR", "app", "errors", "main"]
+__all__ = ["INTERRUPTED", "SOME_FAILED", "USER_ERROR", "app", "main"]
 
 app = typer.Typer(
     help="Benchmark and model selection for music source separation.",
@@ -59,7 +59,7 @@ app.add_typer(fetch.app, name="fetch")
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(harness.__version__)
+    show(harness.__version__)
 
 
 def main() -> None:
@@ -67,12 +67,12 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        errors.print(f"error: {error}", style="red", markup=False)
+        say(f"error: {error}", style="red")
         sys.exit(USER_ERROR)
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise
-        errors.print("interrupted; finished work is kept, repeat the command to continue")
+        say("interrupted; finished work is kept, repeat the command to continue")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)  # at once: worker processes must not hold up the end

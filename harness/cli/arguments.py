@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.core.errors import HarnessError
 from harness.registry import Entry, find
 from harness.registry.dataset_names import DATASET_NAMES, dataset_name, split_name, standard
+from harness.results.runs import runs_or_how
 
 
 def choose_entries(
@@ -89,9 +90,10 @@ def find_run(results: Path, name: str) -> Path:
     """Return the folder of a finished run."""
     folder = results / check_name(name)
     if not (folder / "run.json").is_file():
-        others = sorted(path.parent.name for path in results.glob("*/run.json"))
-        hint = f"runs here: {', '.join(others)}" if others else "start one with: harness run --all"
-        raise HarnessError(f"{results}: no run named {name!r}; {hint}")
+        if (results / "run.json").is_file():
+            where = f"--results {results.resolve().parent}"
+            raise HarnessError(f"{results}: is a run, not a folder of runs; use {where}")
+        raise HarnessError(f"{results}: no run named {name!r}; {runs_or_how(results)}")
     return folder
 
 

@@ -52,6 +52,7 @@ def check(
     jobs: int = options.JOBS,
     results_folder: Path = options.RESULTS,
     rehash: bool = options.REHASH,
+    offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
 ) -> None:
     """Check that separators and datasets can be loaded, and say what to do if not.

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from harness import selection
 from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import argument, flag, option
-from harness.cli.terminal import print_json, print_table, records
+from harness.cli.terminal import print_json, print_table, records, show
 from harness.results import grid, ranking
 from harness.results.runs import read_run
 
@@ -45,4 +43,4 @@ def compare(
     for board in boards.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
         print_table(*board)
     for line in boards.remarks(table, a, b):
-        typer.echo(line)
+        show(line)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from harness.cli import options
 from harness.cli.arguments import find_run
 from harness.cli.options import option
+from harness.cli.terminal import show
 from harness.report import exporting
 
 
@@ -26,4 +25,4 @@ def export(
     """Export the tables of a run: as data, for papers, or as model cards."""
     run = find_run(results_folder, run_name)
     files = exporting.export(run, file_format, to, source_url=source_url)
-    typer.echo(f"{len(files)} files in {to}")
+    show(f"{len(files)} files in {to}")

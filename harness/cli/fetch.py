@@ -12,7 +12,7 @@ from harness import registry
 from harness.cli import options
 from harness.cli.arguments import choose_entries
 from harness.cli.options import SOME_FAILED, argument, flag, option
-from harness.cli.terminal import agree, errors, progress
+from harness.cli.terminal import agree, progress, say, show
 from harness.core.errors import HarnessError
 from harness.registry import weight_files
 
@@ -37,7 +37,7 @@ def fetch_separator(
     chosen = [e for e in entries if e.weights and not (everything and e.unavailable)]
     wanted = weight_files.to_fetch(chosen, wrong=True)
     if not chosen:
-        errors.print("nothing to download: these separators have no weights or cannot run")
+        say("nothing to download: these separators have no weights or cannot run")
     size = weight_files.size_of(wanted)
     unasked = yes or weight_files.fits(wanted, UNASKED)
     if wanted and offline:
@@ -52,10 +52,10 @@ def fetch_separator(
     failures = fetch_files(wanted)
     for entry in chosen:
         if reason := weight_files.lacking(entry):
-            errors.print(f"{entry.name}: {reason}", style="yellow", markup=False)
+            say(f"{entry.name}: {reason}", style="yellow")
             failures = True
         for file in (f for f in entry.weights if weight_files.is_here(f)):
-            typer.echo(weight_files.find(file.file))
+            show(weight_files.find(file.file))
     if failures:
         raise typer.Exit(SOME_FAILED)
 
@@ -79,13 +79,13 @@ def fetch_dataset(
     where = folder or Path("data") / name
     with progress(f"fetching {name}", quiet=False) as advance:
         dataset_downloads.fetch_dataset(name, where, progress=advance)
-    typer.echo(where)
+    show(where)
 
 
 def show_terms(entries: Sequence[registry.Entry]) -> None:
     """Print the terms of use of weights."""
     for entry in entries:
-        errors.print(weight_files.terms(entry), markup=False)
+        say(weight_files.terms(entry))
 
 
 def fetch_files(files: Sequence[registry.Weights]) -> bool:
@@ -96,6 +96,6 @@ def fetch_files(files: Sequence[registry.Weights]) -> bool:
             try:
                 weight_files.fetch(file, progress=advance)
             except HarnessError as error:
-                errors.print(f"failed: {error}", style="yellow", markup=False)
+                say(f"failed: {error}", style="yellow")
                 failed = True
     return failed

@@ -5,14 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import typer
-
 from harness import datasets, registry
 from harness.cli import options
 from harness.cli.arguments import check_name, parse_data, parse_split, parse_trained_on
 from harness.cli.options import argument, option
 from harness.cli.outcome import print_ranking
-from harness.cli.terminal import print_json
+from harness.cli.terminal import print_json, show
 from harness.report import writing
 from harness.results import importing
 from harness.selection import finished_run
@@ -32,6 +30,7 @@ def import_scores(
     registry_file: Path | None = options.REGISTRY,
     results_folder: Path = options.RESULTS,
     reports: Path = options.REPORTS,
+    offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
 ) -> None:
     """Import scores that others published, one per track, and report them like a run."""
@@ -51,4 +50,4 @@ def import_scores(
         print_json({"folder": str(folder), "report": str(page)})
         return
     print_ranking(folder)
-    typer.echo(page)
+    show(page)

@@ -16,6 +16,7 @@ from harness.registry.weight_files import obstacle
 def list_everything(
     registry_file: Path | None = options.REGISTRY,
     data: list[str] = options.DATA,
+    offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
 ) -> None:
     """List separators and datasets, and what is missing to use them."""

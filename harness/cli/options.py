@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from harness.core.download import forbidden
+
 SOME_FAILED = 3
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -71,7 +73,18 @@ AUDIO = option(
     "allowed",
 )
 AS_JSON = flag("--json", "Print the result as JSON.")
-OFFLINE = flag("--offline", "Do not use the network.")
+
+
+def _offline(context: typer.Context, value: bool) -> bool:
+    """Refuse every download until the command ends."""
+    if value:
+        context.with_resource(forbidden())
+    return value
+
+
+OFFLINE = typer.Option(
+    False, "--offline", metavar="", help="Do not use the network.", callback=_offline
+)
 KEEP_UNEQUAL = flag(
     "--keep-unequal", "Keep tracks in which the mixture is not the sum of the stems."
 )

@@ -10,7 +10,7 @@ import typer
 from harness.benchmark import runner
 from harness.cli.boards import boards
 from harness.cli.options import SOME_FAILED
-from harness.cli.terminal import errors, print_json, print_table
+from harness.cli.terminal import print_json, print_table, say, show
 from harness.report import writing
 from harness.report.computed import make_report
 from harness.results.runs import read_run
@@ -28,26 +28,23 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
         print_json({**asdict(outcome), "folder": str(outcome.folder), "report": str(page)})
     else:
         done = outcome.units - outcome.failed
-        errors.print(
-            f"{done} of {outcome.units} jobs are done, {outcome.reused} of them by an earlier run"
-        )
+        say(f"{done} of {outcome.units} jobs are done, {outcome.reused} of them by an earlier run")
         if outcome.damaged:
-            errors.print(
+            say(
                 f"{len(outcome.damaged)} stored results were damaged; they are set aside and done "
                 f"again: {', '.join(outcome.damaged[:MOST_REASONS])}",
                 style="yellow",
-                markup=False,
             )
         for line in outcome.left_out[:MOST_REASONS]:
-            errors.print(line, style="yellow", markup=False)
+            say(line, style="yellow")
         if not print_ranking(outcome.folder):
-            typer.echo(
+            show(
                 "no ranking: every separator failed, was trained on these tracks, or is not of a "
                 "kind that is ranked; see the report"
             )
         for reason in outcome.failures[:MOST_REASONS]:
-            errors.print(f"failed: {reason}", style="yellow", markup=False)
-        typer.echo(page)
+            say(f"failed: {reason}", style="yellow")
+        show(page)
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
 

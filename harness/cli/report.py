@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import argument, flag
-from harness.cli.terminal import errors, print_table
+from harness.cli.terminal import print_table, say, show
 from harness.core.errors import HarnessError
 from harness.report import comparison, exporting, writing
 
@@ -25,10 +23,10 @@ def report(
     ),
 ) -> None:
     """Write the report of one run, or one report of several runs."""
+    listen = writing.check_audio(audio)
     folders = [find_run(results_folder, name) for name in runs]
     if not compare_two:
-        listen = writing.check_audio(audio)
-        typer.echo(writing.write_report(folders, reports, audio=listen, figures=figures))
+        show(writing.write_report(folders, reports, audio=listen, figures=figures))
         return
     if len(folders) != 2:
         raise HarnessError(
@@ -38,5 +36,5 @@ def report(
     for board in boards.comparison_boards(found):
         print_table(*board)
     for line in comparison.remarks(found):
-        errors.print(line, markup=False)
-    typer.echo(page)
+        say(line)
+    show(page)

@@ -13,7 +13,7 @@ from harness.cli.arguments import check_name, choose_entries, parse_data
 from harness.cli.fetch import fetch_files, show_terms
 from harness.cli.options import flag, option
 from harness.cli.outcome import finish
-from harness.cli.terminal import agree, errors, progress
+from harness.cli.terminal import agree, progress, say
 from harness.core.bands import EDGES
 from harness.core.machine import choose_device, default_jobs
 from harness.datasets.available import DatasetChoice, choose_datasets
@@ -84,8 +84,6 @@ def run(
     """
     writing.check_audio(audio)
     entries = choose_entries(registry.load(registry_file), separator, everything)
-    if not offline:
-        _offer_weights(entries, yes)
     where = choose_device(device, learned=any(is_learned(entry) for entry in entries))
     settings = Settings(
         run=check_name(name),
@@ -103,14 +101,17 @@ def run(
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     feed = None if no_cascade else cascade
+    runner.check_cascade(feed, entries)
     with progress("rendering the demo tracks", as_json) as advance:
         found = choose_datasets(choice, settings.jobs, advance)
+    if not offline:  # last: what was typed is correct
+        _offer_weights(entries, yes)
     with progress("separating and scoring", as_json) as advance:
         outcome = runner.run(entries, found, settings, cascade=feed, progress=advance)
     if by_band and not finished_run.kept_products(
         read_run(outcome.folder), results_folder, by_band=True
     ):
-        errors.print(
+        say(
             "--bands: these tracks were separated earlier without per-band statistics; "
             "use a new folder with --results"
         )
@@ -126,7 +127,7 @@ def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
     size = weight_files.size_of(wanted)
     if not (yes or sys.stdin.isatty()):
         names = " ".join(entry.name for entry in chosen)
-        errors.print(f"{size} of weights are missing; get them: harness fetch separator {names}")
+        say(f"{size} of weights are missing; get them: harness fetch separator {names}")
         return
     show_terms(chosen)
     if yes or agree(f"Download {size} of weights? If not, these separators are skipped."):

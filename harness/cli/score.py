@@ -13,8 +13,11 @@ from harness.cli.options import argument, option
 from harness.cli.outcome import finish
 from harness.cli.terminal import progress
 from harness.core import taxonomy
+from harness.core.errors import HarnessError
 from harness.core.machine import cores
 from harness.datasets.available import DatasetChoice, choose_datasets
+
+INPUTS = ("mixture", "drums", "vocals")
 
 
 def score(
@@ -39,12 +42,15 @@ def score(
     jobs: int = options.JOBS,
     results_folder: Path = options.RESULTS,
     reports: Path = options.REPORTS,
+    offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
 ) -> None:
     """Score estimates made by other programs.
 
     The file layouts of musdb, demucs, MSS-Training and audio-separator are recognized.
     """
+    if taxonomy.canonical(source) not in INPUTS:
+        raise HarnessError(f"--input {source}: not known; {registry.suggestion(source, INPUTS)}")
     title = name or folder.resolve().name
     entry = registry.Entry(
         name=name_from(title),

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import typer
 
 from harness import registry, selection
 from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import flag, option
-from harness.cli.terminal import errors, print_json, print_table, records
+from harness.cli.terminal import print_json, print_table, records, say, show
 from harness.core.errors import HarnessError
 from harness.core.text import decimals
 from harness.results import grid, ranking
@@ -64,6 +63,7 @@ def select(
 ) -> None:
     """Select the best separator per stem from a run, and estimate its score on other music."""
     limits = selection.parse_budget(budget)
+    saving.check_way(how)
     if not save and (how != "best" or consistent or force):
         raise HarnessError(
             "select: --how, --consistent and --force need --save; add --save NAME, or omit them"
@@ -80,7 +80,7 @@ def select(
         title = f"{kind.capitalize()} of {run.name} per stem{within}"
         saved = saving.save(save, params, title=title, path=registry_file, force=force)
         for line in (registry.describe_saved(saved), *warnings):
-            errors.print(line, markup=False)
+            say(line)
     tables = _tables(run, scope)
     notes = [row["note"] for row in run.record["selection_notes"]]  # where nothing was selected
     if as_json:
@@ -135,16 +135,14 @@ def _print(
     for board in shown:
         print_table(*board)
     if scope.on and summary.empty:
-        typer.echo(f"--choose-on {scope.on}: the run has no other dataset to test this choice on")
+        show(f"--choose-on {scope.on}: the run has no other dataset to test this choice on")
     if "within" in tables and tables["within"].empty:
-        typer.echo(f"nothing is within {scope.budget}; raise the budget")
+        show(f"nothing is within {scope.budget}; raise the budget")
     if summary["low"].isna().any():
-        typer.echo(
-            f"– means no interval: that needs tracks by at least {selection.MIN_ARTISTS} artists"
-        )
+        show(f"– means no interval: that needs tracks by at least {selection.MIN_ARTISTS} artists")
     for note in notes:
-        typer.echo(note)
+        show(note)
     for row in summary[summary["policy"] == IN_USE].to_dict("records"):
         if not row["stem"].startswith(OVERALL):
             score = f"{decimals(row['score'])} dB on held-out tracks"
-            typer.echo(f"{row['dataset']}, {row['stem']}: use {row['chosen']} ({score})")
+            show(f"{row['dataset']}, {row['stem']}: use {row['chosen']} ({score})")

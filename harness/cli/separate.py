@@ -10,10 +10,12 @@ import typer
 from harness import registry
 from harness.cli import options
 from harness.cli.options import SOME_FAILED, argument, flag, option
-from harness.cli.terminal import errors, print_json, progress
+from harness.cli.terminal import print_json, progress, say, show
 from harness.core.machine import choose_device
 from harness.separators import is_learned
 from harness.songs import choosing, separating
+from harness.songs.finding import find_songs
+from harness.songs.stem_files import target_of
 
 
 def separate(
@@ -38,16 +40,20 @@ def separate(
     device: str = options.DEVICE,
     force: bool = flag("--force", "Replace existing files."),
     registry_file: Path | None = options.REGISTRY,
+    offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
 ) -> None:
     """Separate songs into stems, such as separated/SONG/vocals.wav.
 
     Stems keep the sample rate, channels, length and loudness of the song.
     """
+    find_songs(songs, out)  # what was typed is checked before anything is chosen
+    target_of(out, file_format, bits, residual=residual, force=force)
     wanted = [stem for stem in stems.split(",") if stem.strip()]
     chosen = choosing.choose(registry.load(registry_file), using, wanted)
+    where = choose_device(device, learned=is_learned(chosen.entry))
     if not as_json:
-        errors.print(chosen.words, markup=False)
+        say(chosen.words)
     with progress("separating, seconds of music", as_json) as advance:
         outcomes = separating.separate(
             songs,
@@ -57,7 +63,7 @@ def separate(
             bits=bits,
             residual=residual,
             force=force,
-            device=choose_device(device, learned=is_learned(chosen.entry)),
+            device=where,
             progress=advance,
         )
     if as_json:
@@ -66,8 +72,8 @@ def separate(
         style = "yellow" if outcome.state == "failed" else None
         for note in outcome.notes:
             line = note if str(outcome.song) in note else f"{outcome.song}: {note}"
-            errors.print(line, style=style, markup=False)
+            say(line, style=style)
         if outcome.state != "failed":
-            typer.echo(next(iter(outcome.files.values())).parent)
+            show(next(iter(outcome.files.values())).parent)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(SOME_FAILED)

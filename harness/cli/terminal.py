@@ -1,8 +1,13 @@
-"""Terminal output: tables, progress bars, questions and JSON."""
+"""Terminal output: lines, tables, progress bars, questions and JSON.
+
+Names and messages from others may hold codes that a terminal obeys. Every text passes `readable`
+here, and none is markup; the rest of the command line prints only with these functions.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,16 +20,46 @@ from rich.table import Table
 from rich.text import Text
 
 LONGEST = 24  # characters; shorter words in tables are not broken if there is room
+CODES = re.compile(  # control characters, line and paragraph ends, changes of direction, no text
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+def readable(text: object) -> str:
+    r"""Return text in which characters that a terminal obeys are visible; it may have lines.
+
+    Examples
+    --------
+    >>> print(readable("a\x1b[31mb"))
+    a\x1b[31mb
+    """
+    return CODES.sub(lambda code: code[0].encode("unicode_escape").decode(), str(text))
+
+
+def one_line(text: object) -> str:
+    """Return readable text; an end of a line in it is visible too, so that it forges no line."""
+    return readable(text).replace("\n", "\\n")
+
+
+def say(text: object, style: str | None = None) -> None:
+    """Print a message to standard error."""
+    errors.print(Text(readable(text)), style=style)
+
+
+def show(text: object) -> None:
+    """Print one line of results to standard output."""
+    typer.echo(one_line(text))
 
 
 @contextmanager
 def progress(what: str, quiet: bool) -> Iterator[Any]:
     """Yield a callback (done, total) that draws a bar with the time left."""
-    share = bars.TextColumn("{task.description}"), bars.BarColumn(), bars.MofNCompleteColumn()
+    name = bars.TextColumn("{task.description}", markup=False)
+    share = bars.BarColumn(), bars.MofNCompleteColumn()
     times = bars.TimeElapsedColumn(), bars.TimeRemainingColumn()
-    with bars.Progress(*share, *times, console=errors, disable=quiet) as bar:
-        task = bar.add_task(what, total=None, visible=False)
+    with bars.Progress(name, *share, *times, console=errors, disable=quiet) as bar:
+        task = bar.add_task(one_line(what), total=None, visible=False)
 
         def advance(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total, visible=True)
@@ -40,7 +75,7 @@ def print_table(
     Cells are plain text, never markup, and words are not broken if they fit.
     """
     console = Console(emoji=False)
-    columns = [[str(cell) for cell in column] for column in zip(head, *rows, strict=True)]
+    columns = [[readable(cell) for cell in column] for column in zip(head, *rows, strict=True)]
     longest = [min(max(map(len, " ".join(c).split()), default=0), LONGEST) for c in columns]
     framed, bare = 3 * len(columns) + 1, 2 * len(columns) - 1
     dense = sum(longest) + framed > console.width
@@ -48,16 +83,16 @@ def print_table(
         console.width = max(console.width, sum(longest) + bare)
     room = console.width - (bare if dense else framed)
     widths = widened(longest, [max(map(len, column)) for column in columns], room)
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(readable(title)), title_justify="left")
     if dense:
         table.box, table.show_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
     for (name, *_), width in zip(columns, widths, strict=True):
         table.add_column(Text(name), overflow="fold", width=width)
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(readable(cell)) for cell in row))
     console.print(table)
     for note in notes:
-        console.print(Text(note))
+        console.print(Text(readable(note)))
 
 
 def widened(least: Sequence[int], most: Sequence[int], room: int) -> Sequence[int | None]:
@@ -82,7 +117,7 @@ def print_json(value: Any) -> None:
 def agree(question: str) -> bool:
     """Ask a yes/no question; no answer means no."""
     try:
-        answer = errors.input(f"{question} [y/N] ", markup=False)
+        answer = errors.input(Text(f"{one_line(question)} [y/N] "))
     except EOFError:
         return False
     return answer.strip().lower() in ("y", "yes")

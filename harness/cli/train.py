@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import typer
-
 from harness.cli import options
 from harness.cli.arguments import parse_data
 from harness.cli.options import argument, flag, option
-from harness.cli.terminal import errors, progress
+from harness.cli.terminal import progress, say, show
 from harness.core.machine import choose_device, cores
 from harness.datasets.available import DatasetChoice, choose_datasets
 
@@ -39,6 +37,7 @@ def train(
         "--out FOLDER", None, "Folder for weights, curves and model card.", "training/RECIPE"
     ),
     resume: bool = flag("--resume", "Continue an earlier training from its last saved state."),
+    offline: bool = options.OFFLINE,
 ) -> None:
     """Train a network of this project.
 
@@ -60,7 +59,7 @@ def train(
         resume=resume,
     )
     with progress("training", quiet=False) as advance:
-        outcome = training.train(recipe, found, session, progress=advance, say=errors.print)
+        outcome = training.train(recipe, found, session, progress=advance, say=say)
     scores = ", ".join(f"{stem} {value:.2f} dB" for stem, value in outcome.scores.items())
-    errors.print(f"{outcome.ended} after {outcome.steps} steps; validation SNR: {scores or 'none'}")
-    typer.echo(outcome.weights)
+    say(f"{outcome.ended} after {outcome.steps} steps; validation SNR: {scores or 'none'}")
+    show(outcome.weights)

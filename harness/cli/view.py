@@ -6,11 +6,10 @@ import webbrowser
 from contextlib import suppress
 from pathlib import Path
 
-import typer
-
 from harness.cli import options
 from harness.cli.arguments import check_name
 from harness.cli.options import argument, flag, option
+from harness.cli.terminal import show
 from harness.core.errors import HarnessError
 from harness.report import serve
 
@@ -25,13 +24,20 @@ def view(
 
     Other machines cannot read them. Press Ctrl-C to stop.
     """
-    if run_name and not (reports / check_name(run_name) / "index.html").is_file():
+    found = sorted(path.parent.name for path in reports.glob("*/index.html"))
+    if not found:
         raise HarnessError(
-            f"{reports / run_name}: no report here; write it with: harness report {run_name}"
+            f"{reports}: no report here; make one with: harness run --all (or, if there is a run "
+            "already, harness report)"
+        )
+    if run_name and check_name(run_name) not in found:
+        raise HarnessError(
+            f"{reports}: no report of {run_name!r}; reports here: {', '.join(found)}; write others "
+            "with: harness report RUN"
         )
     with serve.serving(reports, port) as server:
         where = serve.address(server, f"{run_name}/" if run_name else "")
-        typer.echo(where)
+        show(where)
         if not no_browser:
             webbrowser.open(where)
         with suppress(KeyboardInterrupt):

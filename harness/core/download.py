@@ -44,6 +44,19 @@ class Expected:
             return mismatch(file, self.size, self.hashes)
 
 
+_FORBIDDEN: list[str] = []  # why nothing is downloaded now
+
+
+@contextmanager
+def forbidden(why: str = "--offline forbids the network; omit it") -> Iterator[None]:
+    """Refuse every download of this process while the block runs."""
+    _FORBIDDEN.append(why)
+    try:
+        yield
+    finally:
+        _FORBIDDEN.pop()
+
+
 class _DroppedError(Exception):
     """The request failed; another try may succeed."""
 
@@ -78,6 +91,8 @@ def download(
         path.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):
             if not path.is_file() or expected.complaint(path):
+                if _FORBIDDEN:
+                    raise HarnessError(f"{path}: is not downloaded; {_FORBIDDEN[-1]}")
                 part = path.with_name(path.name + ".part")
                 _Transfer(part, expected, progress, timeout).fetch(urls).replace(path)
     except OSError as error:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import harness
 from harness.core.errors import HarnessError
@@ -18,6 +21,11 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 GPU_JOBS = 4  # units of work that share a GPU at a time
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "pandas", "pyarrow", "joblib", "torch")
 
+WATCH = 0.5  # seconds between two looks at whether the parent process has ended
+_ENDS_WITH: set[int] = set()  # the parents that this process watches
+
+P = ParamSpec("P")
+R = TypeVar("R")
 Progress = Callable[[int, int], None]  # called with (units done, all units)
 
 
@@ -54,6 +62,32 @@ def default_jobs(device: str) -> int:
     others read and resample the next tracks and score the last ones.
     """
     return cores() if device == "cpu" else min(cores(), GPU_JOBS)
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after `parent`, which started it, has ended in any way.
+
+    A killed parent cannot end its workers, and they would compute on for it. Files that they have
+    written are complete, see `files.complete_file`. Only workers that joblib starts on this machine
+    end. On Windows none does, since a process there keeps its parent's number.
+    """
+    worker = multiprocessing.current_process().name.startswith("LokyProcess")
+    if not worker or parent in (os.getpid(), *_ENDS_WITH):
+        return
+    _ENDS_WITH.add(parent)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH)
+        os._exit(1)  # at once: no process waits for an answer
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def watched(work: Callable[P, R], parent: int, *args: P.args, **options: P.kwargs) -> R:
+    """Do work for process `parent`, and `end_with` it; for workers."""
+    end_with(parent)
+    return work(*args, **options)
 
 
 def environment() -> dict[str, Any]:

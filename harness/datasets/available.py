@@ -30,14 +30,16 @@ class DatasetChoice:
     tracks: int | None = None  # at most this many per dataset, in order of name
     demo_tracks: int = DEMO_TRACKS  # rendered if `tracks` is None
 
+    def __post_init__(self) -> None:
+        if split_name(self.split) is None:
+            hint = suggestion(self.split.lower(), SPLITS)
+            raise HarnessError(f"--split {self.split}: unknown split; {hint}")
+
 
 def choose_datasets(
     choice: DatasetChoice, jobs: int, progress: Progress | None = None
 ) -> list[Dataset]:
     """Read the chosen datasets; up to `jobs` processes render demo tracks."""
-    if split_name(choice.split) is None:
-        hint = suggestion(choice.split.lower(), SPLITS)
-        raise HarnessError(f"--split {choice.split}: unknown split; {hint}")
     found = []
     for name in choice.names or list(datasets.configured(choice.folders)) or ["demo"]:
         split = split_name(choice.split, collection(name)) or "all"

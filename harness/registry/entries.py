@@ -191,8 +191,13 @@ def complaint(error: ValidationError, where: str, known: list[str]) -> HarnessEr
     return HarnessError(f"{where}{key}: {message}{value}; see CONTRIBUTING.md")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the nearest known name as a question (``did you mean 'nmf'?``), or all of them."""
+def suggestion(name: str, known: Iterable[str], most: int = 12) -> str:
+    """Return the nearest known name as a question (``did you mean 'nmf'?``), or all of them.
+
+    If they are not more than `most`, all of them follow the question.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    every = f"known: {', '.join(names)}"
+    if not (near := difflib.get_close_matches(name, names, n=1)):
+        return every
+    return f"did you mean {near[0]!r}?" + (f" ({every})" if len(names) <= most else "")

@@ -7,6 +7,7 @@ from pathlib import Path
 from harness import report
 from harness.core.errors import HarnessError
 from harness.core.files import safe_name, write_atomic
+from harness.registry import suggestion
 from harness.report import comparison
 from harness.report.computed import make_report
 from harness.report.tables import model_card, sheets, table_files
@@ -24,7 +25,7 @@ def export(folder: Path, file_format: str, to: Path, *, source_url: str = "") ->
     `source_url`, the address of the report, is shown in model cards.
     """
     if file_format not in FORMATS:
-        raise HarnessError(f"--format {file_format}: unknown format; known: {', '.join(FORMATS)}")
+        raise HarnessError(f"--format {file_format}: not known; {suggestion(file_format, FORMATS)}")
     if file_format == "museval":
         return export_museval(folder, to)
     found_report = make_report(read_run(folder))

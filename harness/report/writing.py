@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
+from harness.registry import suggestion
 from harness.report import drawings, provenance
 from harness.report.computed import Report, make_report
 from harness.report.page.index_page import render
@@ -48,7 +49,7 @@ def write_report(
 def check_audio(audio: str | None) -> str:
     """Return what `write_report` takes for the audio that was asked for, ``allowed`` if none."""
     if audio is not None and audio not in AUDIO:
-        raise HarnessError(f"--audio {audio}: not known; known: {', '.join(AUDIO)}")
+        raise HarnessError(f"--audio {audio}: not known; {suggestion(audio, AUDIO)}")
     return audio or "allowed"
 
 

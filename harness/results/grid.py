@@ -23,6 +23,7 @@ import pandas as pd
 from harness.core.audio import Float64
 from harness.core.errors import HarnessError
 from harness.metrics import DEFAULT, METRICS, harmonic_mean
+from harness.registry import suggestion
 from harness.results.runs import source_of
 
 IntArray = npt.NDArray[np.intp]
@@ -181,8 +182,10 @@ def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
     else:
         rows = ok[ok["metric"] == metric]
         if rows.empty and metric not in METRICS:
-            known = ", ".join([HARMONIC, *sorted(filter(None, scores["metric"].unique()))])
-            raise HarnessError(f"metric {metric!r}: not in the table; choose from {known}")
+            known = suggestion(
+                metric, {HARMONIC, *filter(None, scores["metric"].unique())}, most=20
+            )
+            raise HarnessError(f"metric {metric!r}: not in the table; {known}")
     rows = rows.rename(columns={"value": "score"})
     return rows.dropna(subset=["score"])[[*index, "score"]]
 

@@ -96,10 +96,23 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def runs_in(results: Path) -> list[str]:
+    """Return the names of the finished runs in a folder."""
+    return sorted(path.parent.name for path in results.glob("*/run.json"))
+
+
+def runs_or_how(results: Path) -> str:
+    """Return which runs a folder has; if it has none, how to start one."""
+    found = runs_in(results)
+    return f"runs here: {', '.join(found)}" if found else "start one with: harness run --all"
+
+
 def read_run(folder: Path) -> Run:
     """Read a run folder, also one that an earlier version wrote."""
     if not (folder / "run.json").is_file():
-        raise HarnessError(f"{folder}: holds no run; name a folder with run.json in it")
+        inside = runs_in(folder)
+        hint = f"name one of: {', '.join(inside)}" if inside else runs_or_how(folder.parent)
+        raise HarnessError(f"{folder}: holds no run; {hint}")
     try:
         record = json.loads((folder / "run.json").read_bytes())
         frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}

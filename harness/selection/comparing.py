@@ -111,8 +111,11 @@ def compare(
     failure = failure_of(metric) if failure is None else failure
     for name in (a, b):
         if name not in set(candidates["separator"]):
-            known = ", ".join(sorted(candidates["separator"].unique())) or "no separator"
-            raise HarnessError(f"compare: {name!r} has no {metric} that counts; choose of: {known}")
+            known = ", ".join(sorted(candidates["separator"].unique()))
+            others = (
+                f"choose from: {known}" if known else "no separator has one; use another --metric"
+            )
+            raise HarnessError(f"compare: {name!r} has no score by {metric} to compare; {others}")
     rows = []
     for grid in grids(candidates[candidates["separator"].isin([a, b])]):
         if set(grid.separators) != {a, b} and a != b:

@@ -56,6 +56,12 @@ def save(
     return entry
 
 
+def check_way(how: str) -> None:
+    """Refuse a way to make an ensemble that is not one of `harness.selection.WAYS`."""
+    if how not in selection.WAYS:
+        raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
+
+
 def params_of(
     run: Run,
     entries: Mapping[str, Entry],
@@ -74,8 +80,7 @@ def params_of(
     required. `how` is one of `harness.selection.WAYS`, see `harness.selection.weights_of`. `kept`
     are inner products as from `finished_run.kept_products`, by band for ``bands``.
     """
-    if how not in selection.WAYS:
-        raise HarnessError(f"--how {how}: not known; {registry.suggestion(how, selection.WAYS)}")
+    check_way(how)
     candidates = _candidates(run, entries, on)
     here = [g.complete() for g in grids(candidates) if on in (None, g.dataset)]
     chosen = _choices([grid for grid in here if len(grid.tracks)])

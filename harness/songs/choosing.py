@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -144,9 +144,14 @@ def _further(
         lacking = [entry.name for entry in absent if _has(entry, stem)]
         more = f", or run harness fetch separator {lacking[0]}" if lacking else ""
         raise HarnessError(
-            f"--stems {stem}: no ready separator returns it; choose from {', '.join(own)}{more}"
+            f"--stems {stem}: no ready separator returns it; {_near(stem, own)}{more}"
         )
     return {max(able, key=_trained_on_recordings).name: 1.0}
+
+
+def _near(stem: str, made: Collection[str]) -> str:
+    """Return which stem may have been meant, and all that there are."""
+    return registry.suggestion(stem, made, most=len(made))
 
 
 def _trained_on_recordings(entry: Entry) -> bool:
@@ -175,6 +180,12 @@ def _best(ready: Sequence[Entry], wanted: Sequence[str]) -> tuple[Entry, str]:
         and all(_has(entry, stem) for stem in roots or (() if entry.members else FOUR))
     ]
     if not able:
+        made = {stem for entry in ready for stem in (*_own(entry), *taxonomy.STEMS)}
+        made = {stem for stem in made if any(_has(entry, stem) for entry in ready)}
+        if unknown := [stem for stem in wanted if stem not in made]:
+            raise HarnessError(
+                f"--stems {unknown[0]}: no ready separator returns it; {_near(unknown[0], made)}"
+            )
         raise HarnessError(
             f"--stems {', '.join(wanted)}: no ready separator returns them all; name fewer stems"
         )

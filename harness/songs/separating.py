@@ -27,7 +27,7 @@ from harness.separators import Separator, load, progress
 from harness.separators.protocol import made_of, run
 from harness.songs.choosing import Choice, choose
 from harness.songs.finding import decoded, find_songs, seconds_of
-from harness.songs.stem_files import BITS, Target, check_writable, written
+from harness.songs.stem_files import Target, check_writable, target_of, written
 
 LONGEST = 360.0  # seconds of a block of stereo at 48 kHz; shorter with more channels or samples
 FADE = 10.0  # seconds
@@ -108,11 +108,11 @@ def separate(
     written, and later only if the disk is full.
 
     `songs` are files, or folders to search for audio. By default `choose` chooses from the default
-    registry. For `kind`, `bits`, `residual` and `force` see `Target` (the default of `bits` is in
-    `BITS`). With 24 bits, values beyond full scale are limited, and a note says so. `progress`
-    is called with (seconds of music done, seconds in all).
+    registry. For `kind`, `bits`, `residual` and `force` see `target_of`. With 24 bits, values
+    beyond full scale are limited, and a note says so. `progress` is called with (seconds of music
+    done, seconds in all).
     """
-    target = Target(Path(out), kind, bits or BITS.get(kind, ""), residual, force)
+    target = target_of(Path(out), kind, bits, residual=residual, force=force)
     chosen = choice or choose(registry.load())
     names = find_songs([Path(song) for song in songs], target.folder)
     check_writable(target.folder)

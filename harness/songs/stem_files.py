@@ -17,7 +17,7 @@ from harness.core.audio import Audio
 from harness.core.errors import HarnessError, StorageError
 
 SUBTYPES = {("wav", "32f"): "FLOAT", ("wav", "24"): "PCM_24", ("flac", "24"): "PCM_24"}
-BITS = {"wav": "32f", "flac": "24"}  # the default
+BITS = {"wav": ("32f", "24"), "flac": ("24",)}  # the default first
 HEADER_BYTES = 4096  # of a WAV file, at most
 TOP = 1 - 2.0**-23  # largest value of 24 bits
 
@@ -32,11 +32,20 @@ class Target:
     residual: bool = False  # also write the song minus its stems
     force: bool = False  # replace existing files
 
-    def __post_init__(self) -> None:
-        if (self.kind, self.bits) not in SUBTYPES:
-            known = ", ".join(f"{kind} with {bits}" for kind, bits in SUBTYPES)
-            given = f"--format {self.kind}" + (f" --bits {self.bits}" if self.bits else "")
-            raise HarnessError(f"{given}: not known; use {known}")
+
+def target_of(
+    folder: Path, kind: str = "wav", bits: str = "", *, residual: bool = False, force: bool = False
+) -> Target:
+    """Return a target of a known format; no `bits` are those of `BITS`."""
+    if kind not in BITS:
+        raise HarnessError(f"--format {kind}: cannot be written; use {' or '.join(BITS)}")
+    if bits and bits not in BITS[kind]:
+        known = " or ".join(BITS[kind])
+        others = [f"--format {name}" for name, able in BITS.items() if bits in able]
+        raise HarnessError(
+            f"--bits {bits}: not possible with {kind}; use {', or '.join([known, *others])}"
+        )
+    return Target(folder, kind, bits or BITS[kind][0], residual, force)
 
 
 @contextmanager

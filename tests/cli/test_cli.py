@@ -331,7 +331,7 @@ validate_every: 1
 
 
 def test_file_names_are_told_as_they_are(capsys):
-    cli.errors.print("a:smile:b.wav: cannot be read", markup=False)
+    terminal.say("a:smile:b.wav: cannot be read")
     assert capsys.readouterr().err == "a:smile:b.wav: cannot be read\n"
 
 
@@ -369,3 +369,82 @@ def test_an_unknown_run_is_named_with_the_known_ones(harness, songs):
     harness("run", "--separator", "mixture", "--data", f"songs={songs}", "--tracks", "1", "--json")
     said = harness("select", "mian", expected=cli.USER_ERROR, errors=True)
     assert said == "error: results: no run named 'mian'; runs here: main\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("select",), ("export",), ("report",), ("compare", "a", "b"), ("view",), ("view", "mine")],
+)
+def test_without_any_run_a_command_says_what_to_run(harness, tmp_path, arguments):
+    for present in (False, True):
+        if present:
+            (tmp_path / "results" / "main").mkdir(parents=True)
+            (tmp_path / "reports").mkdir()
+        said = harness(*arguments, expected=cli.USER_ERROR, errors=True)
+        assert "harness run --all" in said
+
+
+def test_a_run_given_as_the_folder_of_runs_is_named(harness, tmp_path):
+    (tmp_path / "out" / "main").mkdir(parents=True)
+    (tmp_path / "out" / "main" / "run.json").touch()
+    said = harness("select", "--results", "out/main", expected=cli.USER_ERROR, errors=True)
+    assert (
+        said == f"error: out/main: is a run, not a folder of runs; use --results {tmp_path}/out\n"
+    )
+
+
+def test_an_unknown_report_is_named_with_the_known_ones(harness, tmp_path):
+    (tmp_path / "reports" / "main").mkdir(parents=True)
+    (tmp_path / "reports" / "main" / "index.html").touch()
+    said = harness("view", "mian", expected=cli.USER_ERROR, errors=True)
+    assert said.startswith("error: reports: no report of 'mian'; reports here: main;")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nothing.wav",), "nothing.wav: no such file or folder; check the path"),
+        (("s.wav", "--format", "mp3"), "--format mp3: cannot be written; use wav or flac"),
+        (("s.wav", "--bits", "16"), "--bits 16: not possible with wav; use 32f or 24"),
+        (("s.wav", "--device", "gpu"), "--device gpu: unknown device; use auto, cpu, cuda or mps"),
+        (("s.wav", "--stems", "vocls"), "--stems vocls: no ready separator returns it; did you "),
+    ],
+)
+def test_separate_checks_what_was_typed_before_it_says_what_it_uses(
+    harness, tmp_path, arguments, said
+):
+    (tmp_path / "s.wav").touch()
+    found = harness("separate", *arguments, "--offline", expected=cli.USER_ERROR, errors=True)
+    assert found.startswith(f"error: {said}")
+    assert len(found.splitlines()) == 1
+    assert not (tmp_path / "separated").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--split", "tests"), ("--cascade", "no"), ("--dataset", "no"), ("--data", "no"),
+     ("--audio", "loud"), ("--name", "a/b")],
+)  # fmt: skip
+def test_run_checks_what_was_typed_before_it_offers_weights(harness, monkeypatch, arguments):
+    monkeypatch.setattr("harness.cli.run._offer_weights", lambda *_: pytest.fail("offered first"))
+    said = harness("run", "--all", *arguments, expected=cli.USER_ERROR, errors=True)
+    assert arguments[1] in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("run", "--all", "--split", "tests"),
+            "did you mean 'test'? (known: all, test, train, val",
+        ),
+        (("select", "--how", "bst"), "--how bst: not known; did you mean 'best'? (known: bands,"),
+        (("score", ".", "--input", "vocal part"), "known: drums, mixture, vocals"),
+        (
+            ("report", "--audio", "alowed"),
+            "did you mean 'allowed'? (known: allowed, none, private)",
+        ),
+    ],
+)
+def test_an_unknown_choice_is_named_with_all_that_there_are(harness, arguments, said):
+    assert said in harness(*arguments, expected=cli.USER_ERROR, errors=True)

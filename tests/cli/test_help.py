@@ -50,6 +50,14 @@ def test_help_is_plain(name):
         assert faults(text) == [], what
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_verb_that_uses_separators_or_datasets_takes_offline(name):
+    options = {option for p in COMMANDS[name].params for option in p.opts}
+    uses = {"--registry", "--data"} & options or name.startswith("harness fetch ")
+    if uses and name != "harness select":  # it only writes the registry
+        assert "--offline" in options
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_texts_are_plain(path):
     found = texts(ast.parse(path.read_text(encoding="utf-8")))

@@ -9,7 +9,7 @@ import pytest
 from web import Server, redirect, refuse, send
 
 from harness.core import download as module
-from harness.core.download import download
+from harness.core.download import download, forbidden
 from harness.core.errors import HarnessError
 from harness.core.files import file_digest
 
@@ -44,6 +44,21 @@ def test_what_is_there_and_right_is_not_asked_for_again(server: Server, tmp_path
     path.write_bytes(BODY)
     assert download([server.url], path, sha256=SHA256) == path
     assert server.asked == []
+
+
+def test_a_forbidden_download_asks_no_server_and_takes_what_is_there(
+    server: Server, tmp_path: Path
+) -> None:
+    server.behave = plain
+    path = tmp_path / "file.zip"
+    with forbidden():
+        with pytest.raises(HarnessError, match="is not downloaded; --offline forbids the network"):
+            download([server.url], path, sha256=SHA256)
+        path.write_bytes(BODY)
+        assert download([server.url], path, sha256=SHA256) == path
+    assert server.asked == []
+    path.unlink()
+    assert download([server.url], path, sha256=SHA256).read_bytes() == BODY
 
 
 def test_what_is_there_and_wrong_is_replaced(server: Server, tmp_path: Path) -> None:

@@ -72,6 +72,57 @@ def test_killed_and_continued_runs_end_with_the_same_bytes(songs, tmp_path):
     check_kills(songs, tmp_path, kills=1, seed=1)
 
 
+ENDLESS = """
+import os, time
+from pathlib import Path
+
+def do_batch(*_):
+    (Path(__file__).parent / f"{os.getpid()}.worker").touch()
+    until = time.time() + 60
+    while time.time() < until:
+        sum(range(100_000))
+    return {}
+"""
+RUN = """
+import types, endless
+from harness.benchmark import workers
+workers.do_batch = endless.do_batch
+workers._work([workers.TrackBatch(())] * 2, types.SimpleNamespace(backend='loky'), 2, {})
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat")
+        return not (state.is_file() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process keeps its parent's number")
+def test_workers_end_soon_after_their_run_is_killed(tmp_path):
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN],
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.DEVNULL,
+    )
+    while len(found := [int(p.stem) for p in tmp_path.glob("*.worker")]) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 2
+    while any(map(alive, found)) and time.monotonic() < until:
+        time.sleep(0.05)
+    left = [pid for pid in found if alive(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+
+
 @pytest.mark.slow
 def test_twenty_kills(songs, tmp_path):
     check_kills(songs, tmp_path, kills=20, seed=2)

@@ -252,7 +252,9 @@ def test_a_hostile_name_changes_no_path_and_stays_text(run, tmp_path):
 
 
 def test_an_unknown_kind_of_audio_is_refused():
-    with pytest.raises(HarnessError, match="--audio loud: not known; known: none, private"):
+    with pytest.raises(
+        HarnessError, match="--audio loud: not known; known: allowed, none, private"
+    ):
         writing.check_audio("loud")
 
 

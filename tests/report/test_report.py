@@ -405,8 +405,15 @@ def test_written_from_a_folder_and_the_same_bytes_twice(tmp_path: Path):
 
 
 def test_no_run_is_a_clear_error(tmp_path: Path):
-    with pytest.raises(HarnessError, match="holds no run"):
-        write_report([tmp_path], tmp_path / "out")
+    empty = tmp_path / "results"
+    with pytest.raises(HarnessError, match="holds no run; start one with: harness run --all"):
+        write_report([empty], tmp_path / "out")
+    (empty / "mine").mkdir(parents=True)
+    (empty / "mine" / "run.json").touch()
+    with pytest.raises(HarnessError, match=r"results: holds no run; name one of: mine$"):
+        write_report([empty], tmp_path / "out")
+    with pytest.raises(HarnessError, match=r"other: holds no run; runs here: mine$"):
+        write_report([empty / "other"], tmp_path / "out")
 
 
 def test_hostile_names_stay_text():

@@ -23,7 +23,7 @@ from harness.separators import FAMILIES, Family, code_versions, load, parameters
 from harness.songs import separating
 from harness.songs.choosing import FOUR, choose
 from harness.songs.finding import find_songs
-from harness.songs.stem_files import Target
+from harness.songs.stem_files import target_of
 
 RATE = 8000
 ROWS = """
@@ -374,7 +374,13 @@ def test_members_that_make_no_wanted_stem_do_not_run(entries):
         ("htdemucs", [], "harness fetch separator htdemucs"),
         ("nothing", [], "no separator"),
         ("half", ["kick"], "--stems kick: no ready separator returns it"),
-        ("", ["theremin"], "theremin"),
+        ("", ["theremin"], "--stems theremin: no ready separator returns it; .*known: .*vocals"),
+        (
+            "",
+            ["vocl"],
+            "--stems vocl: no ready separator returns it; did you mean 'vocals'. .known",
+        ),
+        ("half", ["vocl"], "returns it; did you mean 'vocals'. .known: .*vocals"),
     ],
 )
 def test_what_cannot_be_separated_is_an_error_at_once(entries, name, stems, message):
@@ -404,15 +410,24 @@ def test_24_bits_limit_and_say_so(entries, tmp_path, kind):
     read, _ = audio.read(found.files["vocals"])
     np.testing.assert_allclose(read, [[0.4, 0.8, -1.0, 0.8]], atol=2e-7)
     assert found.notes == ["vocals: 1 values exceed full scale and are limited"]
-    with pytest.raises(HarnessError, match="flac with 24"):
+    with pytest.raises(
+        HarnessError, match="--bits 32f: not possible with flac; use 24, or --format wav"
+    ):
         separating.separate([source], "out", choice, kind="flac", bits="32f")
 
 
-@pytest.mark.parametrize(("kind", "bits"), [("mp3", ""), ("flac", "32f")])
-def test_formats_that_are_not_written_are_named_as_given(kind, bits):
-    given = f"--format {kind} --bits {bits}" if bits else f"--format {kind}"
-    with pytest.raises(HarnessError, match=f"^{given}: not known; use wav with 32f"):
-        Target(Path("out"), kind, bits)
+@pytest.mark.parametrize(
+    ("kind", "bits", "said"),
+    [
+        ("mp3", "", "--format mp3: cannot be written; use wav or flac"),
+        ("mp3", "16", "--format mp3: cannot be written; use wav or flac"),
+        ("wav", "16", "--bits 16: not possible with wav; use 32f or 24"),
+        ("flac", "32f", "--bits 32f: not possible with flac; use 24, or --format wav"),
+    ],
+)
+def test_formats_that_are_not_written_are_named_with_those_that_are(kind, bits, said):
+    with pytest.raises(HarnessError, match=f"^{said}$"):
+        target_of(Path("out"), kind, bits)
 
 
 def test_a_mono_mp3_keeps_its_rate_and_length(entries, tmp_path):

@@ -11,9 +11,11 @@ versions and type of processor. On disk::
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from harness.core import audio, taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
-from harness.core.machine import Progress
+from harness.core.machine import Progress, watched
 from harness.datasets.demo.catalog import SPLITS, entry
 from harness.datasets.demo.mix import LEAVES, perform
 from harness.datasets.demo.synth import RATE
@@ -127,7 +129,8 @@ def render(
             shutil.rmtree(leftover, ignore_errors=True)
         wanted = [("test", i) for i in range(test)] + [("train", i) for i in range(train)]
         missing = [w for w in wanted if not (_folder(root, *w) / "track.json").is_file()]
-        work = (joblib.delayed(_write_track)(root, *w, seconds, seed) for w in missing)
+        job = partial(joblib.delayed(watched), _write_track, os.getpid())
+        work = (job(root, *w, seconds, seed) for w in missing)
         done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
         for count, _ in enumerate(done, start=len(wanted) - len(missing) + 1):
             if progress is not None:
