@@ -85,11 +85,12 @@ def plan_for_files(
         missing = 0
         for track in dataset.tracks:
             names = [track.name, track.id] if track.id else [track.name]
-            files = find_files(folder, names, track.split, dataset.stems)
+            files, notes = find_files(folder, names, track.split, dataset.stems)
             stems = tuple(taxonomy.in_order(files))
             found: dict[str, object] = {
                 "stems": stems,
-                "params": {"files": {stem: str(files[stem]) for stem in stems}},
+                "params": {"files": {stem: str(files[stem]) for stem in stems}}
+                | ({"notes": notes} if notes else {}),
                 "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
             }
             mine = entry.model_copy(update=found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.core import audio, taxonomy
@@ -15,7 +15,10 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 
 
 class FromDisk:
-    """A "separator" that only reads existing estimates, from `files`: {stem: path}."""
+    """A "separator" that only reads existing estimates, from `files`: {stem: path}.
+
+    `notes` say how the files were chosen.
+    """
 
     def __init__(
         self,
@@ -24,10 +27,12 @@ class FromDisk:
         stems: tuple[str, ...],
         input_stem: str = "mixture",
         files: Mapping[str, str],
+        notes: Sequence[str] = (),
     ) -> None:
         self.sample_rate = sample_rate
         self.stems = stems
         self.input_stem = input_stem
+        self.notes = list(notes)
         self._files = {stem: Path(path) for stem, path in files.items()}
 
     def separate(self, mixture: Audio) -> dict[str, Audio]:
@@ -46,13 +51,14 @@ class FromDisk:
 
 def find_files(
     folder: Path, names: Iterable[str], split: str, stems: Iterable[str]
-) -> dict[str, Path]:
-    """Return {stem: path} of the estimates of one track; empty if there are none.
+) -> tuple[dict[str, Path], list[str]]:
+    """Return {stem: path} of the estimates of one track, empty if there are none, and notes.
 
     The layouts are tried in this order: ``[split/]<track>/<stem>.<ext>`` (musdb, demucs,
     MSS-Training), ``[split/]<track>_<stem>.<ext>`` (MSS-Training's validation) and
     ``[split/]<track>_(<Stem>)_<model>.<ext>`` (audio-separator). A file may use any stem name that
-    `taxonomy.canonical` knows.
+    `taxonomy.canonical` knows. What an ``other`` is depends on the files beside it, see
+    `taxonomy.of_model`; if it is none of our stems, a note says that it is left out.
 
     Parameters
     ----------
@@ -64,10 +70,22 @@ def find_files(
     wanted = set(stems)
     for name in map(safe_name, names):
         for root in (folder / split, folder):
-            found = _in_own_folder(root / name, wanted) or _side_by_side(root, name, wanted)
+            found, notes = _as_meant(
+                _in_own_folder(root / name, wanted) or _side_by_side(root, name, wanted), wanted
+            )
             if found:
-                return found
-    return {}
+                return found, notes
+    return {}, []
+
+
+def _as_meant(found: Mapping[str, Path], wanted: set[str]) -> tuple[dict[str, Path], list[str]]:
+    """Return the wanted stems of a model's files, and notes on an ``other`` of another kind."""
+    meant = taxonomy.of_model(found) if len(found) > 1 else {stem: stem for stem in found}
+    notes = []
+    if (what := meant.get("other", "other")) != "other":
+        word = f"is read as {what}" if what in taxonomy.STEMS else f"is left out: it is the {what}"
+        notes = [f"{found['other'].name} {word}"]
+    return {meant[s]: path for s, path in found.items() if meant[s] in wanted}, notes
 
 
 def _in_own_folder(folder: Path, wanted: set[str]) -> dict[str, Path]:
@@ -93,11 +111,12 @@ def _side_by_side(folder: Path, name: str, wanted: set[str]) -> dict[str, Path]:
 
 
 def _pick(named: Iterable[tuple[Path, str]], wanted: set[str]) -> dict[str, Path]:
+    """Return {stem: path} of the files that are wanted or a known stem."""
     found: dict[str, Path] = {}
     for path, name in named:
         stem = taxonomy.canonical(name)
-        if stem in wanted:
-            if stem in found:
+        if stem in wanted or stem in taxonomy.STEMS:
+            if stem in found and stem in wanted:
                 raise HarnessError(
                     f"{path.parent}: both {found[stem].name!r} and {path.name!r} are {stem}; "
                     "remove one, or name a folder with the estimates of one model"

@@ -81,6 +81,35 @@ def test_score_knows_other_tools_stem_names_and_says_what_is_missing(harness, so
     assert "no estimate of 3 of 4 tracks" in result.record["skipped"][0]["reason"]
 
 
+def test_an_other_is_scored_as_what_its_model_separates(harness, tmp_path):
+    stems = song_stems(0)
+    parts = {stem: noisy(stems["other"], 0.0, seed) for seed, stem in enumerate(("guitar", "piano"))}
+    rest = stems["other"] - parts["guitar"] - parts["piano"]
+    stems |= {"other": stems["other"], **parts}
+    references = {**stems, "other": rest}
+    no_vocals = sum(stems[stem] for stem in ("drums", "bass", "other"))
+    models = {
+        "two": {"vocals": stems["vocals"], "other": no_vocals},
+        "five": {**{s: stems[s] for s in ("vocals", "drums", "bass", "piano")}, "other": rest},
+        "six": references,
+    }
+    for stem, signal in references.items():
+        audio.write(tmp_path / f"songs/Ann - One/{stem}.wav", signal, 8000)
+    found = {}
+    for model, estimates in models.items():
+        for stem, signal in estimates.items():
+            audio.write(tmp_path / model / "Ann - One" / f"{stem}.wav", signal, 8000)
+        harness("score", model, "--data", f"songs={tmp_path / 'songs'}", "--jobs", "1")
+        rows = read_run(Path("results") / model).scores.query("metric == 'snr'")
+        found[model] = dict(zip(rows["stem"], rows["value"], strict=True))
+        said = set(rows["note"])
+        assert all({"two": "read as accompaniment", "five": "left out"}.get(model, "") in n for n in said)
+    assert all(value > 100 for scores in found.values() for value in scores.values())
+    assert set(found["two"]) == {"vocals", "accompaniment"}
+    assert set(found["five"]) == {"vocals", "drums", "bass", "piano"}
+    assert {"other_rest", "other", "accompaniment", "guitar"} <= set(found["six"])
+
+
 def test_estimates_of_another_rate_are_a_failure_with_both_rates(harness, songs, tmp_path):
     audio.write(tmp_path / "est/Ann - One/vocals.wav", song_stems(0)["vocals"], 8001)
     arguments = ("score", "est", "--data", f"songs={songs}", "--jobs", "1")
