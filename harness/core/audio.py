@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ Float64 = npt.NDArray[np.float64]  # what is computed from signals
 
 MAX_LENGTH_ERROR = 0.1  # seconds; a larger difference in length is an error
 MAX_CHANNELS = 32  # with more, the axes are probably swapped
+MAX_TRAILER = 2**16  # bytes after the audio of a WAV file that need not be chunks
 
 
 def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
@@ -67,7 +69,7 @@ def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
-    _check_not_truncated(path)
+    _check_wav_size(path)
     try:
         with soundfile.SoundFile(path) as file:
             yield file
@@ -177,7 +179,7 @@ def check_pair(reference: Audio, estimate: Audio, where: str) -> None:
         )
 
 
-def _check_not_truncated(path: Path) -> None:
+def _check_wav_size(path: Path) -> None:
     """Compare the data size in a WAV header with the bytes there; libsndfile does not."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -192,5 +194,21 @@ def _check_not_truncated(path: Path) -> None:
                 if not streamed and here + n_bytes > size:
                     there = f"{size - here} of {n_bytes} bytes of audio are there"
                     raise HarnessError(f"{path}: truncated, {there}; replace it")
+                after = here + n_bytes + n_bytes % 2
+                if not streamed and size - after > MAX_TRAILER and not _is_chunk(file, after, size):
+                    raise HarnessError(
+                        f"{path}: its header counts {n_bytes} bytes of audio, but {size - after} "
+                        "more follow; write it again, as RF64 or FLAC if it is larger than 4 GB"
+                    )
                 return
             file.seek(here + n_bytes + n_bytes % 2)
+
+
+def _is_chunk(file: BinaryIO, start: int, size: int) -> bool:
+    """Whether a chunk of a WAV file, a tag or padding begins there, rather than more audio."""
+    file.seek(start)
+    head = file.read(8)
+    if head[:3] in (b"ID3", b"TAG") or not any(head):
+        return True
+    name, n_bytes = struct.unpack("<4sI", head)
+    return all(32 <= byte < 127 for byte in name) and start + 8 + n_bytes <= size
