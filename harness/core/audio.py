@@ -25,6 +25,7 @@ Float64 = npt.NDArray[np.float64]  # what is computed from signals
 
 MAX_LENGTH_ERROR = 0.1  # seconds; a larger difference in length is an error
 MAX_CHANNELS = 32  # with more, the axes are probably swapped
+MAX_PEAK = 100.0  # 40 dB over full scale; more are integers
 MAX_TRAILER = 2**16  # bytes after the audio of a WAV file that need not be chunks
 
 
@@ -33,7 +34,7 @@ def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
 
     Any format of libsndfile is read: WAV, FLAC, OGG, MP3 and others. Returns the signal, shape
     (channels, samples), C-contiguous, and the sample rate in Hz. A file that is absent, unreadable,
-    truncated, empty, or contains NaN or infinity is refused.
+    truncated, empty, or contains NaN, infinity or samples beyond `MAX_PEAK` is refused.
     """
     with _opened(path) as file:
         total, sample_rate = file.frames, int(file.samplerate)
@@ -45,7 +46,7 @@ def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
     if len(samples) < wanted:
         raise _truncated(path, len(samples), wanted)
     audio = np.ascontiguousarray(samples.T)
-    check(audio, str(path))
+    _check_read(audio, path)
     return audio, sample_rate
 
 
@@ -59,7 +60,7 @@ def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
         for block in file.blocks(size, overlap, dtype="float32", always_2d=True):
             audio = np.array(block.T, order="C")
             end += audio.shape[1] - (overlap if end else 0)
-            check(audio, str(path))
+            _check_read(audio, path)
             yield audio
     if end < total:
         raise _truncated(path, end, total)
@@ -76,6 +77,16 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         reason = str(error).split(": ")[-1].rstrip(".")
         raise HarnessError(f"{path}: cannot be read as audio ({reason}); replace it") from error
+
+
+def _check_read(audio: Audio, path: Path) -> None:
+    """Refuse what `check` refuses, and integers that were written as floats without scaling."""
+    check(audio, str(path))
+    if (peak := float(np.max(np.abs(audio)))) > MAX_PEAK:
+        raise HarnessError(
+            f"{path}: has samples up to {peak:.0f}, and full scale is 1; divide them, probably by "
+            "32768, and write the file again"
+        )
 
 
 def _truncated(path: Path, have: int, wanted: int) -> HarnessError:

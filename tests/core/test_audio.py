@@ -99,6 +99,17 @@ def test_truncated_wav_is_refused_by_every_reader(tmp_path: Path) -> None:
         list(audio.blocks(path, 100))
 
 
+def test_integers_written_as_floats_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "integers.wav"
+    soundfile.write(path, np.full((50, 2), 12_000, np.float32), 8000, subtype="FLOAT")
+    with pytest.raises(HarnessError, match="has samples up to 12000, and full scale is 1"):
+        audio.read(path)
+    with pytest.raises(HarnessError, match="has samples up to 12000"):
+        list(audio.blocks(path, 20))
+    soundfile.write(path, np.full((50, 2), 12, np.float32), 8000, subtype="FLOAT")
+    assert audio.read(path)[0].max() == 12
+
+
 def test_a_wav_with_more_audio_than_its_header_counts_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     audio.write(path, np.full((2, 30_000), 0.25, np.float32), 8000)
