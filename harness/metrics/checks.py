@@ -37,8 +37,9 @@ def suspicions(
     """Find estimates that are late or early, inverted, at a wrong level, or another stem.
 
     Swapped, equal and silent channels are found, too, and references that hold only dither. Stems
-    of both sides have equal shapes (channels, samples). The result is stem → what is suspicious, empty if nothing is. Where an
-    estimate is shifted, inverted or swapped, the result says the SNR of the corrected one.
+    of both sides have equal shapes (channels, samples). The result is stem → what is suspicious,
+    empty if nothing is. Where an estimate is shifted, inverted or swapped, the result says the SNR
+    of the corrected one.
 
     Examples
     --------
