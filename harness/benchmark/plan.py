@@ -82,14 +82,15 @@ def plan_for_files(
     units: list[Unit] = []
     skips = []
     for dataset in datasets:
-        missing = 0
+        missing, every = 0, [track.name for track in dataset.tracks]
         for track in dataset.tracks:
             names = [track.name, track.id] if track.id else [track.name]
-            files = find_files(folder, names, track.split, dataset.stems)
+            files, notes = find_files(folder, names, track.split, dataset.stems, every)
             stems = tuple(taxonomy.in_order(files))
             found: dict[str, object] = {
                 "stems": stems,
-                "params": {"files": {stem: str(files[stem]) for stem in stems}},
+                "params": {"files": {stem: str(files[stem]) for stem in stems}}
+                | ({"notes": notes} if notes else {}),
                 "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
             }
             mine = entry.model_copy(update=found)

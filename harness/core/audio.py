@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ Float64 = npt.NDArray[np.float64]  # what is computed from signals
 
 MAX_LENGTH_ERROR = 0.1  # seconds; a larger difference in length is an error
 MAX_CHANNELS = 32  # with more, the axes are probably swapped
+MAX_PEAK = 100.0  # 40 dB over full scale; more are integers
+MAX_TRAILER = 2**16  # bytes after the audio of a WAV file that need not be chunks
 
 
 def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
@@ -31,7 +34,7 @@ def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
 
     Any format of libsndfile is read: WAV, FLAC, OGG, MP3 and others. Returns the signal, shape
     (channels, samples), C-contiguous, and the sample rate in Hz. A file that is absent, unreadable,
-    truncated, empty, or contains NaN or infinity is refused.
+    truncated, empty, or contains NaN, infinity or samples beyond `MAX_PEAK` is refused.
     """
     with _opened(path) as file:
         total, sample_rate = file.frames, int(file.samplerate)
@@ -43,7 +46,7 @@ def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
     if len(samples) < wanted:
         raise _truncated(path, len(samples), wanted)
     audio = np.ascontiguousarray(samples.T)
-    check(audio, str(path))
+    _check_read(audio, path)
     return audio, sample_rate
 
 
@@ -57,7 +60,7 @@ def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
         for block in file.blocks(size, overlap, dtype="float32", always_2d=True):
             audio = np.array(block.T, order="C")
             end += audio.shape[1] - (overlap if end else 0)
-            check(audio, str(path))
+            _check_read(audio, path)
             yield audio
     if end < total:
         raise _truncated(path, end, total)
@@ -67,13 +70,23 @@ def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
-    _check_not_truncated(path)
+    _check_wav_size(path)
     try:
         with soundfile.SoundFile(path) as file:
             yield file
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         reason = str(error).split(": ")[-1].rstrip(".")
         raise HarnessError(f"{path}: cannot be read as audio ({reason}); replace it") from error
+
+
+def _check_read(audio: Audio, path: Path) -> None:
+    """Refuse what `check` refuses, and integers that were written as floats without scaling."""
+    check(audio, str(path))
+    if (peak := float(np.max(np.abs(audio)))) > MAX_PEAK:
+        raise HarnessError(
+            f"{path}: has samples up to {peak:.0f}, and full scale is 1; divide them, probably by "
+            "32768, and write the file again"
+        )
 
 
 def _truncated(path: Path, have: int, wanted: int) -> HarnessError:
@@ -177,7 +190,7 @@ def check_pair(reference: Audio, estimate: Audio, where: str) -> None:
         )
 
 
-def _check_not_truncated(path: Path) -> None:
+def _check_wav_size(path: Path) -> None:
     """Compare the data size in a WAV header with the bytes there; libsndfile does not."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -192,5 +205,21 @@ def _check_not_truncated(path: Path) -> None:
                 if not streamed and here + n_bytes > size:
                     there = f"{size - here} of {n_bytes} bytes of audio are there"
                     raise HarnessError(f"{path}: truncated, {there}; replace it")
+                after = here + n_bytes + n_bytes % 2
+                if not streamed and size - after > MAX_TRAILER and not _is_chunk(file, after, size):
+                    raise HarnessError(
+                        f"{path}: its header counts {n_bytes} bytes of audio, but {size - after} "
+                        "more follow; write it again, as RF64 or FLAC if it is larger than 4 GB"
+                    )
                 return
             file.seek(here + n_bytes + n_bytes % 2)
+
+
+def _is_chunk(file: BinaryIO, start: int, size: int) -> bool:
+    """Whether a chunk of a WAV file, a tag or padding begins there, rather than more audio."""
+    file.seek(start)
+    head = file.read(8)
+    if head[:3] in (b"ID3", b"TAG") or not any(head):
+        return True
+    name, n_bytes = struct.unpack("<4sI", head)
+    return all(32 <= byte < 127 for byte in name) and start + 8 + n_bytes <= size

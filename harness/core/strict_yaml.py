@@ -1,11 +1,13 @@
 """YAML, read strictly: plain values only, and nothing that could run, hide or grow.
 
 Registries, recipes and the configurations of published checkpoints come from other people. So tags
-that name Python objects are refused, and so are repeated keys, aliases and dates.
+that name Python objects are refused, and so are repeated keys, aliases and dates. Numbers are those
+of YAML 1.2: ``1e-3`` is a number, ``010`` is ten, and ``1:30`` is a text.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,14 @@ class _Loader(yaml.SafeLoader):
             raise _mistake("a tuple is not a sequence", node.start_mark)
         return tuple(self.construct_sequence(node, deep=True))
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = str(node.value).replace("_", "")
+        return int(text, 0 if re.match("[-+]?0[xob]", text) else 10)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        text = str(node.value).replace("_", "")
+        return float(re.sub(r"\.(?=inf|nan)", "", text, flags=re.IGNORECASE))
+
 
 def _mistake(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
@@ -100,4 +110,17 @@ _Loader.yaml_constructors = {
     for tag, build in yaml.SafeLoader.yaml_constructors.items()
     if tag is None or tag.rpartition(":")[2] in PLAIN
 }
+_INT = re.compile(r"[-+]?([0-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+)$")
+_FLOAT = re.compile(
+    r"[-+]?(([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))$|\.(nan|NaN|NAN)$"
+)
+_TAG = "tag:yaml.org,2002:"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag not in (f"{_TAG}int", f"{_TAG}float")]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(f"{_TAG}int", _INT, list("-+0123456789"))
+_Loader.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+.0123456789"))
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_yaml_int)
+_Loader.add_constructor(f"{_TAG}float", _Loader.construct_yaml_float)
 _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _Loader.construct_tuple)

@@ -85,6 +85,33 @@ def as_meant(stems: Collection[str]) -> dict[str, str]:
     return {stem: joined.get(stem, stem) for stem in stems}
 
 
+def of_model(stems: Collection[str]) -> dict[str, str]:
+    """Return what the stems of one model's estimates are: {our name: what it is}.
+
+    ``other`` is what remains beside the model's other stems: the rest of four beside drums and
+    bass, `other_rest` if guitar and piano are there too, and everything but the vocals if they are
+    the only other stem. Otherwise it is none of our stems, and the value says what it is.
+
+    Examples
+    --------
+    >>> of_model(("vocals", "other"))
+    {'vocals': 'vocals', 'other': 'accompaniment'}
+    >>> of_model(("drums", "other"))["other"]
+    'other of a model with fewer than four stems'
+    """
+    have = set(stems)
+    rest = "other" if {"drums", "bass"} <= have else "other of a model with fewer than four stems"
+    if {"guitar", "piano"} <= have:
+        rest = "other_rest"
+    elif have & {"guitar", "piano"}:
+        rest = "other of a model with five stems"
+    elif have & set(STEMS) == {"vocals", "other"}:
+        rest = "accompaniment"
+    if rest in have:
+        rest = "other"
+    return {stem: rest if stem == "other" else stem for stem in stems}
+
+
 def in_order(stems: Iterable[str]) -> list[str]:
     """Sort stems for display; names outside the tree come last, alphabetically."""
     rank = {stem: i for i, stem in enumerate(STEMS)}

@@ -4,14 +4,15 @@ Stem names of other tools are understood too (`taxonomy.canonical`), and so are 
 a mixture and of a copy, also with the song's name in front. A file under any other name is compared
 with the others: if it is the sum of some of them, it is not a stem. A missing parent is the sum of
 its children. ``other`` beside ``guitar`` or ``piano`` is the rest of six stems, `other_rest`; our
-`other` is then the sum of the three. ``cymbals`` without ``hihat`` include the hi-hat: they are
-`hihat_cymbals`.
+`other` is then the sum of the three. If no song has a part of the accompaniment but ``other``, that
+is everything but the vocals: the `accompaniment`. ``cymbals`` without ``hihat`` include the hi-hat:
+they are `hihat_cymbals`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.core import audio, taxonomy
@@ -49,8 +50,14 @@ def folder(root: Path, *, name: str = "folder") -> Dataset:
     scan = Scan(root)
     tracks: list[Track] = []
     sample_rate = 0
-    for path in scan.folders(root):
-        stems = _read(scan, path)
+    found = {path: _read(scan, path) for path in scan.folders(root)}
+    if _are_halves(found.values()):
+        scan.note(root, "other is all but the vocals in every song; it is the accompaniment")
+        found = {
+            path: {"accompaniment" if stem == "other" else stem: of for stem, of in stems.items()}
+            for path, stems in found.items()
+        }
+    for path, stems in found.items():
         rate = _rate(scan, path, stems)
         sample_rate = sample_rate or rate
         if rate == sample_rate != 0:
@@ -58,6 +65,12 @@ def folder(root: Path, *, name: str = "folder") -> Dataset:
         elif rate:
             scan.note(path, f"sample rate is {rate} Hz, not {sample_rate} Hz; left out")
     return collect(scan, name, tracks, version="1.0", sample_rate=sample_rate)
+
+
+def _are_halves(songs: Iterable[Stems]) -> bool:
+    """Whether songs have only two stems, one of them called ``other``, which is all the rest."""
+    stems = {stem for song in songs for stem in song} - {"mixture"}
+    return {"other", "vocals"} <= stems <= {"vocals", "lead", "background", "other"}
 
 
 def _read(scan: Scan, path: Path) -> Stems:

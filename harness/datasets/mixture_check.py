@@ -28,7 +28,7 @@ from harness.core.files import digest
 from harness.core.machine import Progress
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.scan import printable
-from harness.datasets.tracks import Dataset, Sources, Track, read_sources, track_length
+from harness.datasets.tracks import Dataset, Sources, Track, cut_short, read_sources, track_length
 
 VERSION = 1  # raise it whenever a result would change
 EXACT = -50.0  # dB; 16-bit rounding of quiet songs is below
@@ -118,9 +118,11 @@ def examined(
 ) -> Dataset:
     """Return the dataset without the tracks in which the mixture is not the sum of the stems.
 
-    Every difference becomes a problem of the dataset and a note of its track. `memory` is a file
-    that holds earlier results by the content of the track; what it has is not computed again.
+    Every difference becomes a problem of the dataset and a note of its track, and so does a file
+    that is shorter than the others. `memory` is a file that holds earlier results by the content of
+    the track; what it has is not computed again.
     """
+    dataset, short = _with_lengths(dataset)
     kept: list[Track] = []
     problems: list[str] = []
     plain: list[float] = []
@@ -144,7 +146,23 @@ def examined(
     if parts:
         many = text.count(len(parts), "track")
         problems.append(f"{many}: the stems are only a part of the mixture, which is not checked")
-    return replace(dataset, tracks=tuple(kept), problems=(*dataset.problems, *problems))
+    problems = [*dataset.problems, *short, *problems]
+    return replace(dataset, tracks=tuple(kept), problems=tuple(problems))
+
+
+def _with_lengths(dataset: Dataset) -> tuple[Dataset, list[str]]:
+    """Note in each track which file ends early, and return one problem that says how many do."""
+    notes: dict[str, str] = {}
+    tracks = []
+    for track in dataset.tracks:
+        with suppress(HarnessError):  # reading the track says what is wrong
+            if said := cut_short(track, dataset.sample_rate):
+                notes[printable(track.name)] = said
+                track = replace(track, notes=(*track.notes, said))
+        tracks.append(track)
+    many = f" (the first of {len(notes)} such tracks)" if len(notes) > 1 else ""
+    problems = [f"{name}: {said}{many}" for name, said in list(notes.items())[:1]]
+    return replace(dataset, tracks=tuple(tracks)), problems
 
 
 def differences(

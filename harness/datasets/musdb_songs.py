@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
@@ -49,9 +50,13 @@ def song_facts(name: str) -> tuple[str, str, tuple[str, ...]]:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split ``Artist - Title`` at the first dash; without one the artist is the whole name."""
-    artist, _, title = name.partition(" - ")
-    return artist, title
+    """Split ``Artist - Title`` at the first dash; without one the artist is the whole name.
+
+    Accents and spaces are written in one way (Unicode NFC), so that an artist has one name whatever
+    system the folders come from: intervals are by artist.
+    """
+    artist, _, title = unicodedata.normalize("NFC", name).partition(" - ")
+    return " ".join(artist.split()) or artist, title
 
 
 @cache
@@ -68,4 +73,4 @@ def songs() -> dict[str, MusdbSong]:
 
 def _key(name: str) -> str:
     """Keep letters and digits only, in lower case."""
-    return re.sub(r"[\W_]+", "", name.casefold())
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold())

@@ -97,12 +97,29 @@ def track_length(track: Track) -> int:
     Mixture and stems are read separately. With this number as `frames`, they are equally long even
     if the files are not.
     """
+    return min(_lengths(track).values())
+
+
+def cut_short(track: Track, sample_rate: int) -> str:
+    """Say which file ends so early that more than 100 ms of the others are not scored."""
+    if any(source.stream is not None for source in track.mixture):
+        return ""  # the streams of one file are equally long
+    lengths = _lengths(track)
+    (path, _), least = min(lengths.items(), key=lambda item: item[1])
+    have, whole = least / sample_rate, max(lengths.values()) / sample_rate
+    if whole - have <= audio.MAX_LENGTH_ERROR:
+        return ""
+    return f"only the first {have:.1f} of {whole:.1f} s are scored, {path.name} ends there"
+
+
+def _lengths(track: Track) -> dict[tuple[Path, int | None], int]:
+    """Return the samples per channel of every file of a track, from the headers."""
     sources = {*track.mixture, *(source for stem in track.stems.values() for source in stem)}
     files = sorted({(source.path, source.stream) for source in sources}, key=str)
-    return min(
-        audio.length(path)[0] if stream is None else stream_length(path, stream)
+    return {
+        (path, stream): audio.length(path)[0] if stream is None else stream_length(path, stream)
         for path, stream in files
-    )
+    }
 
 
 def _read_source(source: Source, sample_rate: int, start: int, frames: int) -> Audio:

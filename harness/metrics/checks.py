@@ -24,7 +24,10 @@ SURE = 0.9  # correlation from which no better shift is looked for
 BLOCK = 4096  # samples
 COSTS = 0.25  # dB of SNR that a shift or a swap must cost to be reported
 ANOTHER = 0.8, 0.3  # at least this correlation with another stem, at most this with its own
+REST, CLEARLY = 0.9, 0.1  # correlation with all but one stem, and by how much it exceeds its own
 GAIN = 6.0  # dB, largest difference in level that is not reported
+LOST, GOOD = 3.0, 10.0  # dB that a smaller one must cost, and the SNR without it, to be reported
+QUIET = 1e-3  # peak of a reference below which its scores mean little; dither of 16 bits is below
 MONO = 40.0  # dB; a best possible SNR of equal channels below it is reported
 
 
@@ -33,9 +36,10 @@ def suspicions(
 ) -> dict[str, str]:
     """Find estimates that are late or early, inverted, at a wrong level, or another stem.
 
-    Swapped, equal and silent channels are found, too. Stems of both sides have equal shapes
-    (channels, samples). The result is stem → what is suspicious, empty if nothing is. Where an
-    estimate is shifted, inverted or swapped, the result says the SNR of the corrected one.
+    Swapped, equal and silent channels are found, too, and references that hold only dither. Stems
+    of both sides have equal shapes (channels, samples). The result is stem → what is suspicious,
+    empty if nothing is. Where an estimate is shifted, inverted or swapped, the result says the SNR
+    of the corrected one.
 
     Examples
     --------
@@ -51,6 +55,9 @@ def suspicions(
         sounding = references[stem][:, part].any() and estimates[stem].any()
         words = _faults(references[stem], estimates[stem], part, sample_rate) if sounding else []
         x, e = _mono(references[stem][:, part]), _mono(estimates[stem][:, part])
+        peak = float(np.max(np.abs(references[stem])))
+        if 0 < peak < QUIET:
+            words.insert(0, f"the reference is below {20 * np.log10(peak) + 0.05:.1f} dBFS")
         found[stem] = "; ".join([*words, *_another(x, e, others)])
     return found
 
@@ -75,7 +82,12 @@ def _faults(reference: Audio, estimate: Audio, part: slice, sample_rate: int) ->
     true, ours = _mono(x[:, part]), _mono(e[:, part])
     gain = abs(float(true @ ours)) / float(true @ true)
     level = 20 * float(np.log10(max(gain, 1e-30)))
-    return [*words, f"level {level:+.1f} dB"] if abs(level) > GAIN else words
+    if abs(level) > GAIN:
+        return [*words, f"level {level:+.1f} dB"]
+    now, better = _snr(x, e), _snr(x, e / np.float32(max(gain, 1e-30)))
+    if abs(level) < 0.05 or now > better - LOST or better < GOOD:
+        return words
+    return [*words, f"level {level:+.1f} dB; snr without that: {better:.1f} dB"]
 
 
 def _in_time(lag: int, sample_rate: int) -> str:
@@ -181,8 +193,14 @@ def _channels(x: Audio, e: Audio) -> list[str]:
 
 
 def _another(x: Float64, e: Float64, others: Mapping[str, Float64]) -> list[str]:
-    """Words on an estimate that is more like another stem."""
+    """Words on an estimate that is more like another stem, or like all stems but one."""
     least, most = ANOTHER
+    if len(others) > 1:
+        total = np.sum([x, *others.values()], axis=0)
+        rests = {name: abs(_alike(total - y, e)) for name, y in others.items()}
+        name = max(rests, key=lambda name: rests[name])
+        if rests[name] > max(REST, abs(_alike(x, e)) + CLEARLY, abs(_alike(total, e))):
+            return [f"resembles everything but the {name}"]
     if abs(_alike(x, e)) > most:
         return []
     return [f"resembles {name}" for name, y in others.items() if abs(_alike(y, e)) > least]

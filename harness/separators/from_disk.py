@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from harness.core import audio, taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.core.files import safe_name
 
+RESCALED = {1 / 1.01: "demucs", 0.9: "audio-separator"}  # peak after it, and which tool does it
+FULL = 0.98  # peak from which an estimate may be clipped
+CLIPPED = 1e-4  # share of samples at the peak of a clipped estimate
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 
 
 class FromDisk:
-    """A "separator" that only reads existing estimates, from `files`: {stem: path}."""
+    """A "separator" that only reads existing estimates, from `files`: {stem: path}.
+
+    `notes` say how the files were chosen, and which were clipped or rescaled when written.
+    """
 
     def __init__(
         self,
@@ -24,15 +32,20 @@ class FromDisk:
         stems: tuple[str, ...],
         input_stem: str = "mixture",
         files: Mapping[str, str],
+        notes: Sequence[str] = (),
     ) -> None:
         self.sample_rate = sample_rate
         self.stems = stems
         self.input_stem = input_stem
+        self._chosen, self.notes = tuple(notes), list(notes)
         self._files = {stem: Path(path) for stem, path in files.items()}
 
     def separate(self, mixture: Audio) -> dict[str, Audio]:
         """Return the estimates as they were written; the mixture is ignored."""
-        return {stem: self._read(path) for stem, path in self._files.items()}
+        estimates = {stem: self._read(path) for stem, path in self._files.items()}
+        found = [_changed(self._files[stem], signal) for stem, signal in estimates.items()]
+        self.notes = [*self._chosen, *filter(None, found)]
+        return estimates
 
     def _read(self, path: Path) -> Audio:
         signal, rate = audio.read(path)
@@ -44,15 +57,35 @@ class FromDisk:
         return signal
 
 
+def _changed(path: Path, signal: Audio) -> str:
+    """Say whether a tool seems to have clipped or rescaled an estimate while writing it.
+
+    Both lower scores by decibels, and only the files tell of it.
+    """
+    size = np.abs(signal)
+    peak = float(size.max())
+    if tool := next((tool for at, tool in RESCALED.items() if abs(peak - at) < 2**-14), ""):
+        return f"{path.name} has a peak of exactly {peak:.4f}, as if {tool} had rescaled it"
+    share = float(np.count_nonzero(size > peak * (1 - 2**-14)) / size.size)
+    if peak < FULL or share < CLIPPED:
+        return ""
+    return f"{path.name} is clipped: {share:.2%} of its samples are at the peak of {peak:.3g}"
+
+
 def find_files(
-    folder: Path, names: Iterable[str], split: str, stems: Iterable[str]
-) -> dict[str, Path]:
-    """Return {stem: path} of the estimates of one track; empty if there are none.
+    folder: Path,
+    names: Iterable[str],
+    split: str,
+    stems: Iterable[str],
+    others: Iterable[str] = (),
+) -> tuple[dict[str, Path], list[str]]:
+    """Return {stem: path} of the estimates of one track, empty if there are none, and notes.
 
     The layouts are tried in this order: ``[split/]<track>/<stem>.<ext>`` (musdb, demucs,
     MSS-Training), ``[split/]<track>_<stem>.<ext>`` (MSS-Training's validation) and
     ``[split/]<track>_(<Stem>)_<model>.<ext>`` (audio-separator). A file may use any stem name that
-    `taxonomy.canonical` knows.
+    `taxonomy.canonical` knows. What an ``other`` is depends on the files beside it, see
+    `taxonomy.of_model`; if it is none of our stems, a note says that it is left out.
 
     Parameters
     ----------
@@ -60,14 +93,29 @@ def find_files(
         Possible names of the track on disk.
     stems
         The wanted ones; other files are ignored.
+    others
+        Names of other tracks. ``A_no_vocals.wav`` belongs to ``A_no`` if there is such a track.
     """
-    wanted = set(stems)
+    wanted, others = set(stems), [safe_name(name) for name in others]
     for name in map(safe_name, names):
         for root in (folder / split, folder):
-            found = _in_own_folder(root / name, wanted) or _side_by_side(root, name, wanted)
+            found, notes = _as_meant(
+                _in_own_folder(root / name, wanted) or _side_by_side(root, name, wanted, others),
+                wanted,
+            )
             if found:
-                return found
-    return {}
+                return found, notes
+    return {}, []
+
+
+def _as_meant(found: Mapping[str, Path], wanted: set[str]) -> tuple[dict[str, Path], list[str]]:
+    """Return the wanted stems of a model's files, and notes on an ``other`` of another kind."""
+    meant = taxonomy.of_model(found) if len(found) > 1 else {stem: stem for stem in found}
+    notes = []
+    if (what := meant.get("other", "other")) != "other":
+        word = f"is read as {what}" if what in taxonomy.STEMS else f"is left out: it is the {what}"
+        notes = [f"{found['other'].name} {word}"]
+    return {meant[s]: path for s, path in found.items() if meant[s] in wanted}, notes
 
 
 def _in_own_folder(folder: Path, wanted: set[str]) -> dict[str, Path]:
@@ -82,9 +130,16 @@ def _in_own_folder(folder: Path, wanted: set[str]) -> dict[str, Path]:
     )
 
 
-def _side_by_side(folder: Path, name: str, wanted: set[str]) -> dict[str, Path]:
+def _side_by_side(
+    folder: Path, name: str, wanted: set[str], others: Iterable[str]
+) -> dict[str, Path]:
     """Return the stems of one track in a folder of many."""
-    mine = [path for path in _listing(folder) if path.name.startswith(name + "_")]
+    longer = tuple(f"{other}_" for other in others if other.startswith(f"{name}_"))
+    mine = [
+        path
+        for path in _listing(folder)
+        if path.name.startswith(f"{name}_") and not path.name.startswith(longer)
+    ]
     rests = [(path, path.stem[len(name) + 1 :]) for path in mine]
     in_brackets = [
         (path, match[1]) for path, rest in rests if (match := re.match(r"\(([^()]+)\)", rest))
@@ -93,11 +148,12 @@ def _side_by_side(folder: Path, name: str, wanted: set[str]) -> dict[str, Path]:
 
 
 def _pick(named: Iterable[tuple[Path, str]], wanted: set[str]) -> dict[str, Path]:
+    """Return {stem: path} of the files that are wanted or a known stem."""
     found: dict[str, Path] = {}
     for path, name in named:
         stem = taxonomy.canonical(name)
-        if stem in wanted:
-            if stem in found:
+        if stem in wanted or stem in taxonomy.STEMS:
+            if stem in found and stem in wanted:
                 raise HarnessError(
                     f"{path.parent}: both {found[stem].name!r} and {path.name!r} are {stem}; "
                     "remove one, or name a folder with the estimates of one model"

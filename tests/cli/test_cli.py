@@ -81,6 +81,79 @@ def test_score_knows_other_tools_stem_names_and_says_what_is_missing(harness, so
     assert "no estimate of 3 of 4 tracks" in result.record["skipped"][0]["reason"]
 
 
+def test_an_other_is_scored_as_what_its_model_separates(harness, tmp_path):
+    stems = song_stems(0)
+    parts = {
+        stem: noisy(stems["other"], 0.0, seed) for seed, stem in enumerate(("guitar", "piano"))
+    }
+    rest = stems["other"] - parts["guitar"] - parts["piano"]
+    stems |= {"other": stems["other"], **parts}
+    references = {**stems, "other": rest}
+    no_vocals = sum(stems[stem] for stem in ("drums", "bass", "other"))
+    models = {
+        "two": {"vocals": stems["vocals"], "other": no_vocals},
+        "five": {**{s: stems[s] for s in ("vocals", "drums", "bass", "piano")}, "other": rest},
+        "six": references,
+    }
+    for stem, signal in references.items():
+        audio.write(tmp_path / f"songs/Ann - One/{stem}.wav", signal, 8000)
+    found = {}
+    for model, estimates in models.items():
+        for stem, signal in estimates.items():
+            audio.write(tmp_path / model / "Ann - One" / f"{stem}.wav", signal, 8000)
+        harness("score", model, "--data", f"songs={tmp_path / 'songs'}", "--jobs", "1")
+        rows = read_run(Path("results") / model).scores.query("metric == 'snr'")
+        found[model] = dict(zip(rows["stem"], rows["value"], strict=True))
+        said = set(rows["note"])
+        assert all(
+            {"two": "read as accompaniment", "five": "left out"}.get(model, "") in n for n in said
+        )
+    assert all(value > 100 for scores in found.values() for value in scores.values())
+    assert set(found["two"]) == {"vocals", "accompaniment"}
+    assert set(found["five"]) == {"vocals", "drums", "bass", "piano"}
+    assert {"other_rest", "other", "accompaniment", "guitar"} <= set(found["six"])
+
+
+def test_files_belong_to_the_track_with_the_longest_name(harness, tmp_path):
+    for seed, track in enumerate(("A", "A_no", "A_bass")):
+        for stem, signal in song_stems(seed).items():
+            audio.write(tmp_path / f"songs/{track}/{stem}.wav", signal, 8000)
+        if track != "A":
+            path = tmp_path / f"est/{track}_vocals.wav"
+            audio.write(path, song_stems(seed)["vocals"], 8000)
+    audio.write(tmp_path / "est/A_bass_drums.wav", song_stems(2)["drums"], 8000)
+    harness("score", "est", "--data", f"songs={tmp_path / 'songs'}", "--jobs", "1")
+    rows = read_run(Path("results/est")).scores.query("metric == 'snr'")
+    assert set(zip(rows["track"], rows["stem"], strict=True)) == {
+        *(("A_no", "vocals"), ("A_bass", "vocals"), ("A_bass", "drums"))
+    }
+    assert set(rows["value"]) == {np.inf}
+
+
+def test_estimates_that_their_tool_changed_while_writing_are_noted(harness, tmp_path):
+    stems = {stem: signal / np.abs(signal).max() * 1.3 for stem, signal in song_stems(0).items()}
+    for stem, signal in stems.items():
+        audio.write(tmp_path / f"songs/Ann - One/{stem}.wav", signal, 8000)
+    written = {
+        "vocals": stems["vocals"] / (1.01 * 1.3),
+        "drums": stems["drums"] * 0.9 / 1.3,
+        "bass": np.clip(stems["bass"], -0.99, 0.99),
+        "other": stems["other"],
+    }
+    for stem, signal in written.items():
+        subtype = "FLOAT" if stem == "other" else "PCM_16"
+        audio.write(tmp_path / f"est/Ann - One/{stem}.wav", signal, 8000, subtype=subtype)
+    harness("score", "est", "--data", f"songs={tmp_path / 'songs'}", "--jobs", "1")
+    rows = read_run(Path("results/est")).scores.query("metric == 'snr'").set_index("stem")
+    note = rows["note"]["other"]
+    assert "vocals.wav has a peak of exactly 0.9901, as if demucs had rescaled it" in note
+    assert "drums.wav has a peak of exactly 0.9000, as if audio-separator had rescaled it" in note
+    assert "bass.wav is clipped" in note
+    assert "other.wav" not in note
+    assert rows["note"]["vocals"].startswith("level -2.4 dB; snr without that: ")
+    assert rows["value"]["vocals"] == pytest.approx(-20 * np.log10(1 - 1 / 1.01 / 1.3), abs=0.01)
+
+
 def test_estimates_of_another_rate_are_a_failure_with_both_rates(harness, songs, tmp_path):
     audio.write(tmp_path / "est/Ann - One/vocals.wav", song_stems(0)["vocals"], 8001)
     arguments = ("score", "est", "--data", f"songs={songs}", "--jobs", "1")

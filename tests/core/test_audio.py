@@ -99,6 +99,32 @@ def test_truncated_wav_is_refused_by_every_reader(tmp_path: Path) -> None:
         list(audio.blocks(path, 100))
 
 
+def test_integers_written_as_floats_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "integers.wav"
+    soundfile.write(path, np.full((50, 2), 12_000, np.float32), 8000, subtype="FLOAT")
+    with pytest.raises(HarnessError, match="has samples up to 12000, and full scale is 1"):
+        audio.read(path)
+    with pytest.raises(HarnessError, match="has samples up to 12000"):
+        list(audio.blocks(path, 20))
+    soundfile.write(path, np.full((50, 2), 12, np.float32), 8000, subtype="FLOAT")
+    assert audio.read(path)[0].max() == 12
+
+
+def test_a_wav_with_more_audio_than_its_header_counts_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    audio.write(path, np.full((2, 30_000), 0.25, np.float32), 8000)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = (80_000).to_bytes(4, "little")  # as 4 GiB and some wrap around
+    path.write_bytes(content)
+    with pytest.raises(HarnessError, match=r"counts 80000 bytes of audio, but 160000 more follow"):
+        audio.read(path)
+    list_chunk = b"junk" + (100_000).to_bytes(4, "little") + bytes(range(1, 251)) * 400
+    for tail in (list_chunk, b"ID3\x03" + 100_000 * b"x", bytes(100_000), b"junk"):
+        path.write_bytes(bytes(content[: at + 4 + 80_000]) + tail)
+        assert audio.read(path)[0].shape == (2, 10_000)
+
+
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"no audio at all" * 20])
 def test_file_that_is_not_audio_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "song.wav"

@@ -22,6 +22,15 @@ def test_plain_values_are_read(tmp_path):
     assert strict_yaml.read(text) == strict_yaml.read(tmp_path / "a.yaml") == found
 
 
+def test_numbers_are_those_of_yaml_1_2():
+    read = strict_yaml.read
+    assert read("[1e-3, 2E4, -1.5e+2, .5, 3., 7]") == [0.001, 20000.0, -150.0, 0.5, 3.0, 7]
+    assert read("[044100, 0x10, 0o10, 1_000, -08]") == [44100, 16, 8, 1000, -8]
+    assert read("[1:30, 1.2.3, e5, 1e, '1e3', -]") == ["1:30", "1.2.3", "e5", "1e", "1e3", "-"]
+    assert [read("-.inf"), read("+.Inf")] == [-math.inf, math.inf]
+    assert math.isnan(read(".NaN"))
+
+
 def test_an_empty_file_is_none(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"")
     assert strict_yaml.read(tmp_path / "a.yaml") is None

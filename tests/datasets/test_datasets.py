@@ -531,6 +531,27 @@ def test_folder_of_six_stems_has_the_other_of_four(tmp_path: Path) -> None:
     assert only(load("folder", tmp_path)).name == "six"
 
 
+def test_folder_of_two_stems_has_an_accompaniment_under_the_name_other(tmp_path: Path) -> None:
+    for song in ("a", "b"):
+        put_song(tmp_path / song, vocals=0.1, other=0.3)
+    dataset = load("folder", tmp_path)
+    assert dataset.stems == ("vocals", "accompaniment")
+    assert [level(track, "accompaniment") for track in dataset.tracks] == pytest.approx([0.3] * 2)
+    assert "it is the accompaniment" in "".join(dataset.problems)
+    put_song(tmp_path / "c", vocals=0.1, drums=0.2, bass=0.05, other=0.01)
+    dataset = load("folder", tmp_path)
+    assert [level(track, "other") for track in dataset.tracks] == pytest.approx([0.3, 0.3, 0.01])
+    assert dataset.problems == ()
+
+
+def test_an_artist_has_one_name_however_accents_and_spaces_are_written(tmp_path: Path) -> None:
+    for name in ("Be\u0301la - A", "B\u00e9la - B", "B\u00e9la  - C"):
+        put_song(tmp_path / name, vocals=0.1, drums=0.2)
+    tracks = load("folder", tmp_path).tracks
+    assert {track.artist for track in tracks} == {"B\u00e9la"}
+    assert len({track.name for track in tracks}) == 3
+
+
 def test_folder_of_two_files_for_one_stem_takes_one(tmp_path: Path) -> None:
     put(tmp_path / "t" / "vocals.wav", 0.1)
     put(tmp_path / "t" / "vocal.wav", 0.2)

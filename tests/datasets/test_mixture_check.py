@@ -235,3 +235,16 @@ def test_lossy_streams_stay(tmp_path, shared_data):
     assert len(dataset.tracks) == 1
     said = "1 track: the mixture differs from the sum of the stems by -31.6 dB"
     assert dataset.problems == (said,)
+
+
+def test_a_stem_that_ends_early_is_said_for_the_track_and_once_for_the_dataset(tmp_path):
+    drums = STEMS["drums"].shape[1] // 2
+    short = STEMS | {"drums": STEMS["drums"][:, :drums]}
+    for name in ("A - B", "C - D"):
+        song(tmp_path / "songs", SUM, short, name=name)
+    song(tmp_path / "songs", SUM, name="E - F")
+    found = examined(tmp_path / "songs")
+    whole = SUM.shape[1] / RATE
+    said = f"only the first {whole / 2:.1f} of {whole:.1f} s are scored, drums.wav ends there"
+    assert [track.notes for track in found.tracks] == [(said,), (said,), ()]
+    assert found.problems == (f"A - B: {said} (the first of 2 such tracks)",)

@@ -24,6 +24,7 @@ from harness.metrics import (
     si_sdr,
     snr,
 )
+from harness.metrics.checks import suspicions
 
 RATE = 8000
 SAME = 1e-9  # dB; both sides compute in float64 and differ by rounding
@@ -280,3 +281,31 @@ def test_harmonic_mean_of_arrays_and_limits():
     b = np.array([12.0, -6.25, 3.0, math.inf, 5.0, 3.0, 5.0])
     expected = [6.0, -6.25, 6.0, math.inf, -math.inf, math.nan, 0.0]
     np.testing.assert_allclose(harmonic_mean(a, b), expected)
+
+
+def test_a_level_is_reported_if_it_is_most_of_a_good_estimates_error():
+    rng = np.random.default_rng(0)
+    x, noise = (rng.standard_normal((2, 8000)).astype(np.float32) * 0.1 for _ in range(2))
+    said = suspicions({"a": x}, {"a": 0.8 * (x + 0.05 * noise)}, 8000)["a"]
+    assert said == "level -1.9 dB; snr without that: 26.0 dB"
+    half = (x + 0.7 * noise) / 1.49  # a Wiener filter's estimate, at the level that is best
+    assert suspicions({"a": x}, {"a": half}, 8000)["a"] == ""
+    assert suspicions({"a": x}, {"a": x}, 8000)["a"] == ""
+
+
+def test_a_reference_of_dither_is_reported():
+    dither = np.random.default_rng(0).integers(-1, 2, (2, 8000)).astype(np.float32) / 32768
+    silence = np.zeros((2, 8000), np.float32)
+    found = suspicions({"a": dither, "b": silence}, {"a": 0.5 * dither, "b": silence}, 8000)
+    assert found["a"].startswith("the reference is below -90.3 dBFS")
+    assert found["b"] == ""
+
+
+def test_an_estimate_of_all_stems_but_one_is_reported():
+    rng = np.random.default_rng(0)
+    x = {s: rng.standard_normal((2, 8000)).astype(np.float32) * 0.1 for s in "abcd"}
+    total = sum(x.values())
+    found = suspicions(x, {"d": total - x["a"], "c": total, "b": x["b"] + x["c"]}, 8000)
+    assert found["d"] == "resembles everything but the a"
+    assert "but" not in found["c"]
+    assert "but" not in found["b"]

@@ -221,17 +221,13 @@ def _of_four(stem: str, meant: Mapping[str, str]) -> str:
 def _meant(stems: Iterable[str]) -> dict[str, str]:
     """Return our names of the stems of one separator, or a reason if we have none.
 
-    ``other`` is what remains beside vocals, drums and bass; beside guitar and piano too, it is
-    `other_rest`.
+    The scores of ``other`` are against the rest of four stems, also those of two-stem models.
     """
     ours = {stem: taxonomy.canonical(stem) for stem in stems}
-    have = set(ours.values())
-    rest = "other" if {"drums", "bass"} <= have else "other of a model with fewer than four stems"
-    if {"guitar", "piano"} <= have:
-        rest = "other_rest"
-    elif {"guitar", "piano"} & have:
-        rest = "other of a model with five stems"
-    return {stem: rest if name == "other" else name for stem, name in ours.items()}
+    meant = taxonomy.of_model({*ours.values()})
+    if meant.get("other") == "accompaniment":
+        meant["other"] = "other of a model with fewer than four stems"
+    return {stem: meant[name] for stem, name in ours.items()}
 
 
 def _stem(name: str, left_out: LeftOut, scores: int = 1) -> str:
