@@ -5,11 +5,11 @@
 * The t-test of the mean difference by artist, corrected for skew, and the signed-rank test on the
   artists' mean differences both favor A. The larger p is below 0.05 after Holm's correction for all
   comparisons made together.
-* The mean difference exceeds `statistics.unseen_failures`: what failures of A would cost that are
+* The mean difference exceeds `statistics.rare_failures`: what failures of A would cost that are
   too rare to be seen in so many songs.
 * There are `statistics.MIN_ARTISTS` artists.
 
-Where only the signed-rank test, or only a lead that unseen failures could cancel, favors A, the
+Where only the signed-rank test, or only a lead that rare failures could cancel, favors A, the
 verdict says that A is ahead, and why no more is claimed.
 """
 
@@ -46,13 +46,13 @@ from harness.selection.statistics import (
     letters,
     mean_intervals,
     rank_intervals,
+    rare_failures,
     resampled_means,
     shares_of_best,
-    unseen_failures,
 )
 
-TOO_FEW, TIED = "too few artists to tell", "no significant difference"
-MEAN, FAILURES = "mean", "unseen failures"  # why a claim was withheld
+TOO_FEW, TIED = "too few artists for a test", "no significant difference"
+MEAN, FAILURES = "mean", "rare failures"  # why a claim was withheld
 REASONS = {
     MEAN: "is ahead with most artists, but not clearly on average",
     FAILURES: "is ahead on these songs, but failures too rare to be seen could cancel its lead",
@@ -95,7 +95,7 @@ def compare(
 ) -> pd.DataFrame:
     """Compare two separators on the tracks that both have, per dataset, input and stem.
 
-    `failure` is what a failed song costs, see `statistics.unseen_failures`; by default `failure_of`
+    `failure` is what a failed song costs, see `statistics.rare_failures`; by default `failure_of`
     the metric. It is 0 for a blend and its member, which fail together.
 
     Returns
@@ -178,7 +178,7 @@ def ranking(
         rank_high (95 % of the resamples), p_best (share of the resamples in which it has the
         highest mean, and so would be chosen), tied (number of others from which it does not differ
         significantly), group (separators that share a letter do not differ significantly; empty
-        with too few artists to tell).
+        with too few artists for a test).
     """
     whole = grid.complete()
     if not len(whole.tracks):
@@ -224,7 +224,7 @@ def changes(a: pd.DataFrame, b: pd.DataFrame, metric: str = HARMONIC) -> pd.Data
     """Compare the scores of two runs, separator by separator, on the tracks that both have.
 
     Artists and genres are those of `a`. Leaked tracks count: a separator is compared with itself.
-    So unseen failures are left out of account: both sides have them.
+    So rare failures are left out of account: both sides have them.
 
     Returns
     -------
@@ -320,7 +320,7 @@ def _differences(columns: Float64, grid: Grid, failure: float) -> pd.DataFrame:
             "p": np.maximum(found.p_mean, found.p_rank),
             "p_rank": found.p_rank,
             "ahead": found.ahead,
-            "least": unseen_failures(len(columns), failure),
+            "least": rare_failures(len(columns), failure),
         }
     )
 

@@ -110,7 +110,7 @@ class Differences(NamedTuple):
     ahead: Float64  # sign of the signed ranks: 1 where most artists have positive ones
 
 
-def unseen_failures(n: int, failure: float = FAILURE) -> float:
+def rare_failures(n: int, failure: float = FAILURE) -> float:
     """Return by how much failures that none of `n` songs shows could lower a mean, in dB.
 
     A failure costs `failure` dB. The failure rate that is assumed is the upper 97.5 % limit,
@@ -123,7 +123,7 @@ def unseen_failures(n: int, failure: float = FAILURE) -> float:
 
     Examples
     --------
-    >>> [round(unseen_failures(n), 2) for n in (20, 40, 100, 240)]
+    >>> [round(rare_failures(n), 2) for n in (20, 40, 100, 240)]
     [1.76, 1.19, 0.61, 0.28]
     """
     return float(failure * (1 - (ALPHA / 2) ** (1 / (n + PRIOR_SONGS))))
@@ -137,7 +137,7 @@ def differences(values: Float64, clusters: IntArray, *, failure: float = FAILURE
     √G · (W + gW²/3 + g²W³/27 + g/(6G)) is compared with Student's t: Hall's correction for skew.
     Its degrees of freedom are (Σn)²/Σn² − 1 of the artists' numbers of tracks n, so that a few
     artists with many tracks count as few. The interval consists of all means that this test does
-    not reject, and at least of the mean ± `unseen_failures`. Differences that are all exactly zero
+    not reject, and at least of the mean ± `rare_failures`. Differences that are all exactly zero
     have an interval of zero.
 
     References
@@ -164,7 +164,7 @@ def differences(values: Float64, clusters: IntArray, *, failure: float = FAILURE
     w = mean / np.where(varies, spread, 1.0)
     p = 2 * t.sf(np.abs(np.sqrt(n) * _unskewed(w, skew, n)))
     p = np.where(varies, p, mean == 0)
-    least = np.where((values == 0).all(axis=0), 0.0, unseen_failures(n_tracks, failure))
+    least = np.where((values == 0).all(axis=0), 0.0, rare_failures(n_tracks, failure))
     up, down = (_skewed(end / np.sqrt(n), skew, n) for end in t.ppf([LEVEL + ALPHA / 2, ALPHA / 2]))
     low, high = mean - np.maximum(spread * up, least), mean + np.maximum(-spread * down, least)
     by_artist = cluster_means(values, clusters)

@@ -45,7 +45,7 @@ def test_equal_runs_show_no_change_and_noise_is_not_significant(rng):
 
 def test_few_artists_give_no_verdict():
     found = changes(scores([1.0, 2.0, 3.0], artists=3), scores([9.0, 9.5, 9.9], artists=3), "snr")
-    assert found["verdict"].tolist() == ["too few artists to tell"]
+    assert found["verdict"].tolist() == ["too few artists for a test"]
     assert found["low"].isna().all()
 
 

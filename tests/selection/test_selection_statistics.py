@@ -128,10 +128,10 @@ def test_a_clear_difference_is_significant_and_measured():
     assert turned["difference"] == pytest.approx(-row["difference"])
 
 
-def test_a_lead_that_unseen_failures_could_cancel_is_no_claim():
+def test_a_lead_that_rare_failures_could_cancel_is_no_claim():
     row = compare(planted(TWO, artists=25), "x", "y").iloc[0]
     assert row["p"] < 0.05
-    assert (row["better"], row["withheld"]) == ("", "unseen failures")
+    assert (row["better"], row["withheld"]) == ("", "rare failures")
     assert row["verdict"].startswith("x is ahead on these songs, but failures too rare")
     assert row["low"] == pytest.approx(row["difference"] - 20 * (1 - 0.025 ** (1 / 45)))
     free = compare(planted(TWO, artists=25), "x", "y", failure=0.0).iloc[0]
@@ -170,7 +170,7 @@ def test_the_same_separator_twice_does_not_differ():
 
 def test_too_few_artists_claim_nothing_however_clear():
     table = compare(planted({"vocals": {"x": 20.0, "y": 0.0}}, artists=5), "x", "y")
-    assert table.iloc[0]["verdict"] == "too few artists to tell"
+    assert table.iloc[0]["verdict"] == "too few artists for a test"
     assert np.isnan(table.iloc[0]["p"])
     assert "tracks by 5 artists are too few" in remarks(table, "x", "y")[0]
 
