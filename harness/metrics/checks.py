@@ -43,8 +43,8 @@ def suspicions(
 
     Examples
     --------
-    >>> x = np.random.default_rng(1).standard_normal((1, 8000)).astype(np.float32)
-    >>> e = (-0.9 * np.pad(x, ((0, 0), (20, 0)))[:, :8000]).astype(np.float32)
+    >>> x, y = np.random.default_rng(1).standard_normal((2, 1, 8000)).astype(np.float32)
+    >>> e = -np.pad(x + 0.1 * y, ((0, 0), (20, 0)))[:, :8000]
     >>> suspicions({"bass": x}, {"bass": e}, 8000)
     {'bass': '20 samples (2.5 ms) late; polarity inverted; snr without that: 20.0 dB'}
     """
