@@ -13,15 +13,17 @@ from harness.core.files import check_file, complete_file, file_digest, only_one,
 
 def test_store_keeps_values_exactly_also_those_json_lacks(tmp_path):
     store = Store(tmp_path)
-    store.put("ab12", {"x": 0.1 + 0.2, "inf": float("inf")})
-    assert store.get("ab12") == {"x": 0.1 + 0.2, "inf": float("inf")}
+    scores = {"bass": {"snr": [0.1 + 0.2, ""], "sir": [float("inf"), "no interference"]}}
+    result = {"scores": scores, "costs": {}, "notes": []}
+    store.put("ab12", result)
+    assert store.get("ab12") == result
     assert store.has("ab12")
     assert store.get("cd34") is None
 
 
 def test_torn_piece_of_work_counts_as_absent(tmp_path):
     store = Store(tmp_path)
-    store.put("ab12", {"x": 1})
+    store.put("ab12", {"scores": {}, "costs": {}, "notes": []})
     path = store.path("ab12")
     path.write_bytes(path.read_bytes()[:-3])
     assert store.get("ab12") is None
