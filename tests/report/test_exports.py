@@ -213,5 +213,5 @@ def test_a_model_card_has_the_layout_of_the_hub(folder, truth):
 
 
 def test_an_unknown_format_is_an_error(folder, tmp_path):
-    with pytest.raises(HarnessError, match="--format xls: not known; .*csv, latex, markdown, mod"):
+    with pytest.raises(HarnessError, match=r"--format xls: not known; .*csv, latex, markdown, mod"):
         exporting.export(folder, "xls", tmp_path)
