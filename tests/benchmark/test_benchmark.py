@@ -495,19 +495,27 @@ def _of_an_earlier_version(content):
         _of_an_earlier_version({"scores": {}, "costs": {"rtf": "1"}, "notes": []}),
     ],
 )
-def test_a_damaged_result_is_set_aside_named_and_done_again(songs, tmp_path, damage):
+def test_a_damaged_result_is_absent_and_set_aside(tmp_path, damage):
+    store = Store(tmp_path)
+    scores = {"bass": {"snr": [1.25, ""]}}
+    store.put("ab12", {"scores": scores, "costs": {}, "notes": []})
+    damage(store.path("ab12"))
+    assert store.get("ab12") is None
+    (aside,) = store.damaged
+    assert aside.exists()
+    assert ".damaged" in aside.name
+    store.put("ab12", {"scores": scores, "costs": {}, "notes": []})
+    assert store.has("ab12")
+
+
+@pytest.mark.parametrize("damage", [_flip_a_digit, _folder_in_its_place])
+def test_a_damaged_result_is_named_and_done_again(songs, tmp_path, damage):
     _, before = run(songs, [entry()], tmp_path)
-    work = tmp_path / "results" / "work"
-    path = sorted(work.glob("??/*.json"))[0]
-    damage(path)
+    damage(sorted((tmp_path / "results" / "work").glob("??/*.json"))[0])
     outcome, after = run(songs, [entry()], tmp_path)
-    assert outcome.reused < outcome.units
-    assert outcome.failed == 0
-    assert len(outcome.damaged) >= 1
-    assert all(Path(name).exists() and ".damaged" in name for name in outcome.damaged)
+    assert (outcome.reused, outcome.failed) == (outcome.units - 1, 0)
+    assert len(outcome.damaged) == 1
     pd.testing.assert_frame_equal(before.scores, after.scores)
-    again, _ = run(songs, [entry()], tmp_path)
-    assert (again.reused, again.damaged) == (again.units, ())
 
 
 def test_results_of_an_earlier_version_need_no_checksum(songs, tmp_path):
