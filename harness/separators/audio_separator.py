@@ -51,7 +51,10 @@ class AudioSeparator(Networked):
 
     def __init__(
         self,
-        *wanted: Any,
+        sample_rate: int = RATE,
+        stems: Sequence[str] = (),
+        input_stem: str = "mixture",
+        *,
         architecture: str,  # ``mdx``, ``vr`` or ``mdxc``
         config: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
@@ -60,7 +63,9 @@ class AudioSeparator(Networked):
         sha256: Sequence[str | None] | None = None,
         device: str = "cpu",
     ) -> None:
-        super().__init__(*wanted, weights=weights, sha256=sha256, device=device)
+        super().__init__(
+            sample_rate, stems, input_stem, weights=weights, sha256=sha256, device=device
+        )
         self._names = dict(names or {})
         if architecture not in ARCHITECTURES:
             raise HarnessError(
