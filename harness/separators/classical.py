@@ -238,6 +238,7 @@ class RepetSim4(Method):
         with progress.part(3, 20, 14):
             background = similar_background(magnitude, magnitude, count=self.count, exclude=apart)
         voice = _foreground(magnitude, background)
+        del magnitude, background  # of a long song each is 100 MB
         voice[:, : stft.bin_of(self.high_pass, self.sample_rate)] = 0
         gain = np.ones(stft.n_bins, np.float32)
         low, high = (stft.bin_of(edge, self.sample_rate) for edge in self.voice_band)
