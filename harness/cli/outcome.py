@@ -31,8 +31,8 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
         say(f"{done} of {outcome.units} jobs are done, {outcome.reused} of them by an earlier run")
         if outcome.damaged:
             say(
-                f"{len(outcome.damaged)} stored results were damaged; they are set aside and done "
-                f"again: {', '.join(outcome.damaged[:MOST_REASONS])}",
+                "damaged results, set aside and done "
+                f"again ({len(outcome.damaged)}): {', '.join(outcome.damaged[:MOST_REASONS])}",
                 style="yellow",
             )
         for line in outcome.left_out[:MOST_REASONS]:

@@ -308,7 +308,7 @@ def failure_of(metric: str) -> float:
 def _differences(columns: Float64, grid: Grid, failure: float) -> pd.DataFrame:
     """Return difference, interval, uncorrected p, p_rank, ahead and least per column.
 
-    p is the larger one of the two tests, ahead the sign of the signed ranks, and least what unseen
+    p is the larger one of the two tests, ahead the sign of the signed ranks, and least what rare
     failures would cost.
     """
     found = differences(columns, grid.clusters, failure=failure)
