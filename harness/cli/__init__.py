@@ -1,59 +1,117 @@
-"""The command line: a verb is a file. The only package that prints."""
+"""The command line: a verb is a file. The only package that prints.
+
+A verb is imported when it is used, so that the help and the version appear at once.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 import harness
-from harness.cli import (
-    check,
-    compare,
-    export,
-    fetch,
-    import_,
-    list_,
-    report,
-    run,
-    score,
-    select,
-    separate,
-    train,
-    view,
-)
 from harness.cli.options import INTERRUPTED, SOME_FAILED, USER_ERROR
 from harness.cli.terminal import say, show
 from harness.core.errors import HarnessError
 
 __all__ = ["INTERRUPTED", "SOME_FAILED", "USER_ERROR", "app", "main"]
 
-app = typer.Typer(
-    help="Benchmark and model selection for music source separation.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-VERBS: dict[str, Callable[..., None]] = {
-    "run": run.run,
-    "score": score.score,
-    "import": import_.import_scores,
-    "report": report.report,
-    "view": view.view,
-    "select": select.select,
-    "compare": compare.compare,
-    "separate": separate.separate,
-    "export": export.export,
-    "train": train.train,
-    "list": list_.list_everything,
-    "check": check.check,
+VERBS = {  # verb: (module:function of harness.cli, the first sentence of its help)
+    "run": (
+        "run:run",
+        "Separate and score datasets, select the best separators and write a report.",
+    ),
+    "score": ("score:score", "Score estimates made by other programs."),
+    "import": (
+        "import_:import_scores",
+        "Import scores that others published, one per track, and report them like a run.",
+    ),
+    "report": ("report:report", "Write the report of one run, or one report of several runs."),
+    "view": ("view:view", "Open the reports in your browser."),
+    "select": (
+        "select:select",
+        "Select the best separator per stem from a run, and estimate its score on other music.",
+    ),
+    "compare": (
+        "compare:compare",
+        "Test whether separator A is better than separator B on the tracks that both separated.",
+    ),
+    "separate": (
+        "separate:separate",
+        "Separate songs into stems, such as separated/SONG/vocals.wav.",
+    ),
+    "export": (
+        "export:export",
+        "Export the tables of a run: as data, for papers, or as model cards.",
+    ),
+    "train": ("train:train", "Train a network of this project."),
+    "list": (
+        "list_:list_everything",
+        "List separators and datasets, and what is missing to use them.",
+    ),
+    "check": (
+        "check:check",
+        "Check that separators and datasets can be loaded, and say what to do if not.",
+    ),
+    "fetch": ("fetch:app", "Download weights and datasets."),
 }
-for name, verb in VERBS.items():
-    app.command(name)(verb)
-app.add_typer(fetch.app, name="fetch")
+STYLE: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+@cache
+def command(verb: str) -> Any:
+    """Return the command of a verb, with its options."""
+    module, _, name = VERBS[verb][0].partition(":")
+    target = getattr(import_module(f"harness.cli.{module}"), name)
+    if not isinstance(target, typer.Typer):
+        alone = typer.Typer(**STYLE)
+        alone.command(verb)(target)
+        target = alone
+    made = typer.main.get_command(target)
+    made.name = verb
+    return made
+
+
+class _Verbs(TyperGroup):
+    """The verbs; `VERBS` is enough for their list, and `command` imports the one that is used."""
+
+    def resolve_command(self, context: Any, words: list[str]) -> Any:
+        name, found, rest = super().resolve_command(context, words)
+        return name, command(name) if name in VERBS else found, rest
+
+
+app = typer.Typer(cls=_Verbs, no_args_is_help=True, **STYLE)
+for _verb, (_, _text) in VERBS.items():
+    app.command(_verb, help=_text)(lambda: None)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        show(harness.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False,
+        "--version",
+        metavar="",
+        help="Print the version of this program.",
+        callback=_print_version,
+        is_eager=True,
+    ),
+) -> None:
+    """Benchmark and model selection for music source separation."""
 
 
 @app.command()

@@ -18,7 +18,7 @@ from harness.registry import weight_files
 
 UNASKED = 200_000_000  # bytes of weights that are downloaded without a question
 
-app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True)
+app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("separator")

@@ -1,6 +1,7 @@
 """Help, errors and notes are plain English."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 def commands(group, name: str = "harness"):
     """Every command of the program: (name, command)."""
     for verb, command in getattr(group, "commands", {}).items():
-        yield from commands(command, f"{name} {verb}")
+        loaded = cli.command(verb) if name == "harness" and verb in cli.VERBS else command
+        yield from commands(loaded, f"{name} {verb}")
     yield name, group
 
 
@@ -48,6 +50,11 @@ def test_help_is_plain(name):
         assert text[0].isupper() or text.startswith(("joblib", "musdb")), what
         assert text.endswith("."), what
         assert faults(text) == [], what
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_the_list_of_verbs_begins_their_help(verb):
+    assert inspect.cleandoc(cli.command(verb).help).split("\n\n")[0] == cli.VERBS[verb][1]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
