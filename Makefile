@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: run test check docs bench clean
-run: .venv/models
+run: .venv/installed
 	$(BIN)/harness run --all
 
 test: .venv/installed
@@ -32,12 +32,6 @@ bench: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
-
-# The models that audio-separator runs; without them a run leaves them out and says so.
-.venv/models: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audio-separator]' || \
-		echo "audio-separator cannot be installed here; the models that need it are left out"
 	touch $@
 
 .venv/docs: .venv/installed

@@ -145,7 +145,7 @@ def _examine_dataset(
 def _examine_stem_mp4() -> Finding:
     """Check whether .stem.mp4 files can be read."""
     if importlib.util.find_spec("stempeg") is None:
-        detail = "to read MUSDB18, run: pip install 'harness[stem-mp4]'"
+        detail = "to read MUSDB18, run: pip install 'mss-harness[stem-mp4]'"
     elif shutil.which("ffmpeg") is None:
         detail = "to read MUSDB18, install the program ffmpeg"
     else:

@@ -52,7 +52,7 @@ def check_tools(path: Path) -> None:
     if missing:
         raise HarnessError(
             f"{path}: .stem.mp4 cannot be decoded without {' and '.join(missing)}; "
-            "install ffmpeg and the extra stem-mp4 (pip install 'harness[stem-mp4]')"
+            "install ffmpeg and the extra stem-mp4 (pip install 'mss-harness[stem-mp4]')"
         )
 
 

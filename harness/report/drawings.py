@@ -54,7 +54,7 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
         import matplotlib as mpl
     except ImportError as error:
         raise HarnessError(
-            "report --figures: matplotlib is not installed; pip install 'harness[train]'"
+            "report --figures: matplotlib is not installed; pip install 'mss-harness[train]'"
         ) from error
     found = []
     with mpl.rc_context(STYLE):

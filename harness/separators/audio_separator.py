@@ -168,7 +168,8 @@ def _build(
         module = importlib.import_module(f"{package}.architectures.{architecture}_separator")
     except ImportError as error:
         raise HarnessError(
-            f"{path}: needs audio-separator ({error}); pip install 'harness[audio-separator]'"
+            f"{path}: needs audio-separator ({error}); "
+            "run pip install 'mss-harness[audio-separator]'"
         ) from error
     except RuntimeError as error:  # from a torchvision made for another torch
         raise HarnessError(

@@ -145,7 +145,7 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> str:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return f"{path.name}: not drawn, matplotlib is absent; run pip install 'harness[train]'"
+        return f"{path.name}: not drawn, matplotlib is absent; run pip install 'mss-harness[train]'"
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw(left, rows, ["loss"])

@@ -68,5 +68,5 @@ def test_a_run_without_genres_or_selection_lacks_only_those_figures(view):
 
 def test_without_matplotlib_the_error_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(HarnessError, match=r"pip install 'harness\[train\]'"):
+    with pytest.raises(HarnessError, match=r"pip install 'mss-harness\[train\]'"):
         drawings.write_figures(make_report(demo_run(6)), tmp_path)

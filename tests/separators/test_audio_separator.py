@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # the package's own
     pytest.mark.skipif(
         importlib.util.find_spec("audio_separator") is None,
-        reason="audio-separator is not installed: pip install 'harness[audio-separator]'",
+        reason="audio-separator is not installed: pip install 'mss-harness[audio-separator]'",
     ),
 ]
 RATE = 44100
@@ -276,5 +276,5 @@ def test_what_does_not_fit_is_refused(tmp_path, changes, message):
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "audio_separator.separator", None)
-    with pytest.raises(HarnessError, match=r"pip install 'harness\[audio-separator\]'"):
+    with pytest.raises(HarnessError, match=r"pip install 'mss-harness\[audio-separator\]'"):
         AudioSeparator(architecture="mdxc", config=TFC_TDF, **saved(tmp_path, {}))
