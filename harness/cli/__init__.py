@@ -122,6 +122,7 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; an error that the user can fix is one line and exit status 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads leave others the cores
     try:
         app()
     except HarnessError as error:
