@@ -13,7 +13,6 @@ from `draw`.
 
 from __future__ import annotations
 
-import warnings
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ LEVEL = 0.95
 ALPHA = 1 - LEVEL
 FAILURE = 20.0  # dB that a failed song costs; beyond this a score is soon limited
 PRIOR_SONGS = 20  # without a failure, that count as seen
+EXACT = 50  # differences up to which the signed-rank test counts all signs
 MIN_ARTISTS = 6  # with 5 the signed-rank test cannot fall below p = 0.06, whatever the scores
 _CHUNK = 256  # columns at a time: 20 MB for each intermediate of 10,000 resamples
 
@@ -320,14 +320,37 @@ def rank_intervals(means: Float64, level: float = LEVEL) -> tuple[npt.NDArray[np
 def signed_rank(differences: Float64) -> Float64:
     """Return the two-sided p of Wilcoxon's signed-rank test, per column; 1 if all are zero.
 
-    Up to 50 differences without ties p is exact. Otherwise it is the normal approximation with the
-    correction for ties, and differences of zero share their ranks (Pratt).
+    Up to `EXACT` differences, ties or not, p is exact; beyond, it is the normal approximation with
+    the correction for ties. Differences of zero share their ranks, which then do not count (Pratt).
     """
     rounded = np.round(differences, 9)
-    with warnings.catch_warnings():  # about samples too small for the approximation
-        warnings.simplefilter("ignore")
-        found = stats.wilcoxon(rounded, axis=0, zero_method="pratt").pvalue
-    return np.where((rounded == 0).all(axis=0), 1.0, found)
+    if len(rounded) > EXACT:
+        found = stats.wilcoxon(rounded, axis=0, zero_method="pratt", method="asymptotic").pvalue
+        return np.where((rounded == 0).all(axis=0), 1.0, found)
+    doubled = np.rint(2 * stats.rankdata(np.abs(rounded), axis=0)).astype(np.int64)
+    return np.array([_of_signs(column, d) for column, d in zip(doubled.T, rounded.T, strict=True)])
+
+
+def _of_signs(doubled: IntArray, differences: Float64) -> float:
+    """Return the share of all signs of the ranks whose sum is as far from the middle, or farther.
+
+    `doubled` is twice the rank of each difference, since ties have halves.
+    """
+    used = doubled[differences != 0]
+    above = int(doubled[differences > 0].sum())
+    tail = _sign_sums(tuple(np.sort(used).tolist()))
+    return min(1.0, 2 * float(tail[max(above, len(tail) - 1 - above)]))
+
+
+@lru_cache(maxsize=256)
+def _sign_sums(ranks: tuple[int, ...]) -> Float64:
+    """Return the probability that the sum of a random half of `ranks` is at least 0, 1, 2, …."""
+    chance = np.zeros(sum(ranks) + 1)
+    chance[0] = 1.0
+    for rank in ranks:
+        chance[rank:] = chance[rank:] / 2 + chance[: len(chance) - rank] / 2
+        chance[:rank] /= 2
+    return np.asarray(np.cumsum(chance[::-1])[::-1])
 
 
 def holm(p: npt.ArrayLike) -> Float64:

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -99,6 +100,23 @@ def test_signed_rank_can_claim_from_six_artists_on():
     assert signed_rank(clear)[0] < 0.05
     assert signed_rank(clear[:-1])[0] > 0.05
     assert signed_rank(np.zeros((8, 1)))[0] == 1.0
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_signed_rank_counts_all_signs(rng, ties):
+    draws = rng.integers(-3, 5, (11, 40)).astype(float) if ties else rng.normal(0.5, 1, (11, 40))
+    signs = np.array(list(itertools.product((-1, 1), repeat=11)))
+    for column, found in zip(draws.T, signed_rank(draws), strict=True):
+        ranks = stats.rankdata(abs(column)) * (column != 0)
+        sums, observed = signs @ ranks, np.sign(column) @ ranks
+        assert found == pytest.approx(np.mean(abs(sums) >= abs(observed)))
+
+
+@pytest.mark.parametrize("n", [30, 50, 51, 200])
+def test_signed_rank_is_scipys(rng, n):
+    values = rng.normal(0.3, 1, (n, 5))
+    expected = stats.wilcoxon(values, axis=0).pvalue
+    np.testing.assert_allclose(signed_rank(values), expected, rtol=1e-9)
 
 
 def test_holm_steps_down():
