@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.core.audio import Float64
 from harness.core.errors import HarnessError
 from harness.core.taxonomy import REFERENCE, ancestors, in_order
 from harness.metrics import METRICS
@@ -94,21 +95,18 @@ class Ranking:
         dataset has `common` and `left_out` tracks. Equal values share the better rank; those not
         ranked have NaN. `leaked`: the summary includes tracks of its training data.
         """
-        parts = [self._board(*item) for item in self.stems.items()]
-        whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_BOARD)
-        return whole[_BOARD]
+        return _frame(_BOARD, (self._board(*item) for item in self.stems.items()))
 
     @cached_property
     def genres(self) -> pd.DataFrame:
         """Columns source, stem, genre, separator and `SUMMARY`, on the common tracks."""
-        parts = [
-            summarise(part).assign(source=source, stem=stem, genre=genre)
+        parts = (
+            {"source": source, "stem": stem, "genre": genre, **summarise(part)}
             for (source, stem), found in self.stems.items()
             for genre, part in by_genre(found.grid)
-        ]
-        columns = ["source", "stem", "genre", "separator", *SUMMARY]
-        whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-        return whole.loc[whole["n"] > 0, columns].reset_index(drop=True)
+        )
+        whole = _frame(["source", "stem", "genre", "separator", *SUMMARY], parts)
+        return whole[whole["n"] > 0].reset_index(drop=True)
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
@@ -130,22 +128,23 @@ class Ranking:
         first = self.board[(self.board["rank"] == 1) & (self.board["source"] == source)]
         return dict(first.drop_duplicates("stem")[["stem", "separator"]].to_numpy().tolist())
 
-    def _board(self, key: Key, found: Compared) -> pd.DataFrame:
-        """Return the rows of one stem."""
-        table, names = summarise(found.grid), list(found.scored.separators)
-        means = pd.Series(found.rivals.means, index=list(found.ranked), dtype=float)
-        medians = table.set_index("separator")["median"].loc[list(found.ranked)]
-        up = not self.higher_is_better
-        return table.assign(
-            source=key[0],
-            stem=key[1],
-            common=len(found.grid.tracks),
-            left_out=len(self.tracks) - len(found.grid.tracks),
-            rank=means.rank(method="min", ascending=up).reindex(names).to_numpy(),
-            rank_median=medians.rank(method="min", ascending=up).reindex(names).to_numpy(),
-            leaked=[name in found.holds_leaked for name in names],
-            why=[found.why_not(name) for name in names],
-        )
+    def _board(self, key: Key, found: Compared) -> dict[str, Any]:
+        """Return the columns of one stem."""
+        columns, names = summarise(found.grid), found.scored.separators
+        at = [names.index(name) for name in found.ranked]
+        ranks = np.full((2, len(names)), np.nan)
+        for row, values in zip(ranks, (found.rivals.means, columns["median"][at]), strict=True):
+            row[at] = _ranks(values if self.higher_is_better else -values)
+        return columns | {
+            "source": key[0],
+            "stem": key[1],
+            "common": len(found.grid.tracks),
+            "left_out": len(self.tracks) - len(found.grid.tracks),
+            "rank": ranks[0],
+            "rank_median": ranks[1],
+            "leaked": [name in found.holds_leaked for name in names],
+            "why": [found.why_not(name) for name in names],
+        }
 
     def _reason(self, found: Compared, track: tuple[str, str]) -> tuple[str, list[str]]:
         """Say why, and because of which compared separators, a track is not compared on."""
@@ -205,7 +204,7 @@ def _compared(grid: Grid, ranked: Collection[str], leaks: Leaked) -> Compared:
     return Compared(grid, seen, common, tuple(kept), tuple(kept) if counts else (), few)
 
 
-def summarise(grid: Grid) -> pd.DataFrame:
+def summarise(grid: Grid) -> dict[str, Any]:
     """Summarize each separator of a grid on the tracks it has: columns separator and `SUMMARY`."""
     place = {name: i for i, name in enumerate(grid.separators)}
     found = {name: np.full(len(place), np.nan) for name in SUMMARY}
@@ -219,7 +218,23 @@ def summarise(grid: Grid) -> pd.DataFrame:
             found["limited"][at] = part.limited.sum(axis=0)
         if len(part.tracks) > 1:
             found["sd"][at] = part.scores.std(axis=0, ddof=1)
-    return pd.DataFrame({"separator": list(place), **found})
+    return {"separator": list(place), **found}
+
+
+def _ranks(values: Float64) -> Float64:
+    """Return the place of each value, 1 for the largest; equal values share the better one."""
+    ranks = 1.0 + (values[None] > values[:, None]).sum(axis=1)
+    return np.where(np.isnan(values), np.nan, ranks)
+
+
+def _frame(columns: list[str], parts: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one table of parts; a value that is no column stands in every row of its part."""
+    lists: dict[str, list[Any]] = {name: [] for name in columns}
+    for part in parts:
+        for name, cells in lists.items():
+            given, n = part[name], len(part["separator"])
+            cells.extend(given if isinstance(given, list | np.ndarray) else [given] * n)
+    return pd.DataFrame(lists if lists["separator"] else None, columns=columns)
 
 
 def by_genre(grid: Grid) -> list[tuple[str, Grid]]:
