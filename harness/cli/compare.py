@@ -10,7 +10,7 @@ from harness.cli.arguments import find_run
 from harness.cli.options import argument, flag, option
 from harness.cli.terminal import print_json, print_table, records, show
 from harness.results import grid, ranking
-from harness.results.runs import read_run
+from harness.results.runs import join, read_run
 
 
 def compare(
@@ -25,13 +25,15 @@ def compare(
     dataset: list[str] = option(
         "--dataset NAME", [], "Compare only on this dataset. Repeat for several.", "all"
     ),
-    run_name: str = option("--run RUN", "main", "Name of the run."),
+    run_names: list[str] = option(
+        "--run RUN", ["main"], "Name of the run. Repeat it if A and B are in different runs."
+    ),
     leaked: bool = flag("--leaked", "Include tracks that either separator was trained on."),
     results_folder: Path = options.RESULTS,
     as_json: bool = options.AS_JSON,
 ) -> None:
     """Test whether separator A is better than separator B on the tracks that both separated."""
-    found = read_run(find_run(results_folder, run_name))
+    found = join([read_run(find_run(results_folder, name)) for name in dict.fromkeys(run_names)])
     rows = found.scores[found.scores["dataset"].isin(dataset)] if dataset else found.scores
     excluded = set() if leaked else ranking.may_choose(found)[2]
     by = {*grid.chosen_by(rows[rows["separator"].isin([a, b])]).values()}

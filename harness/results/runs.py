@@ -190,8 +190,8 @@ def join(runs: Sequence[Run]) -> Run:
         for name, about in (excerpt | (run.record.get("metrics") or {})).items():
             if metrics.setdefault(name, about) != about:
                 raise HarnessError(
-                    f"{run.name}: defines {name} differently from {runs[0].name}, so one report "
-                    "cannot show both; report each run separately"
+                    f"{run.name}: defines {name} differently from {runs[0].name}, so no table "
+                    "can hold both; use each run by itself, or make one of them again"
                 )
     del metrics["excerpt_seconds"]
     merged = {

@@ -64,6 +64,19 @@ def test_compare_names_the_better_separator_or_no_difference(call):
     assert "A is good, B is fair; harmonic_mean, dB" in call("compare", "good", "fair")
 
 
+def test_compare_reads_separators_of_several_runs(call, tmp_path):
+    run = read_run(tmp_path / "results" / "main")
+    scores = run.scores.assign(separator=["new_" + name for name in run.scores["separator"]])
+    mine = replace(run, name="mine", scores=scores, record={**run.record, "leaks": []})
+    write_run(tmp_path / "results" / "mine", mine)
+    runs = ("--run", "main", "--run", "mine")
+    rows = json.loads(call("compare", "good", "new_fair", "--dataset", "set", *runs, "--json"))
+    assert {r["stem"]: r["verdict"] for r in rows if r["stem"] == "vocals"} == {
+        "vocals": "good is better"
+    }
+    assert "new_fair" in call("compare", "good", "new_fair", expected=cli.USER_ERROR)
+
+
 def test_compare_leaves_leaked_tracks_out_unless_asked(call):
     arguments = ("compare", "good", "twin", "--dataset", "set", "--json")
     assert {row["n"] for row in json.loads(call(*arguments))} == {11}
