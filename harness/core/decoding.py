@@ -34,6 +34,8 @@ SOUGHT = {
 W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+STEP = 576  # samples, the shortest frame of an MP3 file
+FAULTS = (soundfile.SoundFileError, RuntimeError, OSError, MemoryError)
 UNKNOWN_CODES = (1, 4)  # of libsndfile: format not recognized, encoding not supported
 
 Samples = npt.NDArray[np.float32]
@@ -98,14 +100,11 @@ def opened(path: Path) -> Iterator[Decoder]:
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
     try:
-        with path.open("rb") as content, _decoder(path, content) as decoder:
+        with path.open("rb") as content, _open(path, content) as decoder:
+            _confirm(path, content, decoder)
             yield decoder
-    except (soundfile.SoundFileError, RuntimeError, OSError, MemoryError) as error:
-        reason = str(error).split(": ")[-1].rstrip(".") or "too large"
-        known = getattr(error, "code", 0) not in UNKNOWN_CODES
-        raise (HarnessError if known else UnknownFormatError)(
-            f"{path}: cannot be read as audio ({reason}); replace it"
-        ) from error
+    except FAULTS as error:
+        raise _unreadable(path, error) from error
 
 
 def check_end(path: Path, decoder: Decoder, count: int) -> None:
@@ -138,7 +137,7 @@ def signature(path: Path) -> tuple[int, ...]:
 class _Content:
     """A file as libsndfile reads it: from `start` on, with some bytes replaced, of a claimed size.
 
-    Nothing follows the real end; only who seeks beyond it finds zeros.
+    Nothing follows the real end but zeros where a tag may be, at the end that is claimed.
     """
 
     def __init__(
@@ -160,10 +159,10 @@ class _Content:
 
     def readinto(self, buffer: bytearray) -> int:
         """Fill a buffer as far as there are bytes."""
-        if self.at > self.real:
-            data = bytes(min(len(buffer), self.size - self.at))
-        else:
-            data = _at(self.file, self.start + self.at, len(buffer))
+        there = self.at < self.real
+        data = _at(self.file, self.start + self.at, len(buffer)) if there else b""
+        if self.at == self.size - 128:  # where mpg123 looks for an ID3 tag
+            data = data.ljust(128, b"\0")
         place, new = self.patch
         first, last = max(place - self.at, 0), min(place + len(new) - self.at, len(data))
         if first < last:
@@ -177,44 +176,58 @@ class _Content:
     write = None
 
 
-@contextmanager
-def _decoder(path: Path, content: BinaryIO) -> Iterator[Decoder]:
+def _open(path: Path, content: BinaryIO) -> Decoder:
     """Open a file in the way that its format needs."""
     start = _after_tag(content)
     kind = _at(content, start, 4)
     if kind == b"OggS":
         _check_pages(path, content)
     if kind == b"fLaC":
-        opening = _flac(content, start)
+        decoder = _flac(content, start)
     elif patch := _check_sizes(path, content):
-        opening = Decoder(_Content(content, patch=patch))
+        decoder = Decoder(_Content(content, patch=patch))
     else:
-        opening = Decoder(path)
-    if opening.format == "MP3":
-        opening.close()
-        opening = _mp3(content)
-    with opening as decoder:
-        if decoder.declared is None and decoder.frames < NONE:
-            decoder.declared = decoder.frames
-        if decoder.declared and (decoder.format == "FLAC" or decoder.subtype in SOUGHT):
-            _confirm(path, decoder, decoder.declared)
-        yield decoder
+        decoder = Decoder(path)
+    if decoder.format == "MP3":
+        decoder.close()
+        decoder = _mp3(content)
+    if decoder.declared is None and decoder.frames < NONE:
+        decoder.declared = decoder.frames
+    return decoder
 
 
-def _confirm(path: Path, decoder: Decoder, declared: int) -> None:
-    """Decode the last sample; if it is not the last, or not there, count and refuse the file."""
-    after = 0
-    with suppress(soundfile.SoundFileError):
-        decoder.seek(declared - 1)
-        after = decoder._next(BLOCK).shape[0]
+def _confirm(path: Path, content: BinaryIO, decoder: Decoder) -> None:
+    """Decode the last sample; if it is not the last, or not there, refuse the file."""
+    if not decoder.declared or not (decoder.format == "FLAC" or decoder.subtype in SOUGHT):
+        return
+    decoder.seek(decoder.declared - 1)
+    if decoder._next(BLOCK).shape[0] != 1:
+        raise mismatch(path, _count(path, content), decoder.declared)
     decoder.seek(0)
-    if after != 1:
-        count = 0
-        with suppress(soundfile.SoundFileError):
-            while have := decoder._next(BLOCK).shape[0]:
-                count += have
-        raise mismatch(path, count, declared)
     decoder.exact = True
+
+
+def _count(path: Path, content: BinaryIO) -> int:
+    """Count the samples of a file up to the first fault, in steps shorter than any frame."""
+    count = 0
+    with suppress(*FAULTS), _open(path, content) as decoder:
+        while have := decoder._next(STEP).shape[0]:
+            count += have
+    return count
+
+
+def _unreadable(path: Path, error: Exception) -> HarnessError:
+    """Say why a file cannot be decoded, and how far it can."""
+    reason = str(error).split(": ")[-1].rstrip(".") or "too large"
+    if getattr(error, "code", 0) in UNKNOWN_CODES:
+        return UnknownFormatError(f"{path}: cannot be read as audio ({reason}); replace it")
+    with suppress(*FAULTS), path.open("rb") as content:
+        if count := _count(path, content):
+            with _open(path, content) as decoder:
+                of = f" of {decoder.declared}" if decoder.declared else ""
+            said = f"truncated or damaged, {count}{of} samples can be read"
+            return HarnessError(f"{path}: {said}; replace it")
+    return HarnessError(f"{path}: cannot be read as audio ({reason}); replace it")
 
 
 def _flac(content: BinaryIO, start: int) -> Decoder:
@@ -229,13 +242,18 @@ def _flac(content: BinaryIO, start: int) -> Decoder:
 
 
 def _mp3(content: BinaryIO) -> Decoder:
-    """Open an MP3 file; if its length is only estimated from its size, it claims to be endless."""
+    """Open an MP3 file, which claims to be longer: mpg123 then says so if the last frame is cut.
+
+    The first frame may give a length. If it does not, the length is estimated from the size; the
+    file then claims to be endless.
+    """
     plain = _Content(content)
-    with Decoder(_Content(content, size=plain.size + plain.size // 200 + 1)) as longer:
-        estimated = longer.frames
-    decoder = Decoder(plain)
-    if decoder.frames == estimated:  # the first frame has a header
-        decoder.rest = plain
+    with Decoder(plain) as decoder:
+        declared = int(decoder.frames)
+    longer = _Content(content, size=plain.size + plain.size // 200 + 129)  # less than a percent
+    decoder = Decoder(longer)
+    if decoder.frames == declared:
+        decoder.rest = longer
         return decoder
     decoder.close()
     return Decoder(_Content(content, size=ENDLESS))
@@ -303,7 +321,7 @@ def _check_pages(path: Path, content: BinaryIO) -> None:
 def _ogg_sum(page: bytes) -> bytes:
     """Return the checksum of an Ogg page: zlib's polynomial, bits in the other order, from 0."""
     value = zlib.crc32(page.translate(REVERSED), 2**32 - 1) ^ (2**32 - 1)
-    return value.to_bytes(4, "big").translate(REVERSED)[::-1]
+    return value.to_bytes(4, "big").translate(REVERSED)
 
 
 class _Chunks(NamedTuple):
@@ -387,7 +405,8 @@ def _check_sizes(path: Path, content: BinaryIO) -> tuple[int, bytes] | None:
                 "again, as RF64 or FLAC"
             )
         return found.place, struct.pack(found.form, there + found.inside)
-    if end - after > MAX_TRAILER and not _is_chunk(content, after, end, chunks):
+    known = not any(_at(content, after, 8)) or _is_chunk(content, after, end, chunks)
+    if end - after > MAX_TRAILER and not known:
         raise HarnessError(
             f"{path}: its header counts {n_bytes} bytes of audio, but {end - after} "
             "more follow; write it again, as RF64 or FLAC if it is larger than 4 GB"
@@ -396,11 +415,11 @@ def _check_sizes(path: Path, content: BinaryIO) -> tuple[int, bytes] | None:
 
 
 def _is_chunk(content: BinaryIO, start: int, end: int, chunks: _Chunks | None) -> bool:
-    """Whether a chunk, a tag or padding begins there, rather than more audio."""
+    """Whether a chunk or a tag begins there, rather than more audio."""
     form = chunks.head if chunks else "<4sI"
     step = struct.calcsize(form)
     head = _at(content, start, step)
-    if head[:3] in (b"ID3", b"TAG") or not any(head):
+    if head[:3] in (b"ID3", b"TAG"):
         return True
     if len(head) < step:
         return False
