@@ -44,6 +44,10 @@ Samples = npt.NDArray[np.float32]
 class UnknownFormatError(HarnessError):
     """The format is none of libsndfile's; another decoder may know it."""
 
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: cannot be read as audio ({reason}); replace it")
+        self.reason = reason
+
 
 class Decoder(soundfile.SoundFile):
     """An open file that is decoded from front to back."""
@@ -220,7 +224,7 @@ def _unreadable(path: Path, error: Exception) -> HarnessError:
     """Say why a file cannot be decoded, and how far it can."""
     reason = str(error).split(": ")[-1].rstrip(".") or "too large"
     if getattr(error, "code", 0) in UNKNOWN_CODES:
-        return UnknownFormatError(f"{path}: cannot be read as audio ({reason}); replace it")
+        return UnknownFormatError(path, reason)
     with suppress(*FAULTS), path.open("rb") as content:
         if count := _count(path, content):
             with _open(path, content) as decoder:
@@ -313,9 +317,7 @@ def _check_pages(path: Path, content: BinaryIO) -> None:
         serials.add(head[14:18])
         place += whole
     if len(serials) > 1:
-        raise HarnessError(
-            f"{path}: has {len(serials)} Ogg streams, and only one is read; convert it to WAV"
-        )
+        raise UnknownFormatError(path, f"has {len(serials)} Ogg streams, one is supported")
 
 
 def _ogg_sum(page: bytes) -> bytes:
