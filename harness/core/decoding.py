@@ -12,8 +12,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +36,7 @@ W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 STEP = 576  # samples, the shortest frame of an MP3 file
-FAULTS = (soundfile.SoundFileError, RuntimeError, OSError, MemoryError)
-UNKNOWN_CODES = (1, 4)  # of libsndfile: format not recognized, encoding not supported
+FAULTS = (soundfile.SoundFileError, OSError, MemoryError)
 
 Samples = npt.NDArray[np.float32]
 
@@ -104,7 +104,7 @@ def opened(path: Path) -> Iterator[Decoder]:
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
     try:
-        with path.open("rb") as content, _open(path, content) as decoder:
+        with path.open("rb", buffering=0) as content, _open(path, content) as decoder:
             _confirm(path, content, decoder)
             yield decoder
     except FAULTS as error:
@@ -145,7 +145,7 @@ class _Content:
     """
 
     def __init__(
-        self, file: BinaryIO, *, start: int = 0, size: int = 0, patch: tuple[int, bytes] = (0, b"")
+        self, file: FileIO, *, start: int = 0, size: int = 0, patch: tuple[int, bytes] = (0, b"")
     ) -> None:
         self.file, self.start, self.patch = file, start, patch
         self.real = os.fstat(file.fileno()).st_size - start
@@ -180,9 +180,11 @@ class _Content:
     write = None
 
 
-def _open(path: Path, content: BinaryIO) -> Decoder:
+def _open(path: Path, content: FileIO) -> Decoder:
     """Open a file in the way that its format needs."""
     start = _after_tag(content)
+    if padding := _zeros(content, start):  # which libsndfile takes for no format
+        return _declared(_mp3(content, start + padding))
     kind = _at(content, start, 4)
     if kind == b"OggS":
         _check_pages(path, content)
@@ -191,16 +193,22 @@ def _open(path: Path, content: BinaryIO) -> Decoder:
     elif patch := _check_sizes(path, content):
         decoder = Decoder(_Content(content, patch=patch))
     else:
-        decoder = Decoder(path)
+        os.lseek(content.fileno(), 0, os.SEEK_SET)
+        decoder = Decoder(content.fileno(), closefd=False)  # has no name to guess a format from
     if decoder.format == "MP3":
         decoder.close()
         decoder = _mp3(content)
+    return _declared(decoder)
+
+
+def _declared(decoder: Decoder) -> Decoder:
+    """Set the length that a decoder has from a header, if it has one."""
     if decoder.declared is None and decoder.frames < NONE:
         decoder.declared = decoder.frames
     return decoder
 
 
-def _confirm(path: Path, content: BinaryIO, decoder: Decoder) -> None:
+def _confirm(path: Path, content: FileIO, decoder: Decoder) -> None:
     """Decode the last sample; if it is not the last, or not there, refuse the file."""
     if not decoder.declared or not (decoder.format == "FLAC" or decoder.subtype in SOUGHT):
         return
@@ -211,7 +219,7 @@ def _confirm(path: Path, content: BinaryIO, decoder: Decoder) -> None:
     decoder.exact = True
 
 
-def _count(path: Path, content: BinaryIO) -> int:
+def _count(path: Path, content: FileIO) -> int:
     """Count the samples of a file up to the first fault, in steps shorter than any frame."""
     count = 0
     with suppress(*FAULTS), _open(path, content) as decoder:
@@ -223,18 +231,19 @@ def _count(path: Path, content: BinaryIO) -> int:
 def _unreadable(path: Path, error: Exception) -> HarnessError:
     """Say why a file cannot be decoded, and how far it can."""
     reason = str(error).split(": ")[-1].rstrip(".") or "too large"
-    if getattr(error, "code", 0) in UNKNOWN_CODES:
-        return UnknownFormatError(path, reason)
-    with suppress(*FAULTS), path.open("rb") as content:
-        if count := _count(path, content):
+    try:
+        with path.open("rb", buffering=0) as content:
             with _open(path, content) as decoder:
                 of = f" of {decoder.declared}" if decoder.declared else ""
-            said = f"truncated or damaged, {count}{of} samples can be read"
-            return HarnessError(f"{path}: {said}; replace it")
-    return HarnessError(f"{path}: cannot be read as audio ({reason}); replace it")
+            count = _count(path, content)
+    except soundfile.SoundFileError:
+        return UnknownFormatError(path, reason)
+    except (OSError, MemoryError):
+        return HarnessError(f"{path}: cannot be read as audio ({reason}); replace it")
+    return HarnessError(f"{path}: truncated or damaged, {count}{of} samples can be read; replace it")
 
 
-def _flac(content: BinaryIO, start: int) -> Decoder:
+def _flac(content: FileIO, start: int) -> Decoder:
     """Open a FLAC file, which claims to be longer so that what follows is decoded too."""
     place, mask = start + 18, 2**36 - 1  # 36 bits behind the sample rate, channels and bits
     about = int.from_bytes(_at(content, place, 8), "big")
@@ -245,22 +254,22 @@ def _flac(content: BinaryIO, start: int) -> Decoder:
     return decoder
 
 
-def _mp3(content: BinaryIO) -> Decoder:
+def _mp3(content: FileIO, start: int = 0) -> Decoder:
     """Open an MP3 file, which claims to be longer: mpg123 then says so if the last frame is cut.
 
     The first frame may give a length. If it does not, the length is estimated from the size; the
     file then claims to be endless.
     """
-    plain = _Content(content)
+    plain = _Content(content, start=start)
     with Decoder(plain) as decoder:
         declared = int(decoder.frames)
-    longer = _Content(content, size=plain.size + plain.size // 200 + 129)  # less than a percent
+    longer = _Content(content, start=start, size=plain.size + plain.size // 200 + 129)  # less than a percent
     decoder = Decoder(longer)
     if decoder.frames == declared:
         decoder.rest = longer
         return decoder
     decoder.close()
-    return Decoder(_Content(content, size=ENDLESS))
+    return Decoder(_Content(content, start=start, size=ENDLESS))
 
 
 def _count_rest(content: _Content) -> int:
@@ -275,13 +284,13 @@ def _count_rest(content: _Content) -> int:
     return count
 
 
-def _at(file: BinaryIO, place: int, size: int) -> bytes:
+def _at(file: FileIO, place: int, size: int) -> bytes:
     """Return the bytes of a file from a place on."""
     file.seek(place)
     return file.read(size)
 
 
-def _after_tag(content: BinaryIO) -> int:
+def _after_tag(content: FileIO) -> int:
     """Return where the file begins behind an ID3 tag; 0 without one."""
     head = _at(content, 0, 10)
     if len(head) < 10 or head[:3] != b"ID3":
@@ -290,13 +299,20 @@ def _after_tag(content: BinaryIO) -> int:
     return 10 + (a << 21 | b << 14 | c << 7 | d)
 
 
-def _check_pages(path: Path, content: BinaryIO) -> None:
+def _zeros(content: FileIO, start: int) -> int:
+    """Return how many zeros there are before the first frame of an MP3 file; 0 in other files."""
+    head = _at(content, start, MAX_TRAILER)
+    found = head.lstrip(b"\0")
+    return len(head) - len(found) if found[:1] == b"\xff" and found[1:2] >= b"\xe0" else 0
+
+
+def _check_pages(path: Path, content: FileIO) -> None:
     """Check the pages of an Ogg file, of which decoders skip damaged ones without a word.
 
     Each page has its size and a checksum (RFC 3533); a file that ends within one was cut.
     """
     place, size, number = 0, os.fstat(content.fileno()).st_size, 0
-    serials: set[bytes] = set()
+    streams = 0
     while place < size:
         number += 1
         head = _at(content, place, 27)
@@ -314,10 +330,10 @@ def _check_pages(path: Path, content: BinaryIO) -> None:
             )
         if _ogg_sum(page[:22] + bytes(4) + page[26:]) != head[22:26]:
             raise HarnessError(f"{path}: Ogg page {number} is damaged (checksum); replace it")
-        serials.add(head[14:18])
+        streams += head[5] >> 1 & 1  # a page on which one begins
         place += whole
-    if len(serials) > 1:
-        raise UnknownFormatError(path, f"has {len(serials)} Ogg streams, one is supported")
+    if streams > 1:  # of which libsndfile decodes one
+        raise UnknownFormatError(path, f"has {streams} Ogg streams")
 
 
 def _ogg_sum(page: bytes) -> bytes:
@@ -360,7 +376,7 @@ def _chunks(head: bytes) -> _Chunks | None:
     return None
 
 
-def _audio_size(content: BinaryIO, chunks: _Chunks) -> _Size | None:
+def _audio_size(content: FileIO, chunks: _Chunks) -> _Size | None:
     """Find the chunk with the audio."""
     place, step, wide = chunks.start, struct.calcsize(chunks.head), None
     while len(head := _at(content, place, step)) == step:
@@ -377,7 +393,7 @@ def _audio_size(content: BinaryIO, chunks: _Chunks) -> _Size | None:
     return None
 
 
-def _check_sizes(path: Path, content: BinaryIO) -> tuple[int, bytes] | None:
+def _check_sizes(path: Path, content: FileIO) -> tuple[int, bytes] | None:
     """Compare the size of the audio that a header gives with the bytes there.
 
     libsndfile does not, and reads what there is. If the size stands for an unknown one, the place
@@ -393,7 +409,7 @@ def _check_sizes(path: Path, content: BinaryIO) -> tuple[int, bytes] | None:
     there, n_bytes = end - found.audio, found.n_bytes
     after = found.audio + n_bytes + (-n_bytes % chunks.even if chunks else 0)
     if n_bytes > there or n_bytes == 0:
-        unknown = n_bytes >= 2**63 or any(0 <= full - n_bytes <= NEAR for full in STREAMED)
+        unknown = n_bytes >= 2**62 or any(0 <= full - n_bytes <= NEAR for full in STREAMED)
         if n_bytes == 0:
             unknown = there > 0 and not _is_chunk(content, after, end, chunks)
         elif not unknown:
@@ -416,7 +432,7 @@ def _check_sizes(path: Path, content: BinaryIO) -> tuple[int, bytes] | None:
     return None
 
 
-def _is_chunk(content: BinaryIO, start: int, end: int, chunks: _Chunks | None) -> bool:
+def _is_chunk(content: FileIO, start: int, end: int, chunks: _Chunks | None) -> bool:
     """Whether a chunk or a tag begins there, rather than more audio."""
     form = chunks.head if chunks else "<4sI"
     step = struct.calcsize(form)
