@@ -6,17 +6,16 @@ trusted afterwards. Nothing is ever transposed, rescaled or clipped silently.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
 
+from harness.core.decoding import check_end, opened, signature
 from harness.core.errors import HarnessError, StorageError
 from harness.core.files import complete_file
 
@@ -26,7 +25,6 @@ Float64 = npt.NDArray[np.float64]  # what is computed from signals
 MAX_LENGTH_ERROR = 0.1  # seconds; a larger difference in length is an error
 MAX_CHANNELS = 32  # with more, the axes are probably swapped
 MAX_PEAK = 100.0  # 40 dB over full scale; more are integers
-MAX_TRAILER = 2**16  # bytes after the audio of a WAV file that need not be chunks
 
 
 def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
@@ -34,18 +32,15 @@ def read(path: Path, *, start: int = 0, frames: int = -1) -> tuple[Audio, int]:
 
     Any format of libsndfile is read: WAV, FLAC, OGG, MP3 and others. Returns the signal, shape
     (channels, samples), C-contiguous, and the sample rate in Hz. A file that is absent, unreadable,
-    truncated, empty, or contains NaN, infinity or samples beyond `MAX_PEAK` is refused.
+    empty, or contains NaN, infinity or samples beyond `MAX_PEAK` is refused, and so is one that has
+    fewer or more samples than its header says.
     """
-    with _opened(path) as file:
-        total, sample_rate = file.frames, int(file.samplerate)
-        file.seek(min(start, total))
-        samples = file.read(frames, dtype="float32", always_2d=True)
-    wanted = max(total - start, 0) if frames < 0 else min(frames, max(total - start, 0))
-    if len(samples) == 0:
-        raise HarnessError(f"{path}: contains no samples; replace the file")
-    if len(samples) < wanted:
-        raise _truncated(path, len(samples), wanted)
-    audio = np.ascontiguousarray(samples.T)
+    with opened(path) as decoder:
+        first = decoder.skip(start)
+        audio = decoder.decode(None if frames < 0 else frames)
+        if frames < 0 or audio.shape[1] < frames:
+            check_end(path, decoder, first + audio.shape[1])
+        sample_rate = int(decoder.samplerate)
     _check_read(audio, path)
     return audio, sample_rate
 
@@ -55,28 +50,15 @@ def blocks(path: Path, size: int, overlap: int = 0) -> Iterator[Audio]:
 
     Each begins with the last `overlap` samples of the one before; the last may be shorter.
     """
-    with _opened(path) as file:
-        total, end = file.frames, 0
-        for block in file.blocks(size, overlap, dtype="float32", always_2d=True):
-            audio = np.array(block.T, order="C")
-            end += audio.shape[1] - (overlap if end else 0)
-            _check_read(audio, path)
-            yield audio
-    if end < total:
-        raise _truncated(path, end, total)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    if not path.is_file():
-        raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
-    _check_wav_size(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            yield file
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        reason = str(error).split(": ")[-1].rstrip(".")
-        raise HarnessError(f"{path}: cannot be read as audio ({reason}); replace it") from error
+    with opened(path) as decoder:
+        block, count = decoder.decode(size), 0
+        while block.shape[1] > (overlap if count else 0):
+            count += block.shape[1] - (overlap if count else 0)
+            _check_read(block, path)
+            yield block
+            tail = block[:, block.shape[1] - overlap :]
+            block = np.concatenate([tail, decoder.decode(size - overlap)], axis=1)
+        check_end(path, decoder, count)
 
 
 def _check_read(audio: Audio, path: Path) -> None:
@@ -89,19 +71,34 @@ def _check_read(audio: Audio, path: Path) -> None:
         )
 
 
-def _truncated(path: Path, have: int, wanted: int) -> HarnessError:
-    return HarnessError(f"{path}: truncated, {have} of {wanted} samples can be read; replace it")
-
-
 def length(path: Path) -> tuple[int, int]:
-    """Return (samples per channel, sample rate in Hz) of an audio file from its header."""
-    try:
-        info = soundfile.info(path)
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise HarnessError(f"{path}: cannot be read as audio; replace the file") from error
-    if info.frames == 0:
+    """Return (samples per channel, sample rate in Hz) of an audio file.
+
+    The header's length is confirmed by decoding the last sample. MP3, OGG and other files that
+    cannot be sought exactly are decoded to their end, once as long as they do not change.
+    """
+    _, samples, sample_rate = form(path)
+    return samples, sample_rate
+
+
+def form(path: Path) -> tuple[int, int, int]:
+    """Return (channels, samples per channel, sample rate in Hz) of an audio file, see `length`."""
+    with opened(path) as decoder:
+        exact = decoder.declared if decoder.exact else None
+        channels, sample_rate = int(decoder.channels), int(decoder.samplerate)
+    samples = _counted(path, signature(path)) if exact is None else exact
+    if samples == 0:
         raise HarnessError(f"{path}: contains no samples; replace the file")
-    return int(info.frames), int(info.samplerate)
+    return channels, samples, sample_rate
+
+
+@lru_cache(maxsize=4096)
+def _counted(path: Path, _written: tuple[int, ...]) -> int:
+    """Decode a file to its end and return the samples per channel."""
+    with opened(path) as decoder:
+        count = decoder.skip(2**62)
+        check_end(path, decoder, count)
+    return count
 
 
 def write(path: Path, audio: Audio, sample_rate: int, *, subtype: str = "FLOAT") -> None:
@@ -188,38 +185,3 @@ def check_pair(reference: Audio, estimate: Audio, where: str) -> None:
             f"{where}: reference has shape {reference.shape} and estimate {estimate.shape}; "
             "give both the same channels and length first"
         )
-
-
-def _check_wav_size(path: Path) -> None:
-    """Compare the data size in a WAV header with the bytes there; libsndfile does not."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(12)
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        while len(chunk := file.read(8)) == 8:
-            name, n_bytes = struct.unpack("<4sI", chunk)
-            here = file.tell()
-            if name == b"data":
-                streamed = n_bytes in (0, 0xFFFFFFFF)  # a writer that could not seek back
-                if not streamed and here + n_bytes > size:
-                    there = f"{size - here} of {n_bytes} bytes of audio are there"
-                    raise HarnessError(f"{path}: truncated, {there}; replace it")
-                after = here + n_bytes + n_bytes % 2
-                if not streamed and size - after > MAX_TRAILER and not _is_chunk(file, after, size):
-                    raise HarnessError(
-                        f"{path}: its header counts {n_bytes} bytes of audio, but {size - after} "
-                        "more follow; write it again, as RF64 or FLAC if it is larger than 4 GB"
-                    )
-                return
-            file.seek(here + n_bytes + n_bytes % 2)
-
-
-def _is_chunk(file: BinaryIO, start: int, size: int) -> bool:
-    """Whether a chunk of a WAV file, a tag or padding begins there, rather than more audio."""
-    file.seek(start)
-    head = file.read(8)
-    if head[:3] in (b"ID3", b"TAG") or not any(head):
-        return True
-    name, n_bytes = struct.unpack("<4sI", head)
-    return all(32 <= byte < 127 for byte in name) and start + 8 + n_bytes <= size

@@ -63,11 +63,19 @@ class Excerpt:
 
     seconds: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a length that is no number, infinite or not positive."""
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise HarnessError(
+                f"--seconds {self.seconds}: is no length of an excerpt; give a number of seconds, "
+                "or leave --seconds out for whole tracks"
+            )
+
     def window(self, n_samples: int, sample_rate: int) -> tuple[int, int]:
         """Return (first sample, number of samples) inside a track of `n_samples`."""
         if self.seconds is None:
             return 0, n_samples
-        wanted = min(n_samples, round(self.seconds * sample_rate))
+        wanted = round(min(n_samples, self.seconds * sample_rate))
         return (n_samples - wanted) // 2, wanted
 
 
@@ -92,7 +100,7 @@ def read_sources(sources: Sources, sample_rate: int, start: int = 0, frames: int
 
 
 def track_length(track: Track) -> int:
-    """Return the number of samples that all files of a track have, from their headers.
+    """Return the number of samples that all files of a track have, see `audio.length`.
 
     Mixture and stems are read separately. With this number as `frames`, they are equally long even
     if the files are not.
@@ -113,7 +121,7 @@ def cut_short(track: Track, sample_rate: int) -> str:
 
 
 def _lengths(track: Track) -> dict[tuple[Path, int | None], int]:
-    """Return the samples per channel of every file of a track, from the headers."""
+    """Return the samples per channel of every file of a track."""
     sources = {*track.mixture, *(source for stem in track.stems.values() for source in stem)}
     files = sorted({(source.path, source.stream) for source in sources}, key=str)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -11,12 +12,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.core import audio
+from harness.core.decoding import UnknownFormatError
 from harness.core.errors import HarnessError
 from harness.core.files import safe_name
 
-READ = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff")
-DECODED = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")  # by ffmpeg
-CONTAINERS = "mov,mp4,m4a,aac,asf,matroska,webm,ogg,mp3,wav,flac,aiff"  # playlists are not read
+READ = (
+    ".wav", ".wave", ".rf64", ".w64", ".flac", ".mp3", ".ogg", ".oga", ".opus",
+    ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd",
+)  # fmt: skip
+DECODED = (
+    ".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".aac", ".ac3", ".wma", ".webm", ".mka", ".mkv",
+    ".mp2", ".wv", ".ape", ".tta", ".dsf",
+)  # by ffmpeg  # fmt: skip
+# what ffmpeg may take a file for, which is never a playlist
+CONTAINERS = (
+    "mov,mp4,m4a,aac,ac3,asf,matroska,webm,ogg,mp3,wav,w64,flac,aiff,caf,au,wv,ape,tta,dsf"
+)
+ESTIMATED = ("aac", "ac3", "mp3")  # formats whose length ffmpeg estimates from the size
+_ASKED = (
+    "-select_streams", "a:0", "-of", "json",
+    "-show_entries", "stream=duration:format=format_name,duration,nb_streams",
+)  # fmt: skip
 
 
 def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
@@ -64,21 +80,61 @@ def _is_song(path: Path, out: Path) -> bool:
 @contextmanager
 def decoded(song: Path, folder: Path) -> Iterator[Path]:
     """Yield a file that libsndfile can read: the song, or a WAV file that ffmpeg makes of it."""
-    if seconds_of(song) or song.suffix.lower() in READ[:3]:
+    try:
+        audio.length(song)
+    except UnknownFormatError as error:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as room:
+            wav = Path(room) / "song.wav"
+            _decode(song, wav, error.reason)
+            yield wav
+    else:
         yield song
-        return
-    if shutil.which("ffmpeg") is None:
+
+
+def _decode(song: Path, wav: Path, why: str) -> None:
+    """Let ffmpeg decode all of a song; refuse one with faults, or of another length than it says.
+
+    ffmpeg replaces what it cannot decode by silence, and takes the end of a cut file for its end.
+    """
+    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise HarnessError(f"{song}: cannot be read; install ffmpeg, or convert it to WAV")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as room:
-        wav = Path(room) / "song.wav"
-        options = ["-nostdin", "-v", "error", "-protocol_whitelist", "file"]
-        options += ["-format_whitelist", CONTAINERS, "-i", f"file:{song}", "-map", "0:a:0"]
-        command = ["ffmpeg", *options, "-c:a", "pcm_f32le", "-rf64", "auto", f"file:{wav}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not wav.is_file():
-            reason = " ".join(done.stderr.split())[-200:]
-            raise HarnessError(f"{song}: cannot be read as audio ({reason}); replace the file")
-        yield wav
+    safe = ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS]
+    source, target = ["-i", f"file:{song}"], ["-c:a", "pcm_f32le", "-rf64", "auto", f"file:{wav}"]
+    options = ["-nostdin", "-v", "error", "-xerror", *safe, *source, "-map", "0:a:0"]
+    done = _run(["ffmpeg", *options, *target])
+    reason = " ".join(done.stderr.split())[-200:]
+    if done.returncode or reason or not wav.is_file():
+        raise _unreadable(song, why, reason or "no audio")
+    expected = _duration(_run(["ffprobe", "-v", "error", *safe, *_ASKED, *source]).stdout)
+    samples, rate = audio.length(wav)
+    if expected and abs(samples / rate - expected) > audio.MAX_LENGTH_ERROR:
+        lengths = f"{samples / rate:.2f} s can be decoded, its header says {expected:.2f} s"
+        raise HarnessError(f"{song}: truncated or damaged, {lengths}; replace it")
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program and return what it wrote."""
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+
+
+def _duration(probed: str) -> float:
+    """Return how long a file says its first audio stream is, in seconds; 0 if it does not."""
+    try:
+        found = json.loads(probed)
+        (stream,), file = found["streams"], found["format"]
+        if file["format_name"] in ESTIMATED:
+            return 0.0
+        alone = file.get("duration", 0) if file["nb_streams"] == 1 else 0
+        return float(stream.get("duration") or alone)
+    except (ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def _unreadable(song: Path, why: str, reason: str) -> HarnessError:
+    """Return an error with what both decoders say."""
+    return HarnessError(
+        f"{song}: cannot be read as audio ({why}; ffmpeg: {reason}); replace the file"
+    )
 
 
 def seconds_of(song: Path) -> float:

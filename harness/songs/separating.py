@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import soundfile
 
 from harness import registry
 from harness.core import audio, taxonomy
@@ -165,8 +164,7 @@ def _blocks(
     song: Path, files: Mapping[str, Path], job: _Job, tell: Callable[[float], None]
 ) -> list[str]:
     """Read, separate and write a song block by block, and return notes."""
-    total, rate = audio.length(song)
-    channels = soundfile.info(song).channels
+    channels, total, rate = audio.form(song)
     size, fade = plan_blocks(total, rate, channels)
     notes: dict[str, None] = {}
     if size < total:

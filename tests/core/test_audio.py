@@ -131,7 +131,7 @@ def test_file_that_is_not_audio_is_refused(tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     with pytest.raises(HarnessError, match=r"song\.wav: cannot be read as audio .*; replace"):
         audio.read(path)
-    with pytest.raises(HarnessError, match=r"song\.wav: cannot be read as audio; replace"):
+    with pytest.raises(HarnessError, match=r"song\.wav: cannot be read as audio .*; replace"):
         audio.length(path)
 
 
