@@ -16,7 +16,7 @@ def mir1k(root: Path) -> Dataset:
     """Read ``<root>/Wavfile/<singer>_<song>_<clip>.wav``, or the same without ``Wavfile``."""
     scan = Scan(root)
     folder = root / "Wavfile" if (root / "Wavfile").is_dir() else root
-    found = [_track(path) for path in scan.files(folder, (".wav",))]
+    found = [_track(path) for path in scan.files(folder, (".wav",), songs=True)]
     return collect(scan, "mir1k", found, version="1.0", sample_rate=16000)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.datasets.known import advice
-from harness.datasets.tracks import Dataset, Source, Sources, Track
+from harness.datasets.tracks import Dataset, Omission, Source, Sources, Track
 
 FOUR_STEMS = ("vocals", "drums", "bass", "other")
 BACKING = taxonomy.TREE["accompaniment"]
 MIXTURE = "mixture.wav"
+SPLIT_FOLDERS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,26 @@ class Scan:
 
     root: Path  # links that lead out of it are refused
     problems: list[str] = field(default_factory=list)  # one line each
+    omitted: list[Omission] = field(default_factory=list)  # tracks that are left out
 
     def folders(self, parent: Path) -> list[Path]:
-        """Return the folders in `parent`, by name, without hidden ones and links to outside."""
-        return [path for path in self._visible(parent) if path.is_dir() and self._inside(path)]
+        """Return the folders of songs in `parent`, by name, without hidden ones.
 
-    def files(self, parent: Path, suffixes: tuple[str, ...]) -> list[Path]:
-        """Return the non-empty files in `parent` with one of the suffixes, by name."""
-        named = [path for path in self._visible(parent) if path.name.lower().endswith(suffixes)]
-        return [path for path in named if self.usable(path)]
+        Links to outside and names that are not UTF-8 are left out.
+        """
+        listed = self._visible(parent, songs=True)
+        return [path for path in listed if path.is_dir() and self._inside(path, song=True)]
+
+    def files(
+        self, parent: Path, suffixes: tuple[str, ...], *, songs: bool = False
+    ) -> list[Path]:
+        """Return the non-empty files in `parent` with one of the suffixes, by name.
+
+        With `songs` each file is a track.
+        """
+        listed = self._visible(parent, songs=songs)
+        named = [path for path in listed if path.name.lower().endswith(suffixes)]
+        return [path for path in named if self.usable(path, song=songs)]
 
     def songs(self, parent: Path) -> list[Path]:
         """Return the folders in `parent` that have a ``mixture.wav``; the others are noted."""
@@ -41,20 +53,24 @@ class Scan:
             if self.usable(path / MIXTURE):
                 found.append(path)
             else:
-                self.note(path, "left out, it has no mixture")
+                self.leave_out(path, "it has no mixture")
         return found
 
-    def usable(self, path: Path) -> bool:
-        """Whether this is a non-empty file inside the root; if not, note why."""
-        if not self._inside(path):
+    def usable(self, path: Path, *, song: bool = False) -> bool:
+        """Whether this is a non-empty file inside the root; if not, note why.
+
+        With `song` the file is a track, which is left out.
+        """
+        say = self.leave_out if song else self.note
+        if not self._inside(path, song=song):
             return False
         try:
             size = path.stat().st_size if path.is_file() else None
         except OSError as error:
-            self.note(path, f"cannot be examined ({error.strerror})")
+            say(path, f"cannot be examined ({error.strerror})")
             return False
         if not size:
-            self.note(path, "missing" if size is None else "empty")
+            say(path, "missing" if size is None else "empty")
         return bool(size)
 
     def note(self, path: Path, what: str) -> None:
@@ -62,12 +78,23 @@ class Scan:
         where = path.relative_to(self.root) if path.is_relative_to(self.root) else path
         self.problems.append(f"{printable(where.as_posix())}: {what}")
 
+    def leave_out(self, path: Path, why: str, *, song: bool = True) -> None:
+        """Add a problem: a file or, with `song`, a track is left out.
+
+        Terminal and report name the tracks of `omitted`.
+        """
+        self.note(path, f"{why}; left out")
+        if not song:
+            return
+        split = path.parent.name if path.parent.name in SPLIT_FOLDERS else ""
+        self.omitted.append(Omission(why, printable(path.name), split=split))
+
     @cached_property
     def _real_root(self) -> Path:
         """The root, which may itself be a link, resolved."""
         return self.root.resolve()
 
-    def _visible(self, parent: Path) -> list[Path]:
+    def _visible(self, parent: Path, *, songs: bool = False) -> list[Path]:
         """List `parent`, without what desktops and archivers leave behind."""
         try:
             paths = sorted(path for path in parent.iterdir() if not _is_litter(path.name))
@@ -78,15 +105,15 @@ class Scan:
             return []
         text = [path for path in paths if storable(path.name) == path.name]
         for path in sorted({*paths} - {*text}):  # no table can store such a name
-            self.note(path, "its name is not UTF-8; left out, rename it")
+            self.leave_out(path, "its name is not UTF-8, rename it", song=songs)
         return text
 
-    def _inside(self, path: Path) -> bool:
+    def _inside(self, path: Path, *, song: bool = False) -> bool:
         """Whether no link leads out of the root on the way to the path; if one does, note that."""
         with suppress(OSError, RuntimeError):  # links in a circle
             if path.resolve().is_relative_to(self._real_root):
                 return True
-        self.note(path, "is a link to a place outside the dataset; left out")
+        self.leave_out(path, "is a link to a place outside the dataset", song=song)
         return False
 
 
@@ -121,9 +148,13 @@ def collect(
     unique: dict[tuple[str, str], Track] = {}
     for track in tracks:
         if not track.stems:
-            scan.problems.append(f"{printable(track.name)}: has no stem; left out")
+            why = "has no stem"
         elif unique.setdefault((track.split, track.name), track) is not track:
-            scan.problems.append(f"{printable(track.name)}: a second track of this name; left out")
+            why = "is a second track of this name"
+        else:
+            continue
+        scan.problems.append(f"{printable(track.name)}: {why}; left out")
+        scan.omitted.append(Omission(why, printable(track.name), split=track.split))
     if not unique:
         raise HarnessError(f"{scan.root}: {_why_empty(scan, name)}; {advice(name)}")
     stems = {stem for track in unique.values() for stem in track.stems}
@@ -134,6 +165,7 @@ def collect(
         stems=tuple(taxonomy.in_order(stems)),
         tracks=tuple(unique[key] for key in sorted(unique)),
         problems=tuple(scan.problems),
+        omitted=tuple(replace(omission, dataset=name) for omission in scan.omitted),
     )
 
 

@@ -45,6 +45,17 @@ class Track:
     id: str = ""  # key of published scores if not the name: uuid in MoisesDB, number in DSD100
 
 
+@dataclass(frozen=True, order=True)
+class Omission:
+    """What a run lacks although the user would expect it, and why."""
+
+    reason: str
+    name: str  # of the track or separator
+    dataset: str = ""  # empty: all of them
+    split: str = ""  # empty: not known
+    what: str = "track left out"  # or "separator not run", "track scored in part", …
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A collection of tracks, as found on disk."""
@@ -55,6 +66,7 @@ class Dataset:
     stems: tuple[str, ...]  # all scored stems of its tracks, in display order
     tracks: tuple[Track, ...]  # sorted by (split, name)
     problems: tuple[str, ...] = ()  # faults of the folder, one line each; it says what was done
+    omitted: tuple[Omission, ...] = ()  # tracks that are there but not used, or only in part
 
 
 @dataclass(frozen=True)
