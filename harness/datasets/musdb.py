@@ -25,6 +25,7 @@ from harness.datasets.scan import (
     FOUR_STEMS,
     MIXTURE,
     SPLIT_FOLDERS,
+    TRACK,
     Scan,
     collect,
     four_stems,
@@ -63,7 +64,7 @@ def musdb18(root: Path) -> Dataset:
     scan = Scan(root)
     tracks = []
     for split in SPLIT_FOLDERS:
-        for path in scan.files(root / split, (SUFFIX,), songs=True):
+        for path in scan.files(root / split, (SUFFIX,), TRACK):
             leaves = {stem: (Source(path, stream=STREAMS[stem]),) for stem in FOUR_STEMS}
             stems = unions(leaves, {"accompaniment": BACKING})
             mixture = Source(path, stream=STREAMS["mixture"])

@@ -17,6 +17,11 @@ FOUR_STEMS = ("vocals", "drums", "bass", "other")
 BACKING = taxonomy.TREE["accompaniment"]
 MIXTURE = "mixture.wav"
 SPLIT_FOLDERS = ("train", "test")
+TRACK, FILE = "track left out", "file left out"  # see `Omission.what`
+AUDIO = (
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".m4a", ".aac",
+    ".mp4", ".wma", ".caf", ".w64", ".au", ".snd", ".wv", ".rf64", ".alac", ".webm", ".mka",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,19 +37,17 @@ class Scan:
 
         Links to outside and names that are not UTF-8 are left out.
         """
-        listed = self._visible(parent, songs=True)
-        return [path for path in listed if path.is_dir() and self._inside(path, song=True)]
+        listed = self._visible(parent, TRACK)
+        return [path for path in listed if path.is_dir() and self._inside(path, TRACK)]
 
-    def files(
-        self, parent: Path, suffixes: tuple[str, ...], *, songs: bool = False
-    ) -> list[Path]:
+    def files(self, parent: Path, suffixes: tuple[str, ...], what: str = FILE) -> list[Path]:
         """Return the non-empty files in `parent` with one of the suffixes, by name.
 
-        With `songs` each file is a track.
+        `what` is `TRACK` if each file is one.
         """
-        listed = self._visible(parent, songs=songs)
-        named = [path for path in listed if path.name.lower().endswith(suffixes)]
-        return [path for path in named if self.usable(path, song=songs)]
+        listed = self._visible(parent, what)
+        named = [p for p in listed if p.name.lower().endswith(suffixes) and not p.is_dir()]
+        return [path for path in named if self.usable(path, what)]
 
     def songs(self, parent: Path) -> list[Path]:
         """Return the folders in `parent` that have a ``mixture.wav``; the others are noted."""
@@ -56,45 +59,49 @@ class Scan:
                 self.leave_out(path, "it has no mixture")
         return found
 
-    def usable(self, path: Path, *, song: bool = False) -> bool:
+    def usable(self, path: Path, what: str = "") -> bool:
         """Whether this is a non-empty file inside the root; if not, note why.
 
-        With `song` the file is a track, which is left out.
+        `what` it is for is as in `leave_out`.
         """
-        say = self.leave_out if song else self.note
-        if not self._inside(path, song=song):
+        if not self._inside(path, what):
             return False
         try:
             size = path.stat().st_size if path.is_file() else None
         except OSError as error:
-            say(path, f"cannot be examined ({error.strerror})")
+            self.leave_out(path, f"cannot be examined ({error.strerror})", what, "")
             return False
         if not size:
-            say(path, "missing" if size is None else "empty")
+            self.leave_out(path, "missing" if size is None else "empty", what, "")
         return bool(size)
 
     def note(self, path: Path, what: str) -> None:
         """Add a problem about a path, which is written relative to the root."""
         where = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-        self.problems.append(f"{printable(where.as_posix())}: {what}")
+        line = f"{printable(where.as_posix())}: {what}"
+        if line not in self.problems:
+            self.problems.append(line)
 
-    def leave_out(self, path: Path, why: str, *, song: bool = True) -> None:
-        """Add a problem: a file or, with `song`, a track is left out.
+    def leave_out(self, path: Path, why: str, what: str = TRACK, then: str = "; left out") -> None:
+        """Add a problem that costs a track or a file; terminal and report name these.
 
-        Terminal and report name the tracks of `omitted`.
+        `what` is `TRACK`, `FILE`, or "" if another line says what is left out. `then` ends the
+        line of the problem.
         """
-        self.note(path, f"{why}; left out")
-        if not song:
-            return
-        split = path.parent.name if path.parent.name in SPLIT_FOLDERS else ""
-        self.omitted.append(Omission(why, printable(path.name), split=split))
+        known = len(self.problems)
+        self.note(path, f"{why}{then}")
+        if what and len(self.problems) > known:
+            inside = path.relative_to(self.root).parts if path.is_relative_to(self.root) else ()
+            split = next((part for part in inside[:-1] if part in SPLIT_FOLDERS), "")
+            name = path.name if what == TRACK else "/".join(inside[-2:])
+            self.omitted.append(Omission(why, printable(name), split=split, what=what))
 
     @cached_property
     def _real_root(self) -> Path:
         """The root, which may itself be a link, resolved."""
         return self.root.resolve()
 
-    def _visible(self, parent: Path, *, songs: bool = False) -> list[Path]:
+    def _visible(self, parent: Path, what: str) -> list[Path]:
         """List `parent`, without what desktops and archivers leave behind."""
         try:
             paths = sorted(path for path in parent.iterdir() if not _is_litter(path.name))
@@ -105,15 +112,15 @@ class Scan:
             return []
         text = [path for path in paths if storable(path.name) == path.name]
         for path in sorted({*paths} - {*text}):  # no table can store such a name
-            self.leave_out(path, "its name is not UTF-8, rename it", song=songs)
+            self.leave_out(path, "its name is not UTF-8, rename it", what)
         return text
 
-    def _inside(self, path: Path, *, song: bool = False) -> bool:
+    def _inside(self, path: Path, what: str) -> bool:
         """Whether no link leads out of the root on the way to the path; if one does, note that."""
         with suppress(OSError, RuntimeError):  # links in a circle
             if path.resolve().is_relative_to(self._real_root):
                 return True
-        self.leave_out(path, "is a link to a place outside the dataset", song=song)
+        self.leave_out(path, "is a link to a place outside the dataset", what)
         return False
 
 
@@ -126,7 +133,7 @@ def four_stems(scan: Scan, folder: Path) -> tuple[dict[str, Sources], dict[str, 
     excluded: dict[str, str] = {}
     for stem in FOUR_STEMS:
         path = folder / f"{stem}.wav"
-        if scan.usable(path):
+        if scan.usable(path, FILE):
             stems[stem] = (Source(path),)
         else:
             excluded[stem] = f"{path.name} cannot be used"

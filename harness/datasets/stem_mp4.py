@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,8 +60,8 @@ def stream_of(titles: Sequence[str], stream: int) -> int:
     """Return which stream of a file holds what MUSDB18 has in `stream`, by the titles.
 
     Equal titles say nothing (ffmpeg calls every stream ``SoundHandler``), and the order is that of
-    `STREAMS`. Otherwise each of `STREAMS` must have one title, and the mixture may be the only stream
-    that is not titled as a stem; if not, ValueError is raised.
+    `STREAMS`. Otherwise each of `STREAMS` must have one title, and the mixture may be the only
+    stream that is not titled as a stem; if not, ValueError is raised.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def _header(stempeg: ModuleType, path: Path, stream: int) -> tuple[Any, int]:
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
     try:
-        header = stempeg.Info(str(path))
+        header = _probe(stempeg, str(path), path.stat().st_mtime_ns)
     except Exception as error:  # the ffmpeg wrapper's own class, which it does not export
         raise HarnessError(f"{path}: cannot be read as .stem.mp4; replace the file") from error
     if stream >= header.nb_audio_streams:
@@ -115,6 +116,12 @@ def _header(stempeg: ModuleType, path: Path, stream: int) -> tuple[Any, int]:
             f"{path}: its streams are titled {', '.join(map(repr, titles))[:200]}: {error}; "
             "correct the titles, or give all streams the same title if the order is this one"
         ) from error
+
+
+@lru_cache(maxsize=256)
+def _probe(stempeg: ModuleType, path: str, _changed: int) -> Any:
+    """Let ffprobe read the header of a file, once for all of its streams."""
+    return stempeg.Info(path)
 
 
 def _title(tags: Mapping[str, str]) -> str:

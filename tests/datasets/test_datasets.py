@@ -188,7 +188,7 @@ def test_song_without_mixture_is_left_out_and_the_rest_stays(tmp_path: Path) -> 
     musdb_song(tmp_path, "C - D")
     dataset = load("musdb18hq", tmp_path)
     assert only(dataset).name == "C - D"
-    assert "test/A - B: left out, it has no mixture" in dataset.problems
+    assert "test/A - B: it has no mixture; left out" in dataset.problems
 
 
 def test_song_without_any_stem_is_left_out(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_name_that_is_no_utf8_is_a_problem_line(tmp_path: Path) -> None:
     musdb_song(tmp_path, "C - D")
     dataset = load("musdb18hq", tmp_path)
     assert only(dataset).name == "C - D"
-    assert dataset.problems == ("test/A - B?: its name is not UTF-8; left out, rename it",)
+    assert dataset.problems == ("test/A - B?: its name is not UTF-8, rename it; left out",)
 
 
 @pytest.mark.parametrize("link", ["train", "test/A - B", "test/C - D/vocals.wav"])
