@@ -20,7 +20,7 @@ from harness.core.files import digest
 from harness.core.machine import environment
 from harness.datasets import DATASETS
 from harness.datasets.overlaps import leak
-from harness.datasets.tracks import Dataset
+from harness.datasets.tracks import Dataset, Omission
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry
 from harness.results.runs import read_run
@@ -85,6 +85,7 @@ def state_of(
             "skips": [asdict(skip) for skip in plan.skips],
             "entries": [entry.model_dump(mode="json") for entry in entries],
             "datasets": [[d.name, d.version, d.problems] for d in datasets],
+            "omitted": [asdict(omission) for omission in omissions(datasets, plan)],
         }
     )
 
@@ -119,7 +120,23 @@ def record_of(
             if unit.parent is None
         ],
         "skipped": [asdict(skip) for skip in plan.skips],
+        "omitted": [asdict(omission) for omission in omissions(datasets, plan)],
     }
+
+
+def omissions(datasets: Sequence[Dataset], plan: Plan) -> tuple[Omission, ...]:
+    """Return all that a run lacks: tracks, files, estimates and separators, each with the reason.
+
+    What failed is not among them: it has rows in the tables.
+    """
+    tracks = [omission for dataset in datasets for omission in dataset.omitted]
+    known = {omission.dataset for omission in plan.omitted}
+    separators = [
+        Omission(skip.reason, skip.separator, skip.dataset or "", what="separator not run")
+        for skip in plan.skips
+        if skip.dataset not in known
+    ]
+    return (*tracks, *plan.omitted, *separators)
 
 
 def _place(unit: Unit) -> dict[str, str]:

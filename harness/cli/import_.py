@@ -9,10 +9,12 @@ from harness import datasets, registry
 from harness.cli import options
 from harness.cli.arguments import check_name, parse_data, parse_split, parse_trained_on
 from harness.cli.options import argument, option
-from harness.cli.outcome import print_ranking
+from harness.cli.outcome import print_ranking, say_left_out
 from harness.cli.terminal import print_json, show
 from harness.report import writing
 from harness.results import importing
+from harness.results.omitted import recorded
+from harness.results.runs import read_run
 from harness.selection import finished_run
 
 
@@ -49,5 +51,6 @@ def import_scores(
     if as_json:
         print_json({"folder": str(folder), "report": str(page)})
         return
+    say_left_out(recorded(read_run(folder).record))
     print_ranking(folder)
     show(page)

@@ -53,6 +53,7 @@ FLOOR = -200.0  # dB, for zero
 LEFT_OUT = "; left out, --keep-unequal keeps it"  # how a problem of a track ends
 CLIPPED = 1e-4  # share of samples at the peak of a clipped mixture
 ENOUGH = 0.5  # of a track must remain if it is cut to its shortest file
+TOO_SHORT = "a file is shorter than half of the song, --keep-unequal keeps it"
 IN_PART = "track scored in part"  # see `Omission.what`
 
 
@@ -184,8 +185,7 @@ def _with_lengths(dataset: Dataset, keep: bool) -> Dataset:
         detail = f"{file} ends after {have:.1f} of {whole:.1f} s"
         if have < ENOUGH * whole and not keep:
             dropped.append(f"{printable(track.name)}: {detail}{LEFT_OUT}")
-            why = "a file is shorter than half of the song, --keep-unequal keeps it"
-            omitted.append(_omission(track, why, detail))
+            omitted.append(_omission(track, TOO_SHORT, detail))
             continue
         said = f"only the first {have:.1f} of {whole:.1f} s are scored, {file} ends there"
         notes[printable(track.name)] = said
