@@ -131,8 +131,8 @@ def examined(
 
     Every difference becomes a problem of the dataset and a note of its track, and so does a file
     that is shorter than the others. Tracks are cut to their shortest file; where less than `ENOUGH`
-    of one remains, it is left out, too. `memory` is a file that holds earlier results by the content of
-    the track; what it has is not computed again.
+    of one remains, it is left out, too. `memory` is a file that holds earlier results by the
+    content of the track; what it has is not computed again.
     """
     dataset = _with_lengths(dataset, keep_unequal)
     omitted: list[Omission] = []
