@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.scan import printable
-from harness.datasets.tracks import Dataset, Excerpt, Omission, Track
+from harness.datasets.tracks import Dataset, Excerpt, Omission, Track, cut_short
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
 from harness.registry.weight_files import obstacle
@@ -98,13 +99,10 @@ def plan_for_files(
     omitted: list[Omission] = []
     for (dataset, track), (files, renamed) in zip(places, found, strict=True):
         mine, notes = as_meant(files, meant, dataset.stems)
-        unit = _unit(
-            _with_files(entry, mine, [*renamed, *notes], fingerprints),
-            track,
-            dataset,
-            fingerprints.of_track(track),
-            settings,
-        )
+        own = _with_files(entry, mine, [*renamed, *notes], fingerprints)
+        if mine and (whole := _length_before_cut(track, dataset.sample_rate)):
+            own = own.model_copy(update={"params": {**own.params, "whole": whole}})
+        unit = _unit(own, track, dataset, fingerprints.of_track(track), settings)
         at = Omission("", printable(track.name), dataset.name, track.split)
         if unit and mine:
             units.append(unit)
@@ -137,6 +135,14 @@ def _estimates_of(
     names = [track.name, track.id] if track.id else [track.name]
     others = [other.name for other in dataset.tracks]
     return find_files(folder, names, track.split, dataset.stems, others)
+
+
+def _length_before_cut(track: Track, sample_rate: int) -> int:
+    """Return the samples of the longest file of a track that is cut to its shortest; 0 if not."""
+    with suppress(HarnessError):  # reading the track says what is wrong
+        if found := cut_short(track, sample_rate):
+            return round(found[2] * sample_rate)
+    return 0
 
 
 def _with_files(

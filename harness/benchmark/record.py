@@ -19,6 +19,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.core.machine import environment
 from harness.datasets import DATASETS
+from harness.datasets.mixture_check import CUT
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset, Omission
 from harness.metrics import DEFAULT, METRICS
@@ -35,7 +36,9 @@ def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterat
         head = _head(unit, run)
         result = None if unit.key in failures else store.get(unit.key)
         if result is None:
-            yield (*head, "", "", math.nan, "failed", failures.get(unit.key, NOT_DONE))
+            cut = [note for note in unit.track.notes if note.startswith(CUT)]
+            why = "; ".join([failures.get(unit.key, NOT_DONE), *cut])
+            yield (*head, "", "", math.nan, "failed", why)
             continue
         for stem in taxonomy.in_order(result["scores"]):
             notes = [*result["notes"], *unit.track.notes]

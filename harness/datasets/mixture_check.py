@@ -54,6 +54,7 @@ LEFT_OUT = "; left out, --keep-unequal keeps it"  # how a problem of a track end
 CLIPPED = 1e-4  # share of samples at the peak of a clipped mixture
 ENOUGH = 0.5  # of a track must remain if it is cut to its shortest file
 TOO_SHORT = "a file is shorter than half of the song, --keep-unequal keeps it"
+CUT = "only the first"  # begins the note of a track that is cut to its shortest file
 IN_PART = "track scored in part"  # see `Omission.what`
 
 
@@ -187,7 +188,7 @@ def _with_lengths(dataset: Dataset, keep: bool) -> Dataset:
             dropped.append(f"{printable(track.name)}: {detail}{LEFT_OUT}")
             omitted.append(_omission(track, TOO_SHORT, detail))
             continue
-        said = f"only the first {have:.1f} of {whole:.1f} s are scored, {file} ends there"
+        said = f"{CUT} {have:.1f} of {whole:.1f} s are scored, {file} ends there"
         notes[printable(track.name)] = said
         tracks.append(replace(track, notes=(*track.notes, said)))
         why = "a file ends earlier than the others"

@@ -23,7 +23,9 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 class FromDisk:
     """A "separator" that only reads existing estimates, from `files`: {stem: path}.
 
-    `notes` say how the files were chosen, and which were clipped or rescaled when written.
+    `notes` say how the files were chosen, and which were clipped or rescaled when written. Of a
+    track that is cut to its shortest file, `whole` is the length of the longest one, in samples:
+    estimates of that length are cut like the track.
     """
 
     def __init__(
@@ -34,28 +36,31 @@ class FromDisk:
         input_stem: str = "mixture",
         files: Mapping[str, str],
         notes: Sequence[str] = (),
+        whole: int = 0,
     ) -> None:
         self.sample_rate = sample_rate
         self.stems = stems
         self.input_stem = input_stem
         self._chosen, self.notes = tuple(notes), list(notes)
         self._files = {stem: Path(path) for stem, path in files.items()}
+        self._whole = whole
 
     def separate(self, mixture: Audio) -> dict[str, Audio]:
-        """Return the estimates as they were written; the mixture is ignored."""
-        estimates = {stem: self._read(path) for stem, path in self._files.items()}
+        """Return the estimates as they were written; of the mixture only the length counts."""
+        estimates = {s: self._read(path, mixture.shape[1]) for s, path in self._files.items()}
         found = [_changed(self._files[stem], signal) for stem, signal in estimates.items()]
         self.notes = [*self._chosen, *filter(None, found)]
         return estimates
 
-    def _read(self, path: Path) -> Audio:
+    def _read(self, path: Path, samples: int) -> Audio:
         signal, rate = audio.read(path)
         if rate != self.sample_rate:
             raise HarnessError(
                 f"{path}: sample rate is {rate} Hz, the references have {self.sample_rate} Hz; "
                 "resample the estimates, and say so next to their scores"
             )
-        return signal
+        of_whole = abs(signal.shape[1] - self._whole) <= audio.MAX_LENGTH_ERROR * rate
+        return signal[:, :samples].copy() if self._whole and of_whole else signal
 
 
 def _changed(path: Path, signal: Audio) -> str:

@@ -3,14 +3,20 @@
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import song_stems, write_song
 
 from harness.benchmark import Settings, plan_for_files
+from harness.core import audio
 from harness.core.errors import HarnessError
+from harness.datasets import load
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.tracks import Dataset, Source, Track
+from harness.metrics import analyse
 from harness.registry import Entry
-from harness.separators.from_disk import find_files, meaning
+from harness.separators import protocol
+from harness.separators.from_disk import FromDisk, find_files, meaning
 
 FOUR = ("vocals", "drums", "bass", "other")
 ALL = (*FOUR, "accompaniment")
@@ -37,6 +43,46 @@ def planned(folder: Path, *tracks: str, listed: tuple[str, ...] = ()):
         files[unit.track.name] = {s: Path(p).name for s, p in params["files"].items()}
         notes[unit.track.name] = list(params.get("notes", []))
     return plan, files, notes
+
+
+def test_a_file_of_one_channel_for_a_stereo_stem_is_noted_with_what_it_costs(tmp_path):
+    true = song_stems(0)["other"]  # to the right mostly
+    audio.write(tmp_path / "other.wav", true.mean(axis=0, keepdims=True), 8000)
+    files = {"other": str(tmp_path / "other.wav")}
+    entry = Entry(name="m", family="files", trained_on=(), stems=("other",))
+    separator = FromDisk(sample_rate=8000, stems=("other",), files=files)
+    found, _ = protocol.run(separator, entry, true, 8000, where="m")
+    note = analyse({"other": true}, 8000).score(found, checks=True)["other"]["snr"].note
+    assert note == "channels equal, snr at most 5.8 dB"
+
+
+@pytest.mark.parametrize("seconds", [2.0, 1.5])
+def test_estimates_of_a_track_that_is_cut_are_cut_like_it(tmp_path, seconds):
+    stems = song_stems(0)
+    write_song(tmp_path / "songs/A", stems)
+    n_samples = round(8000 * seconds)
+    audio.write(tmp_path / "songs/A/vocals.wav", stems["vocals"][:, :n_samples], 8000)
+    audio.write(tmp_path / "est/A/drums.wav", stems["drums"], 8000)
+    dataset = load("mine", tmp_path / "songs")
+    entry = Entry(name="model", family="files", trained_on=())
+    fingerprints = Fingerprints(tmp_path / "fingerprints.jsonl")
+    (unit,) = plan_for_files(entry, tmp_path / "est", [dataset], Settings(), fingerprints).units
+    separator = FromDisk(sample_rate=8000, stems=("drums",), **unit.entry.params)
+    source = np.zeros((2, n_samples), np.float32)
+    found, notes = protocol.run(separator, unit.entry, source, 8000)
+    np.testing.assert_allclose(found["drums"], stems["drums"][:, :n_samples], atol=1e-6)
+    assert notes == []
+
+
+def test_an_estimate_longer_than_its_track_is_refused_unless_the_track_was_cut(tmp_path):
+    audio.write(tmp_path / "drums.wav", song_stems(0)["drums"], 8000)
+    source = np.zeros((2, 8000), np.float32)
+    entry = Entry(name="m", family="files", trained_on=(), stems=("drums",))
+    for whole in (0, 24000):
+        files = {"drums": str(tmp_path / "drums.wav")}
+        separator = FromDisk(sample_rate=8000, stems=("drums",), files=files, whole=whole)
+        with pytest.raises(HarnessError, match="longer than the mixture"):
+            protocol.run(separator, entry, source, 8000)
 
 
 # --- names --- #
