@@ -134,11 +134,13 @@ def omissions(datasets: Sequence[Dataset], plan: Plan) -> tuple[Omission, ...]:
     """
     tracks = [omission for dataset in datasets for omission in dataset.omitted]
     known = {omission.dataset for omission in plan.omitted}
-    separators = [
-        Omission(skip.reason, skip.separator, skip.dataset or "", what="separator not run")
-        for skip in plan.skips
-        if skip.dataset not in known
-    ]
+    ran = {(unit.entry.name, unit.track.dataset) for unit in plan.units}
+    separators = []
+    for skip in plan.skips:
+        if skip.dataset not in known:
+            in_part = (skip.separator, skip.dataset) in ran  # such as not in cascade
+            what = "separator run in part" if in_part else "separator not run"
+            separators.append(Omission(skip.reason, skip.separator, skip.dataset or "", what=what))
     return (*tracks, *plan.omitted, *separators)
 
 

@@ -706,7 +706,7 @@ def test_musdb_path_serves_both_layouts(
 ) -> None:
     musdb_song(tmp_path / "hq", "A - B")
     (tmp_path / "streams" / "test").mkdir(parents=True)
-    (tmp_path / "streams" / "test" / "A - B.stem.mp4").write_bytes(b"x")
+    (tmp_path / "streams" / "test" / "A - B.STEM.mp4").write_bytes(b"x")
     for variable in (v for info in DATASETS.values() for v in info.env):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("MUSDB_PATH", str(tmp_path / layout))
@@ -716,9 +716,10 @@ def test_musdb_path_serves_both_layouts(
         find(other, {})
 
 
-def test_stem_mp4_given_as_hq_is_explained(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".stem.mp4", ".Stem.MP4"])
+def test_stem_mp4_given_as_hq_is_explained(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "test").mkdir()
-    (tmp_path / "test" / "A - B.stem.mp4").write_bytes(b"x")
+    (tmp_path / "test" / f"A - B{suffix}").write_bytes(b"x")
     with pytest.raises(HarnessError, match="--data musdb18="):
         load("musdb18hq", tmp_path)
 
