@@ -86,7 +86,7 @@ def prepare(
     if len(songs) < given:
         say(
             f"{given - len(songs)} of {given} tracks are not used: their stems are absent, contain "
-            "other stems (bleed) or cannot be told apart"
+            "other stems (bleed) or cannot be scored"
         )
     training, held = split_by_artist(songs, recipe.valid_share, recipe.valid_tracks)
     material = Material(training, network.stems, recipe.input, memory=session.memory)
