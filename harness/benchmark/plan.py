@@ -91,9 +91,9 @@ def plan_for_files(
     if not entry.stems and meant.get("other") == taxonomy.UNKNOWN_REST:
         others = ", ".join(stem for stem in taxonomy.in_order(every) if stem != "other")
         raise HarnessError(
-            f"{every['other']}: which sounds are in this depends on the other stems of the model, "
-            f"and here are only files of {others or 'other'}; name all of its stems with --stems, "
-            "such as vocals,other or vocals,drums,bass,other"
+            f"{every['other']}: what an 'other' contains depends on the model's other stems, and "
+            f"the folder has {others or 'no other one'}; name all stems of the model with "
+            "--stems, such as vocals,other or vocals,drums,bass,other"
         )
     units: list[Unit] = []
     omitted: list[Omission] = []

@@ -215,7 +215,7 @@ def test_tracks_without_estimates_are_said_by_score(harness, songs, tmp_path):
     arguments = ("score", "est", "--data", f"songs={songs}", "--tracks", "2", "--jobs", "1")
     status, _, err = harness(*arguments)
     assert status == cli.USER_ERROR
-    assert "name all of its stems with --stems" in " ".join(err.split())
+    assert "name all stems of the model with --stems" in " ".join(err.split())
     status, _, err = harness(*arguments, "--stems", "vocal,Drum,gitar")
     assert (status, "'gitar' is not a stem" in " ".join(err.split())) == (cli.USER_ERROR, True)
     status, _, err = harness(*arguments, "--stems", "vocals,drums,bass,other")

@@ -189,7 +189,7 @@ def test_two_stems_of_one_track_are_two_of_four_if_another_track_has_four(tmp_pa
 @pytest.mark.parametrize("stems", [("other",), ("drums", "other"), ("vocals", "bass", "other")])
 def test_an_other_that_the_files_do_not_explain_is_asked_for(tmp_path, stems):
     touch(*(tmp_path / f"est/A_({stem.title()})_m.wav" for stem in stems))
-    with pytest.raises(HarnessError, match=r"A_\(Other\)_m.wav: .* stems with --stems"):
+    with pytest.raises(HarnessError, match=r"A_\(Other\)_m.wav: .* model with --stems"):
         planned(tmp_path / "est", "A")
     _, files, _ = planned(tmp_path / "est", "A", listed=FOUR)
     assert files["A"]["other"] == "A_(Other)_m.wav"
