@@ -99,12 +99,13 @@ def plan_for_files(
     omitted: list[Omission] = []
     for (dataset, track), (files, renamed) in zip(places, found, strict=True):
         mine, notes = as_meant(files, meant, dataset.stems)
-        own = _with_files(entry, mine, [*renamed, *notes], fingerprints)
-        if mine and (whole := _length_before_cut(track, dataset.sample_rate)):
-            own = own.model_copy(update={"params": {**own.params, "whole": whole}})
-        unit = _unit(own, track, dataset, fingerprints.of_track(track), settings)
+        unit = None
+        if mine:
+            whole = _length_before_cut(track, dataset.sample_rate)
+            own = _with_files(entry, mine, [*renamed, *notes], whole, fingerprints)
+            unit = _unit(own, track, dataset, fingerprints.of_track(track), settings)
         at = Omission("", printable(track.name), dataset.name, track.split)
-        if unit and mine:
+        if unit:
             units.append(unit)
             if renamed:
                 why = "the name of the estimates is written differently"
@@ -146,14 +147,19 @@ def _length_before_cut(track: Track, sample_rate: int) -> int:
 
 
 def _with_files(
-    entry: Entry, files: Mapping[str, Path], notes: Sequence[str], fingerprints: Fingerprints
+    entry: Entry,
+    files: Mapping[str, Path],
+    notes: Sequence[str],
+    whole: int,
+    fingerprints: Fingerprints,
 ) -> Entry:
     """Return the entry of a separator that only reads these estimates of one track."""
     stems = tuple(taxonomy.in_order(files))
-    params = {"files": {stem: str(files[stem]) for stem in stems}}
+    params: dict[str, object] = {"files": {stem: str(files[stem]) for stem in stems}}
+    params |= {"notes": list(notes)} if notes else {}
+    params |= {"whole": whole} if whole else {}
     weights = tuple(Weights(file=stem, sha256=fingerprints.of(files[stem])) for stem in stems)
-    found = {"params": params | ({"notes": list(notes)} if notes else {}), "weights": weights}
-    return entry.model_copy(update={"stems": stems, **found})
+    return entry.model_copy(update={"stems": stems, "params": params, "weights": weights})
 
 
 def _unit(

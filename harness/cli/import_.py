@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from harness import datasets, registry
@@ -48,9 +49,11 @@ def import_scores(
     )
     folder = finished_run.import_scores(paths, request, results_folder, command=sys.argv[1:])
     page = writing.write_report([folder], reports)
+    left_out = recorded(read_run(folder).record)
     if as_json:
-        print_json({"folder": str(folder), "report": str(page)})
+        found = {"folder": str(folder), "report": str(page)}
+        print_json({**found, "left_out": [asdict(omission) for omission in left_out]})
         return
-    say_left_out(recorded(read_run(folder).record))
+    say_left_out(left_out)
     print_ranking(folder)
     show(page)

@@ -37,7 +37,8 @@ from harness.results.runs import SELECTION_COLUMNS, Run, table
 SONGS = ("musdb18", "dsd100")  # collections whose songs have known names
 ORACLES = ("IBM", "IRM", "cIRM", "MWF")
 ANCHORS = ("MIX",)
-UNKNOWN = "stem not imported"
+NOT_IMPORTED = "stem not imported"  # see `Omission.what`
+NOT_OURS = "is not a stem that is known here"
 NAMED = 10  # reasons for leaving scores out that are listed
 
 
@@ -190,7 +191,9 @@ def _record(
         "units": [],
         "skipped": [],
         "omitted": [
-            asdict(Omission("not one of our stems", stem, "", "", text.count(n, "score"), UNKNOWN))
+            asdict(
+                Omission(NOT_OURS, stem, detail=text.count(n, "score"), what="stem not imported")
+            )
             for stem, n in left_out.most_common()
         ],
         "published": list(sources),
