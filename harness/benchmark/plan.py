@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.benchmark.signals import Unit
 from harness.benchmark.work import Settings
 from harness.core import taxonomy
+from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.datasets.fingerprints import Fingerprints
-from harness.datasets.tracks import Dataset, Excerpt, Track
+from harness.datasets.scan import printable
+from harness.datasets.tracks import Dataset, Excerpt, Omission, Track, cut_short
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
 from harness.registry.weight_files import obstacle
 from harness.separators import code_versions
-from harness.separators.from_disk import find_files
+from harness.separators.from_disk import as_meant, find_files, meaning, not_of
 
 PRECISION = "float32"
 Place = tuple[str, str, str]  # dataset, split, track
@@ -38,6 +41,7 @@ class Plan:
 
     units: tuple[Unit, ...] = ()
     skips: tuple[Skip, ...] = ()
+    omitted: tuple[Omission, ...] = ()  # what a folder of estimates lacks
 
 
 def make_plan(
@@ -76,32 +80,86 @@ def plan_for_files(
 ) -> Plan:
     """Plan to score the estimates in a folder, which were made elsewhere.
 
-    The entry has name and description of their separator; its stems and files are found per track,
-    in one of the layouts of `harness.separators.from_disk.find_files`.
+    The entry has name and description of their separator, and its stems if the user lists them.
+    The files are found per track, in one of the layouts of `from_disk.find_files`. What an
+    ``other`` is depends on all stems in the folder; if they do not tell, the error asks.
     """
+    places = [(dataset, track) for dataset in datasets for track in dataset.tracks]
+    found = [_estimates_of(track, dataset, folder) for dataset, track in places]
+    every = {stem: path for files, _ in found for stem, path in files.items()}
+    meant = meaning(every, entry.stems)
+    if not entry.stems and meant.get("other") == taxonomy.UNKNOWN_REST:
+        others = ", ".join(stem for stem in taxonomy.in_order(every) if stem != "other")
+        raise HarnessError(
+            f"{every['other']}: what an 'other' contains depends on the model's other stems, and "
+            f"the folder has {others or 'no other one'}; name all stems of the model with "
+            "--stems, such as vocals,other or vocals,drums,bass,other"
+        )
     units: list[Unit] = []
-    skips = []
-    for dataset in datasets:
-        missing, every = 0, [track.name for track in dataset.tracks]
-        for track in dataset.tracks:
-            names = [track.name, track.id] if track.id else [track.name]
-            files, notes = find_files(folder, names, track.split, dataset.stems, every)
-            stems = tuple(taxonomy.in_order(files))
-            found: dict[str, object] = {
-                "stems": stems,
-                "params": {"files": {stem: str(files[stem]) for stem in stems}}
-                | ({"notes": notes} if notes else {}),
-                "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
-            }
-            mine = entry.model_copy(update=found)
-            content = fingerprints.of_track(track)
-            unit = _unit(mine, track, dataset, content, settings) if files else None
-            units += [unit] if unit else []
-            missing += unit is None
-        if missing:
-            reason = f"{folder} has no estimate of {missing} of {len(dataset.tracks)} tracks"
-            skips.append(Skip(entry.name, dataset.name, reason))
-    return Plan(tuple(units), tuple(skips))
+    omitted: list[Omission] = []
+    for (dataset, track), (files, renamed) in zip(places, found, strict=True):
+        mine, notes = as_meant(files, meant, dataset.stems)
+        unit = None
+        if mine:
+            whole = _length_before_cut(track, dataset.sample_rate)
+            own = _with_files(entry, mine, [*renamed, *notes], whole, fingerprints)
+            unit = _unit(own, track, dataset, fingerprints.of_track(track), settings)
+        at = Omission("", printable(track.name), dataset.name, track.split)
+        if unit:
+            units.append(unit)
+            if renamed:
+                why = "the name of the estimates is written differently"
+                omitted.append(replace(at, reason=why, what="track matched by its letters"))
+        elif files:
+            why = f"{folder} has no stem of it that can be scored"
+            omitted.append(replace(at, reason=why, detail=", ".join(files)))
+        else:
+            omitted.append(replace(at, reason=f"{folder} has no estimate of it"))
+    lost = Counter(o.dataset for o in omitted if o.what == Omission.what)
+    skips = [
+        Skip(entry.name, d.name, f"{folder} has no estimate of {n} of {len(d.tracks)} tracks")
+        for d in datasets
+        if (n := lost[d.name])
+    ]
+    if lost:
+        splits = {track.split for _, track in places}
+        strange = not_of(folder, splits, {path for files, _ in found for path in files.values()})
+        why, what = "its name is not that of a track", "estimate not used"
+        omitted += [Omission(why, printable(name), what=what) for name in strange]
+    return Plan(tuple(units), tuple(skips), tuple(omitted))
+
+
+def _estimates_of(
+    track: Track, dataset: Dataset, folder: Path
+) -> tuple[dict[str, Path], list[str]]:
+    """Return the files of one track, see `from_disk.find_files`."""
+    names = [track.name, track.id] if track.id else [track.name]
+    others = [other.name for other in dataset.tracks]
+    return find_files(folder, names, track.split, dataset.stems, others)
+
+
+def _length_before_cut(track: Track, sample_rate: int) -> int:
+    """Return the samples of the longest file of a track that is cut to its shortest; 0 if not."""
+    with suppress(HarnessError):  # reading the track says what is wrong
+        if found := cut_short(track, sample_rate):
+            return round(found[2] * sample_rate)
+    return 0
+
+
+def _with_files(
+    entry: Entry,
+    files: Mapping[str, Path],
+    notes: Sequence[str],
+    whole: int,
+    fingerprints: Fingerprints,
+) -> Entry:
+    """Return the entry of a separator that only reads these estimates of one track."""
+    stems = tuple(taxonomy.in_order(files))
+    params: dict[str, object] = {"files": {stem: str(files[stem]) for stem in stems}}
+    params |= {"notes": list(notes)} if notes else {}
+    params |= {"whole": whole} if whole else {}
+    weights = tuple(Weights(file=stem, sha256=fingerprints.of(files[stem])) for stem in stems)
+    return entry.model_copy(update={"stems": stems, "params": params, "weights": weights})
 
 
 def _unit(

@@ -19,8 +19,9 @@ from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.core.machine import environment
 from harness.datasets import DATASETS
+from harness.datasets.mixture_check import CUT
 from harness.datasets.overlaps import leak
-from harness.datasets.tracks import Dataset
+from harness.datasets.tracks import Dataset, Omission
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry
 from harness.results.runs import read_run
@@ -35,7 +36,9 @@ def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterat
         head = _head(unit, run)
         result = None if unit.key in failures else store.get(unit.key)
         if result is None:
-            yield (*head, "", "", math.nan, "failed", failures.get(unit.key, NOT_DONE))
+            cut = [note for note in unit.track.notes if note.startswith(CUT)]
+            why = "; ".join([failures.get(unit.key, NOT_DONE), *cut])
+            yield (*head, "", "", math.nan, "failed", why)
             continue
         for stem in taxonomy.in_order(result["scores"]):
             notes = [*result["notes"], *unit.track.notes]
@@ -85,6 +88,7 @@ def state_of(
             "skips": [asdict(skip) for skip in plan.skips],
             "entries": [entry.model_dump(mode="json") for entry in entries],
             "datasets": [[d.name, d.version, d.problems] for d in datasets],
+            "omitted": [asdict(omission) for omission in omissions(datasets, plan)],
         }
     )
 
@@ -119,7 +123,25 @@ def record_of(
             if unit.parent is None
         ],
         "skipped": [asdict(skip) for skip in plan.skips],
+        "omitted": [asdict(omission) for omission in omissions(datasets, plan)],
     }
+
+
+def omissions(datasets: Sequence[Dataset], plan: Plan) -> tuple[Omission, ...]:
+    """Return all that a run lacks: tracks, files, estimates and separators, each with the reason.
+
+    What failed is not among them: it has rows in the tables.
+    """
+    tracks = [omission for dataset in datasets for omission in dataset.omitted]
+    known = {omission.dataset for omission in plan.omitted}
+    ran = {(unit.entry.name, unit.track.dataset) for unit in plan.units}
+    separators = []
+    for skip in plan.skips:
+        if skip.dataset not in known:
+            in_part = (skip.separator, skip.dataset) in ran  # such as not in cascade
+            what = "separator run in part" if in_part else "separator not run"
+            separators.append(Omission(skip.reason, skip.separator, skip.dataset or "", what=what))
+    return (*tracks, *plan.omitted, *separators)
 
 
 def _place(unit: Unit) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from harness.benchmark.record import (
     cost_rows,
     is_current,
     leak_rows,
+    omissions,
     record_of,
     score_rows,
     state_of,
@@ -27,13 +28,14 @@ from harness.core.errors import HarnessError
 from harness.core.files import only_one
 from harness.core.machine import Progress
 from harness.datasets.fingerprints import Fingerprints
-from harness.datasets.mixture_check import LEFT_OUT, examined
-from harness.datasets.tracks import Dataset
+from harness.datasets.mixture_check import TOO_SHORT, examined
+from harness.datasets.tracks import Dataset, Omission
 from harness.registry import Entry, find
 from harness.results import grid, importing, ranking
 from harness.results.runs import SELECTION_COLUMNS, Run, leaked, table, write_run
 from harness.selection.finished_run import with_selection
 
+NAMED = 5  # estimates of no track that an error names
 FIRST = "first"  # in cascade: feed with the separator that ranks first for the stem
 
 
@@ -48,7 +50,7 @@ class Outcome:
     fresh: bool  # whether the tables were written anew
     failures: tuple[str, ...] = ()  # reasons, once each, in the order of the plan
     damaged: tuple[str, ...] = ()  # stored results that were set aside, under their new names
-    left_out: tuple[str, ...] = ()  # tracks with a mixture that is not the sum of the stems
+    left_out: tuple[Omission, ...] = ()  # what the run lacks, as in its record
 
 
 def run(
@@ -110,10 +112,11 @@ def _do(
         store.sweep()
         fingerprints = Fingerprints(settings.fingerprints, rehash=settings.rehash)
         datasets = [_equal(dataset, fingerprints, settings) for dataset in datasets]
-        out = tuple(p for dataset in datasets for p in dataset.problems if p.endswith(LEFT_OUT))
         plan = mark(make(datasets, settings, fingerprints), settings.listen)
         if not plan.units:
             reasons = "; ".join(f"{s.separator}: {s.reason}" for s in plan.skips) or "no track"
+            strange = [o.name for o in plan.omitted if not o.dataset]
+            reasons += f", only of {', '.join(strange[:NAMED])}" if strange else ""
             raise HarnessError(f"run: nothing can run ({reasons}); see 'harness check'")
         reused = sum(is_done(unit, store, settings) for unit in plan.units)
         waiting = kept_products.tidy(settings.work_folder, plan.units)
@@ -123,7 +126,8 @@ def _do(
         parents = _parents(plan, store, failures, cascade) if cascade else {}
         fed = plan_cascades(plan, parents) if cascade else Plan()
         reused += sum(is_done(unit, store, settings) for unit in fed.units)
-        plan = Plan(plan.units + fed.units, plan.skips + fed.skips)
+        plan = replace(plan, units=plan.units + fed.units, skips=plan.skips + fed.skips)
+        out = omissions(datasets, plan)
         state = state_of(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and is_current(folder, state):
             return Outcome(folder, len(plan.units), reused, 0, fresh=False, left_out=out)
@@ -162,10 +166,16 @@ def _equal(dataset: Dataset, fingerprints: Fingerprints, settings: Settings) -> 
     found = examined(dataset, fingerprints, settings.mixtures, keep_unequal=keep, jobs=jobs)
     if dataset.tracks and not found.tracks:
         raise HarnessError(
-            f"{dataset.name}: no mixture is the sum of its stems ({found.problems[-1]}); "
+            f"{dataset.name}: {_why_all(found)} ({found.problems[-1]}); "
             "see 'harness check --data', or use --keep-unequal"
         )
     return found
+
+
+def _why_all(dataset: Dataset) -> str:
+    """Say why all tracks of a dataset are left out."""
+    short = any(o.reason == TOO_SHORT for o in dataset.omitted)
+    return "no track can be scored" if short else "no mixture is the sum of its stems"
 
 
 def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Parents:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from harness import datasets, registry
 from harness.cli import options
 from harness.cli.arguments import check_name, parse_data, parse_split, parse_trained_on
 from harness.cli.options import argument, option
-from harness.cli.outcome import print_ranking
+from harness.cli.outcome import print_ranking, say_left_out
 from harness.cli.terminal import print_json, show
 from harness.report import writing
 from harness.results import importing
+from harness.results.omitted import recorded
+from harness.results.runs import read_run
 from harness.selection import finished_run
 
 
@@ -46,8 +49,11 @@ def import_scores(
     )
     folder = finished_run.import_scores(paths, request, results_folder, command=sys.argv[1:])
     page = writing.write_report([folder], reports)
+    left_out = recorded(read_run(folder).record)
     if as_json:
-        print_json({"folder": str(folder), "report": str(page)})
+        found = {"folder": str(folder), "report": str(page)}
+        print_json({**found, "left_out": [asdict(omission) for omission in left_out]})
         return
+    say_left_out(left_out)
     print_ranking(folder)
     show(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from harness.benchmark import runner
 from harness.cli.boards import boards
 from harness.cli.options import SOME_FAILED
 from harness.cli.terminal import print_json, print_table, say, show
+from harness.datasets.tracks import Omission
 from harness.report import writing
 from harness.report.computed import make_report
+from harness.results.omitted import lacks
 from harness.results.runs import read_run
 
-MOST_REASONS = 10  # failures, and tracks left out, that are shown
+MOST_REASONS = 10  # failures, and names of what is left out, that are shown
 
 
 def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | None = None) -> None:
@@ -35,8 +38,7 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
                 f"again ({len(outcome.damaged)}): {', '.join(outcome.damaged[:MOST_REASONS])}",
                 style="yellow",
             )
-        for line in outcome.left_out[:MOST_REASONS]:
-            say(line, style="yellow")
+        say_left_out(outcome.left_out)
         if not print_ranking(outcome.folder):
             show(
                 "no ranking: every separator failed, was trained on these tracks, or is not of a "
@@ -47,6 +49,12 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
         show(page)
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def say_left_out(omissions: Iterable[Omission]) -> None:
+    """Say what a run lacks: how many, the first names, and why."""
+    for lack in lacks(omissions):
+        say(lack.line(MOST_REASONS), style="yellow")
 
 
 def print_ranking(folder: Path) -> bool:

@@ -33,6 +33,12 @@ def score(
     name: str = option(
         "--name NAME", "", "Name of the separator and of the run.", "name of the folder"
     ),
+    stems: str = option(
+        "--stems LIST",
+        "",
+        "All stems that the model separates, such as vocals,other. They decide what 'other' is.",
+        "those of the files",
+    ),
     source: str = option(
         "--input STEM", "mixture", "Stem that was separated: mixture, drums or vocals."
     ),
@@ -51,12 +57,17 @@ def score(
     """
     if taxonomy.canonical(source) not in INPUTS:
         raise HarnessError(f"--input {source}: not known; {registry.suggestion(source, INPUTS)}")
+    listed = [taxonomy.canonical(stem) for stem in stems.split(",") if stem.strip()]
+    if unknown := [stem for stem in listed if stem not in taxonomy.STEMS]:
+        known = registry.suggestion(unknown[0], taxonomy.STEMS)
+        raise HarnessError(f"--stems {stems}: {unknown[0]!r} is not a stem; {known}")
     title = name or folder.resolve().name
     entry = registry.Entry(
         name=name_from(title),
         title=title,
         family="files",
         input=taxonomy.canonical(source),
+        stems=tuple(listed),
         trained_on=parse_trained_on(trained_on),
     )
     settings = Settings(

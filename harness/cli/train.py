@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.cli import options
 from harness.cli.arguments import parse_data
 from harness.cli.options import argument, flag, option
+from harness.cli.outcome import say_left_out
 from harness.cli.terminal import progress, say, show
 from harness.core.machine import choose_device, cores
 from harness.datasets.available import DatasetChoice, choose_datasets
@@ -51,6 +52,7 @@ def train(
     choice = DatasetChoice(parse_data(data), dataset, split, tracks, DEMO_TRAINING_TRACKS)
     with progress("rendering the demo tracks", quiet=False) as advance:
         found = choose_datasets(choice, cores(), advance)
+    say_left_out(omission for dataset in found for omission in dataset.omitted)
     session = training.Session(
         out or Path("training") / recipe.name,
         device=choose_device(device, learned=True),

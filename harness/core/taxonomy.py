@@ -25,6 +25,7 @@ LEVELS: dict[str, tuple[str, ...]] = {
 ALIASES: dict[str, str] = {
     name: stem for stem, names in _TABLES["other_names"].items() for name in names
 }
+UNKNOWN_REST = "other of a model with fewer than four stems"
 PARENTS: dict[str, str] = {child: node for node, children in TREE.items() for child in children}
 
 
@@ -100,7 +101,7 @@ def of_model(stems: Collection[str]) -> dict[str, str]:
     'other of a model with fewer than four stems'
     """
     have = set(stems)
-    rest = "other" if {"drums", "bass"} <= have else "other of a model with fewer than four stems"
+    rest = "other" if {"drums", "bass"} <= have else UNKNOWN_REST
     if {"guitar", "piano"} <= have:
         rest = "other_rest"
     elif have & {"guitar", "piano"}:

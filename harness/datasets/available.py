@@ -11,7 +11,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.machine import Progress
 from harness.datasets.overlaps import collection, in_split
-from harness.datasets.tracks import Dataset
+from harness.datasets.tracks import Dataset, Omission, Track
 from harness.registry import suggestion
 from harness.registry.dataset_names import split_name
 
@@ -60,7 +60,14 @@ def _narrow(dataset: Dataset, split: str, limit: int | None) -> Dataset:
         raise HarnessError(
             f"{dataset.name}: no track in split {split!r}, only in {have}; choose with --split"
         )
-    return replace(dataset, tracks=tuple(mine[:limit]))
+    omitted = tuple(o for o in dataset.omitted if _is_in(o, dataset.name, split))
+    return replace(dataset, tracks=tuple(mine[:limit]), omitted=omitted)
+
+
+def _is_in(omission: Omission, dataset: str, split: str) -> bool:
+    """Whether a track that is left out may be one of a split."""
+    track = Track(dataset, omission.name, "", omission.split, (), {})
+    return "all" in (split, omission.split or "all") or in_split(track, split)
 
 
 def _demo(

@@ -60,7 +60,11 @@ class Fingerprints:
         """Return a hash of every signal of a track, which no name of a file or track enters."""
 
         def signals(sources: Iterable[Source]) -> list[list[str | int | None]]:
-            return [[self.of(s.path), s.channel, s.stream] for s in sources]
+            titled = "by its title, if it has one"  # a stream; before, its place alone decided
+            return [
+                [self.of(s.path), s.channel, s.stream, *([] if s.stream is None else [titled])]
+                for s in sources
+            ]
 
         stems = {stem: signals(sources) for stem, sources in track.stems.items()}
         return digest({"mixture": signals(track.mixture), "stems": stems})

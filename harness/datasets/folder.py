@@ -12,6 +12,7 @@ they are `hihat_cymbals`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from harness.core import audio, taxonomy
 from harness.core.errors import HarnessError
 from harness.datasets.mixture_check import outermost, summands
 from harness.datasets.musdb_songs import song_facts, split_name
-from harness.datasets.scan import Scan, collect, unions
+from harness.datasets.scan import AUDIO, FILE, Scan, collect, unions
 from harness.datasets.tracks import Dataset, Source, Sources, Track
 
 SUFFIXES = (".wav", ".flac", ".mp3")  # if there are several, the first counts
@@ -43,13 +44,11 @@ Stems = dict[str, Sources]
 def folder(root: Path, *, name: str = "folder") -> Dataset:
     """Read ``<root>/<track>/{mixture,<stem>,…}.{wav,flac,mp3}``.
 
-    Without a mixture file the mixture is the sum of the stems. The first track's sample rate is the
-    dataset's; tracks with another one are left out. All tracks are in the split ``test``. The
-    artist is the part of the folder's name before " - ".
+    Without a mixture file the mixture is the sum of the stems. The sample rate that most tracks
+    have is the dataset's (of equals the first one); tracks with another one are left out. All
+    tracks are in the split ``test``. The artist is the part of the folder's name before " - ".
     """
     scan = Scan(root)
-    tracks: list[Track] = []
-    sample_rate = 0
     found = {path: _read(scan, path) for path in scan.folders(root)}
     if _are_halves(found.values()):
         scan.note(root, "other is all but the vocals in every song; it is the accompaniment")
@@ -57,13 +56,15 @@ def folder(root: Path, *, name: str = "folder") -> Dataset:
             path: {"accompaniment" if stem == "other" else stem: of for stem, of in stems.items()}
             for path, stems in found.items()
         }
-    for path, stems in found.items():
-        rate = _rate(scan, path, stems)
-        sample_rate = sample_rate or rate
-        if rate == sample_rate != 0:
-            tracks.append(_track(path, stems, name))
-        elif rate:
-            scan.note(path, f"sample rate is {rate} Hz, not {sample_rate} Hz; left out")
+    rates = {path: rate for path, stems in found.items() if (rate := _rate(scan, path, stems))}
+    many = Counter(rates.values())
+    sample_rate = max(many, key=lambda rate: many[rate], default=0)
+    tracks = [_track(p, found[p], name) for p, rate in rates.items() if rate == sample_rate]
+    for path, rate in rates.items():
+        if rate != sample_rate:
+            scan.leave_out(path, f"sample rate is {rate} Hz, not {sample_rate} Hz")
+    for path in scan.files(root, AUDIO):
+        scan.leave_out(path, "is not in the folder of a song", FILE)
     return collect(scan, name, tracks, version="1.0", sample_rate=sample_rate)
 
 
@@ -76,12 +77,15 @@ def _are_halves(songs: Iterable[Stems]) -> bool:
 def _read(scan: Scan, path: Path) -> Stems:
     """Return the stems of one folder, with `mixture` if it is there."""
     groups: dict[str, list[Path]] = {}
-    for file in scan.files(path, SUFFIXES):
+    for file in scan.files(path, AUDIO):
         stem = _stem(file.stem, path.name)
-        if re.fullmatch(r"[a-z0-9_]+", stem):
+        if file.suffix.lower() not in SUFFIXES:
+            kinds = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+            scan.leave_out(file, f"is not a {kinds} file", FILE)
+        elif re.fullmatch(r"[a-z0-9_]+", stem):
             groups.setdefault(stem, []).append(file)
         else:
-            scan.note(file, "its name is not usable as a stem name; left out")
+            scan.leave_out(file, "its name is not usable as a stem name", FILE)
     stems = {stem: _one_of(scan, stem, files, path.name) for stem, files in groups.items()}
     stems = _without_sums(scan, stems)
     strange = _unknown(stems)
@@ -201,15 +205,15 @@ def _without_parts(scan: Scan, stems: Stems) -> Stems:
 def _rate(scan: Scan, path: Path, stems: Stems) -> int:
     """Return the sample rate of all files in Hz; 0, with a note, if the track cannot be used."""
     if not stems.keys() - {"mixture"}:
-        scan.note(path, f"has no {' or '.join(SUFFIXES)} file of a stem; left out")
+        scan.leave_out(path, f"has no {' or '.join(SUFFIXES)} file of a stem")
         return 0
     try:
         rates = {audio.length(source.path)[1] for files in stems.values() for source in files}
     except HarnessError as error:
-        scan.note(path, f"left out, {error}")
+        scan.leave_out(path, str(error))
         return 0
     if len(rates) > 1:
-        scan.note(path, f"its files have different sample rates {sorted(rates)} Hz; left out")
+        scan.leave_out(path, f"its files have different sample rates {sorted(rates)} Hz")
         return 0
     return rates.pop()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
+from harness.datasets.stem_mp4 import SUFFIX
 from harness.registry.dataset_names import dataset_name
 
 
@@ -87,4 +88,5 @@ def _layout_fits(name: str, path: Path) -> bool:
     """Whether MUSDB_PATH means this MUSDB: the variable serves the wav and the stem.mp4 layout."""
     if not name.startswith("musdb18"):
         return True
-    return any(path.glob("*/*.stem.mp4")) == (name == "musdb18")
+    found = any(file.name.lower().endswith(SUFFIX) for file in path.glob("*/*"))
+    return found == (name == "musdb18")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.datasets.scan import Scan, collect
+from harness.datasets.scan import TRACK, Scan, collect
 from harness.datasets.tracks import Dataset, Source, Track
 
 
@@ -16,7 +16,7 @@ def mir1k(root: Path) -> Dataset:
     """Read ``<root>/Wavfile/<singer>_<song>_<clip>.wav``, or the same without ``Wavfile``."""
     scan = Scan(root)
     folder = root / "Wavfile" if (root / "Wavfile").is_dir() else root
-    found = [_track(path) for path in scan.files(folder, (".wav",))]
+    found = [_track(path) for path in scan.files(folder, (".wav",), TRACK)]
     return collect(scan, "mir1k", found, version="1.0", sample_rate=16000)
 
 

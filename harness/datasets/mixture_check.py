@@ -28,7 +28,15 @@ from harness.core.files import digest
 from harness.core.machine import Progress
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.scan import printable
-from harness.datasets.tracks import Dataset, Sources, Track, cut_short, read_sources, track_length
+from harness.datasets.tracks import (
+    Dataset,
+    Omission,
+    Sources,
+    Track,
+    cut_short,
+    read_sources,
+    track_length,
+)
 
 VERSION = 1  # raise it whenever a result would change
 EXACT = -50.0  # dB; 16-bit rounding of quiet songs is below
@@ -44,6 +52,10 @@ THREADS = 4  # each holds about four signals of a track
 FLOOR = -200.0  # dB, for zero
 LEFT_OUT = "; left out, --keep-unequal keeps it"  # how a problem of a track ends
 CLIPPED = 1e-4  # share of samples at the peak of a clipped mixture
+ENOUGH = 0.5  # of a track must remain if it is cut to its shortest file
+TOO_SHORT = "a file is shorter than half of the song, --keep-unequal keeps it"
+CUT = "only the first"  # begins the note of a track that is cut to its shortest file
+IN_PART = "track scored in part"  # see `Omission.what`
 
 
 @dataclass(frozen=True)
@@ -119,10 +131,12 @@ def examined(
     """Return the dataset without the tracks in which the mixture is not the sum of the stems.
 
     Every difference becomes a problem of the dataset and a note of its track, and so does a file
-    that is shorter than the others. `memory` is a file that holds earlier results by the content of
-    the track; what it has is not computed again.
+    that is shorter than the others. Tracks are cut to their shortest file; where less than `ENOUGH`
+    of one remains, it is left out, too. `memory` is a file that holds earlier results by the
+    content of the track; what it has is not computed again.
     """
-    dataset, short = _with_lengths(dataset)
+    dataset = _with_lengths(dataset, keep_unequal)
+    omitted: list[Omission] = []
     kept: list[Track] = []
     problems: list[str] = []
     plain: list[float] = []
@@ -137,7 +151,10 @@ def examined(
                 plain.append(difference.residual)
         else:
             noted = track
-        if not drop:
+        if drop:
+            why = "the mixture is not the sum of the stems, --keep-unequal keeps it"
+            omitted.append(_omission(track, why, said.removeprefix("the mixture ")))
+        else:
             kept.append(noted)
         if said and not (isinstance(difference, MixtureDifference) and difference.plain):
             problems.append(f"{printable(track.name)}: {said}{LEFT_OUT if drop else ''}")
@@ -146,23 +163,49 @@ def examined(
     if parts:
         many = text.count(len(parts), "track")
         problems.append(f"{many}: the stems are only a part of the mixture, which is not checked")
-    problems = [*dataset.problems, *short, *problems]
-    return replace(dataset, tracks=tuple(kept), problems=tuple(problems))
+    return replace(
+        dataset,
+        tracks=tuple(kept),
+        problems=(*dataset.problems, *problems),
+        omitted=(*dataset.omitted, *omitted),
+    )
 
 
-def _with_lengths(dataset: Dataset) -> tuple[Dataset, list[str]]:
-    """Note in each track which file ends early, and return one problem that says how many do."""
+def _with_lengths(dataset: Dataset, keep: bool) -> Dataset:
+    """Note in each track which file ends early; leave out those with less than `ENOUGH`."""
     notes: dict[str, str] = {}
-    tracks = []
+    tracks, dropped, omitted = list[Track](), list[str](), list[Omission]()
     for track in dataset.tracks:
+        found = None
         with suppress(HarnessError):  # reading the track says what is wrong
-            if said := cut_short(track, dataset.sample_rate):
-                notes[printable(track.name)] = said
-                track = replace(track, notes=(*track.notes, said))
-        tracks.append(track)
+            found = cut_short(track, dataset.sample_rate)
+        if found is None:
+            tracks.append(track)
+            continue
+        file, have, whole = found
+        detail = f"{file} ends after {have:.1f} of {whole:.1f} s"
+        if have < ENOUGH * whole and not keep:
+            dropped.append(f"{printable(track.name)}: {detail}{LEFT_OUT}")
+            omitted.append(_omission(track, TOO_SHORT, detail))
+            continue
+        said = f"{CUT} {have:.1f} of {whole:.1f} s are scored, {file} ends there"
+        notes[printable(track.name)] = said
+        tracks.append(replace(track, notes=(*track.notes, said)))
+        why = "a file ends earlier than the others"
+        omitted.append(replace(_omission(track, why, detail), what=IN_PART))
     many = f" (the first of {len(notes)} such tracks)" if len(notes) > 1 else ""
-    problems = [f"{name}: {said}{many}" for name, said in list(notes.items())[:1]]
-    return replace(dataset, tracks=tuple(tracks)), problems
+    problems = [*dropped, *(f"{name}: {said}{many}" for name, said in [*notes.items()][:1])]
+    return replace(
+        dataset,
+        tracks=tuple(tracks),
+        problems=(*dataset.problems, *problems),
+        omitted=(*dataset.omitted, *omitted),
+    )
+
+
+def _omission(track: Track, why: str, detail: str) -> Omission:
+    """Return what a run lacks if a track is left out."""
+    return Omission(why, printable(track.name), track.dataset, track.split, detail)
 
 
 def differences(

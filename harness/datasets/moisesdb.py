@@ -74,7 +74,7 @@ def moisesdb(root: Path) -> Dataset:
         try:
             found.append(_track(scan, folder))
         except _BadRecordError as error:
-            scan.note(folder, f"{error}; left out")
+            scan.leave_out(folder, str(error))
     version = f"taxonomy {TAXONOMY}"
     return collect(scan, "moisesdb", _unique(found), version=version, sample_rate=44100)
 

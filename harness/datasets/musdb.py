@@ -20,15 +20,22 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.datasets.musdb_songs import song_facts
-from harness.datasets.scan import BACKING, FOUR_STEMS, MIXTURE, Scan, collect, four_stems, unions
-from harness.datasets.stem_mp4 import check_tools
+from harness.datasets.scan import (
+    BACKING,
+    FOUR_STEMS,
+    MIXTURE,
+    SPLIT_FOLDERS,
+    TRACK,
+    Scan,
+    collect,
+    four_stems,
+    unions,
+)
+from harness.datasets.stem_mp4 import STREAMS, SUFFIX, check_tools
 from harness.datasets.tracks import Dataset, Source, Sources, Track
 
-SPLITS = ("train", "test")
 HALVES = {"Dev": "train", "Test": "test"}  # of DSD100
 CORRUPT = {"036", "037", "043", "044"}  # songs of DSD100 left out of the results of SiSEC 2016
-SUFFIX = ".stem.mp4"
-STREAMS = {"mixture": 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
 
 
 def musdb18hq(root: Path) -> Dataset:
@@ -36,29 +43,32 @@ def musdb18hq(root: Path) -> Dataset:
 
     A song without its mixture is left out, a stem without its file is excluded.
     """
-    if any(root.glob(f"*/*{SUFFIX}")):
+    if any(path.name.lower().endswith(SUFFIX) for path in root.glob("*/*")):
         raise HarnessError(
             f"{root}: holds MUSDB18 as .stem.mp4, not MUSDB18-HQ; give it as --data musdb18={root}"
         )
     scan = Scan(root)
     tracks = [
         _track("musdb18hq", folder.name, split, Source(folder / MIXTURE), *four_stems(scan, folder))
-        for split in SPLITS
+        for split in SPLIT_FOLDERS
         for folder in scan.songs(root / split)
     ]
     return collect(scan, "musdb18hq", tracks, version="1.0", sample_rate=44100)
 
 
 def musdb18(root: Path) -> Dataset:
-    """Read ``<root>/{train,test}/<Artist - Title>.stem.mp4``; nothing is decoded."""
+    """Read ``<root>/{train,test}/<Artist - Title>.stem.mp4``; nothing is decoded.
+
+    The titles of a file's streams are read with its audio, see `stem_mp4.stream_of`.
+    """
     scan = Scan(root)
     tracks = []
-    for split in SPLITS:
-        for path in scan.files(root / split, (SUFFIX,)):
+    for split in SPLIT_FOLDERS:
+        for path in scan.files(root / split, (SUFFIX,), TRACK):
             leaves = {stem: (Source(path, stream=STREAMS[stem]),) for stem in FOUR_STEMS}
             stems = unions(leaves, {"accompaniment": BACKING})
             mixture = Source(path, stream=STREAMS["mixture"])
-            name = path.name.removesuffix(SUFFIX)
+            name = path.name[: -len(SUFFIX)]
             tracks.append(_track("musdb18", name, split, mixture, stems))
     dataset = collect(scan, "musdb18", tracks, version="1.0", sample_rate=44100)
     check_tools(root)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.datasets.known import advice
-from harness.datasets.tracks import Dataset, Source, Sources, Track
+from harness.datasets.tracks import Dataset, Omission, Source, Sources, Track
 
 FOUR_STEMS = ("vocals", "drums", "bass", "other")
 BACKING = taxonomy.TREE["accompaniment"]
 MIXTURE = "mixture.wav"
+SPLIT_FOLDERS = ("train", "test")
+TRACK, FILE = "track left out", "file left out"  # see `Omission.what`
+AUDIO = (
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".m4a", ".aac",
+    ".mp4", ".wma", ".caf", ".w64", ".au", ".snd", ".wv", ".rf64", ".alac", ".webm", ".mka",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,15 +30,24 @@ class Scan:
 
     root: Path  # links that lead out of it are refused
     problems: list[str] = field(default_factory=list)  # one line each
+    omitted: list[Omission] = field(default_factory=list)  # tracks that are left out
 
     def folders(self, parent: Path) -> list[Path]:
-        """Return the folders in `parent`, by name, without hidden ones and links to outside."""
-        return [path for path in self._visible(parent) if path.is_dir() and self._inside(path)]
+        """Return the folders of songs in `parent`, by name, without hidden ones.
 
-    def files(self, parent: Path, suffixes: tuple[str, ...]) -> list[Path]:
-        """Return the non-empty files in `parent` with one of the suffixes, by name."""
-        named = [path for path in self._visible(parent) if path.name.lower().endswith(suffixes)]
-        return [path for path in named if self.usable(path)]
+        Links to outside and names that are not UTF-8 are left out.
+        """
+        listed = self._visible(parent, TRACK)
+        return [path for path in listed if path.is_dir() and self._inside(path, TRACK)]
+
+    def files(self, parent: Path, suffixes: tuple[str, ...], what: str = FILE) -> list[Path]:
+        """Return the non-empty files in `parent` with one of the suffixes, by name.
+
+        `what` is `TRACK` if each file is one.
+        """
+        listed = self._visible(parent, what)
+        named = [p for p in listed if p.name.lower().endswith(suffixes) and not p.is_dir()]
+        return [path for path in named if self.usable(path, what)]
 
     def songs(self, parent: Path) -> list[Path]:
         """Return the folders in `parent` that have a ``mixture.wav``; the others are noted."""
@@ -41,33 +56,52 @@ class Scan:
             if self.usable(path / MIXTURE):
                 found.append(path)
             else:
-                self.note(path, "left out, it has no mixture")
+                self.leave_out(path, "it has no mixture")
         return found
 
-    def usable(self, path: Path) -> bool:
-        """Whether this is a non-empty file inside the root; if not, note why."""
-        if not self._inside(path):
+    def usable(self, path: Path, what: str = "") -> bool:
+        """Whether this is a non-empty file inside the root; if not, note why.
+
+        `what` it is for is as in `leave_out`.
+        """
+        if not self._inside(path, what):
             return False
         try:
             size = path.stat().st_size if path.is_file() else None
         except OSError as error:
-            self.note(path, f"cannot be examined ({error.strerror})")
+            self.leave_out(path, f"cannot be examined ({error.strerror})", what, "")
             return False
         if not size:
-            self.note(path, "missing" if size is None else "empty")
+            self.leave_out(path, "missing" if size is None else "empty", what, "")
         return bool(size)
 
     def note(self, path: Path, what: str) -> None:
         """Add a problem about a path, which is written relative to the root."""
         where = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-        self.problems.append(f"{printable(where.as_posix())}: {what}")
+        line = f"{printable(where.as_posix())}: {what}"
+        if line not in self.problems:
+            self.problems.append(line)
+
+    def leave_out(self, path: Path, why: str, what: str = TRACK, then: str = "; left out") -> None:
+        """Add a problem that costs a track or a file; terminal and report name these.
+
+        `what` is `TRACK`, `FILE`, or "" if another line says what is left out. `then` ends the
+        line of the problem.
+        """
+        known = len(self.problems)
+        self.note(path, f"{why}{then}")
+        if what and len(self.problems) > known:
+            inside = path.relative_to(self.root).parts if path.is_relative_to(self.root) else ()
+            split = next((part for part in inside[:-1] if part in SPLIT_FOLDERS), "")
+            name = path.name if what == TRACK else "/".join(inside[-2:])
+            self.omitted.append(Omission(why, printable(name), split=split, what=what))
 
     @cached_property
     def _real_root(self) -> Path:
         """The root, which may itself be a link, resolved."""
         return self.root.resolve()
 
-    def _visible(self, parent: Path) -> list[Path]:
+    def _visible(self, parent: Path, what: str) -> list[Path]:
         """List `parent`, without what desktops and archivers leave behind."""
         try:
             paths = sorted(path for path in parent.iterdir() if not _is_litter(path.name))
@@ -78,15 +112,15 @@ class Scan:
             return []
         text = [path for path in paths if storable(path.name) == path.name]
         for path in sorted({*paths} - {*text}):  # no table can store such a name
-            self.note(path, "its name is not UTF-8; left out, rename it")
+            self.leave_out(path, "its name is not UTF-8, rename it", what)
         return text
 
-    def _inside(self, path: Path) -> bool:
+    def _inside(self, path: Path, what: str) -> bool:
         """Whether no link leads out of the root on the way to the path; if one does, note that."""
         with suppress(OSError, RuntimeError):  # links in a circle
             if path.resolve().is_relative_to(self._real_root):
                 return True
-        self.note(path, "is a link to a place outside the dataset; left out")
+        self.leave_out(path, "is a link to a place outside the dataset", what)
         return False
 
 
@@ -99,7 +133,7 @@ def four_stems(scan: Scan, folder: Path) -> tuple[dict[str, Sources], dict[str, 
     excluded: dict[str, str] = {}
     for stem in FOUR_STEMS:
         path = folder / f"{stem}.wav"
-        if scan.usable(path):
+        if scan.usable(path, FILE):
             stems[stem] = (Source(path),)
         else:
             excluded[stem] = f"{path.name} cannot be used"
@@ -121,9 +155,13 @@ def collect(
     unique: dict[tuple[str, str], Track] = {}
     for track in tracks:
         if not track.stems:
-            scan.problems.append(f"{printable(track.name)}: has no stem; left out")
+            why = "has no stem"
         elif unique.setdefault((track.split, track.name), track) is not track:
-            scan.problems.append(f"{printable(track.name)}: a second track of this name; left out")
+            why = "is a second track of this name"
+        else:
+            continue
+        scan.problems.append(f"{printable(track.name)}: {why}; left out")
+        scan.omitted.append(Omission(why, printable(track.name), split=track.split))
     if not unique:
         raise HarnessError(f"{scan.root}: {_why_empty(scan, name)}; {advice(name)}")
     stems = {stem for track in unique.values() for stem in track.stems}
@@ -134,6 +172,7 @@ def collect(
         stems=tuple(taxonomy.in_order(stems)),
         tracks=tuple(unique[key] for key in sorted(unique)),
         problems=tuple(scan.problems),
+        omitted=tuple(replace(omission, dataset=name) for omission in scan.omitted),
     )
 
 

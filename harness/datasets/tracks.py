@@ -45,6 +45,18 @@ class Track:
     id: str = ""  # key of published scores if not the name: uuid in MoisesDB, number in DSD100
 
 
+@dataclass(frozen=True, order=True)
+class Omission:
+    """What a run lacks although the user would expect it, and why."""
+
+    reason: str
+    name: str  # of the track or separator
+    dataset: str = ""  # empty: all of them
+    split: str = ""  # empty: not known
+    detail: str = ""  # of this name alone; those with the same reason are said together
+    what: str = "track left out"  # or "file left out", "track scored in part", …
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A collection of tracks, as found on disk."""
@@ -55,6 +67,7 @@ class Dataset:
     stems: tuple[str, ...]  # all scored stems of its tracks, in display order
     tracks: tuple[Track, ...]  # sorted by (split, name)
     problems: tuple[str, ...] = ()  # faults of the folder, one line each; it says what was done
+    omitted: tuple[Omission, ...] = ()  # tracks that are there but not used, or only in part
 
 
 @dataclass(frozen=True)
@@ -108,16 +121,17 @@ def track_length(track: Track) -> int:
     return min(_lengths(track).values())
 
 
-def cut_short(track: Track, sample_rate: int) -> str:
-    """Say which file ends so early that more than 100 ms of the others are not scored."""
-    if any(source.stream is not None for source in track.mixture):
-        return ""  # the streams of one file are equally long
+def cut_short(track: Track, sample_rate: int) -> tuple[str, float, float] | None:
+    """Return the file that ends first, its length and that of the longest one, in seconds.
+
+    None: they differ by at most 100 ms.
+    """
     lengths = _lengths(track)
-    (path, _), least = min(lengths.items(), key=lambda item: item[1])
+    (path, stream), least = min(lengths.items(), key=lambda item: item[1])
     have, whole = least / sample_rate, max(lengths.values()) / sample_rate
     if whole - have <= audio.MAX_LENGTH_ERROR:
-        return ""
-    return f"only the first {have:.1f} of {whole:.1f} s are scored, {path.name} ends there"
+        return None
+    return path.name if stream is None else f"stream {stream} of {path.name}", have, whole
 
 
 def _lengths(track: Track) -> dict[tuple[Path, int | None], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from harness.report import html
 from harness.report.computed import Report, part
 from harness.results import summaries
 from harness.results.leaks import ledger
+from harness.results.omitted import recorded
 from harness.results.runs import Run, sources
 
 SCRIPTS = ("theme.js",)
@@ -39,6 +41,7 @@ def render(report: Report, downloads: Any = ()) -> str:
         leaks=leaks(report),
         statuses=STATUSES,
         failures=failures(run),
+        omitted=recorded(run.record),
         commands=commands(run.record),
         downloads=downloads,
         formats=FORMATS,
@@ -125,9 +128,11 @@ def lists(report: Report) -> list[List]:
     pairs = pairs[pairs["status"] != "clean"].reset_index(drop=True)
     counts = _frame(leaks(report)).drop(columns=["tracks_of", "trained_on"], errors="ignore")
     skipped = _frame(record.get("skipped") or ())
+    omitted = _frame(asdict(omission) for omission in recorded(record))
     found = [
         ("failures", "Failures", "failed jobs and their reasons", failed),
         ("skipped", "Not run", "separators that were not run, with reasons", skipped),
+        ("left_out", "Left out", "tracks, files and separators that the run lacks", omitted),
         ("leaks", "Leak ledger", "tracks by whether they are in the training data", counts),
         ("leak_tracks", "Leaked and unknown tracks", "tracks that are not clean", pairs),
     ]

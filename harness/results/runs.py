@@ -204,7 +204,7 @@ def join(runs: Sequence[Run]) -> Run:
     record = {**runs[0].record, "run": name, "metrics": metrics}
     for part in ("separators", "datasets", "ensembles"):
         record[part] = {k: v for run in reversed(runs) for k, v in run.record.get(part, {}).items()}
-    for part in ("skipped", "leaks", "selection_notes", "units", "published"):
+    for part in ("skipped", "omitted", "leaks", "selection_notes", "units", "published"):
         record[part] = [row for run in runs for row in run.record.get(part, ())]
     return Run(name=name, record=record, **merged)
 

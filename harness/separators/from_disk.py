@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 class FromDisk:
     """A "separator" that only reads existing estimates, from `files`: {stem: path}.
 
-    `notes` say how the files were chosen, and which were clipped or rescaled when written.
+    `notes` say how the files were chosen, and which were clipped or rescaled when written. Of a
+    track that is cut to its shortest file, `whole` is the length of the longest one, in samples:
+    estimates of that length are cut like the track.
     """
 
     def __init__(
@@ -33,28 +36,31 @@ class FromDisk:
         input_stem: str = "mixture",
         files: Mapping[str, str],
         notes: Sequence[str] = (),
+        whole: int = 0,
     ) -> None:
         self.sample_rate = sample_rate
         self.stems = stems
         self.input_stem = input_stem
         self._chosen, self.notes = tuple(notes), list(notes)
         self._files = {stem: Path(path) for stem, path in files.items()}
+        self._whole = whole
 
     def separate(self, mixture: Audio) -> dict[str, Audio]:
-        """Return the estimates as they were written; the mixture is ignored."""
-        estimates = {stem: self._read(path) for stem, path in self._files.items()}
+        """Return the estimates as they were written; of the mixture only the length counts."""
+        estimates = {s: self._read(path, mixture.shape[1]) for s, path in self._files.items()}
         found = [_changed(self._files[stem], signal) for stem, signal in estimates.items()]
         self.notes = [*self._chosen, *filter(None, found)]
         return estimates
 
-    def _read(self, path: Path) -> Audio:
+    def _read(self, path: Path, samples: int) -> Audio:
         signal, rate = audio.read(path)
         if rate != self.sample_rate:
             raise HarnessError(
                 f"{path}: sample rate is {rate} Hz, the references have {self.sample_rate} Hz; "
                 "resample the estimates, and say so next to their scores"
             )
-        return signal
+        of_whole = abs(signal.shape[1] - self._whole) <= audio.MAX_LENGTH_ERROR * rate
+        return signal[:, :samples].copy() if self._whole and of_whole else signal
 
 
 def _changed(path: Path, signal: Audio) -> str:
@@ -84,38 +90,98 @@ def find_files(
     The layouts are tried in this order: ``[split/]<track>/<stem>.<ext>`` (musdb, demucs,
     MSS-Training), ``[split/]<track>_<stem>.<ext>`` (MSS-Training's validation) and
     ``[split/]<track>_(<Stem>)_<model>.<ext>`` (audio-separator). A file may use any stem name that
-    `taxonomy.canonical` knows. What an ``other`` is depends on the files beside it, see
-    `taxonomy.of_model`; if it is none of our stems, a note says that it is left out.
+    `taxonomy.canonical` knows. If no file has the very name of the track, one with the same letters
+    and digits counts, and a note says so: systems and tools write accents and signs differently.
 
     Parameters
     ----------
     names
         Possible names of the track on disk.
     stems
-        The wanted ones; other files are ignored.
+        The wanted ones; of other files those with the name of a known stem are returned.
     others
         Names of other tracks. ``A_no_vocals.wav`` belongs to ``A_no`` if there is such a track.
     """
-    wanted, others = set(stems), [safe_name(name) for name in others]
-    for name in map(safe_name, names):
-        for root in (folder / split, folder):
-            found, notes = _as_meant(
-                _in_own_folder(root / name, wanted) or _side_by_side(root, name, wanted, others),
-                wanted,
-            )
+    wanted, others, names = set(stems), [*map(safe_name, others)], [*map(safe_name, names)]
+    roots = (folder / split, folder)
+    for name in names:
+        for root in roots:
+            found = _in_own_folder(root / name, wanted) or _side_by_side(root, name, wanted, others)
             if found:
-                return found, notes
+                return found, []
+    for root in roots:
+        folders, files = _written_differently(root, names[0], others)
+        in_folders = (_in_own_folder(path, wanted) for path in folders)
+        if found := next(filter(None, in_folders), {}) or _pick(files.items(), wanted):
+            file = next(iter(found.values()))
+            there = file if file in files else file.parent
+            return found, [f"{there.name} is read as an estimate of this track"]
     return {}, []
 
 
-def _as_meant(found: Mapping[str, Path], wanted: set[str]) -> tuple[dict[str, Path], list[str]]:
-    """Return the wanted stems of a model's files, and notes on an ``other`` of another kind."""
-    meant = taxonomy.of_model(found) if len(found) > 1 else {stem: stem for stem in found}
+def meaning(stems: Collection[str], listed: Sequence[str] = ()) -> dict[str, str]:
+    """Return what the stems of a folder of one model's estimates are, see `taxonomy.of_model`.
+
+    `listed` are the stems that the model separates, if the user says so. An ``other`` that is none
+    of these is the one of `accompaniment` and `other_rest` for which there is no file.
+    """
+    meant = taxonomy.of_model(listed or stems)
+    if tuple(listed) == ("other",):
+        meant = {"other": "other"}
+    rests = [s for s in listed if s in ("accompaniment", "other_rest") and s not in stems]
+    if listed and "other" not in listed and len(rests) == 1:
+        meant["other"] = rests[0]
+    return {stem: meant.get(stem, stem) for stem in stems}
+
+
+def as_meant(
+    found: Mapping[str, Path], meant: Mapping[str, str], wanted: Collection[str]
+) -> tuple[dict[str, Path], list[str]]:
+    """Return the wanted stems of one track's files, and notes on an ``other`` of another kind."""
     notes = []
-    if (what := meant.get("other", "other")) != "other":
+    if "other" in found and (what := meant["other"]) != "other":
         word = f"is read as {what}" if what in taxonomy.STEMS else f"is left out: it is the {what}"
         notes = [f"{found['other'].name} {word}"]
     return {meant[s]: path for s, path in found.items() if meant[s] in wanted}, notes
+
+
+def not_of(folder: Path, splits: Iterable[str], used: Collection[Path]) -> list[str]:
+    """Return the names of folders and files with estimates that belong to no track."""
+    roots = {folder, *(folder / split for split in splits)}
+    below = [path for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir()]
+    mine = {path.parent for path in used} | roots
+    folders = {p.name for p in below if p not in mine and _listing(p)}
+    files = {p.name for root in roots for p in _listing(root) if p not in used}
+    return sorted(folders | files)
+
+
+def _written_differently(
+    root: Path, name: str, others: Sequence[str]
+) -> tuple[list[Path], dict[Path, str]]:
+    """Return the folders of a track by `_letters` alone, and files with the names of their stems.
+
+    Names that may belong to another track are not used.
+    """
+    mine = _letters(name)
+    if not mine or not root.is_dir() or sum(_letters(other) == mine for other in others) > 1:
+        return [], {}
+    theirs = tuple(f"{other}_" for other in others)
+    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and _letters(p.name) == mine]
+    found = {}
+    for path in _listing(root):
+        parts = path.stem.split("_")
+        heads = ["_".join(parts[:n]) for n in range(1, len(parts))]
+        head = next((h for h in heads if _letters(h) == mine), "")
+        if head and not path.name.startswith(theirs):
+            rest = path.stem[len(head) + 1 :]
+            match = re.match(r"\(([^()]+)\)", rest)
+            found[path] = match[1] if match else rest
+    return folders, found
+
+
+def _letters(name: str) -> str:
+    """Return the letters and digits of a name, in lower case and without accents."""
+    return re.sub(r"[\W_\u0300-\u036f]+", "", unicodedata.normalize("NFKD", name).casefold())
 
 
 def _in_own_folder(folder: Path, wanted: set[str]) -> dict[str, Path]:

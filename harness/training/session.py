@@ -82,6 +82,12 @@ def prepare(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     songs = usable_songs(datasets, network.stems, recipe.input)
+    given = sum(len(dataset.tracks) for dataset in datasets)
+    if len(songs) < given:
+        say(
+            f"{given - len(songs)} of {given} tracks are not used: their stems are absent, contain "
+            "other stems (bleed) or cannot be scored"
+        )
     training, held = split_by_artist(songs, recipe.valid_share, recipe.valid_tracks)
     material = Material(training, network.stems, recipe.input, memory=session.memory)
     form = ExcerptForm(network.channels, network.sample_rate, recipe.segment or network.segment)

@@ -315,7 +315,8 @@ def test_a_mixture_that_is_not_the_sum_is_left_out_and_can_be_kept(tmp_path):
     audio.write(path, np.pad(audio.read(path)[0], ((0, 0), (200, 0)))[:, :-200], 8000)
     said = "the mixture is 25.0 ms (200 samples) later than the sum of the stems"
     outcome, result = run(tmp_path / "songs", [entry()], tmp_path)
-    assert outcome.left_out == (f"A - Two: {said}; left out, --keep-unequal keeps it",)
+    (omission,) = outcome.left_out
+    assert (omission.name, f"the mixture {omission.detail}") == ("A - Two", said)
     assert set(result.scores["track"]) == {"A - One"}
     outcome, result = run(tmp_path / "songs", [entry()], tmp_path, keep_unequal=True)
     assert (outcome.left_out, outcome.reused) == ((), 1)
@@ -371,10 +372,14 @@ def test_nothing_to_do_is_an_error_that_says_why(songs, tmp_path):
 def test_skipped_separators_are_recorded_with_their_reason(songs, tmp_path):
     waiting = entry("later", unavailable="it is not part of this version")
     drums_only = entry("sub", input="drums", stems=("kick",))
-    _, result = run(songs, [entry(), waiting, drums_only], tmp_path)
+    outcome, result = run(songs, [entry(), waiting, drums_only], tmp_path)
     assert {row["separator"]: row["reason"] for row in result.record["skipped"]} == {
         "later": "it is not part of this version",
         "sub": "no track has the stem drums with its sub-stems",
+    }
+    assert {omission.name: omission.what for omission in outcome.left_out} == {
+        "later": "separator not run",
+        "sub": "separator not run",
     }
 
 

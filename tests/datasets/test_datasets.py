@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import subprocess
 import time
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness.core import audio
 from harness.core.errors import HarnessError
 from harness.datasets import DATASETS, configured, find, load
 from harness.datasets.musdb_songs import find_song, songs
+from harness.datasets.stem_mp4 import STREAMS, stream_of
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 
 RATE = 44100
@@ -188,7 +190,7 @@ def test_song_without_mixture_is_left_out_and_the_rest_stays(tmp_path: Path) -> 
     musdb_song(tmp_path, "C - D")
     dataset = load("musdb18hq", tmp_path)
     assert only(dataset).name == "C - D"
-    assert "test/A - B: left out, it has no mixture" in dataset.problems
+    assert "test/A - B: it has no mixture; left out" in dataset.problems
 
 
 def test_song_without_any_stem_is_left_out(tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ def test_name_that_is_no_utf8_is_a_problem_line(tmp_path: Path) -> None:
     musdb_song(tmp_path, "C - D")
     dataset = load("musdb18hq", tmp_path)
     assert only(dataset).name == "C - D"
-    assert dataset.problems == ("test/A - B?: its name is not UTF-8; left out, rename it",)
+    assert dataset.problems == ("test/A - B?: its name is not UTF-8, rename it; left out",)
 
 
 @pytest.mark.parametrize("link", ["train", "test/A - B", "test/C - D/vocals.wav"])
@@ -629,6 +631,65 @@ def test_stem_mp4_without_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         load("musdb18", tmp_path)
 
 
+def stem_mp4(path: Path, titles: tuple[str, ...]) -> None:
+    """Write one stream per title, each a tone of its own: 500 Hz for the first, then 1000 Hz, …"""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = ["ffmpeg", "-v", "error"]
+    for i in range(len(titles)):
+        command += ["-f", "lavfi", "-i", f"sine={500 * (i + 1)}:duration=0.5:sample_rate={RATE}"]
+    for i, title in enumerate(titles):
+        command += ["-map", str(i), f"-metadata:s:a:{i}", f"handler_name={title}"]
+    subprocess.run([*command, "-c:a", "aac", "-f", "mp4", str(path)], check=True)
+
+
+def tone(sources: tuple[Source, ...]) -> int:
+    """The loudest frequency in Hz, to the nearest 500."""
+    signal = read_sources(sources, RATE)[0]
+    peak = np.argmax(np.abs(np.fft.rfft(signal))) * RATE / len(signal)
+    return 500 * round(peak / 500)
+
+
+@needs_ffmpeg
+def test_titles_of_streams_decide_which_stem_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("stempeg")
+    name = "Music Delta - 80s Rock.STEM.MP4"
+    stem_mp4(tmp_path / "train" / name, ("mix", "Vocals", "Drums", "Bass", "Other"))
+    track = only(load("musdb18", tmp_path))
+    assert (track.name, track.genre) == ("Music Delta - 80s Rock", "rock")
+    order = {"vocals": 1000, "drums": 1500, "bass": 2000, "other": 2500}
+    assert {stem: tone(track.stems[stem]) for stem in FOUR} == order
+    assert tone(track.mixture) == 500
+
+
+@needs_ffmpeg
+def test_titles_of_streams_that_are_no_stems_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("stempeg")
+    stem_mp4(tmp_path / "test" / "A - B.stem.mp4", ("mix", "Vocals", "Vocals", "Bass", "Other"))
+    with pytest.raises(HarnessError, match=r"titled 'mix', 'Vocals', 'Vocals'.*correct the titles"):
+        read_sources(only(load("musdb18", tmp_path)).stems["drums"], RATE)
+
+
+@pytest.mark.parametrize(
+    ("titles", "order"),
+    [
+        (["SoundHandler"] * 5, [0, 1, 2, 3, 4]),
+        ([""] * 5, [0, 1, 2, 3, 4]),
+        (["mixture", "drums", "bass", "other", "vocals"], [0, 1, 2, 3, 4]),
+        (["Vox", "Bass", "Others", "Drum", "SoundHandler"], [4, 3, 1, 2, 0]),
+        (["click", "vocals", "mix", "drums", "bass", "other"], [2, 3, 4, 5, 1]),
+        (["mix", "drums", "drums", "other", "vocals"], None),
+        (["", "Track 1", "Track 2", "Track 3", "Track 4"], None),
+        (["mix", "drums", "bass", "guitar", "vocals"], None),
+    ],
+)
+def test_order_of_titled_streams(titles: list[str], order: list[int] | None) -> None:
+    if order is None:
+        with pytest.raises(ValueError, match="not one stream for each of mixture, drums, bass"):
+            stream_of(titles, 0)
+    else:
+        assert [stream_of(titles, number) for number in STREAMS.values()] == order
+
+
 # --- finding folders ---
 
 
@@ -645,7 +706,7 @@ def test_musdb_path_serves_both_layouts(
 ) -> None:
     musdb_song(tmp_path / "hq", "A - B")
     (tmp_path / "streams" / "test").mkdir(parents=True)
-    (tmp_path / "streams" / "test" / "A - B.stem.mp4").write_bytes(b"x")
+    (tmp_path / "streams" / "test" / "A - B.STEM.mp4").write_bytes(b"x")
     for variable in (v for info in DATASETS.values() for v in info.env):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("MUSDB_PATH", str(tmp_path / layout))
@@ -655,9 +716,10 @@ def test_musdb_path_serves_both_layouts(
         find(other, {})
 
 
-def test_stem_mp4_given_as_hq_is_explained(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".stem.mp4", ".Stem.MP4"])
+def test_stem_mp4_given_as_hq_is_explained(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "test").mkdir()
-    (tmp_path / "test" / "A - B.stem.mp4").write_bytes(b"x")
+    (tmp_path / "test" / f"A - B{suffix}").write_bytes(b"x")
     with pytest.raises(HarnessError, match="--data musdb18="):
         load("musdb18hq", tmp_path)
 

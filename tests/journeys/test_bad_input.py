@@ -1,6 +1,7 @@
 """Bad input through the command line: a clear error or an error row, and the rest goes on."""
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -169,6 +170,60 @@ def test_song_without_any_stem_is_left_out_and_named(harness, library):
     _, _, result = run(harness, library)
     assert "Bob - Two" not in set(result.scores["track"])
     assert any("Bob - Two" in line for line in result.record["datasets"]["songs"]["problems"])
+
+
+# --- what is left out ---------------------------------------------------------------------------
+
+
+def test_all_that_a_run_lacks_is_said_at_its_end_and_on_the_first_page(harness, library):
+    short = song_stems(2)["vocals"][:, :4000]
+    soundfile.write(library / "Bob - One" / "vocals.wav", short.T, 8000, subtype="FLOAT")
+    for stem, sound in song_stems(0).items():
+        soundfile.write(library / "Ann - One" / f"{stem}.wav", sound.T, 12000)
+    soundfile.write(library / "Ann - One" / "mixture.wav", short.T, 12000)
+    (library / "Bob - Two").rename(library.parent / "elsewhere")
+    (library / "Bob - Two").symlink_to(library.parent / "elsewhere")
+    (library / "Ann - Two" / "<i>.m4a").touch()
+    command = ("run", "--separator", "mixture", "--data", f"songs={library}", "--jobs", "1")
+    status, _, err = harness(*command)
+    assert status == 0, err
+    assert set(read_run(Path("results/main")).scores["track"]) == {"Ann - Two"}
+    said = " ".join(err.split())
+    whys = (
+        "songs: 3 tracks left out: is a link to a place outside the dataset (Bob - Two); "
+        "sample rate is 12000 Hz, not 8000 Hz (Ann - One); a file is shorter than half of the "
+        "song, --keep-unequal keeps it (Bob - One: vocals.wav ends after 0.5 of 2.0 s)"
+    )
+    assert whys in said
+    assert "songs: 1 file left out: empty (Ann - Two/<i>.m4a)" in said
+    pages = Path("reports/main")
+    page = (pages / "index.html").read_text(encoding="utf-8")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page[page.index('id="left-out"') :]))
+    assert whys in text
+    assert "(Ann - Two/&lt;i&gt;.m4a)" in text
+    table = (pages / "provenance.html").read_text(encoding="utf-8")
+    assert "vocals.wav ends after 0.5 of 2.0 s" in table[table.index('id="left-out"') :]
+    status, _, err = harness(*command)  # nothing is computed, and the same is said
+    assert status == 0
+    assert whys in " ".join(err.split())
+
+
+def test_tracks_without_estimates_are_said_by_score(harness, songs, tmp_path):
+    shutil.copytree(songs / "Ann - One", tmp_path / "est" / "Ann_One")
+    for other in ("drums", "bass", "vocals"):
+        (tmp_path / "est" / "Ann_One" / f"{other}.wav").unlink()
+    arguments = ("score", "est", "--data", f"songs={songs}", "--tracks", "2", "--jobs", "1")
+    status, _, err = harness(*arguments)
+    assert status == cli.USER_ERROR
+    assert "name all stems of the model with --stems" in " ".join(err.split())
+    status, _, err = harness(*arguments, "--stems", "vocal,Drum,gitar")
+    assert (status, "'gitar' is not a stem" in " ".join(err.split())) == (cli.USER_ERROR, True)
+    status, _, err = harness(*arguments, "--stems", "vocals,drums,bass,other")
+    said = " ".join(err.split())
+    assert status == 0, err
+    assert "songs: 1 track matched by its letters: the name of the estimates is written" in said
+    assert "songs: 1 track left out: est has no estimate of it (Ann - Two)" in said
+    assert set(read_run(Path("results/est")).scores["stem"]) == {"other"}
 
 
 # --- names ----------------------------------------------------------------------------------------

@@ -102,6 +102,16 @@ def test_one_track_beyond_30_db_wins_neither_page_nor_terminal_nor_selection(mon
         assert "1 limited to ±30 dB" in report.render(make_report(run))
 
 
+def test_one_silent_estimate_costs_the_same_everywhere():
+    run = planted(a=[8.36] * 7 + [-math.inf], b=[3.0] * 8)
+    (table,) = selection.compare(run.scores, "a", "b").to_dict("records")
+    cell, (board,) = page_of(run)[0]["a"], boards.boards(make_report(run))
+    assert table["mean_a"] == pytest.approx((7 * 8.36 - 30) / 8)
+    assert cell["mean"] == round(table["mean_a"], 2) == 3.56
+    assert board.rows[0][:1] == ("a",)
+    assert "3.56" in " ".join(map(str, board.rows[0]))
+
+
 def test_a_track_is_shown_as_it_is_though_it_is_limited_in_means():
     run = planted(a=[5.0, math.inf], b=[8.0, 45.0])
     values = payload.build(make_report(run))["datasets"][0]["values"]["harmonic_mean"]["vocals"]

@@ -32,7 +32,7 @@ from harness.core.machine import Progress, watched
 from harness.datasets.demo.catalog import SPLITS, entry
 from harness.datasets.demo.mix import LEAVES, perform
 from harness.datasets.demo.synth import RATE
-from harness.datasets.tracks import Dataset, Source, Track
+from harness.datasets.tracks import Dataset, Omission, Source, Track
 
 VERSION = "1"  # raise it whenever the rendered audio changes
 MIN_SECONDS = 5.0
@@ -103,6 +103,11 @@ def demo(root: Path) -> Dataset:
         stems=tuple(taxonomy.in_order(NODES)),
         tracks=tuple(sorted(tracks, key=lambda t: (t.split, t.name))),
         problems=tuple(problems.values()),
+        omitted=tuple(
+            Omission("a file is absent, delete the folder and render again", f.name, "demo", s)
+            for f, s in folders
+            if f in problems
+        ),
     )
 
 

@@ -13,12 +13,14 @@ from harness.report.page import choices, means, payload, stem_tree, training_cur
 from harness.report.tracks.listening import by_track
 from harness.report.tracks.track_page import TrackPage
 from harness.results import runs
+from harness.results.omitted import lacks, recorded
 from harness.results.runs import Run
 
 SCRIPTS = (
     "theme.js", "numbers.js", "core.js", "charts.js", "board.js", "strips.js", "pairs.js",
     "pareto.js", "details.js", "links.js", "page.js",
 )  # fmt: skip
+NAMED = 20  # of what is left out, per reason; the table of the provenance page has all
 FEW = 5  # tracks; genres with fewer are marked
 
 
@@ -51,6 +53,8 @@ def render(
         notes=_notes(run.record),
         track_pages=by_track(listen),
         failures=provenance.failures(run),
+        lacks=lacks(recorded(run.record)),
+        named=NAMED,
         marked=_marked(run.record),
         data=html.as_json({**view, "few": FEW}),
         roles=names.ROLES,

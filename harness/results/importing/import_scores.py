@@ -7,20 +7,20 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.core import taxonomy
+from harness.core import taxonomy, text
 from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.core.machine import environment
 from harness.datasets import DATASETS, load
 from harness.datasets.musdb_songs import find_song, split_name
 from harness.datasets.overlaps import collection
-from harness.datasets.tracks import Track
+from harness.datasets.tracks import Omission, Track
 from harness.registry import Entry
 from harness.results.importing.foreign_formats import (
     LeftOut,
@@ -37,6 +37,8 @@ from harness.results.runs import SELECTION_COLUMNS, Run, table
 SONGS = ("musdb18", "dsd100")  # collections whose songs have known names
 ORACLES = ("IBM", "IRM", "cIRM", "MWF")
 ANCHORS = ("MIX",)
+NOT_IMPORTED = "stem not imported"  # see `Omission.what`
+NOT_OURS = "is not a stem that is known here"
 NAMED = 10  # reasons for leaving scores out that are listed
 
 
@@ -188,6 +190,12 @@ def _record(
         "leaks": statuses[statuses["status"] != "clean"].to_dict("records"),
         "units": [],
         "skipped": [],
+        "omitted": [
+            asdict(
+                Omission(NOT_OURS, stem, detail=text.count(n, "score"), what="stem not imported")
+            )
+            for stem, n in left_out.most_common()
+        ],
         "published": list(sources),
     }
 
