@@ -69,6 +69,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything heavy starts."""
+        check_folder_name(self.name, "recipe", "name")
         if self.schedule not in SCHEDULES:
             raise HarnessError(
                 f"recipe {self.name}: schedule is {self.schedule!r}; "
