@@ -89,14 +89,15 @@ def plan_for_files(
             stems = tuple(taxonomy.in_order(files))
             found: dict[str, object] = {
                 "stems": stems,
-                "params": {"files": {stem: str(files[stem]) for stem in stems}}
-                | ({"notes": notes} if notes else {}),
+                "params": {"notes": notes} if notes else {},
                 "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
             }
             mine = entry.model_copy(update=found)
             content = fingerprints.of_track(track)
             unit = _unit(mine, track, dataset, content, settings) if files else None
-            units += [unit] if unit else []
+            if unit:  # has its key, which no path enters
+                params = {**mine.params, "files": {stem: str(files[stem]) for stem in stems}}
+                units.append(replace(unit, entry=mine.model_copy(update={"params": params})))
             missing += unit is None
         if missing:
             reason = f"{folder} has no estimate of {missing} of {len(dataset.tracks)} tracks"

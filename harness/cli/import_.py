@@ -7,12 +7,13 @@ from pathlib import Path
 
 from harness import datasets, registry
 from harness.cli import options
-from harness.cli.arguments import check_name, parse_data, parse_split, parse_trained_on
+from harness.cli.arguments import parse_data, parse_split, parse_trained_on
 from harness.cli.options import argument, option
 from harness.cli.outcome import print_ranking
 from harness.cli.terminal import print_json, show
 from harness.report import writing
 from harness.results import importing
+from harness.results.replacing import check_name
 from harness.selection import finished_run
 
 
@@ -30,6 +31,7 @@ def import_scores(
     registry_file: Path | None = options.REGISTRY,
     results_folder: Path = options.RESULTS,
     reports: Path = options.REPORTS,
+    force: bool = options.REPLACE,
     offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
 ) -> None:
@@ -44,7 +46,9 @@ def import_scores(
         folders=datasets.configured(parse_data(data)),
         entries=registry.load(registry_file),
     )
-    folder = finished_run.import_scores(paths, request, results_folder, command=sys.argv[1:])
+    folder = finished_run.import_scores(
+        paths, request, results_folder, command=sys.argv[1:], force=force
+    )
     page = writing.write_report([folder], reports)
     if as_json:
         print_json({"folder": str(folder), "report": str(page)})

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
+from harness.core.files import check_folder_name
 from harness.registry import suggestion
 
 BUILT_IN = Path(__file__).with_name("recipes.yaml")
