@@ -313,7 +313,7 @@ class _SteadyConnections(urllib.request.AbstractHTTPHandler):
             made.response_class = _SteadyResponse
             return made
 
-        return super().do_open(connection, req, **options)  # type: ignore[arg-type]
+        return super().do_open(connection, req, **options)
 
 
 class _Http(_SteadyConnections, urllib.request.HTTPHandler):

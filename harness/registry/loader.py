@@ -75,7 +75,7 @@ def _entries(rows: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Entry]
     merged: dict[str, dict[str, Any]] = {}
     for name in rows:
         for link in reversed(_chain(name, rows, merged, path)):
-            base = merged.get(rows[link].get("extends"), {})
+            base = merged.get(rows[link].get("extends") or "", {})
             merged.setdefault(link, _merged(base, rows[link]))
     found = {name: checked(name, merged[name], path) for name in rows}
     return {name: with_members(entry, found, path) for name, entry in found.items()}
