@@ -126,7 +126,7 @@ class Entry(_Strict):
     """One registry row; CONTRIBUTING.md explains each field."""
 
     name: str
-    title: str = ""
+    title: Line = ""
     family: str  # which code runs it: a key of `harness.separators.FAMILIES`
     role: Role = "separator"  # only separators and ensembles are ranked
     input: str = "mixture"  # the stem that it separates
@@ -140,7 +140,7 @@ class Entry(_Strict):
     reference: str = ""
     url: str = ""
     published: tuple[Published, ...] = ()
-    unavailable: str = ""  # why this version cannot run it
+    unavailable: Line = ""  # why this version cannot run it
     _members: tuple[Entry, ...] = PrivateAttr(())
 
     @property
