@@ -78,9 +78,9 @@ def test_two_folders_of_one_name_are_two_runs(harness, songs, tmp_path):
     harness("score", "A/test", *where)
     before = table.read_bytes()
     said = harness("score", "B/test", *where, expected=cli.USER_ERROR, errors=True)
-    assert said == (
+    assert said.strip() == (
         f"error: results/test: has scores of the estimates in {tmp_path}/A/test; choose another "
-        "--name, such as b_test, or replace it with --force\n"
+        "--name, such as b_test, or replace it with --force"
     )
     assert table.read_bytes() == before
     harness("score", "B/test", *where, "--name", "b_test")

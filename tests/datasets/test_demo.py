@@ -398,7 +398,7 @@ def test_a_folder_of_other_music_is_left_as_it_is(tmp_path: Path) -> None:
     for root in (tmp_path / "mine", tmp_path / "mine" / "My song" / "x"):
         if root.name == "x":
             root.write_text("a file")
-        with pytest.raises(HarnessError, match="is not a folder of demo music|cannot be written"):
+        with pytest.raises(HarnessError, match=r"is not a folder of demo music|cannot be written"):
             rendering.render(root, train=0, test=1, seconds=SECONDS)
     assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["My song", "x"]
 
