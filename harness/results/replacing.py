@@ -70,14 +70,11 @@ def _record(folder: Path) -> Record | None:
 
 def _lost(old: Record | None, new: Record) -> str:
     """Return what of a run another one in its place would lose; empty if nothing is known."""
-    if old is None:
-        return ""
-    if is_imported(old) or is_imported(new):
-        return _lost_scores(old, new)
-    if not old or not new:
-        return ""
     with suppress(AttributeError, KeyError, TypeError, ValueError):  # not as we write it
-        return _lost_results(old, new)
+        if old is not None and (is_imported(old) or is_imported(new)):
+            return _lost_scores(old, new)
+        if old and new:
+            return _lost_results(old, new)
     return ""
 
 

@@ -79,6 +79,8 @@ def written(
         with ExitStack() as stack:
             with _storing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
+                if taken := [path for path in files.values() if path.is_dir()]:
+                    raise HarnessError(f"{taken[0]}: is a folder; move it away, or use another -o")
                 if shutil.disk_usage(folder).free < size * len(files):
                     raise HarnessError(
                         f"{folder}: {size * len(files) / 1e9:.1f} GB are needed but not free; free "

@@ -545,7 +545,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(entries, tmp
         ("high rate", "flac", "2 channels at 700000 Hz cannot be written as flac; use --format"),
         ("file for folder", "wav", "out/b: cannot be written (File exists)"),
         ("file above folder", "wav", "out/sub/b: cannot be written (Not a directory)"),
-        ("folder for file", "wav", "out/b: cannot be written (Is a directory)"),
+        ("folder for file", "wav", "out/b/vocals.wav: is a folder; move it away"),
         ("vanishes", "wav", "b.wav"),
         ("too large", "wav", "out/b: 0.0 GB are needed but not free"),
     ],
