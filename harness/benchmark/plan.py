@@ -104,6 +104,10 @@ def plan_for_files(
             whole = _length_before_cut(track, dataset.sample_rate)
             own = _with_files(entry, mine, [*renamed, *notes], whole, fingerprints)
             unit = _unit(own, track, dataset, fingerprints.of_track(track), settings)
+            if unit:  # has its key, which no path enters
+                paths = {stem: str(mine[stem]) for stem in own.stems}
+                params = {**own.params, "files": paths}
+                unit = replace(unit, entry=own.model_copy(update={"params": params}))
         at = Omission("", printable(track.name), dataset.name, track.split)
         if unit:
             units.append(unit)
@@ -153,10 +157,9 @@ def _with_files(
     whole: int,
     fingerprints: Fingerprints,
 ) -> Entry:
-    """Return the entry of a separator that only reads these estimates of one track."""
+    """Return the entry of a separator that reads these estimates of one track, without paths."""
     stems = tuple(taxonomy.in_order(files))
-    params: dict[str, object] = {"files": {stem: str(files[stem]) for stem in stems}}
-    params |= {"notes": list(notes)} if notes else {}
+    params: dict[str, object] = {"notes": list(notes)} if notes else {}
     params |= {"whole": whole} if whole else {}
     weights = tuple(Weights(file=stem, sha256=fingerprints.of(files[stem])) for stem in stems)
     return entry.model_copy(update={"stems": stems, "params": params, "weights": weights})

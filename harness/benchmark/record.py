@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -101,27 +102,36 @@ def is_current(folder: Path, state: str) -> bool:
         return False
 
 
+def made_of(
+    entries: Sequence[Entry], datasets: Sequence[Dataset], plan: Plan, settings: Settings
+) -> dict[str, Any]:
+    """Return the part of a run's record that says what it was made of."""
+    return {
+        **settings.described(),
+        "separators": {entry.name: _describe(entry) for entry in entries},
+        "datasets": {dataset.name: _describe_dataset(dataset, plan) for dataset in datasets},
+        "units": [  # to find what is kept of them
+            {**_place(unit), "track_key": unit.track_key, "key": unit.key}
+            for unit in plan.units
+            if unit.parent is None
+        ],
+    }
+
+
 def record_of(
     entries: Sequence[Entry], datasets: Sequence[Dataset], plan: Plan, settings: Settings
 ) -> dict[str, Any]:
     """Return what produced the rows."""
     return {
         **environment(),
-        **settings.described(),
+        **made_of(entries, datasets, plan, settings),
         "precision": PRECISION,
         "seed": 0,
         "metrics": {
             name: {**metric.described(), "computed": name in DEFAULT}
             for name, metric in METRICS.items()
         },
-        "separators": {entry.name: _describe(entry) for entry in entries},
-        "datasets": {dataset.name: _describe_dataset(dataset, plan) for dataset in datasets},
         "leaks": leak_rows(plan),
-        "units": [  # to find what is kept of them
-            {**_place(unit), "track_key": unit.track_key, "key": unit.key}
-            for unit in plan.units
-            if unit.parent is None
-        ],
         "skipped": [asdict(skip) for skip in plan.skips],
         "omitted": [asdict(omission) for omission in omissions(datasets, plan)],
     }
@@ -165,7 +175,9 @@ def _describe_dataset(dataset: Dataset, plan: Plan) -> Mapping[str, Any]:
     """Return what a report says of a dataset."""
     info = DATASETS.get(dataset.name)
     keys = sorted({unit.key for unit in plan.units if unit.track.dataset == dataset.name})
+    places = {str(s.path.parent) for t in dataset.tracks for s in t.mixture}
     return {
+        "folder": os.path.commonpath(places) if places else "",
         "version": dataset.version,
         "sample_rate": dataset.sample_rate,
         "stems": list(dataset.stems),

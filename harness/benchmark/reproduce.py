@@ -70,7 +70,7 @@ def reproduce(
             f"{suggestion(published.metric, DEFINITIONS)}"
         )
     metric, how = DEFINITIONS[published.metric]
-    named = replace(settings, run=f"reproduce-{entry.name}", keep_unequal=True)
+    named = replace(settings, run=f"reproduce-{entry.name}", keep_unequal=True, force=True)
     outcome = runner.run([entry], [dataset], named, progress=progress)
     rows = read_run(outcome.folder).scores
     rows = rows[(rows["separator"] == entry.name) & (rows["dataset"] == dataset.name)]

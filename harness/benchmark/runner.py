@@ -16,6 +16,7 @@ from harness.benchmark.record import (
     cost_rows,
     is_current,
     leak_rows,
+    made_of,
     omissions,
     record_of,
     score_rows,
@@ -31,7 +32,8 @@ from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.mixture_check import TOO_SHORT, examined
 from harness.datasets.tracks import Dataset, Omission
 from harness.registry import Entry, find
-from harness.results import grid, importing, ranking
+from harness.results import grid, ranking
+from harness.results.replacing import check_place
 from harness.results.runs import SELECTION_COLUMNS, Run, leaked, table, write_run
 from harness.selection.finished_run import with_selection
 
@@ -66,7 +68,8 @@ def run(
     `cascade` names the one of `entries` that provides drums and vocals for the separators of these;
     with `FIRST` it is, per dataset and stem, the one that this run's scores rank first; with None
     only true stems are separated further. A HarnessError is raised if there is nothing to do,
-    another run holds the folder, the folder holds imported scores, or the disk is full.
+    another run holds the folder, another run would be lost (`replacing.check_place`), or the disk
+    is full.
     """
     check_cascade(cascade, entries)
     make = partial(make_plan, entries)
@@ -92,6 +95,8 @@ def score_folder(
     """Score the estimates in a folder as those of `entry`; otherwise like `run`."""
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no such folder; name the one that holds the estimates")
+    folder = folder.resolve()
+    settings = replace(settings, estimates=str(folder))
     return _do(partial(plan_for_files, entry, folder), [entry], datasets, settings, progress)
 
 
@@ -107,7 +112,7 @@ def _do(
     started = time.time()
     folder = settings.results / settings.run
     with only_one(settings.results):
-        importing.check_folder(folder, {})
+        check_place(settings.results, settings.run, {}, force=settings.force)
         store = Store(settings.work_folder)
         store.sweep()
         fingerprints = Fingerprints(settings.fingerprints, rehash=settings.rehash)
@@ -118,6 +123,8 @@ def _do(
             strange = [o.name for o in plan.omitted if not o.dataset]
             reasons += f", only of {', '.join(strange[:NAMED])}" if strange else ""
             raise HarnessError(f"run: nothing can run ({reasons}); see 'harness check'")
+        made = made_of(entries, datasets, plan, settings)
+        check_place(settings.results, settings.run, made, force=settings.force)
         reused = sum(is_done(unit, store, settings) for unit in plan.units)
         waiting = kept_products.tidy(settings.work_folder, plan.units)
         failures: Failures = {}

@@ -39,6 +39,8 @@ class Settings:
     again: bool = False  # repeat finished work if its estimates to listen to are missing
     edges: tuple[float, ...] = ()  # Hz, between bands with weights of their own; () for no bands
     keep_unequal: bool = False  # also tracks with a mixture that is not the sum of the stems
+    estimates: str = ""  # the folder of estimates that are scored; empty if separators run
+    force: bool = False  # take the place of any run of that name
     rehash: bool = False  # read every file, also those that look unchanged
 
     @property
@@ -58,7 +60,7 @@ class Settings:
 
     def described(self) -> dict[str, Any]:
         """Return what a run's record says of them: what may matter later."""
-        hidden = ("results", "excerpt", "rehash")
+        hidden = ("results", "excerpt", "force", "rehash")
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         return {**named, "excerpt_seconds": self.excerpt.seconds}
 

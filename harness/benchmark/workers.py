@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 from joblib import Parallel, delayed, parallel_config
@@ -19,6 +20,7 @@ from harness.benchmark.store import Store
 from harness.benchmark.work import Settings, do_batch
 from harness.core.errors import HarnessError
 from harness.core.machine import Progress, watched
+from harness.registry.weight_files import anywhere
 
 Failures = dict[str, str]  # key of a unit → reason
 
@@ -40,8 +42,10 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
     `progress` is called now and then, from another thread. StorageError ends the run: results can
     no longer be written.
     """
+    settings = replace(settings, results=settings.results.absolute())
     store = Store(settings.work_folder)
     unique = list({unit.key: unit for unit in plan.units}.values())
+    unique = list(map(_anywhere, unique))
     todo = [unit for unit in unique if not is_done(unit, store, settings)]
     failures: Failures = {}
     with _reporting(todo, store, failures, progress):
@@ -53,6 +57,12 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
         batches = [TrackBatch((), track) for track in _by_track(left).values()]
         _work(batches, settings, settings.jobs, failures)
     return failures
+
+
+def _anywhere(unit: Unit) -> Unit:
+    """Return a unit whose files are found from any working folder."""
+    parent = unit.parent and _anywhere(unit.parent)
+    return replace(unit, entry=anywhere(unit.entry), parent=parent)
 
 
 def is_done(unit: Unit, store: Store, settings: Settings) -> bool:

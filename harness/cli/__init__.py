@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -128,6 +129,9 @@ def main() -> None:
     except HarnessError as error:
         say(f"error: {error}", style="red")
         sys.exit(USER_ERROR)
+    except Exception:  # a bug; its text may be that of a file, so it is made readable
+        say(traceback.format_exc())
+        sys.exit(1)
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.core.errors import HarnessError
+from harness.core.files import own_path
 from harness.registry import Entry, find
 from harness.registry.dataset_names import DATASET_NAMES, dataset_name, split_name, standard
+from harness.results.replacing import check_name
 from harness.results.runs import runs_or_how
 
 
@@ -42,7 +44,7 @@ def parse_data(pairs: Sequence[str]) -> dict[str, Path]:
             raise HarnessError(
                 f"--data {pair}: {name} is given twice; use a different name for each folder"
             )
-        found[name] = Path(path).expanduser()
+        found[name] = own_path(path)
     return found
 
 
@@ -77,13 +79,6 @@ def parse_trained_on(texts: Sequence[str]) -> tuple[str, ...] | None:
     (('musdb18hq:train',), None)
     """
     return tuple(standard(text, "--trained-on") for text in texts) or None
-
-
-def check_name(name: str) -> str:
-    """Return the name of a run if it can be the name of a folder."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
-        raise HarnessError(f"run {name!r}: not a valid name; use letters, digits, _ and -")
-    return name
 
 
 def find_run(results: Path, name: str) -> Path:

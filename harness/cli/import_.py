@@ -8,13 +8,14 @@ from pathlib import Path
 
 from harness import datasets, registry
 from harness.cli import options
-from harness.cli.arguments import check_name, parse_data, parse_split, parse_trained_on
+from harness.cli.arguments import parse_data, parse_split, parse_trained_on
 from harness.cli.options import argument, option
 from harness.cli.outcome import print_ranking, say_left_out
 from harness.cli.terminal import print_json, show
 from harness.report import writing
 from harness.results import importing
 from harness.results.omitted import recorded
+from harness.results.replacing import check_name
 from harness.results.runs import read_run
 from harness.selection import finished_run
 
@@ -33,6 +34,7 @@ def import_scores(
     registry_file: Path | None = options.REGISTRY,
     results_folder: Path = options.RESULTS,
     reports: Path = options.REPORTS,
+    force: bool = options.REPLACE,
     offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
 ) -> None:
@@ -47,7 +49,9 @@ def import_scores(
         folders=datasets.configured(parse_data(data)),
         entries=registry.load(registry_file),
     )
-    folder = finished_run.import_scores(paths, request, results_folder, command=sys.argv[1:])
+    folder = finished_run.import_scores(
+        paths, request, results_folder, command=sys.argv[1:], force=force
+    )
     page = writing.write_report([folder], reports)
     left_out = recorded(read_run(folder).record)
     if as_json:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import registry
 from harness.benchmark import Settings, clips, runner
 from harness.cli import options
-from harness.cli.arguments import check_name, choose_entries, parse_data
+from harness.cli.arguments import choose_entries, parse_data
 from harness.cli.fetch import fetch_files, show_terms
 from harness.cli.options import flag, option
 from harness.cli.outcome import finish
@@ -20,6 +20,7 @@ from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.datasets.tracks import Excerpt
 from harness.registry import weight_files
 from harness.report import writing
+from harness.results.replacing import check_name
 from harness.results.runs import read_run
 from harness.selection import finished_run
 from harness.separators import is_learned
@@ -70,6 +71,7 @@ def run(
     by_band: bool = flag(
         "--bands", "Also keep statistics per frequency band, for 'harness select --how bands'."
     ),
+    force: bool = options.REPLACE,
     keep_unequal: bool = options.KEEP_UNEQUAL,
     rehash: bool = options.REHASH,
     audio: str | None = options.AUDIO,
@@ -97,6 +99,7 @@ def run(
         again=listen is not None,
         edges=EDGES if by_band else (),
         keep_unequal=keep_unequal,
+        force=force,
         rehash=rehash,
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)

@@ -16,6 +16,7 @@ from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.core.machine import cores
 from harness.datasets.available import DatasetChoice, choose_datasets
+from harness.results.replacing import check_name
 
 INPUTS = ("mixture", "drums", "vocals")
 
@@ -43,6 +44,7 @@ def score(
         "--input STEM", "mixture", "Stem that was separated: mixture, drums or vocals."
     ),
     trained_on: list[str] = options.TRAINED_ON,
+    force: bool = options.REPLACE,
     keep_unequal: bool = options.KEEP_UNEQUAL,
     rehash: bool = options.REHASH,
     jobs: int = options.JOBS,
@@ -71,12 +73,13 @@ def score(
         trained_on=parse_trained_on(trained_on),
     )
     settings = Settings(
-        run=entry.name,
+        run=check_name(entry.name),
         command=tuple(sys.argv[1:]),
         results=results_folder,
         jobs=jobs or cores(),
         listen=clips.TRACKS,
         keep_unequal=keep_unequal,
+        force=force,
         rehash=rehash,
     )
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)

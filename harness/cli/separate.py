@@ -69,11 +69,11 @@ def separate(
     if as_json:
         print_json([asdict(outcome) for outcome in outcomes])
     for outcome in [] if as_json else outcomes:
-        style = "yellow" if outcome.state == "failed" else None
+        style = "yellow" if outcome.state in ("failed", "left out") else None
         for note in outcome.notes:
             line = note if str(outcome.song) in note else f"{outcome.song}: {note}"
             say(line, style=style)
-        if outcome.state != "failed":
+        if outcome.files and outcome.state != "failed":
             show(next(iter(outcome.files.values())).parent)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(SOME_FAILED)

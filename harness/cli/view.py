@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.cli import options
-from harness.cli.arguments import check_name
 from harness.cli.options import argument, flag, option
 from harness.cli.terminal import show
 from harness.core.errors import HarnessError
@@ -30,7 +29,7 @@ def view(
             f"{reports}: no report here; make one with: harness run --all (or, if there is a run "
             "already, harness report)"
         )
-    if run_name and check_name(run_name) not in found:
+    if run_name and run_name not in found:
         raise HarnessError(
             f"{reports}: no report of {run_name!r}; reports here: {', '.join(found)}; write others "
             "with: harness report RUN"

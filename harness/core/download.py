@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import shutil
 import time
 import urllib.error
@@ -13,8 +14,9 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from socket import socket
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -26,7 +28,8 @@ from harness.core.files import mismatch
 Progress = Callable[[int, int | None], None]  # (bytes so far, total bytes or None)
 
 CHUNK = 1 << 20  # bytes
-TRIES = 4  # requests in a row without new bytes after which a source is abandoned
+TRIES = 4  # requests in a row without enough new bytes after which a source is abandoned
+SLOWEST = 1000  # bytes per second; a server that sends less is like one that sends nothing
 BACKOFF = 1.0  # seconds before the second try; doubled each time
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # status codes worth another try
 
@@ -80,7 +83,8 @@ def download(
     If one of the `urls` (http or https) fails, the next is tried; if all fail, the error names the
     reason of each. A hash or size (in bytes) of None is not checked. An incomplete earlier download
     is continued only if a hash can confirm that it is of the same file. `progress` is called after
-    each megabyte. A connection counts as dropped after `timeout` seconds without a byte.
+    each megabyte. A connection counts as dropped after `timeout` seconds without a byte, or with
+    fewer than `SLOWEST` bytes per second.
     """
     hashes = {"sha256": sha256, "md5": md5}
     expected = Expected(size, {name: value for name, value in hashes.items() if value})
@@ -158,14 +162,15 @@ class _Transfer:
 
     def _until_complete(self, url: str) -> None:
         """Request the rest again, until the file is complete or no more bytes come."""
-        best, tries = self._have(), 0
+        best, tries, since = self._have(), 0, time.monotonic()
         while True:
             try:
                 self._request(url)
                 return
             except _DroppedError as error:
-                tries = 0 if self._have() > best else tries + 1
-                best = max(best, self._have())
+                have, now = self._have(), time.monotonic()
+                tries = 0 if have - best > SLOWEST * (now - since) else tries + 1
+                best, since = max(best, have), now
                 if tries >= TRIES:
                     raise _RefusedError(str(error)) from error
                 time.sleep(BACKOFF * 2 ** max(tries - 1, 0))
@@ -182,7 +187,7 @@ class _Transfer:
         if start:
             headers["Range"] = f"bytes={start}-"
         request = urllib.request.Request(url, headers=headers)
-        opener = urllib.request.build_opener(_SafeRedirects)
+        opener = urllib.request.build_opener(_SafeRedirects, _Http, _Https)
         try:
             with _network_errors():
                 answer = opener.open(request, timeout=self.timeout)
@@ -260,6 +265,63 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         if scheme not in ("https", req.type):
             raise _RefusedError(f"redirects to {newurl}, which is not an https address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Steady(io.RawIOBase):
+    """What a server sends; an error if it sends too little per second, in headers as in the body.
+
+    The timeout of a socket begins again with each byte.
+    """
+
+    def __init__(self, inner: io.RawIOBase, seconds: float) -> None:
+        self._inner, self._seconds = inner, seconds
+        self._waited, self._got = 0.0, 0  # seconds, bytes
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what there is, see `io.RawIOBase.readinto`."""
+        begun = time.monotonic()
+        count = self._inner.readinto(buffer)
+        self._waited += time.monotonic() - begun
+        self._got += count or 0
+        if count and self._waited >= self._seconds:
+            if self._got < SLOWEST * self._waited:
+                raise TimeoutError(f"only {self._got} bytes came in {self._waited:.0f} seconds")
+            self._waited, self._got = 0.0, 0
+        return count
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._inner.close()
+        super().close()
+
+
+class _SteadyResponse(HTTPResponse):
+    def __init__(self, sock: socket, *given: Any, **options: Any) -> None:
+        super().__init__(sock, *given, **options)
+        if seconds := sock.gettimeout():
+            self.fp = io.BufferedReader(_Steady(self.fp.detach(), seconds))
+
+
+class _SteadyConnections(urllib.request.AbstractHTTPHandler):
+    def do_open(self, http_class: Any, req: Any, **options: Any) -> Any:
+        def connection(*given: Any, **about: Any) -> Any:
+            made = http_class(*given, **about)
+            made.response_class = _SteadyResponse
+            return made
+
+        return super().do_open(connection, req, **options)
+
+
+class _Http(_SteadyConnections, urllib.request.HTTPHandler):
+    pass
+
+
+class _Https(_SteadyConnections, urllib.request.HTTPSHandler):
+    pass
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Files: the cache folder, writing that survives a kill, digests and checks, locks, safe names."""
+"""Files: the cache folder, writing that survives a kill, digests and checks, locks, names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from io import BufferedReader
@@ -18,11 +19,36 @@ from filelock import FileLock, Timeout
 
 from harness.core.errors import HarnessError, StorageError
 
+LONGEST_NAME = 100  # characters of a folder's name; file systems allow 255 bytes for one
+DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def cache_folder() -> Path:
     """Return the folder of rendered music and weights; HARNESS_CACHE overrides the system's."""
     chosen = os.environ.get("HARNESS_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("harness"))
+    return own_path(chosen) if chosen else Path(platformdirs.user_cache_dir("harness"))
+
+
+def own_path(text: str | Path) -> Path:
+    """Return a path that a user gave as an absolute one, which other processes can use, too.
+
+    ``~`` is the home folder, ``~name`` that of another user if there is one.
+    """
+    path = Path(text)
+    with suppress(RuntimeError):  # no such user
+        path = path.expanduser()
+    return path.absolute()
+
+
+@contextmanager
+def storing(where: Path, advice: str) -> Iterator[None]:
+    """Turn every failure to write below a folder into a `StorageError` with the advice."""
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno in FULL else error.strerror or error
+        raise StorageError(f"{where}: cannot be written ({reason}); {advice}") from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -52,7 +78,7 @@ def complete_file(path: Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             raise StorageError(
                 f"{path.parent}: the disk is full; free some space and run the same command again, "
                 "finished work is kept"
@@ -132,3 +158,30 @@ def safe_name(name: str) -> str:
     """Return the name as one path component that cannot lead to another folder: ``AC_DC``."""
     flat = re.sub(r"[/\\\x00-\x1f]", "_", name)
     return re.sub(r"^\.+$", lambda dots: "_" * len(dots[0]), flat) or "_"
+
+
+def folded(name: str) -> str:
+    """Return what names have in common that are one name to some file systems.
+
+    These ignore case (Windows, macOS), the Unicode form (macOS), or dots and spaces at the end
+    (Windows).
+
+    Examples
+    --------
+    >>> folded("Main. ") == folded("main")
+    True
+    """
+    return unicodedata.normalize("NFC", name).casefold().rstrip(". ")
+
+
+def check_folder_name(name: str, what: str, option: str = "--name") -> str:
+    """Return a name if every file system can have a folder of that name, and none hides it."""
+    form = r"[A-Za-z0-9]([A-Za-z0-9_.+-]*[A-Za-z0-9_+-])?"
+    if re.fullmatch(form, name) and len(name) <= LONGEST_NAME:
+        if name.partition(".")[0].lower() not in DEVICES:
+            return name
+        raise HarnessError(f"{what} {name!r}: Windows has no such folder; choose another {option}")
+    raise HarnessError(
+        f"{what} {name[: LONGEST_NAME + 1]!r}: not a valid name; use letters, digits, _ and -, at "
+        f"most {LONGEST_NAME}"
+    )

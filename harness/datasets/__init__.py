@@ -19,6 +19,7 @@ def load(name: str, path: Path) -> Dataset:
     """Read a dataset; a name that is not in `DATASETS` is a folder of the user's own songs."""
     from harness.datasets import folder
 
+    path = path.absolute()  # workers may run in another folder
     if name not in DATASETS:
         return folder.folder(path, name=name)
     module, function = DATASETS[name].reader.split(":")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
+from harness.core.files import own_path
 from harness.datasets.stem_mp4 import SUFFIX
 from harness.registry.dataset_names import dataset_name
 
@@ -51,7 +52,7 @@ def find(name: str, data: Mapping[str, Path]) -> Path:
             f"or use one of {', '.join(DATASETS)}"
         )
     folders = {variable: os.environ[variable] for variable in info.env if os.environ.get(variable)}
-    for path in map(Path, folders.values()):
+    for path in map(own_path, folders.values()):
         if _layout_fits(name, path):
             return path
     wrong = " and ".join(f"{variable}={value}" for variable, value in folders.items())

@@ -40,6 +40,7 @@ def _standard_split(text: str) -> str:
     return str(found)
 
 
+Line = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]  # forges no other
 Split = Annotated[str, AfterValidator(_standard_split)]  # a dataset, or ``musdb18hq:test``
 
 
@@ -50,8 +51,8 @@ class _Strict(BaseModel):
 class License(_Strict):
     """Terms of the code and of the weights, which usually differ."""
 
-    code: str = "MIT"
-    weights: str | None = None
+    code: Line = "MIT"
+    weights: Line | None = None
 
 
 class Weights(_Strict):
@@ -61,7 +62,7 @@ class Weights(_Strict):
     sha256: Sha256 | None = None  # of the whole file; None only if it is not published
     size: int | None = None  # bytes
     urls: tuple[str, ...] = ()  # tried in order; empty if it must be fetched by hand
-    by_hand: str = ""  # how to fetch it by hand
+    by_hand: Line = ""  # how to fetch it by hand
 
 
 class Published(_Strict):
@@ -125,7 +126,7 @@ class Entry(_Strict):
     """One registry row; CONTRIBUTING.md explains each field."""
 
     name: str
-    title: str = ""
+    title: Line = ""
     family: str  # which code runs it: a key of `harness.separators.FAMILIES`
     role: Role = "separator"  # only separators and ensembles are ranked
     input: str = "mixture"  # the stem that it separates
@@ -139,7 +140,7 @@ class Entry(_Strict):
     reference: str = ""
     url: str = ""
     published: tuple[Published, ...] = ()
-    unavailable: str = ""  # why this version cannot run it
+    unavailable: Line = ""  # why this version cannot run it
     _members: tuple[Entry, ...] = PrivateAttr(())
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +26,7 @@ def load(path: Path | None = None) -> dict[str, Entry]:
     built_in = built_in_path()
     rows = _read(built_in)
     own = path or Path(FILE_NAME)
-    if path is not None or (own.is_file() and own.read_bytes() != built_in.read_bytes()):
+    if path is not None or (os.path.lexists(own) and not _same(own, built_in)):
         mine = _read(own)
         if taken := [name for name in mine if name in rows and mine[name] != rows[name]]:
             raise HarnessError(f"{own}: {taken[0]!r} is a built-in entry; choose another name")
@@ -45,6 +47,14 @@ def find(entries: Mapping[str, Entry], name: str) -> Entry:
     raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {suggestion(name, entries)}")
 
 
+def _same(own: Path, built_in: Path) -> bool:
+    """Whether a file is the built-in registry; one that cannot be read is not."""
+    try:
+        return filecmp.cmp(own, built_in, shallow=False)
+    except OSError:
+        return False
+
+
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """Return {name: raw row} of one file."""
     rows = strict_yaml.read(path, "registry")
@@ -62,24 +72,35 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 def _entries(rows: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Entry]:
     """Check all rows; ensembles last, because they need their members."""
-    found = {name: checked(name, _extend(name, rows, path, ()), path) for name in rows}
+    merged: dict[str, dict[str, Any]] = {}
+    for name in rows:
+        for link in reversed(_chain(name, rows, merged, path)):
+            base = merged.get(rows[link].get("extends") or "", {})
+            merged.setdefault(link, _merged(base, rows[link]))
+    found = {name: checked(name, merged[name], path) for name in rows}
     return {name: with_members(entry, found, path) for name, entry in found.items()}
 
 
-def _extend(
-    name: str, rows: Mapping[str, dict[str, Any]], path: Path, children: tuple[str, ...]
-) -> dict[str, Any]:
-    """Return a row merged into the row that it extends; ``params`` are merged key by key."""
-    if name in children:
-        circle = " → ".join((*children, name))
-        raise HarnessError(f"{path}: {circle} extends itself; break the circle")
-    row = dict(rows[name])
-    parent = row.pop("extends", None)
-    if parent is None:
-        return row
-    if parent not in rows:
-        raise HarnessError(f"{path}: {name} extends {parent!r}; {suggestion(str(parent), rows)}")
-    base = _extend(parent, rows, path, (*children, name))
+def _chain(
+    name: str, rows: Mapping[str, dict[str, Any]], merged: Mapping[str, object], path: Path
+) -> list[str]:
+    """Return a row, the row that it extends, and so on, up to one that is merged or a first one."""
+    chain = [name]
+    while chain[-1] not in merged and (parent := rows[chain[-1]].get("extends")) is not None:
+        if parent in chain:
+            circle = " → ".join((*chain, parent))
+            raise HarnessError(f"{path}: {circle} extends itself; break the circle")
+        if not isinstance(parent, str) or parent not in rows:
+            hint = suggestion(str(parent), rows)
+            raise HarnessError(f"{path}: {chain[-1]} extends {parent!r}; {hint}")
+        chain.append(parent)
+    return chain
+
+
+def _merged(base: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row merged into the one that it extends; ``params`` are merged key by key."""
+    whole = {**base, **row}
+    whole.pop("extends", None)
     if isinstance(base.get("params"), dict) and isinstance(row.get("params"), dict):
-        row["params"] = {**base["params"], **row["params"]}
-    return {**base, **row}
+        whole["params"] = {**base["params"], **row["params"]}
+    return whole

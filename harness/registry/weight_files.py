@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.core.download import Expected, Progress, download
 from harness.core.errors import HarnessError
-from harness.core.files import cache_folder
+from harness.core.files import cache_folder, own_path
 from harness.core.text import cost
 from harness.registry import Entry, Weights
 
@@ -31,6 +31,19 @@ def find(file: str) -> Path:
         f"{file}: no such checkpoint in {CHECKPOINTS}, the working folder or {folder()}; "
         f"fetch it, or put it into {folder()} by hand"
     )
+
+
+def anywhere(entry: Entry) -> Entry:
+    """Return an entry whose own files have absolute paths, for workers that run elsewhere."""
+    files = tuple(
+        file.model_copy(update={"file": str(own_path(file.file))})
+        if own_path(file.file).is_file() and not (CHECKPOINTS / file.file).is_file()
+        else file
+        for file in entry.weights
+    )
+    found = entry.model_copy(update={"weights": files})
+    found._members = tuple(map(anywhere, entry.members))
+    return found
 
 
 def is_here(file: Weights) -> bool:
@@ -128,7 +141,7 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
 
 
 def _places(file: str) -> tuple[Path, ...]:
-    return CHECKPOINTS / file, Path(file).expanduser(), folder() / file
+    return CHECKPOINTS / file, own_path(file), folder() / file
 
 
 def _by_hand(file: Weights) -> str:

@@ -11,8 +11,8 @@ from harness.registry import suggestion
 from harness.report import comparison
 from harness.report.computed import make_report
 from harness.report.tables import model_card, sheets, table_files
-from harness.results import importing
 from harness.results.museval_format import write_museval
+from harness.results.replacing import is_imported
 from harness.results.run_products import find_blends
 from harness.results.runs import read_run
 
@@ -72,6 +72,6 @@ def export_museval(folder: Path, to: Path) -> list[Path]:
             written.append(place / f"{safe_name(unit['track'])}.json")
             write_museval(written[-1], frames)
     if not written:
-        again = "use --format csv" if importing.is_imported(record) else "run it again, then export"
+        again = "use --format csv" if is_imported(record) else "run it again, then export"
         raise HarnessError(f"{folder}: has no scores per frame; {again}")
     return written

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
+from harness.core.files import digest, file_digest, write_atomic
 from harness.registry import suggestion
 from harness.report import drawings, provenance
 from harness.report.computed import Report, make_report
@@ -31,19 +31,26 @@ def write_report(
 
     `audio` is one of `AUDIO`, see `listening.why_silent`; `figures` adds files for papers.
     """
-    if only_if_stale and (reports / folders[0].name / "index.html").is_file():
-        return reports / folders[0].name / "index.html"
+    path = reports / "+".join(folder.name for folder in folders) / "index.html"
+    mark = _mark(folders)
+    if only_if_stale and path.is_file() and path.read_bytes().endswith(mark):
+        return path
     found = [read_run(folder) for folder in folders]
     run = found[0] if len(found) == 1 else with_selection(join(found))
-    path = reports / "+".join(folder.name for folder in folders) / "index.html"
     report = make_report(run)
     listen = write_tracks(report, folders[0].parent / "work", path.parent, audio)
     write_rest(report, path.parent, figures=figures)
     few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED
     blended = worth_of_blends(run, folders[0].parent) if few else None
     page = render(report, listen, blended)
-    write_atomic(path, page.encode("utf-8", "replace"))
+    write_atomic(path, page.encode("utf-8", "replace") + mark)
     return path
+
+
+def _mark(folders: Sequence[Path]) -> bytes:
+    """Return the end of a page, which says of which runs it is: several may share its folder."""
+    made = digest([file_digest(path) for f in folders if (path := f / "run.json").is_file()])
+    return f"<!-- {made} -->\n".encode()
 
 
 def check_audio(audio: str | None) -> str:

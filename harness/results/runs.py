@@ -180,7 +180,8 @@ def _parsed(text: str) -> tuple[str, str]:
 def join(runs: Sequence[Run]) -> Run:
     """Put several runs in one; of a row that several runs have, the first run's is kept.
 
-    Joined runs must have scored equal excerpts, and define the metrics that they share equally.
+    Joined runs must have scored equal excerpts, and define the metrics and separators that they
+    share equally.
     """
     if len(runs) == 1:
         return runs[0]
@@ -192,6 +193,15 @@ def join(runs: Sequence[Run]) -> Run:
                 raise HarnessError(
                     f"{run.name}: defines {name} differently from {runs[0].name}, so no table "
                     "can hold both; use each run by itself, or make one of them again"
+                )
+    known: dict[str, Any] = {}
+    for run in runs:
+        for name, about in (run.record.get("separators") or {}).items():
+            content = about.get("entry_sha256")
+            if known.setdefault(name, content) != content:
+                raise HarnessError(
+                    f"{run.name}: its {name} is another separator than that of {runs[0].name}; "
+                    "report each run separately, or run one of them again"
                 )
     del metrics["excerpt_seconds"]
     merged = {

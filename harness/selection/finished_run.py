@@ -14,6 +14,7 @@ from harness.core.files import only_one
 from harness.metrics import BlendProducts
 from harness.results import importing
 from harness.results.ranking import may_choose
+from harness.results.replacing import check_place
 from harness.results.run_products import blends_of_run
 from harness.results.runs import Run, read_run, write_run
 from harness.selection.best_of import KINDS
@@ -59,18 +60,23 @@ def worth_of_blends(run: Run, results: Path, on: str | None = None) -> pd.DataFr
 
 
 def import_scores(
-    paths: Sequence[Path], request: importing.Request, results: Path, *, command: Sequence[str] = ()
+    paths: Sequence[Path],
+    request: importing.Request,
+    results: Path,
+    *,
+    command: Sequence[str] = (),
+    force: bool = False,
 ) -> Path:
     """Write scores that others published as a run, and return its folder.
 
-    A folder of that name that holds other scores is refused.
+    Other scores of that name are only replaced with `force`, see `replacing.check_place`.
     """
     run = with_selection(importing.read_published(paths, request))
     folder = results / run.name
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = {**run.record, "command": list(command), "created": now, "finished": now}
     with only_one(results):
-        importing.check_folder(folder, record)
+        check_place(results, run.name, record, force=force)
         write_run(folder, replace(run, record=record))
     return folder
 

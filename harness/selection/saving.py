@@ -50,8 +50,11 @@ def save(
     row: dict[str, Any] = {"title": title} if title else {}
     row |= {"input": source} if source != "mixture" else {}
     row |= {"family": registry.ENSEMBLE, "role": registry.ENSEMBLE, "params": dict(params)}
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    block = rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*"  # an old row of that name
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    except ValueError as error:
+        raise HarnessError(f"{path}: is not UTF-8, so that no row is added; convert it") from error
+    block = rf"^(['\"]?){name}\1:.*\n(?:(?:[ \t].*)?\n)*"  # an old row of that name
     _append(path.resolve(), re.sub(block, "", text + "\n", flags=re.MULTILINE), name, row)
     return entry
 

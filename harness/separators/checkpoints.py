@@ -30,6 +30,8 @@ from harness.core.files import check_file, write_atomic
 
 PICKLES = (".th", ".ckpt", ".pt", ".pth")
 STATES = ("best_state", "state", "state_dict", "model_state_dict")  # keys of the tensors in pickles
+WRAPPERS = ("module.", "model.")  # prefixes that trainers put before the names of tensors
+COMPILED = "_orig_mod."  # which torch.compile puts before them, or before those of a part
 CLASSES: tuple[type, ...] = (Fraction,)  # allowed besides tensors and plain Python values
 DTYPES = tuple(type(np.dtype(kind)) for kind in ("float64", "float32", "int64"))
 STAND_INS = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs")
@@ -75,6 +77,22 @@ def load(path: Path, *, sha256: str | None = None) -> Checkpoint:
         raise HarnessError(f"{path}: unknown kind of checkpoint; use one of {', '.join(kinds)}")
     with _checked(path, sha256) as file:
         return _unpickle(file, path) if path.suffix in PICKLES else _read(file, path)
+
+
+def named_for(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a checkpoint's tensors under the network's names: without what trainers add to them.
+
+    ``module.`` comes from several GPUs, ``model.`` from a trainer that holds network and losses,
+    ``_orig_mod.`` from compiling. Tensors beside such a prefix are not of the network.
+    """
+    names = network.state_dict().keys()
+    found = {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}
+    while found.keys().isdisjoint(names):
+        wrapper = next((w for w in WRAPPERS if any(name.startswith(w) for name in found)), None)
+        if wrapper is None:
+            return dict(state)
+        found = {n.removeprefix(wrapper): t for n, t in found.items() if n.startswith(wrapper)}
+    return found
 
 
 def read_config(path: Path) -> dict[str, Any]:

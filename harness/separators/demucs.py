@@ -160,7 +160,7 @@ def load_model(path: Path, *, sha256: str | None = None) -> Any:
     klass, args, kwargs = _package(checkpoint.metadata, path)
     with fitting(path, f"{klass.__name__} of demucs", "fetch it again"):
         model = klass(*args, **kwargs)
-        model.load_state_dict(checkpoint.state)
+        model.load_state_dict(checkpoints.named_for(model, checkpoint.state))
     return model.eval()
 
 

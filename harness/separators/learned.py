@@ -145,5 +145,5 @@ def load_network(path: Path, *, sha256: str | None = None) -> nn.Module:
         raise HarnessError(f"{path}: unknown network {name!r}; {suggestion(name, NETWORKS)}")
     with fitting(path, f"the network {name}", "train or fetch it again"):
         module = NETWORKS[name](**config)
-        module.load_state_dict(checkpoint.state)
+        module.load_state_dict(checkpoints.named_for(module, checkpoint.state))
     return module.eval()

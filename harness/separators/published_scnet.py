@@ -62,5 +62,5 @@ class PublishedScnet(Learned):
         what = f"SCNet of {self._arguments}"
         with fitting(path, what, "correct the entry's stems or network"):
             module = SCNet(**self._arguments)
-            module.load_state_dict(state)
+            module.load_state_dict(checkpoints.named_for(module, state))
         return module.eval()

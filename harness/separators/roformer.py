@@ -102,7 +102,7 @@ def load_model(
     with fitting(path, "its configuration", "fetch both again"):
         with torch.device("meta"):  # no random numbers where weights follow at once
             network = MelRoformer(stems, **options)
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(checkpoints.named_for(network, state), assign=True)
     return network.eval()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.core import audio
+from harness.core import audio, taxonomy
 from harness.core.decoding import UnknownFormatError
 from harness.core.errors import HarnessError
 from harness.core.files import safe_name
@@ -24,10 +24,10 @@ DECODED = (
     ".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".aac", ".ac3", ".wma", ".webm", ".mka", ".mkv",
     ".mp2", ".wv", ".ape", ".tta", ".dsf",
 )  # by ffmpeg  # fmt: skip
+RESIDUAL = "residual"  # the song minus its stems, as a file beside them
+MIXTURES = ("mixture", "mix")  # names of songs beside their stems
 # what ffmpeg may take a file for, which is never a playlist
-CONTAINERS = (
-    "mov,mp4,m4a,aac,ac3,asf,matroska,webm,ogg,mp3,wav,w64,flac,aiff,caf,au,wv,ape,tta,dsf"
-)
+CONTAINERS = "mov,mp4,m4a,aac,ac3,asf,matroska,webm,ogg,mp3,wav,w64,flac,aiff,caf,au,wv,ape,tta,dsf"
 ESTIMATED = ("aac", "ac3", "mp3")  # formats whose length ffmpeg estimates from the size
 _ASKED = (
     "-select_streams", "a:0", "-of", "json",
@@ -36,14 +36,20 @@ _ASKED = (
 
 
 def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
-    """Return {audio file: name of its folder in `out`}; two songs never share a folder."""
+    """Return {audio file: name of its folder in `out`}; two songs never share a folder.
+
+    In a folder, hidden files and folders are not searched, and `left_out` are no songs.
+    """
     found: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
             raise HarnessError(f"{path}: no such file or folder; check the path")
-        songs = (
-            [p for p in sorted(path.rglob("*")) if _is_song(p, out)] if path.is_dir() else [path]
-        )
+        songs, stems = _search(path, out) if path.is_dir() else ([path], [])
+        if not songs and stems:
+            raise HarnessError(
+                f"{path}: contains stems only, such as {stems[0]}; name that file, or its folder, "
+                "to separate them further"
+            )
         if not songs:
             raise HarnessError(f"{path}: contains no audio file; name one that does")
         found |= {song: song.relative_to(path if path.is_dir() else path.parent) for song in songs}
@@ -62,16 +68,52 @@ def find_songs(paths: Sequence[Path], out: Path) -> dict[Path, str]:
     return names
 
 
+def left_out(paths: Sequence[Path], out: Path) -> dict[Path, str]:
+    """Return the folders in which stems were found, which are no songs, and a note on each.
+
+    Stems are audio files in a folder that holds nothing but stems, or these and their mixture, as
+    this and other programs write them. In a folder that is named itself, every file is a song.
+    """
+    found = {path: _search(path, out)[1] for path in paths if path.is_dir()}
+    return {
+        path: f"{len(stems)} files are stems, such as {stems[0]}, and are not separated; name "
+        "their folder to separate them further"
+        for path, stems in found.items()
+        if stems
+    }
+
+
+def _search(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:
+    """Return the songs in a folder, and the files that are stems of songs."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if _is_song(path, folder, out):
+            by_folder.setdefault(path.parent, []).append(path)
+    stems = {s for place, files in by_folder.items() if place != folder for s in _stems(files)}
+    every = [path for files in by_folder.values() for path in files]
+    return sorted(p for p in every if p not in stems), sorted(stems)
+
+
+def _stems(files: Sequence[Path]) -> list[Path]:
+    """Return the files of a folder that are stems, if they all are, but for mixtures."""
+    names = {*taxonomy.STEMS, RESIDUAL}
+    others = [path for path in files if path.stem.lower() not in MIXTURES]
+    if all(path.stem in names and path.suffix in (".wav", ".flac") for path in others):
+        return others
+    known = all(taxonomy.canonical(path.stem) in names for path in others)
+    return others if known and len(files) > 1 else []
+
+
 def _safe(where: Path) -> str:
     """Return a relative path made of safe names."""
     return "/".join(map(safe_name, where.parts))
 
 
-def _is_song(path: Path, out: Path) -> bool:
-    """Whether a file found in a folder is a song: audio, not hidden, not an output of ours."""
+def _is_song(path: Path, folder: Path, out: Path) -> bool:
+    """Whether a file found in a folder is audio, not hidden, and not below the output folder."""
     return (
         path.suffix.lower() in READ + DECODED
-        and not path.name.startswith(".")
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
         and not path.resolve().is_relative_to(out.resolve())
     )

@@ -9,6 +9,7 @@ network's normalization) then analyzes one block.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from math import ceil
@@ -25,22 +26,22 @@ from harness.core.machine import Progress
 from harness.separators import Separator, load, progress
 from harness.separators.protocol import made_of, run
 from harness.songs.choosing import Choice, choose
-from harness.songs.finding import decoded, find_songs, seconds_of
+from harness.songs.finding import RESIDUAL, decoded, find_songs, left_out, seconds_of
 from harness.songs.stem_files import Target, check_writable, target_of, written
 
 LONGEST = 360.0  # seconds of a block of stereo at 48 kHz; shorter with more channels or samples
 FADE = 10.0  # seconds
 REFERENCE = 2 * 48000  # values per second up to which a block has that length
-RESIDUAL = "residual"  # the song minus its stems
 
 
 @dataclass
 class SeparatedSong:
-    """The result for one song."""
+    """The result for one song, or for a folder in which stems are left out."""
 
     song: Path  # that was read
     files: dict[str, Path]  # {stem: file}, written now or found there
-    state: str = "done"  # or ``there`` (all files existed, nothing was done), or ``failed``
+    #: or ``there`` (all files existed, nothing was done), ``failed``, ``left out`` (see `left_out`)
+    state: str = "done"
     notes: list[str] = field(default_factory=list)  # why it failed, or deviations from the request
 
 
@@ -102,9 +103,9 @@ def separate(
     """Separate songs into files ``<out>/<song>/<stem>.wav``.
 
     Each stem has the sample rate, channels and length of its song and is never rescaled. The files
-    of a song appear together when all are complete. A song that cannot be separated does not stop
-    the others. An error is raised before any work if a song is absent or the folder cannot be
-    written, and later only if the disk is full.
+    of a song appear together when all are complete. A song that cannot be separated or written
+    does not stop the others. An error is raised before any work if a song is absent or the folder
+    cannot be written, and later only if nothing more can be written.
 
     `songs` are files, or folders to search for audio. By default `choose` chooses from the default
     registry. For `kind`, `bits`, `residual` and `force` see `target_of`. With 24 bits, values
@@ -113,9 +114,10 @@ def separate(
     """
     target = target_of(Path(out), kind, bits, residual=residual, force=force)
     chosen = choice or choose(registry.load())
-    names = find_songs([Path(song) for song in songs], target.folder)
+    paths = [Path(song) for song in songs]
+    names = find_songs(paths, target.folder)
     check_writable(target.folder)
-    seconds = {song: seconds_of(song) for song in names}
+    seconds = {song: _seconds(song) for song in names}
     total, before = ceil(sum(seconds.values())), 0.0
 
     @lru_cache(maxsize=2)  # sample rates
@@ -126,7 +128,9 @@ def separate(
         if progress:
             progress(int(start + share * length), total)
 
-    job, results = _Job(chosen, target, loaded), []
+    notes = left_out(paths, target.folder)
+    results = [SeparatedSong(path, {}, "left out", [note]) for path, note in notes.items()]
+    job = _Job(chosen, target, loaded)
     for song, name in names.items():
         tell = partial(report, before, seconds[song])
         results.append(_one(song, target.folder / name, job, tell))
@@ -135,19 +139,26 @@ def separate(
     return results
 
 
+def _seconds(song: Path) -> float:
+    """Return the length of a song for the progress; 0 if anything is wrong with it."""
+    with suppress(Exception):  # which `_one` reports
+        return seconds_of(song)
+    return 0.0
+
+
 def _one(song: Path, folder: Path, job: _Job, tell: Callable[[float], None]) -> SeparatedSong:
     """Separate one song; every error but a full disk becomes a note."""
     target, stems = job.target, [*job.choice.stems]
     stems += [RESIDUAL] if target.residual else []
     result = SeparatedSong(song, {stem: folder / f"{stem}.{target.kind}" for stem in stems})
-    there = [path for path in result.files.values() if path.exists()]
-    if there and not target.force:
-        result.state = "there" if len(there) == len(stems) else "failed"
-        found = f"{len(there)} of {len(stems)} files exist in {folder}"
-        result.notes = [f"{found}; nothing was changed, --force replaces them"]
-        return result
     tell(0)
     try:
+        there = [path for path in result.files.values() if path.exists()]
+        if there and not target.force:
+            result.state = "there" if len(there) == len(stems) else "failed"
+            found = f"{len(there)} of {len(stems)} files exist in {folder}"
+            result.notes = [f"{found}; nothing was changed, --force replaces them"]
+            return result
         with decoded(song, target.folder) as readable:
             result.notes = _blocks(readable, result.files, job, tell)
     except StorageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from harness.core.errors import HarnessError, StorageError
 SUBTYPES = {("wav", "32f"): "FLOAT", ("wav", "24"): "PCM_24", ("flac", "24"): "PCM_24"}
 BITS = {"wav": ("32f", "24"), "flac": ("24",)}  # the default first
 HEADER_BYTES = 4096  # of a WAV file, at most
+NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 TOP = 1 - 2.0**-23  # largest value of 24 bits
 
 
@@ -77,14 +79,17 @@ def written(
         with ExitStack() as stack:
             with _storing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
+                if taken := [path for path in files.values() if path.is_dir()]:
+                    raise HarnessError(f"{taken[0]}: is a folder; move it away, or use another -o")
                 if shutil.disk_usage(folder).free < size * len(files):
-                    raise StorageError(
+                    raise HarnessError(
                         f"{folder}: {size * len(files) / 1e9:.1f} GB are needed but not free; free "
                         "some space and run the same command again, finished songs are kept"
                     )
-                for stem, part in parts.items():
-                    file = soundfile.SoundFile(part, "w", rate, channels, **form)
-                    opened[stem] = stack.enter_context(file)
+                for part in parts.values():
+                    part.touch()  # its error says why, unlike that of the library
+            for stem, part in parts.items():
+                opened[stem] = stack.enter_context(_opened(part, rate, channels, form))
             yield write
         with _storing(folder):
             for stem, part in parts.items():
@@ -97,12 +102,35 @@ def written(
             folder.rmdir()  # if nothing was written
 
 
+def native(path: Path) -> Path | bytes:
+    """Return a path as libsndfile takes it, also if its name is not UTF-8."""
+    return os.fsencode(path) if os.name == "posix" else path
+
+
+def _opened(part: Path, rate: int, channels: int, form: Mapping[str, str]) -> soundfile.SoundFile:
+    """Open a file for writing; not every format can hold every song."""
+    try:
+        return soundfile.SoundFile(native(part), "w", rate, channels, **form)
+    except (soundfile.SoundFileError, ValueError) as error:
+        kind = form["format"].lower()
+        advice = "use --format wav" if kind == "flac" else "convert the song first"
+        raise HarnessError(
+            f"{part.parent}: {channels} channels at {rate} Hz cannot be written as {kind}; {advice}"
+        ) from error
+
+
 @contextmanager
 def _storing(folder: Path) -> Iterator[None]:
-    """Turn errors of writing into one line."""
+    """Turn errors of writing into one line: a `StorageError` if nothing more can be written."""
     try:
         yield
-    except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts
+    except OSError as error:
+        kind = StorageError if error.errno in NO_MORE else HarnessError
+        raise kind(
+            f"{folder}: cannot be written ({error.strerror or error}); check its permissions, the "
+            "free space and what is in its place"
+        ) from error
+    except (soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts
         raise StorageError(
             f"{folder}: cannot be written ({error}); check permissions and free space"
         ) from error

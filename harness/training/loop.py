@@ -56,6 +56,11 @@ def _resume(run: TrainingRun) -> None:
     """Fill the state from disk if there is one."""
     path = run.session.out / STATE
     if not path.is_file():
+        if run.weights.exists():
+            raise HarnessError(
+                f"{run.weights}: is there without the state of its training, which would replace "
+                "it; use another --out"
+            )
         return
     if not run.session.resume:
         raise HarnessError(

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
+from harness.core.files import check_folder_name
 from harness.registry import suggestion
 
 BUILT_IN = Path(__file__).with_name("recipes.yaml")
@@ -69,6 +70,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, before anything heavy starts."""
+        check_folder_name(self.name, "recipe", "name")
         if self.schedule not in SCHEDULES:
             raise HarnessError(
                 f"recipe {self.name}: schedule is {self.schedule!r}; "

@@ -18,6 +18,8 @@ from harness.benchmark.workers import KILLED, make_batches
 from harness.core import audio
 from harness.core.bands import weighted
 from harness.core.errors import HarnessError, StorageError
+from harness.core.files import file_digest
+from harness.datasets import load as load_dataset
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt
@@ -236,6 +238,30 @@ def test_a_second_run_does_nothing(songs, tmp_path, monkeypatch):
     second, _ = run(songs, [entry()], tmp_path)
     assert (second.reused, second.fresh) == (4, False)
     assert {p: p.stat().st_mtime_ns for p in first.folder.iterdir()} == before
+
+
+def test_workers_may_run_in_another_folder(songs, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(songs, "mine")
+    Path("own.th").touch()
+    own = entry("own", weights=[{"file": "own.th", "sha256": file_digest(Path("own.th"))}])
+
+    def work(units, *given):
+        os.chdir(elsewhere)
+        assert [str(w.file) for u in units for w in u.entry.weights] == [str(tmp_path / "own.th")]
+        try:
+            return do_batch(units, *given)
+        finally:
+            os.chdir(tmp_path)
+
+    monkeypatch.setattr("harness.benchmark.workers.do_batch", work)
+    dataset = load_dataset("mine", Path("mine"))
+    found = runner.run([own], [replace(dataset, tracks=dataset.tracks[:1])], Settings())
+    assert found.failed == 0
+    assert list(elsewhere.iterdir()) == []
+    assert Path("results/main/run.json").is_file()
 
 
 def plan_keys(root, entries, tmp_path):

@@ -69,6 +69,64 @@ def test_score_reads_the_layouts_of_the_field(harness, songs, tmp_path, layout):
         assert rows["value"].to_numpy() == pytest.approx([snr_db] * 2, abs=1e-4)
 
 
+def test_two_folders_of_one_name_are_two_runs(harness, songs, tmp_path):
+    where = ("--data", f"songs={songs}", "--tracks", "1", "--jobs", "1")
+    for model, snr_db in (("A", 3.0), ("B", 9.0)):
+        estimate = noisy(song_stems(0)["vocals"], snr_db, 0)
+        audio.write(tmp_path / model / "test/Ann - One/vocals.wav", estimate, 8000)
+    table = Path("results/test/scores.parquet")
+    harness("score", "A/test", *where)
+    before = table.read_bytes()
+    said = harness("score", "B/test", *where, expected=cli.USER_ERROR, errors=True)
+    assert said.strip() == (
+        f"error: results/test: has scores of the estimates in {tmp_path}/A/test; choose another "
+        "--name, such as b_test, or replace it with --force"
+    )
+    assert table.read_bytes() == before
+    harness("score", "B/test", *where, "--name", "b_test")
+    Path("A").rename("C")  # the same estimates, whatever their folder is called
+    harness("score", "C/test", *where)
+    assert table.read_bytes() == before
+    harness("score", "B/test", *where, "--force")
+    assert table.read_bytes() != before
+
+
+def test_a_narrower_run_or_one_of_another_case_does_not_replace(harness, songs, tmp_path):
+    where = ("--data", f"songs={songs}", "--jobs", "1", "--separator", "mixture")
+    harness("run", *where)
+    for more, said in (
+        (("--tracks", "1"), "3 results that would be lost (mixture on 'Ann - Two' of songs:test"),
+        (("--seconds", "1"), "has scores of the whole of each track"),
+        (("--name", "Main"), "'main' is there, and some file systems take the two names for one"),
+        (("--name", "work"), "finished work is kept there"),
+    ):
+        assert said in harness("run", *where, *more, expected=cli.USER_ERROR, errors=True)
+    assert read_run(Path("results/main")).scores["track"].nunique() == 4
+    harness("run", *where, "--tracks", "1", "--force")
+    assert read_run(Path("results/main")).scores["track"].nunique() == 1
+
+
+def test_a_page_of_another_folder_of_runs_is_written_again(harness, songs, tmp_path):
+    where = ("--data", f"songs={songs}", "--jobs", "1", "--separator", "mixture", "--results")
+    page = Path("reports/main/index.html")
+    harness("run", *where, "first")
+    mine = page.read_bytes()
+    harness("run", *where, "second", "--tracks", "1")
+    assert page.read_bytes() != mine
+    harness("run", *where, "first")  # finds all its work done
+    assert page.read_bytes() == mine
+
+
+def test_a_bug_shows_its_traceback_without_codes(harness, monkeypatch):
+    def broken(_: object) -> None:
+        raise RuntimeError("\x1b[31mred")
+
+    monkeypatch.setattr("harness.cli.list_.registry.load", broken)
+    said = harness("list", expected=1, errors=True)
+    assert "RuntimeError: \\x1b[31mred" in said
+    assert "\x1b" not in said
+
+
 def test_score_knows_other_tools_stem_names_and_says_what_is_missing(harness, songs, tmp_path):
     stems = song_stems(0)
     rest = stems["drums"] + stems["bass"] + stems["other"]

@@ -1,12 +1,14 @@
 import errno
 import hashlib
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
-from web import Server, redirect, refuse, send
+from web import Server, redirect, refuse, send, start_of
 
 from harness.core import download as module
 from harness.core.download import download, forbidden
@@ -83,6 +85,42 @@ def test_server_that_always_hangs_up_is_given_up(server: Server, tmp_path: Path)
     assert not (tmp_path / "file.zip").exists()
     assert (tmp_path / "file.zip.part").stat().st_size == 1000
     assert len(server.asked) == 1 + module.TRIES
+
+
+def test_server_that_sends_a_few_bytes_at_a_time_is_given_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRIES", 2)
+
+    def trickle(http: BaseHTTPRequestHandler, n: int) -> None:
+        text = f"HTTP/1.0 200 OK\r\nContent-Length: {len(BODY)}\r\n"
+        if n == 1:  # in the headers, then in the body
+            text += "X-Long: " + "x" * 1000
+        else:
+            http.wfile.write(text.encode() + b"\r\n")
+            text = "y" * 1000
+        with suppress(OSError):  # the client hangs up
+            for sign in text:
+                http.wfile.write(sign.encode())
+                http.wfile.flush()
+                time.sleep(0.02)
+
+    server.behave = trickle
+    begun = time.monotonic()
+    with pytest.raises(HarnessError, match=r"only \d+ bytes came in \d+ seconds"):
+        download([server.url], tmp_path / "file.zip", sha256=SHA256, timeout=0.2)
+    assert len(server.asked) == 2
+    assert time.monotonic() - begun < 10  # all of it would take 40 s
+
+
+def test_server_that_hangs_up_after_a_few_bytes_each_time_is_given_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLOWEST", 1e9)
+    server.behave = lambda http, n: send(http, BODY, stop=start_of(http) + 10)
+    with pytest.raises(HarnessError, match="dropped after"):
+        download([server.url], tmp_path / "file.zip", sha256=SHA256)
+    assert len(server.asked) == module.TRIES
 
 
 def test_what_a_killed_process_left_is_continued(server: Server, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, StorageError
 from harness.datasets.demo import composition as score
 from harness.datasets.demo import drum_kit as kits
 from harness.datasets.demo import rendering
@@ -391,6 +391,22 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
         rendering.demo(tmp_path)
     with pytest.raises(HarnessError, match="choose another folder"):
         rendering.render(tmp_path, train=0, test=1, seconds=6.0)
+
+
+def test_a_folder_of_other_music_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "My song").mkdir(parents=True)
+    for root in (tmp_path / "mine", tmp_path / "mine" / "My song" / "x"):
+        if root.name == "x":
+            root.write_text("a file")
+        with pytest.raises(HarnessError, match=r"is not a folder of demo music|cannot be written"):
+            rendering.render(root, train=0, test=1, seconds=SECONDS)
+    assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == ["My song", "x"]
+
+
+def test_a_cache_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"cannot be written .*HARNESS_CACHE"):
+        rendering.render(tmp_path / "file" / "demo", train=0, test=1, seconds=SECONDS)
 
 
 def test_another_length_or_seed_is_refused(root: Path, rendered: Dataset) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
+from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.registry import weight_files
 from harness.separators import FAMILIES, load
@@ -91,6 +92,7 @@ child: {extends: base, title: Child, params: {b: 3}}
     [
         ("a: {extends: b}\nb: {extends: a}", "extends itself"),
         ("a: {extends: nmff}", "did you mean 'nmf'"),
+        ("a: {extends: [nmf]}", "a extends ['nmf']"),
         ("a: [1, 2", "line 1"),
         ("a: {family: nmf}\na: {family: nmf}", "occurs twice"),
         ("a: &x {family: nmf}\nb: *x", "aliases are not supported"),
@@ -108,6 +110,37 @@ def test_bad_registries_are_refused_in_one_line(tmp_path, text, message):
     found = error_of(write(tmp_path / "r.yaml", text))
     assert message in found
     assert "\n" not in found
+
+
+def test_a_long_chain_of_rows_that_extend_each_other_is_read(tmp_path, monkeypatch):
+    rows = {"r0": {"family": "nmf", "params": {"first": 0}}}
+    rows |= {f"r{n}": {"extends": f"r{n - 1}", "params": {"last": n}} for n in range(1, 3000)}
+    for order in (rows, dict(reversed(rows.items()))):
+        monkeypatch.setattr(strict_yaml, "read", lambda *_, found=order: found)
+        last = registry.load(tmp_path / "r.yaml")["r2999"]
+        assert (last.family, dict(last.params)) == ("nmf", {"first": 0, "last": 2999})
+
+
+def test_a_text_is_one_line(tmp_path):
+    text = "a: {family: nmf, title: 'x\n\n  y', unavailable: \"gone\\nerror: forged\"}"
+    row = registry.load(write(tmp_path / "r.yaml", text))["a"]
+    assert (row.title, row.unavailable) == ("x y", "gone error: forged")
+
+
+@pytest.mark.parametrize("kind", ["folder", "broken link", "unreadable"])
+def test_an_unreadable_registry_of_the_working_folder_is_no_traceback(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / registry.FILE_NAME
+    if kind == "folder":
+        own.mkdir()
+    elif kind == "broken link":
+        own.symlink_to("absent")
+    else:  # as root may read every file, it is one that nobody can read
+        if not Path("/proc/self/mem").exists():
+            pytest.skip("only Linux has such a file")
+        own.symlink_to("/proc/self/mem")
+    with pytest.raises(HarnessError, match=r"^model_registry\.yaml: cannot be read"):
+        registry.load()
 
 
 def test_unreadable_yaml_says_where(tmp_path):

@@ -16,12 +16,12 @@ from harness.metrics import METRICS
 from harness.results.grid import HARMONIC, chosen_by
 from harness.results.importing import (
     Request,
-    check_folder,
     foreign_formats,
     import_scores,
     read_published,
 )
 from harness.results.museval_format import NAMES, write_museval
+from harness.results.replacing import check_place
 from harness.results.runs import join, read_run, write_run
 from harness.selection import finished_run
 
@@ -310,10 +310,11 @@ def test_a_measured_run_never_replaces_an_imported_one(harness, songs, tmp_path)
 
 def test_an_unreadable_record_is_not_an_import(tmp_path):
     for text in ("{", "7", "[]", '{"published": []}'):
-        (tmp_path / "run.json").write_text(text)
-        check_folder(tmp_path, {})
-        with pytest.raises(HarnessError, match="choose another --name"):
-            check_folder(tmp_path, {"published": [{"file": "t.csv"}]})
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / "run.json").write_text(text)
+        check_place(tmp_path, "run", {})
+        with pytest.raises(HarnessError, match="choose another --name, such as run_2, or"):
+            check_place(tmp_path, "run", {"published": [{"file": "t.csv"}]})
 
 
 def test_runs_are_joined_only_where_they_define_a_metric_alike(tmp_path):

@@ -184,6 +184,29 @@ def test_tensors_are_found_where_trainers_keep_them(tmp_path, key):
     assert found.metadata == ({} if key is None else {"epoch": 3})
 
 
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "module.{}", "model.{}", "_orig_mod.{}", "model._orig_mod.{}", "module.model.{}"],
+)
+def test_names_that_trainers_change_fit_the_network(form):
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    state = {form.format(name): tensor for name, tensor in network.state_dict().items()}
+    state["loss.window"] = torch.ones(3)
+    expected = {"0.weight", "0.bias"} | ({"loss.window"} if "mod" not in form else set())
+    if form == "_orig_mod.{}":
+        expected |= {"loss.window"}
+    assert checkpoints.named_for(network, state).keys() == expected
+
+
+def test_names_of_compiled_parts_and_of_other_networks():
+    network = torch.nn.ModuleDict({"model": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2)})
+    names = network.state_dict().keys()
+    state = {name.replace("b.", "b._orig_mod."): torch.ones(1) for name in names}
+    assert checkpoints.named_for(network, state).keys() == names  # its own "model." stays
+    other = {"model.x": torch.ones(1), "y": torch.ones(1)}
+    assert checkpoints.named_for(network, other) == other  # for an error in its own words
+
+
 @pytest.mark.parametrize("core", [b"_core", b"core"])  # as numpy 2 and 1 name it
 def test_scores_that_trainers_keep_beside_the_tensors_are_read(tmp_path, core):
     path = tmp_path / "a.ckpt"

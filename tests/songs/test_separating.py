@@ -1,5 +1,6 @@
 """Ensembles as registry rows, saved from a run, and a user's own music separated."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,14 +17,14 @@ import yaml
 
 from harness import cli, registry
 from harness.core import audio
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, StorageError
 from harness.registry.weight_files import CHECKPOINTS
 from harness.selection import saving
 from harness.separators import FAMILIES, Family, code_versions, load, parameters
 from harness.songs import separating
 from harness.songs.choosing import FOUR, choose
-from harness.songs.finding import find_songs
-from harness.songs.stem_files import target_of
+from harness.songs.finding import find_songs, left_out
+from harness.songs.stem_files import target_of, written
 
 RATE = 8000
 ROWS = """
@@ -257,6 +258,20 @@ def test_saving_adds_and_replaces_one_row_only(entries, tmp_path):
     assert set(found) == {*entries, "mine", "zwei"}
     assert "# kept\n" in path.read_text()
     assert path.read_text().startswith(ROWS.rstrip())
+
+
+@pytest.mark.parametrize("name", ["null", "true", "123", "1e3"])  # quoted in YAML
+def test_names_that_are_values_of_yaml_are_replaced_too(entries, name):
+    for member in ("half", "tenth"):
+        saving.save(name, {"stems": {"vocals": {member: 1.0}}}, force=True)
+    assert registry.load()[name].blend.stems == {"vocals": {"tenth": 1.0}}
+
+
+def test_saving_to_a_registry_in_another_encoding_is_refused(tmp_path):
+    path = tmp_path / "model_registry.yaml"
+    path.write_text("a: {family: nmf}", encoding="utf-16")
+    with pytest.raises(HarnessError, match="is not UTF-8"):
+        saving.save("mine", {"stems": {"vocals": {"repet": 1.0}}})
 
 
 @pytest.mark.parametrize(
@@ -518,9 +533,83 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(entries, tmp
         with pytest.raises(HarnessError, match="cannot be written"):
             separating.separate([path], "locked", choice)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
-    with pytest.raises(HarnessError, match="are needed but not free"):
-        separating.separate([path], "full", choice)
+    (found,) = separating.separate([path], "full", choice)
+    assert "are needed but not free" in found.notes[0]
     assert planted.Echo.seen == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "said"),
+    [
+        ("many channels", "flac", "9 channels at 8000 Hz cannot be written as flac; use --format"),
+        ("high rate", "flac", "2 channels at 700000 Hz cannot be written as flac; use --format"),
+        ("file for folder", "wav", "out/b: cannot be written (File exists)"),
+        ("file above folder", "wav", "out/sub/b: cannot be written (Not a directory)"),
+        ("folder for file", "wav", "out/b/vocals.wav: is a folder; move it away"),
+        ("vanishes", "wav", "b.wav"),
+        ("too large", "wav", "out/b: 0.0 GB are needed but not free"),
+    ],
+)
+def test_a_song_that_cannot_be_written_does_not_stop_the_others(
+    entries, tmp_path, monkeypatch, fault, kind, said
+):
+    channels, rate = 9 if fault == "many channels" else 2, 700000 if fault == "high rate" else RATE
+    bad = tmp_path / ("in/sub/b.wav" if fault == "file above folder" else "in/b.wav")
+    length = 2.0 if fault == "too large" else 0.1
+    songs = [song(tmp_path / "in/a.wav", noise(0.1)), bad, song(tmp_path / "in/c.wav", noise(0.1))]
+    song(bad, noise(length, rate, channels), rate)
+    if fault == "folder for file":
+        Path("out/b/vocals.wav").mkdir(parents=True)
+    if fault.startswith("file"):
+        taken = Path("out/sub" if fault == "file above folder" else "out/b")
+        taken.parent.mkdir()
+        taken.write_text("mine")
+    if fault == "too large":
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 50_000}))
+    choice = choose(entries, "half")
+
+    def progress(done: int, _: int) -> None:
+        if fault == "vanishes":
+            bad.unlink(missing_ok=True)
+
+    options = {"kind": kind, "force": fault == "folder for file", "progress": progress}
+    found = separating.separate([tmp_path / "in"], "out", choice, **options)
+    by_song = {one.song: one for one in found}
+    assert [by_song[path].state for path in songs] == ["done", "failed", "done"]
+    assert said in by_song[bad].notes[0]
+    assert list(Path("out").rglob("*.part")) == []
+    if fault.startswith("file"):
+        assert taken.read_text() == "mine"
+
+
+def test_a_full_disk_ends_the_batch(entries, tmp_path, monkeypatch):
+    def full(self: Path, **_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(StorageError, match="No space left"):
+        separating.separate([song(tmp_path / "a.wav")], "out", choose(entries, "half"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_not_utf8_is_a_name(entries, tmp_path, monkeypatch, capsys):
+    good = song(tmp_path / "in/a.wav", noise(0.1))
+    good.rename(Path(os.fsdecode(b"in/caf\xe9.wav")))
+    song(good, noise(0.1))
+    command = ("separate", "in", "--with", "half", "-o", "out", "--json")
+    names = find_songs([Path("in")], Path("out"))
+    assert sorted(names.values()) == ["a", "caf\udce9"]
+    monkeypatch.setattr(sys, "argv", ["harness", *command])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    found = {row["song"]: row["state"] for row in json.loads(capsys.readouterr().out)}
+    assert found["in/a.wav"] == "done"
+    assert found["in/caf\udce9.wav"] in ("done", "failed")
+    assert stop.value.code in (None, 0, cli.SOME_FAILED)
+    files = {"vocals": Path(os.fsdecode(b"out/\xe9/vocals.wav"))}
+    with written(files, 10, RATE, 2, target_of(Path("out"))) as write:
+        write("vocals", noise(10 / RATE))
+    assert files["vocals"].is_file()
 
 
 def test_songs_get_folders_of_their_own(tmp_path):
@@ -538,6 +627,38 @@ def test_songs_get_folders_of_their_own(tmp_path):
         find_songs([Path("absent")], Path("out"))
     with pytest.raises(HarnessError, match="contains no audio"):
         find_songs([Path("in/b")], Path("in/b"))
+
+
+def test_hidden_files_and_stems_of_an_earlier_output_are_no_songs(entries, tmp_path):
+    stems = ["Song/vocals.wav", "Song/residual.wav", "One/bass.flac", "Demucs/no_vocals.mp3"]
+    stems += ["Demucs/vocals.mp3", "Track/drums.wav"]
+    kept = ["Album/Vocals.mp3", "Album/Title.mp3", "Single/Drums.mp3", "Track/mixture.wav"]
+    hidden = [".cache/x.wav", "a/.b/c/x.wav", ".x.wav"]
+    for name in (*stems, *kept, *hidden, "vocals.wav"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    place = Path("in")
+    assert set(find_songs([place], Path("out"))) == {place / n for n in (*kept, "vocals.wav")}
+    (note,) = left_out([place], Path("out")).values()
+    assert note.startswith("6 files are stems, such as in/Demucs/no_vocals.mp3, and are not")
+    assert len(find_songs([place / "Song"], Path("out"))) == 2  # named itself
+    assert left_out([place / "Song"], Path("out")) == {}
+    (place / "Only").mkdir()
+    (place / "Song").rename(place / "Only/Song")
+    with pytest.raises(HarnessError, match=r"stems only, such as in/Only/Song/residual\.wav; name"):
+        find_songs([place / "Only"], Path("out"))
+
+
+def test_a_second_output_folder_says_what_it_leaves_out(entries, tmp_path, monkeypatch, capsys):
+    song(tmp_path / "in/a.wav", noise(0.1))
+    command = ("separate", "in", "--with", "half", "--json", "-o")
+    harness(monkeypatch, capsys, *command, "in/first")
+    rows = json.loads(harness(monkeypatch, capsys, *command, "in/second"))
+    assert [(row["song"], row["state"]) for row in rows] == [
+        ("in", "left out"),
+        ("in/a.wav", "done"),
+    ]
+    assert "2 files are stems, such as in/first/a/accompaniment.wav" in rows[0]["notes"][0]
 
 
 @pytest.mark.parametrize("seconds", [4.99, 5.0, 5.01, 13.7])

@@ -570,6 +570,14 @@ def test_a_run_is_never_mixed_with_another(dataset, tmp_path, changes, session, 
         train(recipe(steps=1, **changes), [dataset], Session(tmp_path, **session))
 
 
+def test_weights_without_their_state_are_not_replaced(dataset, tmp_path):
+    (tmp_path / "tiny_demo.safetensors").write_bytes(b"mine")
+    for resume in (False, True):
+        with pytest.raises(HarnessError, match="without the state of its training"):
+            train(recipe(steps=1), [dataset], Session(tmp_path, resume=resume))
+    assert (tmp_path / "tiny_demo.safetensors").read_bytes() == b"mine"
+
+
 def test_other_tracks_are_another_run(dataset, tmp_path):
     train(recipe(steps=1), [dataset], Session(tmp_path))
     fewer = replace(dataset, tracks=dataset.tracks[1:])
@@ -633,6 +641,9 @@ def test_a_recipe_may_be_a_file_or_a_card(dataset, tmp_path):
         ("{name: own, network: unet, netwrok: unet}", "netwrok: unexpected"),
         ("{name: own, network: unet, augment: {remx: 1}}", "augment.remx: unexpected"),
         ("{name: own}", "network: field required"),
+        ("{name: ../../own, network: unet}", "recipe '../../own': not a valid name"),
+        ("{name: nul, network: unet}", "Windows has no such folder"),
+        (f"{{name: own, network: unet, options: {'[' * 3000}", "more than 50 levels"),
         ("{name: own, network: unet, learning_rate: much}", "learning_rate: input should be"),
         ("{name: own, network: unet, batch: 2, batch: 4}", "'batch' occurs twice"),
         ("[1]", "is not a mapping"),

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from harness.core import audio, taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
+from harness.core.files import storing, write_atomic
 from harness.core.machine import Progress, watched
 from harness.datasets.demo.catalog import SPLITS, entry
 from harness.datasets.demo.mix import LEAVES, perform
@@ -124,22 +124,26 @@ def render(
     """Render the tracks that are missing, then return the `train` + `test` requested ones.
 
     A track's folder appears when it is complete, so the next call continues a killed one. Other
-    tracks in the folder are kept, but not returned. A folder with another version, seed or length
-    is refused. The audio does not depend on the number of processes, `jobs`.
+    tracks in the folder are kept, but not returned. A folder with another version, seed or length,
+    or with anything but demo music, is refused. The audio does not depend on the number of
+    processes, `jobs`.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".lock"):  # a second process waits, and finds all tracks done
-        _claim(root, {"version": VERSION, "seed": seed, "seconds": float(seconds)})
-        for leftover in root.glob("*/.*.part"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        wanted = [("test", i) for i in range(test)] + [("train", i) for i in range(train)]
-        missing = [w for w in wanted if not (_folder(root, *w) / "track.json").is_file()]
-        job = partial(joblib.delayed(watched), _write_track, os.getpid())
-        work = (job(root, *w, seconds, seed) for w in missing)
-        done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
-        for count, _ in enumerate(done, start=len(wanted) - len(missing) + 1):
-            if progress is not None:
-                progress(count, len(wanted))
+    wanted = [("test", i) for i in range(test)] + [("train", i) for i in range(train)]
+    advice = "give another folder with --data demo=FOLDER, or set HARNESS_CACHE to one"
+    with storing(root, advice):
+        _check_ours(root)
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".lock"):  # a second process waits, and finds all tracks done
+            _claim(root, {"version": VERSION, "seed": seed, "seconds": float(seconds)})
+            for leftover in root.glob("*/.*.part"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            missing = [w for w in wanted if not (_folder(root, *w) / "track.json").is_file()]
+            job = partial(joblib.delayed(watched), _write_track, os.getpid())
+            work = (job(root, *w, seconds, seed) for w in missing)
+            done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
+            for count, _ in enumerate(done, start=len(wanted) - len(missing) + 1):
+                if progress is not None:
+                    progress(count, len(wanted))
     whole = demo(root)
     names = {(split, entry(split, index).name) for split, index in wanted}
     return replace(whole, tracks=tuple(t for t in whole.tracks if (t.split, t.name) in names))
@@ -160,6 +164,17 @@ def _write_track(root: Path, split: str, index: int, seconds: float, seed: int) 
     (part / "track.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)
+
+
+def _check_ours(root: Path) -> None:
+    """Refuse a folder that holds anything but demo music."""
+    if (root / "demo.json").is_file() or not root.exists():
+        return
+    if any(not path.name.startswith(".") for path in root.iterdir()):
+        raise HarnessError(
+            f"{root}: is not a folder of demo music, which would be rendered into it; "
+            "choose another name than demo for your own songs, or an empty folder"
+        )
 
 
 def _claim(root: Path, about: dict[str, Any]) -> None:

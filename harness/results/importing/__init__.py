@@ -6,11 +6,6 @@ be joined with one that measured the metric (`harness.results.runs.join`). Separ
 """
 
 from harness.results.importing.foreign_formats import FORMATS
-from harness.results.importing.import_scores import (
-    Request,
-    check_folder,
-    is_imported,
-    read_published,
-)
+from harness.results.importing.import_scores import Request, read_published
 
-__all__ = ["FORMATS", "Request", "check_folder", "is_imported", "read_published"]
+__all__ = ["FORMATS", "Request", "read_published"]

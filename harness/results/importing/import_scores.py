@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -73,38 +72,6 @@ def read_published(paths: Sequence[Path], request: Request) -> Run:
     record = _record(found, layout, sources, left_out, request)
     empty = table([])
     return Run(run, found, empty, empty, table([], SELECTION_COLUMNS), {"run": run, **record})
-
-
-def check_folder(folder: Path, new: Mapping[str, Any]) -> None:
-    """Refuse to write a run into a folder if the scores of another run would be lost.
-
-    Measured and imported runs never replace each other, and an imported run only replaces scores
-    from the same files or some of them. `new` is the record of the run to write, empty if measured.
-    A record in the folder that cannot be read counts as measured.
-    """
-    path = folder / "run.json"
-    if not path.is_file():
-        return
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        found = None
-    old = found if isinstance(found, dict) else {}
-    if is_imported(new) and not is_imported(old):
-        raise HarnessError(f"{folder}: has a run that was measured here; choose another --name")
-    if is_imported(old) and not is_imported(new):
-        raise HarnessError(
-            f"{folder}: has imported scores, which a run would replace; choose another --name"
-        )
-    sources = new.get("published", ())
-    kept = {source[key] for source in sources for key in ("file", "sha256")}
-    files = [s["file"] for s in old.get("published", ()) if not kept & {s["file"], s["sha256"]}]
-    if files:
-        more = f" and {len(files) - 1} more" if files[1:] else ""
-        raise HarnessError(
-            f"{folder}: has scores imported from {files[0]}{more}, which these would replace; "
-            "choose another --name, or import all of them together"
-        )
 
 
 def _places(
@@ -198,11 +165,6 @@ def _record(
         ],
         "published": list(sources),
     }
-
-
-def is_imported(record: Any) -> bool:
-    """Whether a run's record is about scores that others published."""
-    return isinstance(record, dict) and bool(record.get("published"))
 
 
 def role_of(name: str) -> str:
