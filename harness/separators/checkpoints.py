@@ -138,7 +138,7 @@ def _unpickle(file: BufferedReader, path: Path) -> Checkpoint:
 
 @contextmanager
 def _known_classes() -> Iterator[None]:
-    """Allow `CLASSES`, numbers and arrays of numpy, and empty classes with the names of known networks."""
+    """Allow `CLASSES`, numpy's numbers and arrays, and empty classes named like known networks."""
     names = [name.rpartition(".") for name in STAND_INS]
     stand_ins = [type(name, (), {"__module__": module}) for module, _, name in names]
     scalar: Any = np.float64().__reduce__()[0]  # trainers store scores with the tensors
@@ -165,7 +165,8 @@ def _split(content: Any, path: Path) -> Checkpoint:
     state = {
         str(name).removeprefix("module."): _tensor(value)
         for name, value in content.items()
-        if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and type(value.dtype) in DTYPES)
+        if isinstance(value, Tensor)
+        or (isinstance(value, np.ndarray) and type(value.dtype) in DTYPES)
     }
     if not state:
         raise HarnessError(f"{path}: holds no tensors; use a checkpoint")
