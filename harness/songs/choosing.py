@@ -160,7 +160,8 @@ def _trained_on_recordings(entry: Entry) -> bool:
     For drums and voices, networks trained on demo music alone are worse on recordings than methods
     without training.
     """
-    datasets = {read_split(text).dataset for text in entry.trained_on or ("unknown",)}
+    splits = [read_split(text) for text in entry.trained_on or ("unknown",)]
+    datasets = {split.dataset for split in splits if not split.excluded}
     return bool(entry.weights) and datasets != {"demo"}
 
 
