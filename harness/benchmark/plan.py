@@ -89,7 +89,7 @@ def plan_for_files(
             stems = tuple(taxonomy.in_order(files))
             found: dict[str, object] = {
                 "stems": stems,
-                "params": {"files": {stem: str(files[stem]) for stem in stems}}
+                "params": {**entry.params, "files": {stem: str(files[stem]) for stem in stems}}
                 | ({"notes": notes} if notes else {}),
                 "weights": tuple(Weights(file=s, sha256=fingerprints.of(files[s])) for s in stems),
             }

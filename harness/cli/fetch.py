@@ -16,8 +16,6 @@ from harness.cli.terminal import agree, progress, say, show
 from harness.core.errors import HarnessError
 from harness.registry import weight_files
 
-UNASKED = 200_000_000  # bytes of weights that are downloaded without a question
-
 app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True)
 
 
@@ -39,7 +37,7 @@ def fetch_separator(
     if not chosen:
         say("nothing to download: these separators have no weights or cannot run")
     size = weight_files.size_of(wanted)
-    unasked = yes or weight_files.fits(wanted, UNASKED)
+    unasked = yes or weight_files.fits(wanted, weight_files.UNASKED)
     if wanted and offline:
         raise HarnessError(
             f"fetch: --offline forbids the network; omit it to download {size} of weights"

@@ -22,7 +22,8 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 class FromDisk:
     """A "separator" that only reads existing estimates, from `files`: {stem: path}.
 
-    `notes` say how the files were chosen, and which were clipped or rescaled when written.
+    `notes` say how the files were chosen, and which were clipped or rescaled when written. `costs`
+    are what making them cost as their maker states it; reading them does not show it.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class FromDisk:
         input_stem: str = "mixture",
         files: Mapping[str, str],
         notes: Sequence[str] = (),
+        costs: Mapping[str, float] | None = None,
     ) -> None:
         self.sample_rate = sample_rate
         self.stems = stems
         self.input_stem = input_stem
+        self.costs = dict(costs or {})
         self._chosen, self.notes = tuple(notes), list(notes)
         self._files = {stem: Path(path) for stem, path in files.items()}
 
