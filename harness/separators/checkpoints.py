@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
@@ -137,12 +138,18 @@ def _unpickle(file: BufferedReader, path: Path) -> Checkpoint:
 
 @contextmanager
 def _known_classes() -> Iterator[None]:
-    """Allow `CLASSES`, numpy's scalars, and empty classes with the names of known networks."""
+    """Allow `CLASSES`, numbers and arrays of numpy, and empty classes with the names of known networks."""
     names = [name.rpartition(".") for name in STAND_INS]
     stand_ins = [type(name, (), {"__module__": module}) for module, _, name in names]
     scalar: Any = np.float64().__reduce__()[0]  # trainers store scores with the tensors
-    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    with torch.serialization.safe_globals([*CLASSES, *stand_ins, *scalars, np.dtype, *DTYPES]):
+    array: Any = np.empty(0).__reduce__()[0]  # some store arrays instead of tensors
+    makers = [
+        (maker, f"numpy.{core}.multiarray.{maker.__name__}")
+        for core in ("core", "_core")
+        for maker in (scalar, array)
+    ]
+    values = [np.ndarray, np.dtype, *DTYPES]
+    with torch.serialization.safe_globals([*CLASSES, *stand_ins, *makers, *values]):
         yield
 
 
@@ -156,10 +163,17 @@ def _split(content: Any, path: Path) -> Checkpoint:
         beside = {str(key): value for key, value in content.items() if key not in STATES}
         content = content[inner]
     state = {
-        str(name).removeprefix("module."): tensor
-        for name, tensor in content.items()
-        if isinstance(tensor, Tensor)
+        str(name).removeprefix("module."): _tensor(value)
+        for name, value in content.items()
+        if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and type(value.dtype) in DTYPES)
     }
     if not state:
         raise HarnessError(f"{path}: holds no tensors; use a checkpoint")
     return Checkpoint(state, beside)
+
+
+def _tensor(value: Tensor | npt.NDArray[Any]) -> Tensor:
+    """Return an array as a tensor, whatever its order of bytes."""
+    if isinstance(value, Tensor):
+        return value
+    return torch.from_numpy(np.ascontiguousarray(value, value.dtype.newbyteorder("=")))

@@ -127,6 +127,7 @@ def separate_chunked(
     mixed: bool = False,
     fixed: bool = False,
     fill: Callable[[int], int] | None = None,
+    tails: int = 0,
 ) -> tuple[Estimates, list[str]]:
     """Separate a signal of any length with a network.
 
@@ -155,6 +156,10 @@ def separate_chunked(
         Lets the last chunks run over the end, see `plan_chunks`. It maps a chunk's samples within
         the signal to the samples of the model's input. The chunk is padded evenly on both sides
         with the signal around it, and with zeros beyond the signal.
+    tails
+        Samples on each side of a chunk that the model gets and returns too. Its estimates are then
+        parts of a sum, such as windowed frames: they are added without weights. Such chunks follow
+        one another without `overlap`, and the last one ends with the signal.
 
     Returns
     -------
@@ -168,8 +173,9 @@ def separate_chunked(
     if fixed and samples < segment:
         signal = nn.functional.pad(signal, (0, segment - samples))
     notes = ["mixed precision is for CUDA, float32 used"] if mixed and not _cuda(device) else []
-    plan = plan_chunks(signal.shape[1], segment, overlap, over=fill is not None)
-    run = _Run(model, signal, plan, mixed, notes, fill or (lambda samples: samples))
+    plan = plan_chunks(signal.shape[1], segment, overlap, over=bool(fill or tails))
+    given = fill or (lambda samples: samples + 2 * tails)
+    run = _Run(model, signal, plan, mixed, notes, given, tails)
     with _evaluating(model), torch.inference_mode(), _fast_attention(), kept_memory():
         estimates = run.on(find_device(device), batch)
     return estimates[..., :samples].numpy(), notes
@@ -195,6 +201,7 @@ class _Run:
     mixed: bool
     notes: list[str]
     fill: Callable[[int], int]
+    tails: int = 0
     _gathered: Tensor | None = field(default=None)
 
     def on(self, device: torch.device, batch: int) -> Tensor:
@@ -288,6 +295,12 @@ class _Run:
             shape = (*estimate.shape[:2], self.signal.shape[1])
             self._gathered = torch.zeros(shape, device=_home(estimate, shape))
         home, start, samples = self._gathered, self.plan.starts[index], self._samples(index)
+        if self.tails:
+            first = max(0, start - self.tails)
+            part = home[..., first : start + samples + self.tails]
+            skipped = first - start + self.tails
+            part += estimate[..., skipped : skipped + part.shape[-1]].to(home.device)
+            return
         before = (estimate.shape[-1] - samples) // 2
         weights = self.plan.weights(index)[:samples].to(home.device)
         part = estimate[..., before : before + samples].to(home.device)

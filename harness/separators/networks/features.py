@@ -50,18 +50,36 @@ class TorchStft(nn.Module):
     def forward(self, signal: Tensor) -> Tensor:
         """Return the complex spectrogram (…, T, K) of a signal (…, N); frames are centred."""
         tail = self.n_fft // 2 + -signal.shape[-1] % self.hop
-        padded = functional.pad(signal.float(), (self.n_fft // 2, tail))
-        spectrum: Tensor = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop) * self.window)
+        return self.frames(functional.pad(signal.float(), (self.n_fft // 2, tail)))
+
+    def frames(self, signal: Tensor) -> Tensor:
+        """Return the spectrogram (…, T, K) of the frames that lie within a signal (…, N)."""
+        spectrum: Tensor = torch.fft.rfft(signal.unfold(-1, self.n_fft, self.hop) * self.window)
         return spectrum
 
     def inverse(self, spectrum: Tensor, samples: int) -> Tensor:
         """Return the signal (…, `samples`) of a spectrogram (…, T, K)."""
-        frames = torch.fft.irfft(spectrum, self.n_fft) * self.window
-        weight = self._overlapped(self.window.square().expand(frames.shape[-2], -1))
         inside = slice(self.n_fft // 2, self.n_fft // 2 + samples)
-        return self._overlapped(frames)[..., inside] / weight[inside]
+        weight = self._summed(self.window.square().expand(spectrum.shape[-2], -1))
+        return self._windowed(spectrum)[..., inside] / weight[inside]
 
-    def _overlapped(self, frames: Tensor) -> Tensor:
+    def overlapped(self, spectrum: Tensor) -> Tensor:
+        """Return what frames (…, T, K) add to a signal: (…, T · hop + n_fft - hop)."""
+        return self._windowed(spectrum) / self._constant
+
+    def envelope(self, frames: int) -> Tensor:
+        """Return what `overlapped` makes of a constant 1; 1 except at both ends."""
+        return self._summed(self.window.square().expand(frames, -1)) / self._constant
+
+    @property
+    def _constant(self) -> float:
+        """The sum of all squared windows at any sample."""
+        return float(self.window.double().square().sum() / self.hop)
+
+    def _windowed(self, spectrum: Tensor) -> Tensor:
+        return self._summed(torch.fft.irfft(spectrum, self.n_fft) * self.window)
+
+    def _summed(self, frames: Tensor) -> Tensor:
         """Sum frames (…, T, n_fft), each `hop` later than the previous one."""
         count, parts = frames.shape[-2], self.n_fft // self.hop
         total = frames.new_zeros(*frames.shape[:-2], count + parts - 1, self.hop)
