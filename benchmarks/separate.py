@@ -89,12 +89,11 @@ def of_track(track: Track, rate: int, options: argparse.Namespace, separators: d
     }
     true = {stem: signal for stem, signal in references.items() if np.abs(signal).max() > 1e-4}
     first, _ = run(separators[options.first], every[options.first], mixture, rate)
-    left = (mixture - first["vocals"] - first["accompaniment"]) / 2
-    whole = first["accompaniment"] + left
+    whole = mixture - first["vocals"]
     scores: Scores = {}
     if "vocals" in true:
         scores[options.first, "mixture", "vocals"] = {
-            "vocals": snr(true["vocals"], mixture - whole)
+            "vocals": snr(true["vocals"], first["vocals"])
         }
     for name, source in product(separators, INPUTS):
         if name == options.first:

@@ -165,7 +165,8 @@ def _split(content: Any, path: Path) -> Checkpoint:
     state = {
         str(name).removeprefix("module."): _tensor(value)
         for name, value in content.items()
-        if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and type(value.dtype) in DTYPES)
+        if isinstance(value, Tensor)
+        or (isinstance(value, np.ndarray) and type(value.dtype) in DTYPES)
     }
     if not state:
         raise HarnessError(f"{path}: holds no tensors; use a checkpoint")

@@ -20,7 +20,6 @@ from harness.separators.protocol import Separator, made_of, parameters, run
 from harness.separators.spectral import Spectrum, Stft
 
 Member = tuple[Entry, Separator]
-Sum = tuple[str, tuple[str, ...]]  # a stem, or the input, and the stems that sum to it
 Choice = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.intp]]
 
 STFT = Stft(2048, 1024)  # Ultimate Vocal Remover's
@@ -43,8 +42,8 @@ class Ensemble:
         ``mean`` by these weights, or another key of `COMBINE`.
     consistent
         Whether to correct the stems that make up the input so that they sum to it. If a member
-        separates the accompaniment, vocals and accompaniment are corrected first, and then drums,
-        bass and other, so that they sum to the accompaniment.
+        separates the accompaniment, the vocals stay as they are, the accompaniment is all that they
+        leave, and drums, bass and other are corrected so that they sum to it.
     edges
         Between the frequency bands, in Hz.
 
@@ -69,7 +68,12 @@ class Ensemble:
         self.sample_rate, self.stems, self.input_stem = sample_rate, tuple(stems), input_stem
         self.notes: list[str] = []
         self._weights, self._how, self._edges = weights, how, edges
-        self._sums = _sums(input_stem, self.stems, [e.input for e, _ in members] * consistent)
+        self._whole = _make_up(input_stem, self.stems) if consistent else ()
+        inputs = {entry.input for entry, _ in members} - {input_stem}
+        self._in_steps = bool(self._whole) and {"vocals", "accompaniment"} <= {*self.stems}
+        self._in_steps &= "accompaniment" in inputs
+        if self._in_steps:
+            self._whole = _make_up("accompaniment", self.stems)
         self._members = sorted(members, key=lambda m: len(taxonomy.ancestors(m[0].input)))
         self._last = {
             stem: next(e.name for e, _ in reversed(self._members) if weights[stem].get(e.name))
@@ -87,10 +91,9 @@ class Ensemble:
         self.notes = []
         given: dict[str, list[Audio]] = {stem: [] for stem in self.stems}
         done: dict[str, Audio] = {}
-        sums = list(self._sums)
         for i, (entry, separator) in enumerate(self._members):
-            if entry.input == "accompaniment" and sums and "accompaniment" in sums[0][1]:
-                done |= _corrected(audio, done, *sums.pop(0))
+            if entry.input == "accompaniment" and self._in_steps:
+                done["accompaniment"] = audio - done["vocals"]
             source = audio if entry.input == self.input_stem else made_of(done, entry.input)
             with progress.part(i, len(self._members)):
                 estimates, notes = run(separator, entry, source, self.sample_rate)
@@ -100,10 +103,11 @@ class Ensemble:
                     self._add(given[stem], made_of(estimates, stem), weight)
                     if entry.name == self._last[stem]:
                         done[stem] = self._combined(given.pop(stem))
-        for whole, stems in sums:
-            done |= _corrected(audio, done, whole, stems)
-            if parts := taxonomy.parts("accompaniment", stems):
-                done["accompaniment"] = np.sum([done[stem] for stem in parts], axis=0)
+        if self._whole:
+            whole = done["accompaniment"] if self._in_steps else audio
+            done |= consistent(whole, {stem: done[stem] for stem in self._whole})
+            if sums := taxonomy.parts("accompaniment", self._whole):
+                done["accompaniment"] = np.sum([done[stem] for stem in sums], axis=0)
         return {stem: done[stem] for stem in self.stems}
 
     def _add(self, given: list[Audio], estimate: Audio, weight: Weight) -> None:
@@ -121,26 +125,10 @@ class Ensemble:
         return given[0] if len(given) == 1 else COMBINE[self._how](given)
 
 
-def _sums(whole: str, stems: Sequence[str], inputs: Sequence[str]) -> list[Sum]:
-    """Return which stems are made to sum to which stem or input, in order; nothing for no inputs.
-
-    `inputs` are those of the members. Unless one of them is the accompaniment, drums, bass and
-    other are corrected at once with the vocals.
-    """
+def _make_up(whole: str, stems: Sequence[str]) -> tuple[str, ...]:
+    """Return the stems that sum to a whole; drums, bass and other instead of their sum."""
     others = set(stems) - {whole}
-    leaves = others - {"accompaniment"}
-    found = [(whole, taxonomy.parts(whole, leaves) or taxonomy.parts(whole, others))]
-    if "accompaniment" in inputs and "accompaniment" in others:
-        found = [(whole, taxonomy.parts(whole, others))]
-        found += [("accompaniment", taxonomy.parts("accompaniment", leaves))]
-    return [(total, parts) for total, parts in found if inputs and parts]
-
-
-def _corrected(
-    audio: Audio, done: Mapping[str, Audio], whole: str, stems: Sequence[str]
-) -> dict[str, Audio]:
-    """Return the stems of a sum so that they sum to it; a whole that is no estimate is `audio`."""
-    return consistent(done.get(whole, audio), {stem: done[stem] for stem in stems})
+    return taxonomy.parts(whole, others - {"accompaniment"}) or taxonomy.parts(whole, others) or ()
 
 
 def mean(estimates: Sequence[Audio]) -> Audio:
