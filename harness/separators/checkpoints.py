@@ -138,7 +138,7 @@ def _unpickle(file: BufferedReader, path: Path) -> Checkpoint:
 
 @contextmanager
 def _known_classes() -> Iterator[None]:
-    """Allow `CLASSES`, numbers and arrays of numpy, and empty classes with the names of known networks."""
+    """Allow `CLASSES`, numpy's numbers and arrays, and empty classes named like known networks."""
     names = [name.rpartition(".") for name in STAND_INS]
     stand_ins = [type(name, (), {"__module__": module}) for module, _, name in names]
     scalar: Any = np.float64().__reduce__()[0]  # trainers store scores with the tensors
