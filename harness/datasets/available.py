@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import datasets
-from harness.datasets import real_song
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.machine import Progress
+from harness.datasets import real_song
 from harness.datasets.overlaps import collection, in_split
 from harness.datasets.tracks import Dataset
 from harness.registry import suggestion

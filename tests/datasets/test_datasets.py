@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from harness.core import audio
 from harness.core.errors import HarnessError
-from harness.datasets import DATASETS, configured, find, load
+from harness.datasets import DATASETS, configured, find, load, real_song
+from harness.datasets.available import default_names
 from harness.datasets.musdb_songs import find_song, songs
+from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 
 RATE = 44100
