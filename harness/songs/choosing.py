@@ -45,6 +45,9 @@ class Standing(IntEnum):
     SAVED_WHOLE = 8  # a saved ensemble, chosen on recordings
 
 
+Rating = tuple[Standing, float, int, str]  # and score, turn (each more is better), the reason
+
+
 @dataclass(frozen=True)
 class Choice:
     """Which separator to use for which stems."""
@@ -261,8 +264,8 @@ def _has(entry: Entry, stem: str) -> bool:
     return bool(taxonomy.parts(stem, taxonomy.as_meant(entry.stems).values()))
 
 
-def _best(ready: Sequence[Entry], wanted: Sequence[str]) -> tuple[Entry, int, str]:
-    """Return the best separator of a mixture that can run, its tier, and the reason."""
+def _best(ready: Sequence[Entry], wanted: Sequence[str]) -> tuple[Entry, Standing, str]:
+    """Return the best separator of a mixture that can run, its standing, and the reason."""
     parents = {stem: taxonomy.parent_level(stem) for stem in wanted}
     roots = {stem if parent == "mixture" else parent for stem, parent in parents.items()}
     stems = sorted(roots) or list(FOUR)
@@ -292,16 +295,12 @@ def _best(ready: Sequence[Entry], wanted: Sequence[str]) -> tuple[Entry, int, st
             f"--stems {', '.join(wanted)}: no ready separator returns them all; name fewer stems"
         )
     rated = [(*_rating(entry, stems, i), entry) for i, entry in enumerate(able)]
-    tier, *_, why, best = max(rated, key=lambda item: item[:3])
-    return best, tier, why
+    standing, *_, why, best = max(rated, key=lambda item: item[:3])
+    return best, standing, why
 
 
-def _rating(entry: Entry, stems: Sequence[str], turn: int) -> tuple[int, float, int, str]:
-    """Return tier, score and turn of a separator, of which larger is better, and the reason.
-
-    Scores of different tiers come from different music and are not compared. The turn is the place
-    in the registry; it decides between equals.
-    """
+def _rating(entry: Entry, stems: Sequence[str], turn: int) -> Rating:
+    """Return how good a separator is, and why; the turn is its place in the registry."""
     whole = all(_has(entry, stem) for stem in stems)
     if entry.members:
         return _rating_of_saved(entry, stems if whole else _default_stems(entry), turn, whole)
@@ -320,14 +319,12 @@ def _rating(entry: Entry, stems: Sequence[str], turn: int) -> tuple[int, float, 
             )
         return Standing.RENDERED, score, -turn, f"{said}; {BETTER}"
     if not whole:
-        return Standing.COMPLETED, score, -turn, "trained on recordings"
+        return Standing.COMPLETED, score, -turn, f"trained on recordings; {BETTER}"
     return Standing.RECORDED, score, -turn, "the first network here that was trained on recordings"
 
 
-def _rating_of_saved(
-    entry: Entry, stems: Sequence[str], turn: int, whole: bool
-) -> tuple[int, float, int, str]:
-    """Return the `_rating` of a saved ensemble."""
+def _rating_of_saved(entry: Entry, stems: Sequence[str], turn: int, whole: bool) -> Rating:
+    """Return the `_rating` of a saved ensemble; `whole`: whether it has all stems."""
     score, floor = _held_out(entry, stems), _of_mixture(entry, stems)
     why = "the ensemble saved last; no held-out score is known"
     if np.isfinite(score):

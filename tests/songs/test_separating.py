@@ -18,6 +18,8 @@ from harness import cli, registry
 from harness.core import audio
 from harness.core.errors import HarnessError
 from harness.registry.weight_files import CHECKPOINTS
+from harness.results.grid import HARMONIC, add_harmonic
+from harness.results.runs import read_run
 from harness.selection import saving
 from harness.separators import FAMILIES, Family, code_versions, load, parameters
 from harness.songs import separating
@@ -279,7 +281,7 @@ def test_a_run_is_chosen_saved_and_used(songs, entries, monkeypatch, capsys, tmp
     def call(*arguments):
         return harness(monkeypatch, capsys, *arguments)
 
-    names = ("--separator", "quiet", "--separator", "loud")
+    names = ("--separator", "quiet", "--separator", "loud", "--separator", "mixture")
     call("run", *names, "--data", f"songs={songs}", "--jobs", "1")
     call("select", "--save", "best")
     best = registry.load()["best"].blend
@@ -287,6 +289,11 @@ def test_a_run_is_chosen_saved_and_used(songs, entries, monkeypatch, capsys, tmp
     assert all(weights == {"quiet": 1.0} for weights in best.stems.values())
     assert best.chosen_on == ("songs:test",)
     assert best.held_out.keys() == best.stems.keys()
+    scores = add_harmonic(read_run(Path("results/main")).scores)
+    theirs = scores[(scores["separator"] == "mixture") & (scores["metric"] == HARMONIC)]
+    means = theirs.groupby("stem")["value"].mean()
+    for stem, held in best.held_out.items():
+        assert held.mixture == pytest.approx(means[stem], abs=1e-3)
     folder = call("separate", str(song(tmp_path / "song.wav")), "-o", "out").strip()
     assert folder == "out/song"
     assert {p.name for p in Path(folder).iterdir()} == {
@@ -497,7 +504,7 @@ def test_members_that_make_no_wanted_stem_do_not_run(entries):
         ("ibm", [], "is an oracle"),
         ("htdemucs", [], "harness fetch separator htdemucs"),
         ("nothing", [], "no separator"),
-        ("half", ["kick"], "--stems kick: no ready separator returns it"),
+        ("pair", ["kick"], "--stems kick: no ready separator returns it"),
         ("", ["theremin"], "--stems theremin: no ready separator returns it; .*known: .*vocals"),
         (
             "",
