@@ -150,7 +150,10 @@ def _with_mixture(
 
 
 def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.DataFrame:
-    """Return the scores to choose by: of separators that the registry can run."""
+    """Return the scores to choose by: of separators that the registry can run.
+
+    Without `on` a dataset of one artist does not choose beside others: nothing would be held out.
+    """
     scores, ranked, leaked = ranking.may_choose(run)
     able = [name for name in ranked if name in entries and entries[name].role == "separator"]
     if ranked and not able:
@@ -159,12 +162,13 @@ def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.Da
             f"run; 'harness select {run.name}' shows the choice"
         )
     candidates = selection.candidates_of(scores, able, leaked)
-    known = sorted(candidates["dataset"].unique())
+    artists = candidates.groupby("dataset", observed=True)["artist"].nunique()
+    known = sorted(artists.index[artists > 1]) or sorted(artists.index)
     if on is None and len(known) > 1:
         raise HarnessError(
             f"{run.name}: has scores on {', '.join(known)}; choose one with --choose-on"
         )
-    return candidates
+    return candidates if on else candidates[candidates["dataset"].isin(known)]
 
 
 def made_consistent(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
