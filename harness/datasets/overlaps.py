@@ -7,12 +7,14 @@ of DSD100 is in it, in other halves: 27 of DSD100's 50 test songs are training s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from harness.datasets.musdb_songs import find_song
 from harness.datasets.tracks import Track
 from harness.registry.dataset_names import (
     DATASET_NAMES,
+    LISTED,
     DatasetSplit,
     dataset_name,
     read_split,
@@ -20,9 +22,6 @@ from harness.registry.dataset_names import (
 )
 
 Leak = Literal["clean", "leaked", "unknown"]
-
-# Collections with a known list of songs, so that a song is either in there or not.
-_LISTED = DATASET_NAMES - {"ccmixter"}
 
 
 def collections(track: Track) -> frozenset[str]:
@@ -60,14 +59,15 @@ def leak(trained_on: Sequence[str] | None, track: Track) -> Leak:
 
     `trained_on` names halves (``musdb18:train``) or whole collections (``moisesdb``), as
     `read_split` reads them; it is None if not known, empty if nothing was trained. Any other name,
-    such as ``private``, is music that cannot be checked.
+    such as ``private``, is music that cannot be checked. ``not musdb18`` says that no song of it
+    was used.
 
     The answer is ``leaked`` if one of the halves or collections contains the song, under any name.
     It is ``unknown`` if the training data is not known, if it is not clear what some of it is
     (``musdb18 plus extra``), if it is a part of the song's collection that has no list of songs
     (``moisesdb:train``), or if it cannot be checked and may contain the song. It cannot contain the
-    song if another half of one of the song's collections is named (then this half was held out), or
-    if this project rendered the song.
+    song if another half of one of the song's collections is named (then this half was held out), if
+    the song is excluded by a ``not``, or if this project rendered it.
     """
     if trained_on is None:
         return "unknown"
@@ -75,14 +75,17 @@ def leak(trained_on: Sequence[str] | None, track: Track) -> Leak:
     names = {half.partition(":")[0] for half in halves}
     if {normal(entry) for entry in trained_on} & (halves | names):
         return "leaked"
-    entries = [read_split(entry) for entry in trained_on]
+    said = [read_split(entry) for entry in trained_on]
+    excluded = {normal(str(replace(entry, excluded=False))) for entry in said if entry.excluded}
+    entries = [entry for entry in said if not entry.excluded]
     trained = {collection(entry.dataset) for entry in entries}
     unlisted = {collection(entry.dataset) for entry in entries if not entry.exists}
     unclear = [f"{entry} {entry.meant}".lower() for entry in entries if not entry.clear]
     rendered = "demo" in names
     if unlisted & names or any("demo" in text or not rendered for text in unclear):
         return "unknown"
-    return "clean" if rendered or trained & names or trained <= _LISTED else "unknown"
+    held_out = bool(trained & names or excluded & (halves | names))
+    return "clean" if rendered or held_out or trained <= LISTED else "unknown"
 
 
 def in_split(track: Track, split: str) -> bool:
@@ -114,4 +117,4 @@ def normal(entry: str) -> str:
 def _part(split: DatasetSplit) -> str:
     """Return the text of a half; the only split of a collection is all of it."""
     name = collection(split.dataset)
-    return str(DatasetSplit(name, "" if split.whole else split.split))
+    return str(DatasetSplit(name, "" if split.whole else split.split, excluded=split.excluded))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from harness.core.errors import HarnessError
 
@@ -38,7 +38,10 @@ _SPLITS = {
 _DEV_IS_TRAIN = {"dsd100", "musdb18", "musdb18hq"}  # "Dev" is DSD100's half for training
 _FILLERS = {"the", "dataset", "set", "split"}
 
+NOT = "not "  # before the name of a dataset of which nothing was used
+
 DATASET_NAMES = frozenset(_DATASETS)
+LISTED = DATASET_NAMES - {"ccmixter"}  # with a known list of songs: any song is in there or not
 _NAMES = {name: name for name in _DATASETS} | dict.fromkeys(_VAGUE, "")
 _NAMES |= {alias: name for name, (_, aliases) in _DATASETS.items() for alias in aliases.split()}
 _SPLIT_WORDS = {word: split for split, words in _SPLITS.items() for word in words.split()}
@@ -54,9 +57,11 @@ class DatasetSplit:
     # with words that are no split; `dataset` is then the whole text.
     clear: bool = True
     meant: str = ""  # the likely meaning of a misspelled name
+    excluded: bool = False  # ``not musdb18``: none of these songs was used
 
     def __str__(self) -> str:
-        return f"{self.dataset}:{self.split}" if self.split else self.dataset
+        name = f"{self.dataset}:{self.split}" if self.split else self.dataset
+        return NOT + name if self.excluded else name
 
     @property
     def exists(self) -> bool:
@@ -73,14 +78,19 @@ class DatasetSplit:
         """What is wrong with a misspelled name, and the suggestion; empty if nothing is."""
         if not self.meant:
             return ""
-        return f"no dataset or split {self.dataset!r}; did you mean {self.meant!r}?"
+        no = NOT if self.excluded else ""
+        return f"no dataset or split {no + self.dataset!r}; did you mean {no + self.meant!r}?"
 
 
 def read_split(text: str) -> DatasetSplit:
     """Read a dataset and its split; neither case nor separators (``: / - _``, spaces) matter.
 
+    ``not`` before a known dataset says that none of its songs was used.
+
     Examples
     --------
+    >>> str(read_split("not MUSDB18-HQ")), read_split("not musdb18").excluded
+    ('not musdb18hq', True)
     >>> str(read_split("MUSDB18-HQ train")), str(read_split("musdb/all"))
     ('musdb18hq:train', 'musdb18')
     >>> str(read_split("internal dataset of Deezer"))
@@ -89,6 +99,10 @@ def read_split(text: str) -> DatasetSplit:
     (False, 'musdb18:train')
     """
     text = text.strip()
+    if text.lower().startswith(NOT):
+        found = read_split(text[len(NOT) :])
+        known = found.meant or (found.dataset in DATASET_NAMES and found.exists)
+        return replace(found, excluded=True) if known else DatasetSplit(text, clear=False)
     words = [w for w in re.split(r"[:/\s\-_.()\[\]]+", text.lower()) if w and w not in _FILLERS]
     for n in (4, 3, 2, 1):
         if name := _NAMES.get("".join(words[:n])):
@@ -105,6 +119,34 @@ def read_split(text: str) -> DatasetSplit:
     own = re.fullmatch(r"(.*[^:/\s])\s*[:/\s]\s*([^:/\s]+)", text, re.DOTALL)
     part = split_name(own[2]) if own else None
     return DatasetSplit(text) if own is None or part is None else DatasetSplit(own[1], part)
+
+
+def together(trained_on: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the training data of several separators as that of one.
+
+    ``not musdb18`` of one of them is kept only if each of the others says the same, or names only
+    datasets with a known list of songs.
+
+    Examples
+    --------
+    >>> together([["private", "not musdb18"], ["demo:train"]])
+    ('private', 'not musdb18', 'demo:train')
+    >>> together([["private", "not musdb18"], ["other music"]])
+    ('private', 'other music')
+    """
+
+    def allowed(name: str, by: Sequence[str]) -> bool:
+        splits = map(read_split, by)
+        return name in by or all(
+            s.exists and not s.excluded and s.dataset in LISTED for s in splits
+        )
+
+    names = dict.fromkeys(name for some in trained_on for name in some)
+    return tuple(
+        name
+        for name in names
+        if not read_split(name).excluded or all(allowed(name, by) for by in trained_on)
+    )
 
 
 def standard(text: str, where: str) -> str:

@@ -13,6 +13,7 @@ from harness.core import taxonomy
 from harness.core.bands import Weight, in_words
 from harness.core.errors import HarnessError
 from harness.core.text import count, decimals
+from harness.registry.dataset_names import together
 from harness.registry.entries import (
     ENSEMBLE,
     FILE_NAME,
@@ -102,13 +103,13 @@ def _members(params: EnsembleParams, entries: Mapping[str, Entry], where: str) -
 def _from_members(params: EnsembleParams, members: list[Entry]) -> dict[str, Any]:
     """Return the fields of an ensemble that follow from its members."""
     trained_on = [member.trained_on for member in members]
-    splits = [*(split for some in trained_on for split in some or ()), *params.chosen_on]
+    known = [splits for splits in trained_on if splits is not None]
     terms = [member.license.weights for member in members]
     return {
         "role": ENSEMBLE,
         "stems": tuple(taxonomy.in_order(params.stems)),
         "weights": tuple(dict.fromkeys(file for m in members for file in m.weights)),
-        "trained_on": None if None in trained_on else tuple(dict.fromkeys(splits)),
+        "trained_on": None if None in trained_on else together([*known, params.chosen_on]),
         "license": License(
             code=", ".join(dict.fromkeys(m.license.code for m in members)),
             weights=", ".join(dict.fromkeys(filter(None, terms))) or None,

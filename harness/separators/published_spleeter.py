@@ -20,11 +20,18 @@ class PublishedSpleeter(Networked):
 
     `mask_extension` is its answer to what lies above 11 kHz, which its networks do not see:
     ``zeros``, the published default, or ``average``, the mean of the mask below in each frame.
+    `network` are the arguments of `Spleeter` that differ from its defaults.
     """
 
     stems = ("vocals", "accompaniment")
 
-    def __init__(self, *wanted: Any, mask_extension: str = "zeros", **options: Any) -> None:
+    def __init__(
+        self,
+        *wanted: Any,
+        mask_extension: str = "zeros",
+        network: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*wanted, overlap=0.0, **options)
         known: tuple[MaskExtension, ...] = get_args(MaskExtension)
         extension = next((name for name in known if name == mask_extension), None)
@@ -38,12 +45,12 @@ class PublishedSpleeter(Networked):
                 f"spleeter: {len(self.files)} files for {len(self.stems)} stems "
                 f"({', '.join(self.stems)}); give one file per stem, in the same order"
             )
-        network = Spleeter(self.stems, mask_extension=extension)
-        for (path, sha256), one in zip(self.files, network.networks, strict=True):
+        module = Spleeter(self.stems, mask_extension=extension, **network or {})
+        for (path, sha256), one in zip(self.files, module.networks, strict=True):
             state = checkpoints.load(path, sha256=sha256).state
             with fitting(path, "the network of Spleeter", "fetch it again"):
                 one.load_state_dict(state)
-        self.networks = [network.eval()]
+        self.networks = [module.eval()]
 
     def _separate(self, audio: Audio) -> dict[str, Audio]:
         network: Spleeter = self.networks[0]

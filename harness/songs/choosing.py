@@ -245,7 +245,8 @@ def _trained_on_recordings(entry: Entry) -> bool:
 
 def _rendered(splits: Sequence[str] | None) -> bool:
     """Whether these are some data, and all of it is music that this project renders."""
-    return {read_split(text).dataset for text in splits or ("unknown",)} == {"demo"}
+    found = [read_split(text) for text in splits or ("unknown",)]
+    return {split.dataset for split in found if not split.excluded} == {"demo"}
 
 
 def _synthetic(entry: Entry) -> bool:

@@ -71,6 +71,13 @@ def test_songs_of_musdb18_are_known_in_a_folder_of_ones_own() -> None:
         (["musdb18:train", "private"], song("musdb18hq", OTHERS, "test"), "clean"),
         (["musdb18:train", "private"], song("moisesdb", OTHERS), "unknown"),
         (["musdb18:train", "private"], song("musdb18hq", OTHERS, "train"), "leaked"),
+        (["private", "not musdb18"], song("musdb18hq", OTHERS, "test"), "clean"),
+        (["private", "not musdb18"], song("mysongs", "AM CONTRA - heart peripheral"), "clean"),
+        (["private", "not musdb18"], song("moisesdb", OTHERS), "unknown"),
+        (["private", "not musdb18:test"], song("musdb18hq", OTHERS, "train"), "unknown"),
+        (["musdb18:train", "not musdb18"], song("musdb18hq", OTHERS, "train"), "leaked"),
+        (["musdb18 plus extra", "not musdb18"], song("musdb18hq", OTHERS, "test"), "unknown"),
+        (["private", "not all of musdb18"], song("musdb18hq", OTHERS, "test"), "unknown"),
         (["musdb18:valid"], song("musdb18hq", "Meaxic - Take A Step", "train"), "leaked"),
     ],
 )

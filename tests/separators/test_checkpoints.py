@@ -194,6 +194,31 @@ def test_scores_that_trainers_keep_beside_the_tensors_are_read(tmp_path, core):
     assert checkpoints.load(path, sha256=digest(path)).metadata == beside
 
 
+@pytest.mark.parametrize("core", [b"_core", b"core"])
+def test_arrays_of_numpy_are_read_as_tensors(tmp_path, core):
+    path = tmp_path / "a.ckpt"
+    grid = np.arange(6, dtype=np.float32).reshape(2, 3)
+    content = {"c": grid, "f": np.asfortranarray(grid), "big": grid.astype(">f4"), "n": np.int64(3)}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"numpy._core.", b"numpy." + core + b"."))
+    found = checkpoints.load(path, sha256=digest(path)).state
+    assert found.keys() == {"c", "f", "big"}
+    assert all(torch.equal(found[name], torch.from_numpy(grid)) for name in found)
+
+
+def test_arrays_of_objects_are_refused_and_run_nothing(tmp_path):
+    written = tmp_path / "written"
+    named = {"program": Program(written), "masked": np.ma.array([1.0])}
+    for name, thing in {**named, "objects": np.array([Program(written)], dtype=object)}.items():
+        path = pickled(tmp_path / f"{name}.ckpt", {"x": np.ones(2, np.float32), "y": thing})
+        with pytest.raises(HarnessError, match="refused"):
+            checkpoints.load(path, sha256=digest(path))
+        assert not written.exists()
+    path = pickled(tmp_path / "o.ckpt", {"x": np.ones(1), "y": np.array([None, 1], dtype=object)})
+    with pytest.raises(HarnessError, match="refused"):
+        checkpoints.load(path, sha256=digest(path))
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.ones(2)])
 def test_pickles_without_named_tensors_are_refused(tmp_path, content):
     path = pickled(tmp_path / "a.pt", content)

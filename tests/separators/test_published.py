@@ -15,6 +15,7 @@ from demucs.htdemucs import HTDemucs
 from test_demucs import DRUMSEP, FOUR, RATE, model_of, package
 from test_mel_roformer import CONFIG, network_of
 from test_scnet import TINY, tiny
+from test_spleeter import SMALL, arrays
 from web import Server, redirect, send
 
 from harness import cli, registry
@@ -22,6 +23,7 @@ from harness.separators import load
 
 DEMUCS = {"sample_rate": RATE}
 ROFORMER = {"sample_rate": CONFIG["audio"]["sample_rate"], "params": {"config": CONFIG}}
+SPLEETER = {"params": {"network": SMALL}}
 SCNET = {"sample_rate": 8000, "params": {"network": TINY}}
 # {registry row: (what else a row says of weights so small, what its files hold)}
 PUBLISHED = {
@@ -30,6 +32,7 @@ PUBLISHED = {
     "htdemucs_6s": (DEMUCS, lambda: [package(model_of(HTDemucs, [*FOUR, "guitar", "piano"]))]),
     "hdemucs_mmi": (DEMUCS, lambda: [package(model_of(HDemucs))]),
     "drumsep": (DEMUCS, lambda: [package(model_of(HDemucs, DRUMSEP))]),
+    "spleeter_2stems": (SPLEETER, lambda: [arrays(), arrays()]),
     "scnet": (SCNET, lambda: [tiny().state_dict()]),
     "scnet_large": (SCNET, lambda: [{"best_state": as_parallel(tiny().state_dict())}]),
     "mel_roformer": (ROFORMER, lambda: [network_of().state_dict()]),

@@ -17,8 +17,7 @@ from harness.separators.networks.features import TorchStft, apply_masks
 
 MaskExtension = Literal["zeros", "average"]
 
-DOWN = (16, 32, 64, 128, 256, 512)  # channels after each convolution of stride 2
-UP = (256, 128, 64, 32, 16, 1)
+DEPTH = 6  # convolutions of stride 2; their channels double
 EDGES = (1, 2, 1, 2)  # bins and frames added before a convolution, removed after a transposed one
 NORM = 1e-3  # epsilon of the batch norms
 EPSILON = 1e-10  # of the ratio masks
@@ -30,30 +29,31 @@ class SpleeterUNet(nn.Module):
     Frames and bins are multiples of 64.
     """
 
-    def __init__(self, channels: int = 2) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
-        pairs = zip((channels, *DOWN), DOWN, strict=False)
-        for i, (inputs, outputs) in enumerate(pairs, 1):
+        down = [width * 2**level for level in range(DEPTH)]
+        for i, (inputs, outputs) in enumerate(zip([2, *down[:-1]], down, strict=True), 1):
             conv = nn.Conv2d(inputs, outputs, 5, stride=2)
             self.add_module(f"down{i}_conv", nn.Sequential(nn.ZeroPad2d(EDGES), conv))
             norm = nn.BatchNorm2d(outputs, eps=NORM)
             self.add_module(f"down{i}_act", nn.Sequential(norm, nn.LeakyReLU(0.2)))
+        up = [*down[-2::-1], 1]
         crop = tuple(-edge for edge in EDGES)
-        widths = [DOWN[-1], *(2 * up for up in UP[:-1])]  # with the skips
-        for i, (inputs, outputs) in enumerate(zip(widths, UP, strict=True), 1):
+        skipped = [down[-1], *(2 * channels for channels in up[:-1])]  # with the skips
+        for i, (inputs, outputs) in enumerate(zip(skipped, up, strict=True), 1):
             conv = nn.ConvTranspose2d(inputs, outputs, 5, stride=2)
             norm = nn.BatchNorm2d(outputs, eps=NORM)
             block = nn.Sequential(conv, nn.ZeroPad2d(crop), nn.ReLU(), norm)
             self.add_module(f"up{i}", block)
-        self.up7 = nn.Sequential(nn.Conv2d(1, channels, 4, dilation=2, padding=3), nn.Sigmoid())
+        self.up7 = nn.Sequential(nn.Conv2d(1, 2, 4, dilation=2, padding=3), nn.Sigmoid())
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Return the stem's magnitudes, at most those of the mixture."""
         x, skips = magnitude, []
-        for i in range(1, len(DOWN) + 1):
+        for i in range(1, DEPTH + 1):
             skips.append(self.get_submodule(f"down{i}_conv")(x))
-            x = self.get_submodule(f"down{i}_act")(skips[-1]) if i < len(DOWN) else skips.pop()
-        for i in range(1, len(UP) + 1):
+            x = self.get_submodule(f"down{i}_act")(skips[-1]) if i < DEPTH else skips.pop()
+        for i in range(1, DEPTH + 1):
             x = self.get_submodule(f"up{i}")(x)
             x = torch.cat([skips.pop(), x], dim=1) if skips else x
         mask: Tensor = self.up7(x)
@@ -76,12 +76,13 @@ class Spleeter(nn.Module):
         hop: int = 1024,
         bins: int = 1024,  # that the network sees, from 0 Hz
         frames: int = 512,  # of a block
+        width: int = 16,  # channels of the first layer
     ) -> None:
         super().__init__()
         self.stems, self.bins, self.frames = tuple(stems), bins, frames
         self.mask_extension = mask_extension
         self.stft = TorchStft(n_fft, hop)
-        self.networks = nn.ModuleList(SpleeterUNet() for _ in self.stems)
+        self.networks = nn.ModuleList(SpleeterUNet(width) for _ in self.stems)
         self.segment = frames * hop  # samples from one block to the next
         self.tails = n_fft // 2  # samples before and behind them that its frames reach
 
