@@ -134,6 +134,32 @@ def mean(scores: list[Scores], way: Way) -> dict[str, float]:
     return {**means, "mean": statistics.fmean(means.values())}
 
 
+def show(found: list[tuple[Track, Scores]], options: argparse.Namespace) -> None:
+    """Print the vocals per track, the table of all ways, and the test by artist."""
+    scores = [each for _, each in found]
+    every = [way for way in scores[0] if way[2] != "vocals"]
+    vocals = [
+        f"{track.name} {each[way]['vocals']:.1f}"
+        for track, each in found
+        if (way := (options.first, "mixture", "vocals")) in each
+    ]
+    print(f"Vocals by {options.first}, SNR in dB: {', '.join(vocals)}\n")
+    print(f"| separator | input | stems | drums | bass | other | mean, {len(found)} tracks |")
+    print("|---|---|---|---|---|---|---|")
+    for way in sorted(every, key=lambda way: -mean(scores, way)["mean"])[: options.top]:
+        values = mean(scores, way)
+        print(f"| {' | '.join(way)} | {' | '.join(f'{v:.2f}' for v in values.values())} |")
+    print("\n| artist | chosen on the other artists | SNR in dB | best way for this artist |")
+    print("|---|---|---|---|")
+    for artist in dict.fromkeys(track.artist for track, _ in found):
+        own = [each for track, each in found if track.artist == artist]
+        others = [each for track, each in found if track.artist != artist]
+        if others:
+            picked, best = (max(every, key=lambda w: mean(s, w)["mean"]) for s in (others, own))
+            print(f"| {artist} | {', '.join(picked)} | {mean(own, picked)['mean']:.2f} "
+                  f"| {', '.join(best)}, {mean(own, best)['mean']:.2f} |")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", action="append", required=True, metavar="NAME=PATH")
@@ -142,32 +168,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="only the middle of each track")
     parser.add_argument("--top", type=int, default=100, help="rows of the table")
     options = parser.parse_args()
-    found = list(all_tracks(options))
-    scores = [each for _, each in found]
-    every = [way for way in scores[0] if way[2] != "vocals"]
-    ranked = sorted(every, key=lambda way: -mean(scores, way)["mean"])
-    print(f"Vocals by {options.first}, SNR in dB: " + ", ".join(
-        f"{track.name} {found['vocals']:.1f}"
-        for track, each in found
-        if (found := each.get((options.first, "mixture", "vocals")))
-    ))  # fmt: skip
-    print(f"\n| separator | input | stems | drums | bass | other | mean, {len(found)} tracks |")
-    print("|---|---|---|---|---|---|---|")
-    for way in ranked[: options.top]:
-        values = mean(scores, way)
-        print(f"| {' | '.join(way)} | {' | '.join(f'{v:.2f}' for v in values.values())} |")
-    print("\n| artist | chosen on the other artists | SNR in dB | best way for this artist |")
-    print("|---|---|---|---|")
-    for artist in dict.fromkeys(track.artist for track, _ in found):
-        own, others = (
-            [each for track, each in found if (track.artist == artist) == mine]
-            for mine in (True, False)
-        )
-        if not others:
-            continue
-        picked, best = (max(every, key=lambda w: mean(some, w)["mean"]) for some in (others, own))
-        print(f"| {artist} | {', '.join(picked)} | {mean(own, picked)['mean']:.2f} "
-              f"| {', '.join(best)}, {mean(own, best)['mean']:.2f} |")  # fmt: skip
+    show(list(all_tracks(options)), options)
 
 
 if __name__ == "__main__":
