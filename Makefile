@@ -1,4 +1,4 @@
-# make run    demo music, every separator, scores, an HTML leaderboard
+# make run    demo music and a real song, every separator, scores, an HTML leaderboard
 # make test   the whole test suite
 # make check  ruff and mypy
 # make docs   the documentation site, in site/

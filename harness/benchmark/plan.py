@@ -159,7 +159,7 @@ def _with_files(
 ) -> Entry:
     """Return the entry of a separator that reads these estimates of one track, without paths."""
     stems = tuple(taxonomy.in_order(files))
-    params: dict[str, object] = {"notes": list(notes)} if notes else {}
+    params = {**entry.params, **({"notes": list(notes)} if notes else {})}
     params |= {"whole": whole} if whole else {}
     weights = tuple(Weights(file=stem, sha256=fingerprints.of(files[stem])) for stem in stems)
     return entry.model_copy(update={"stems": stems, "params": params, "weights": weights})

@@ -24,7 +24,7 @@ from harness.datasets.mixture_check import CUT
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset, Omission
 from harness.metrics import DEFAULT, METRICS
-from harness.registry import Entry
+from harness.registry import FILES, Entry
 from harness.results.runs import read_run
 
 Row = tuple[Any, ...]
@@ -51,10 +51,16 @@ def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterat
 
 
 def cost_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
-    """Yield the rows of costs.parquet: what each unit of work cost when it was done."""
+    """Yield the rows of costs.parquet: what each unit of work cost when it was done.
+
+    Reading estimates says nothing about what it cost to make them: they have the stated costs, or
+    none.
+    """
     for unit in plan.units:
         result = None if unit.key in failures else store.get(unit.key)
         costs: Mapping[str, float] = result["costs"] if result else {}
+        if unit.entry.family == FILES:
+            costs = unit.entry.params.get("costs", {}) if result else {}
         for metric, value in costs.items():
             yield (*_head(unit, run), unit.entry.input, metric, float(value), "ok", "")
 

@@ -17,6 +17,7 @@ from harness.core import taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError, StorageError
 from harness.datasets.tracks import WHOLE, Excerpt
+from harness.registry import FILES
 from harness.separators import Oracle, Separator, load, parameters
 from harness.separators.protocol import made_of, run
 
@@ -105,7 +106,7 @@ def do_unit(
 
     The result has scores {stem: {metric: [value, note]}}, costs {metric: value} and notes. In
     cascade the costs are those of this separator alone; the parent's are in the parent's own
-    result. The estimates are {stem: audio} of the scored stems.
+    result. Estimates made elsewhere have none. The estimates are {stem: audio} of the scored stems.
     """
     source = _input(unit, signals, device)
     with Meter() as meter:
@@ -114,12 +115,15 @@ def do_unit(
     estimates = {stem: made_of(given, stem) for stem in unit.scored}
     result: dict[str, Any] = {
         "scores": _score(estimates, signals),
-        "costs": {
-            "rtf": meter.seconds / (source.shape[1] / signals.sample_rate),
-            "cpu_seconds": meter.cpu_seconds,
-            "peak_memory": meter.peak_memory,
-        },
+        "costs": {},
         "notes": notes,
+    }
+    if unit.entry.family == FILES:
+        return result, estimates
+    result["costs"] = {
+        "rtf": meter.seconds / (source.shape[1] / signals.sample_rate),
+        "cpu_seconds": meter.cpu_seconds,
+        "peak_memory": meter.peak_memory,
     }
     if (trained := parameters(separator)) is not None:
         result["costs"]["parameters"] = trained

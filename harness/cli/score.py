@@ -17,6 +17,7 @@ from harness.core.errors import HarnessError
 from harness.core.machine import cores
 from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.results.replacing import check_name
+from harness.selection.budget import parse_costs
 
 INPUTS = ("mixture", "drums", "vocals")
 
@@ -45,6 +46,13 @@ def score(
     ),
     trained_on: list[str] = options.TRAINED_ON,
     force: bool = options.REPLACE,
+    costs: str = option(
+        "--costs COST=VALUE,…",
+        "",
+        "What the separator cost, such as rtf=0.5,memory=4GB,params=84M; reading its files does "
+        "not show it.",
+        "unknown",
+    ),
     keep_unequal: bool = options.KEEP_UNEQUAL,
     rehash: bool = options.REHASH,
     jobs: int = options.JOBS,
@@ -67,10 +75,11 @@ def score(
     entry = registry.Entry(
         name=name_from(title),
         title=title,
-        family="files",
+        family=registry.FILES,
         input=taxonomy.canonical(source),
         stems=tuple(listed),
         trained_on=parse_trained_on(trained_on),
+        params={"costs": stated} if (stated := parse_costs(costs)) else {},
     )
     settings = Settings(
         run=check_name(entry.name),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import typer
 
 from harness import registry
 from harness.cli import options
+from harness.cli.fetch import fetch_files, show_terms
 from harness.cli.options import SOME_FAILED, argument, flag, option
-from harness.cli.terminal import print_json, progress, say, show
+from harness.cli.terminal import agree, print_json, progress, say, show
 from harness.core.machine import choose_device
+from harness.registry import weight_files
 from harness.separators import is_learned
 from harness.songs import choosing, separating
 from harness.songs.finding import find_songs
@@ -50,10 +54,16 @@ def separate(
     find_songs(songs, out)  # what was typed is checked before anything is chosen
     target_of(out, file_format, bits, residual=residual, force=force)
     wanted = [stem for stem in stems.split(",") if stem.strip()]
-    chosen = choosing.choose(registry.load(registry_file), using, wanted)
+    entries = registry.load(registry_file)
+    if not (offline or as_json):
+        _offer(entries, using)
+    chosen = choosing.choose(entries, using, wanted)
+    if chosen.better and not (offline or as_json) and _fetched(chosen.better):
+        chosen = choosing.choose(entries, using, wanted)
     where = choose_device(device, learned=is_learned(chosen.entry))
     if not as_json:
-        say(chosen.words)
+        for line in filter(None, [chosen.words, chosen.caveat]):
+            say(line)
     with progress("separating, seconds of music", as_json) as advance:
         outcomes = separating.separate(
             songs,
@@ -77,3 +87,24 @@ def separate(
             show(next(iter(outcome.files.values())).parent)
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(SOME_FAILED)
+
+
+def _offer(entries: Mapping[str, registry.Entry], name: str) -> None:
+    """Offer the weights of the separator that was named, if a download is all that it lacks."""
+    entry = entries.get(name)
+    if (
+        entry
+        and not entry.unavailable
+        and all(file.urls for file in weight_files.to_fetch([entry]))
+    ):
+        _fetched(entry)
+
+
+def _fetched(entry: registry.Entry) -> bool:
+    """Offer missing weights where somebody can answer; return whether they were downloaded."""
+    wanted = weight_files.to_fetch([entry])
+    if not wanted or not sys.stdin.isatty():
+        return False
+    show_terms([entry])
+    question = f"download {entry.name}, {weight_files.size_of(wanted)}?"
+    return agree(question, default=True) and not fetch_files(wanted)

@@ -114,10 +114,10 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, default=str))
 
 
-def agree(question: str) -> bool:
-    """Ask a yes/no question; no answer means no."""
+def agree(question: str, default: bool = False) -> bool:
+    """Ask a yes/no question; an empty answer means the default, the end of input no."""
     try:
-        answer = errors.input(Text(f"{one_line(question)} [y/N] "))
+        answer = errors.input(Text(f"{one_line(question)} [{'Y/n' if default else 'y/N'}] "))
     except EOFError:
         return False
-    return answer.strip().lower() in ("y", "yes")
+    return answer.strip().lower() in ("y", "yes", *([""] if default else []))

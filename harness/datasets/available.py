@@ -10,6 +10,7 @@ from harness import datasets
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.machine import Progress
+from harness.datasets import real_song
 from harness.datasets.overlaps import collection, in_split
 from harness.datasets.tracks import Dataset, Omission, Track
 from harness.registry import suggestion
@@ -46,10 +47,25 @@ def choose_datasets(
         if name == "demo":
             n_tracks = choice.tracks or choice.demo_tracks
             whole = _demo(choice.folders.get("demo"), split, n_tracks, jobs, progress)
+        elif name == real_song.NAME:
+            whole = real_song.decoded(choice.folders.get(name))
         else:
             whole = datasets.load(name, datasets.find(name, choice.folders))
         found.append(_narrow(whole, split, choice.tracks))
     return found
+
+
+def default_names(folders: Mapping[str, Path], split: str) -> tuple[list[str], str]:
+    """Return the datasets of a run if the user names none, and why the real song is not in it.
+
+    They are those with a folder; if there is none, the demo and, in the split ``test``, a real
+    song.
+    """
+    found = list(datasets.configured(folders)) or ["demo"]
+    if found != ["demo"] or split_name(split) not in ("test", ""):
+        return found, ""
+    why = real_song.obstacle()
+    return found + ([] if why else [real_song.NAME]), why
 
 
 def _narrow(dataset: Dataset, split: str, limit: int | None) -> Dataset:

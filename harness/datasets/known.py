@@ -75,7 +75,7 @@ def configured(data: Mapping[str, Path]) -> dict[str, Path]:
 def advice(name: str) -> str:
     """Say how to get a dataset and how to give its folder."""
     info = DATASETS.get(name, DATASETS["folder"])
-    if name == "demo":
+    if name in ("demo", "real_song"):
         return info.how_to
     if not info.env:
         return f"make the folder {info.holds} and give --data {name}=PATH"

@@ -21,6 +21,7 @@ _DATASETS = {
     "moisesdb": ("test", "moises"),
     "mir1k": ("test", ""),
     "demo": ("train test", ""),
+    "real_song": ("test", ""),
     "ccmixter": ("", ""),
     "slakh2100": ("train valid test", "slakh"),
     "stemgmd": ("train valid test", ""),

@@ -150,6 +150,8 @@ def _bad_member(
     own = taxonomy.as_meant(member.stems).values()
     if not taxonomy.parts(stem, own):
         return f"{name} has no {stem}, only {', '.join(own)}; correct the stem"
+    if member.input != source and member.input not in taxonomy.ancestors(stem):
+        return f"{name} separates {member.input}, of which {stem} is no part; correct the stem"
     depth = {n: len(taxonomy.ancestors(m.input)) for n, m in members.items()}
     earlier = [
         s for s, by in params.stems.items() if all(depth[n] < depth[name] for n in by if by[n])

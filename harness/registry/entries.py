@@ -27,6 +27,7 @@ from harness.registry.dataset_names import read_split
 
 FILE_NAME = "model_registry.yaml"
 ENSEMBLE = "ensemble"  # the family and the role
+FILES = "files"  # the family of estimates made elsewhere
 
 Role = Literal["separator", "anchor", "oracle", "ensemble"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -91,6 +92,7 @@ class HeldOut(_Strict):
     score: float  # mean over tracks on which nothing was chosen
     low: float | None = None  # 95 % interval; None if there are too few artists
     high: float | None = None
+    mixture: float | None = None  # mean score of the unprocessed input on tracks like these
 
 
 def _plain(weight: Weight) -> Weight:
@@ -117,7 +119,7 @@ class EnsembleParams(_Strict):
     stems: Mapping[str, Mapping[str, Weighting]]  # {stem: {separator: weight, or one per band}}
     edges: tuple[Annotated[float, Field(gt=0)], ...] = ()  # Hz between the bands, increasing
     how: Literal["mean", "median", "min_mag", "max_mag"] = "mean"  # only the mean has weights
-    consistent: bool = False  # whether the stems are then changed to sum to the input
+    consistent: bool = False  # whether the stems are then changed to sum to what they are cut from
     metric: str = ""  # of the choice and of `held_out`
     chosen_on: tuple[Split, ...] = ()
     tracks: Annotated[int, Field(ge=0)] = 0  # number of them, for the stem with most
@@ -163,6 +165,8 @@ class Entry(_Strict):
             include={"family", "role", "input", "stems", "sample_rate", "channels", "params"},
         )
         parts["weights"] = [w.sha256 or w.file for w in self.weights]
+        if self.family == FILES:
+            parts["params"] = {k: v for k, v in parts["params"].items() if k != "costs"}
         if self.members:
             parts["params"] = self.blend.model_dump(
                 mode="json", include={"stems", "edges", "how", "consistent"}, exclude_defaults=True

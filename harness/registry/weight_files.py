@@ -15,6 +15,7 @@ from harness.core.text import cost
 from harness.core.wheel_members import read_address
 from harness.registry import Entry, Weights
 
+UNASKED = 200_000_000  # bytes of weights that are downloaded, or offered, without much ado
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # part of the package
 
 

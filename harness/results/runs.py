@@ -23,6 +23,7 @@ from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.core.taxonomy import REFERENCE
+from harness.registry import FILES
 
 # One row per value. `input` is the stem that the separator was given (mixture, drums, vocals) and
 # `fed_by` where it came from: "" for the mixture, `REFERENCE` for the true stem, otherwise the name
@@ -132,6 +133,7 @@ def _upgraded(
 
     Earlier versions wrote the input and where it came from as one text, or not at all in
     selection.parquet, and had bleed, the kinds of ensembles and the datasets of notes in texts.
+    They wrote the costs of reading for estimates made elsewhere.
     """
     found, known = dict(frames), dict(record)
     chosen = found["selection"]
@@ -144,6 +146,13 @@ def _upgraded(
             pairs = list(map(_parsed, frame["input"]))
             parts = pd.DataFrame(pairs, frame.index, ["input", "fed_by"], dtype=object)
             found[name] = frame.assign(input=parts["input"], fed_by=parts["fed_by"])
+    about = known.get("separators") or {}
+    read = [
+        name
+        for name, row in about.items()
+        if row.get("family") == FILES and not (row.get("params") or {}).get("costs")
+    ]
+    found["costs"] = found["costs"][~found["costs"]["separator"].isin(read)]
     if "ensembles" not in known and "separator" in found["ensembles"]:
         known["ensembles"] = {
             name: "oracle" if name.endswith("_oracle") else "ensemble"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -49,16 +49,43 @@ def parse_budget(text: str) -> dict[str, float]:
     {'rtf': 0.5, 'peak_memory': 4000000000.0}
     """
     budget: dict[str, float] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        match = re.fullmatch(r"(\w+)\s*<=?\s*([\d.]+(?:e[+-]?\d+)?)\s*([a-z×]*)", part.lower())
-        name = _ALIASES.get(match[1], match[1]) if match else ""
-        if not match or name not in COSTS or match[3] not in _UNITS or match[2].count(".") > 1:
+    for part, name, limit in _amounts(text, "<=?"):
+        if not name:
             raise HarnessError(
                 f"budget {part!r}: not a limit; write rtf<0.5, memory<4GB, cpu<60s or params<50M"
             )
-        limit = float(match[2]) * _UNITS[match[3]]
         budget[name] = min(limit, budget.get(name, np.inf))
     return budget
+
+
+def parse_costs(text: str) -> dict[str, float]:
+    """Read stated costs, named as in a budget, as {cost: value}.
+
+    Examples
+    --------
+    >>> parse_costs("rtf=0.5, params=84M")
+    {'rtf': 0.5, 'parameters': 84000000.0}
+    """
+    stated: dict[str, float] = {}
+    for part, name, value in _amounts(text, "="):
+        if not name or name in stated or not math.isfinite(value):
+            raise HarnessError(
+                f"--costs {part!r}: not one cost; write rtf=0.5, memory=4GB, cpu=60s or params=50M"
+            )
+        stated[name] = value
+    return stated
+
+
+def _amounts(text: str, sign: str) -> Iterator[tuple[str, str, float]]:
+    """Yield each part of a list of costs, its cost (empty if it is not valid) and the number."""
+    pattern = rf"(\w+)\s*{sign}\s*([\d.]+(?:e[+-]?\d+)?)\s*([a-z×]*)"
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        match = re.fullmatch(pattern, part.lower())
+        name = _ALIASES.get(match[1], match[1]) if match else ""
+        if not match or name not in COSTS or match[3] not in _UNITS or match[2].count(".") > 1:
+            yield part, "", math.nan
+        else:
+            yield part, name, float(match[2]) * _UNITS[match[3]]
 
 
 def costs_of(costs: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -17,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.registry import FILE_NAME, Entry
 from harness.results import ranking
-from harness.results.grid import HARMONIC, Grid, grids
+from harness.results.grid import HARMONIC, LIMIT, Grid, add_harmonic, grids
 from harness.results.runs import Run
 from harness.selection.blending import Kept
 from harness.selection.budget import Budget
@@ -95,6 +96,7 @@ def params_of(
         )
     wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
     held_out, warnings = selection.expected(candidates, kept, how, on, wanted)
+    held_out = _with_mixture(held_out, run, [chosen[stem] for stem in stems], on)
     params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
     if any(isinstance(weight, tuple) for by in stems.values() for weight in by.values()):
         params["edges"] = next(iter(kept.values())).edges
@@ -123,11 +125,38 @@ def params_within(
     row = max(rows, key=lambda row: len(row["chosen"]))
     found = [grid.complete() for grid in grids(ours) if grid.stem in row["chosen"]]
     stems = {stem: {name: 1.0} for stem, name in row["chosen"].items()}
-    return {"stems": stems, **_known("best", found), "held_out": row["held_out"]}
+    held_out = _with_mixture(row["held_out"], run, found, on=None)
+    return {"stems": stems, **_known("best", found), "held_out": held_out}
+
+
+def _with_mixture(
+    held_out: Mapping[str, Any], run: Run, found: Sequence[Grid], on: str | None
+) -> dict[str, Any]:
+    """Return the held-out scores of stems, each with that of the unprocessed input, if it is known.
+
+    It is the mean over the tracks of `found`, or with `on` over those of all other datasets.
+    """
+    scores = add_harmonic(run.scores)
+    inputs = [name for name, role in ranking.roles(run).items() if role == "anchor"]
+    mine = scores["separator"].isin(inputs) & (scores["metric"] == HARMONIC)
+    scores = scores[mine & (scores["status"] == "ok") & scores["value"].notna()]
+    known = {}
+    for grid in found:
+        same = (
+            scores[["stem", "input", "fed_by"]].eq([grid.stem, grid.input, grid.fed_by]).all(axis=1)
+        )
+        here = scores["dataset"] == grid.dataset if on is None else scores["dataset"] != on
+        values = np.clip(scores.loc[same & here, "value"].to_numpy(float), -LIMIT, LIMIT)
+        if len(values):
+            known[grid.stem] = {"mixture": round(float(values.mean()), 3)}
+    return {stem: {**held, **known.get(stem, {})} for stem, held in held_out.items()}
 
 
 def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.DataFrame:
-    """Return the scores to choose by: of separators that the registry can run."""
+    """Return the scores to choose by: of separators that the registry can run.
+
+    Without `on` a dataset of one artist does not choose beside others: nothing would be held out.
+    """
     scores, ranked, leaked = ranking.may_choose(run)
     able = [name for name in ranked if name in entries and entries[name].role == "separator"]
     if ranked and not able:
@@ -136,12 +165,13 @@ def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.Da
             f"run; 'harness select {run.name}' shows the choice"
         )
     candidates = selection.candidates_of(scores, able, leaked)
-    known = sorted(candidates["dataset"].unique())
+    artists = candidates.groupby("dataset", observed=True)["artist"].nunique()
+    known = sorted(artists.index[artists > 1]) or sorted(artists.index)
     if on is None and len(known) > 1:
         raise HarnessError(
             f"{run.name}: has scores on {', '.join(known)}; choose one with --choose-on"
         )
-    return candidates
+    return candidates if on else candidates[candidates["dataset"].isin(known)]
 
 
 def made_consistent(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -41,7 +41,9 @@ class Ensemble:
     how
         ``mean`` by these weights, or another key of `COMBINE`.
     consistent
-        Whether to correct the stems that make up the input so that they sum to it.
+        Whether to correct the stems that make up the input so that they sum to it. If a member
+        separates the accompaniment, the vocals stay as they are, the accompaniment is all that they
+        leave, and drums, bass and other are corrected so that they sum to it.
     edges
         Between the frequency bands, in Hz.
 
@@ -67,6 +69,11 @@ class Ensemble:
         self.notes: list[str] = []
         self._weights, self._how, self._edges = weights, how, edges
         self._whole = _make_up(input_stem, self.stems) if consistent else ()
+        inputs = {entry.input for entry, _ in members} - {input_stem}
+        self._in_steps = bool(self._whole) and {"vocals", "accompaniment"} <= {*self.stems}
+        self._in_steps &= "accompaniment" in inputs
+        if self._in_steps:
+            self._whole = _make_up("accompaniment", self.stems)
         self._members = sorted(members, key=lambda m: len(taxonomy.ancestors(m[0].input)))
         self._last = {
             stem: next(e.name for e, _ in reversed(self._members) if weights[stem].get(e.name))
@@ -85,6 +92,8 @@ class Ensemble:
         given: dict[str, list[Audio]] = {stem: [] for stem in self.stems}
         done: dict[str, Audio] = {}
         for i, (entry, separator) in enumerate(self._members):
+            if entry.input == "accompaniment" and self._in_steps:
+                done["accompaniment"] = audio - done["vocals"]
             source = audio if entry.input == self.input_stem else made_of(done, entry.input)
             with progress.part(i, len(self._members)):
                 estimates, notes = run(separator, entry, source, self.sample_rate)
@@ -95,7 +104,8 @@ class Ensemble:
                     if entry.name == self._last[stem]:
                         done[stem] = self._combined(given.pop(stem))
         if self._whole:
-            done |= consistent(audio, {stem: done[stem] for stem in self._whole})
+            whole = done["accompaniment"] if self._in_steps else audio
+            done |= consistent(whole, {stem: done[stem] for stem in self._whole})
             if sums := taxonomy.parts("accompaniment", self._whole):
                 done["accompaniment"] = np.sum([done[stem] for stem in sums], axis=0)
         return {stem: done[stem] for stem in self.stems}

@@ -25,7 +25,8 @@ class FromDisk:
 
     `notes` say how the files were chosen, and which were clipped or rescaled when written. Of a
     track that is cut to its shortest file, `whole` is the length of the longest one, in samples:
-    estimates of that length are cut like the track.
+    estimates of that length are cut like the track. `costs` are what making them cost as their
+    maker states it; reading them does not show it.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class FromDisk:
         files: Mapping[str, str],
         notes: Sequence[str] = (),
         whole: int = 0,
+        costs: Mapping[str, float] | None = None,
     ) -> None:
         self.sample_rate = sample_rate
         self.stems = stems
         self.input_stem = input_stem
+        self.costs = dict(costs or {})
         self._chosen, self.notes = tuple(notes), list(notes)
         self._files = {stem: Path(path) for stem, path in files.items()}
         self._whole = whole

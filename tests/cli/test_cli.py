@@ -14,8 +14,10 @@ from harness import cli
 from harness.cli import terminal
 from harness.core import audio
 from harness.core.bands import EDGES
-from harness.results.runs import read_run
-from harness.selection import finished_run
+from harness.core.errors import HarnessError
+from harness.report.computed import make_report
+from harness.results.runs import read_run, to_parquet
+from harness.selection import budget, finished_run
 
 
 @pytest.fixture
@@ -217,6 +219,36 @@ def test_estimates_of_another_rate_are_a_failure_with_both_rates(harness, songs,
     arguments = ("score", "est", "--data", f"songs={songs}", "--jobs", "1")
     said = harness(*arguments, expected=cli.SOME_FAILED, errors=True)
     assert "8001 Hz, the references have 8000 Hz" in said
+
+
+def test_estimates_from_disk_cost_nothing_unless_it_is_stated(harness, songs, tmp_path):
+    for track in ("Ann - One", "Bob - One"):
+        for stem in ("vocals", "drums"):
+            audio.write(tmp_path / f"est/{track}/{stem}.wav", song_stems(0)[stem], 8000)
+    arguments = ("score", "est", "--data", f"songs={songs}", "--jobs", "1")
+    harness(*arguments)
+    before = read_run(Path("results/est"))
+    assert before.costs.empty
+    assert make_report(before).costs == {}
+    with pytest.raises(HarnessError, match="budget: rtf was not measured; limit nothing"):
+        budget.within(budget.costs_of(before.costs), {"rtf": 1.0})
+    work = len(list(Path("results/work").rglob("*.json")))
+    harness(*arguments, "--costs", "rtf=0.5, memory=2GB")
+    after = read_run(Path("results/est"))
+    stated = after.costs.groupby("metric")["value"].unique().map(list).to_dict()
+    assert stated == {"rtf": [0.5], "peak_memory": [2e9]}
+    assert len(list(Path("results/work").rglob("*.json"))) == work  # nothing was scored again
+    said = harness(*arguments, "--costs", "rtf<0.5", expected=cli.USER_ERROR, errors=True)
+    assert "--costs 'rtf<0.5': not one cost; write rtf=0.5" in said
+
+
+def test_costs_that_an_earlier_version_wrote_for_files_are_not_read(harness, songs, tmp_path):
+    audio.write(tmp_path / "est/Ann - One/vocals.wav", song_stems(0)["vocals"], 8000)
+    harness("score", "est", "--data", f"songs={songs}", "--jobs", "1")
+    folder = Path("results/est")
+    row = read_run(folder).scores.iloc[[0]].assign(metric="rtf", value=0.001)
+    (folder / "costs.parquet").write_bytes(to_parquet(row))
+    assert read_run(folder).costs.empty
 
 
 def test_two_files_for_one_stem_are_refused(harness, songs, tmp_path):

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from harness.core import audio
 from harness.core.errors import HarnessError
-from harness.datasets import DATASETS, configured, find, load
+from harness.datasets import DATASETS, configured, find, load, real_song
+from harness.datasets.available import default_names
 from harness.datasets.musdb_songs import find_song, songs
+from harness.datasets.overlaps import leak
 from harness.datasets.stem_mp4 import STREAMS, stream_of
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 
@@ -716,6 +718,46 @@ def test_musdb_path_serves_both_layouts(
         find(other, {})
 
 
+# --- the real song of the first run ---
+
+
+def test_a_real_song_is_decoded_once_and_known_to_be_of_musdb18(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    if why := real_song.obstacle():
+        pytest.skip(why)
+    dataset = real_song.decoded()
+    (song,) = dataset.tracks
+    assert (song.artist, song.split) == ("The Easton Ellises", "test")
+    read = {stem: read_sources(sources, 44100) for stem, sources in song.stems.items()}
+    four = sum(read[stem] for stem in ("vocals", "drums", "bass", "other"))
+    np.testing.assert_allclose(read_sources(song.mixture, 44100), four, atol=1e-6)
+    assert four.shape == (2, round(5.9 * 44100))
+    assert max(np.abs(signal).max() for signal in read.values()) < 0.9  # the clicks are cut off
+    for trained, found in (
+        ("musdb18hq:test", "leaked"), ("musdb18", "leaked"), ("real_song", "leaked"),
+        ("musdb18:train", "clean"), ("private", "unknown"),
+    ):  # fmt: skip
+        assert leak([trained], song) == found
+    assert song.notes == (real_song.NOTE,)
+    monkeypatch.setattr("harness.datasets.stem_mp4.shutil.which", lambda tool: None)
+    assert real_song.obstacle() == ""  # nothing has to be decoded again
+    assert real_song.decoded() == dataset
+
+
+def test_a_run_without_the_real_song_is_a_run_of_the_demo(tmp_path, monkeypatch) -> None:
+    for variable in (v for info in DATASETS.values() for v in info.env):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    monkeypatch.setattr("harness.datasets.stem_mp4.shutil.which", lambda tool: None)
+    names, why = default_names({}, "test")
+    assert names == ["demo"]
+    assert "ffmpeg" in why
+    assert default_names({}, "train") == (["demo"], "")
+    assert default_names({"mine": tmp_path}, "test") == (["mine"], "")
+    monkeypatch.setattr(real_song, "obstacle", str)
+    assert default_names({}, "test") == (["demo", "real_song"], "")
+
+
 @pytest.mark.parametrize("suffix", [".stem.mp4", ".Stem.MP4"])
 def test_stem_mp4_given_as_hq_is_explained(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "test").mkdir()
@@ -730,7 +772,7 @@ def test_every_dataset_names_a_reader_that_exists(name: str) -> None:
     assert callable(getattr(import_module(f"harness.datasets.{module}"), function))
 
 
-@pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"demo"}))
+@pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"demo", "real_song"}))
 def test_folder_that_is_not_there_says_what_to_do(tmp_path: Path, name: str) -> None:
     with pytest.raises(HarnessError) as caught:
         load(name, tmp_path / "absent")
@@ -741,7 +783,7 @@ def test_folder_that_is_not_there_says_what_to_do(tmp_path: Path, name: str) -> 
     assert all(variable in message for variable in DATASETS[name].env[:1])
 
 
-@pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"demo"}))
+@pytest.mark.parametrize("name", sorted(DATASETS.keys() - {"demo", "real_song"}))
 def test_nothing_configured_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in DATASETS[name].env:
         monkeypatch.delenv(variable, raising=False)

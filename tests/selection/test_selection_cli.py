@@ -119,6 +119,19 @@ def test_select_says_that_no_other_dataset_is_there(call, tmp_path):
     assert "no other dataset" not in call("select")
 
 
+def test_a_dataset_of_one_artist_does_not_choose_beside_another(call, tmp_path):
+    rows = "".join(f"{n}: {{family: nmf, stems: [vocals, drums]}}\n" for n in COSTS)
+    (tmp_path / "model_registry.yaml").write_text(rows)
+    said = call("select", "--save", "both", expected=2)
+    assert "has scores on other, set; choose one with --choose-on" in said
+    path = tmp_path / "results" / "main"
+    found = read_run(path)
+    alone = (found.scores["dataset"] != "other") | (found.scores["artist"] == "artist 0")
+    write_run(path, replace(found, scores=found.scores[alone]))
+    call("select", "--save", "both")
+    assert registry.load()["both"].blend.chosen_on == ("set:test",)
+
+
 def test_what_is_saved_stays_within_the_budget(call, tmp_path):
     rows = "".join(f"{n}: {{family: nmf, stems: [vocals, drums]}}\n" for n in COSTS)
     (tmp_path / "model_registry.yaml").write_text(rows)

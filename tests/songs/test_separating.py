@@ -19,6 +19,8 @@ from harness import cli, registry
 from harness.core import audio
 from harness.core.errors import HarnessError, StorageError
 from harness.registry.weight_files import CHECKPOINTS
+from harness.results.grid import HARMONIC, add_harmonic
+from harness.results.runs import read_run
 from harness.selection import saving
 from harness.separators import FAMILIES, Family, code_versions, load, parameters
 from harness.songs import separating
@@ -294,7 +296,7 @@ def test_a_run_is_chosen_saved_and_used(songs, entries, monkeypatch, capsys, tmp
     def call(*arguments):
         return harness(monkeypatch, capsys, *arguments)
 
-    names = ("--separator", "quiet", "--separator", "loud")
+    names = ("--separator", "quiet", "--separator", "loud", "--separator", "mixture")
     call("run", *names, "--data", f"songs={songs}", "--jobs", "1")
     call("select", "--save", "best")
     best = registry.load()["best"].blend
@@ -302,6 +304,11 @@ def test_a_run_is_chosen_saved_and_used(songs, entries, monkeypatch, capsys, tmp
     assert all(weights == {"quiet": 1.0} for weights in best.stems.values())
     assert best.chosen_on == ("songs:test",)
     assert best.held_out.keys() == best.stems.keys()
+    scores = add_harmonic(read_run(Path("results/main")).scores)
+    theirs = scores[(scores["separator"] == "mixture") & (scores["metric"] == HARMONIC)]
+    means = theirs.groupby("stem")["value"].mean()
+    for stem, held in best.held_out.items():
+        assert held.mixture == pytest.approx(means[stem], abs=1e-3)
     folder = call("separate", str(song(tmp_path / "song.wav")), "-o", "out").strip()
     assert folder == "out/song"
     assert {p.name for p in Path(folder).iterdir()} == {
@@ -326,7 +333,8 @@ def test_the_best_is_a_saved_ensemble_then_a_separator_with_known_scores(entries
     untrained = {name: entry for name, entry in built_in.items() if not entry.weights}
     assert choose(untrained).entry.name == "repet_sim"
     own = built_in["asnet_demo"].weights[0].model_copy(update={"file": __file__})
-    mine = built_in["asnet_demo"].model_copy(update={"name": "mine", "weights": (own,)})
+    of = {"name": "mine", "weights": (own,), "trained_on": ("private",)}
+    mine = built_in["asnet_demo"].model_copy(update=of)
     assert choose({**built_in, "mine": mine}).entry.name == "mine"  # without a card
     monkeypatch.setattr("harness.songs.choosing.obstacle", lambda entry: entry.unavailable)
     assert choose({**built_in, "mine": mine}).entry.name == "scnet_large"
@@ -337,7 +345,6 @@ def test_the_best_is_a_saved_ensemble_then_a_separator_with_known_scores(entries
     ("scores", "best", "why"),
     [
         ([3.0, 2.0, None], "e0", "best held-out score of the saved ensembles, 3.00 dB"),
-        ([None, None, -1.0], "e2", "−1.00 dB"),
         ([2.0, 2.0, None], "e1", "2.00 dB"),
         ([None, None, None], "e2", "saved last; no held-out score"),
     ],
@@ -354,6 +361,130 @@ def test_of_saved_ensembles_the_held_out_score_decides(entries, tmp_path, scores
     assert why in found.words
     said = choose(registry.load(), best).words  # by name no reason is given, but what is known
     assert ("held out vocals" in said) == any(score is not None for score in scores)
+
+
+REAL = """
+two:
+  family: echo
+  stems: [vocals, accompaniment]
+  params: {gain: 0.5}
+  weights: [{file: FILE}]
+  trained_on: [private]
+toy: {family: echo, stems: [vocals, drums, bass, other], params: {gain: 0.25},
+  weights: [{file: FILE}], trained_on: ["demo:train"]}
+paid: {extends: toy, trained_on: [private], weights: [{file: absent.th, size: 84000000,
+  urls: ["https://example.org/absent.th"], sha256: "DIGEST"}],
+  published: [{metric: csdr, dataset: "musdb18hq:test", source: a paper,
+    scores: {vocals: 8, drums: 8, bass: 8, other: 8}}]}
+"""
+
+
+def of_kinds(tmp_path, more: str = "") -> dict[str, registry.Entry]:
+    """Return a registry of real weights for two stems, a toy of four, and a download."""
+    (tmp_path / "weights.bin").write_bytes(b"1")
+    text = REAL.replace("FILE", str(tmp_path / "weights.bin")).replace("DIGEST", "0" * 64)
+    (tmp_path / "kinds.yaml").write_text(text + more)
+    every = registry.load(tmp_path / "kinds.yaml")
+    mine = yaml.safe_load(text + more)
+    return {name: every[name] for name in (*mine, "drum_nmf", "repet_sim")}
+
+
+def saved(held: float, mixture: float | None, chosen_on: str) -> str:
+    """Return the row of a saved ensemble of the toy."""
+    score = {"score": held} | ({} if mixture is None else {"mixture": mixture})
+    stems = {"stems": {s: {"toy": 1.0} for s in FOUR}, "chosen_on": [chosen_on]}
+    params = {**stems, "held_out": dict.fromkeys(FOUR, score)}
+    return f"mix: {json.dumps({'family': 'ensemble', 'params': params})}"
+
+
+def test_vocals_by_real_weights_and_the_rest_from_their_accompaniment(tmp_path):
+    choice = choose(of_kinds(tmp_path))
+    assert choice.stems == FOUR
+    assert choice.words.startswith("two, then toy for the accompaniment: vocals, drums")
+    assert choice.caveat == "toy: trained on synthetic music; stems of recordings are worse"
+    mixture = noise()
+    found = load(choice.entry, stems=(), sample_rate=RATE).separate(mixture)
+    np.testing.assert_array_equal(found["vocals"], np.float32(0.5) * mixture)
+    for stem in ("drums", "bass", "other"):  # an eighth, and a third of what that leaves of a half
+        np.testing.assert_allclose(found[stem], mixture / 6, atol=1e-6)
+    (files,) = separating.separate([song(tmp_path / "s.wav", mixture)], "out", choice)
+    total = sum(audio.read(path)[0] for path in files.files.values())
+    assert np.abs(total - mixture).max() < 1e-5  # -94 dB of the peak
+
+
+def test_parts_of_the_drums_of_an_accompaniment_come_in_three_steps(tmp_path):
+    entries = of_kinds(tmp_path)
+    choice = choose(entries, "two", ["vocals", "kick"])
+    inputs = {member.name: member.input for member in choice.entry.members}
+    assert inputs == {"two": "mixture", "toy": "accompaniment", "drum_nmf": "drums"}
+    assert choose(entries, "two").stems == ("vocals", "accompaniment")
+    alone = choose(entries, "", ["drums"]).entry
+    assert {m.name: m.input for m in alone.members} == {"two": "mixture", "toy": "accompaniment"}
+    assert choose(entries, "", ["vocals"]).entry.weights == entries["two"].weights  # no toy runs
+
+
+@pytest.mark.parametrize(
+    ("held", "mixture", "chosen_on", "wins"),
+    [
+        (9.0, -5.0, "demo:test", False),  # chosen on rendered music
+        (3.0, -5.0, "songs:test", True),
+        (-3.0, -5.0, "songs:test", True),
+        (-3.0, -2.0, "songs:test", False),  # below the unprocessed mixture
+        (-3.0, None, "songs:test", False),  # below silence
+    ],
+)
+def test_what_rendered_music_chose_and_what_is_below_the_mixture_never_wins(
+    tmp_path, held, mixture, chosen_on, wins
+):
+    entries = of_kinds(tmp_path, saved(held, mixture, chosen_on))
+    assert choose(entries).entry.name == ("mix" if wins else "two")
+    del entries["two"]
+    without = choose(entries).entry.name
+    below = held <= (0 if mixture is None else mixture)
+    assert without == ("toy" if below else "mix")
+    if below:
+        del entries["toy"], entries["mix"]
+        assert choose(entries).entry.name == "repet_sim"
+        assert choose(entries).caveat == ""
+
+
+def test_a_download_with_published_scores_is_offered_until_it_is_there(tmp_path):
+    entries = of_kinds(tmp_path)
+    choice = choose(entries)
+    assert (choice.entry.name, choice.better) == ("two", entries["paid"])
+    assert choose(entries, "two").better is None  # it was named
+    (tmp_path / "absent.th").write_bytes(b"1")
+    choice = choose(entries)
+    assert (choice.entry.name, choice.better, choice.caveat) == ("paid", None, "")
+
+
+@pytest.mark.parametrize(("answer", "used"), [("", "paid"), ("n", "two"), (None, "two")])
+def test_a_terminal_is_asked_and_nothing_else_is(tmp_path, monkeypatch, capsys, answer, used):
+    entries = of_kinds(tmp_path)
+    monkeypatch.setattr(registry, "load", lambda path=None: entries)
+    asked: list[str] = []
+
+    def fetched(files):
+        (tmp_path / "absent.th").write_bytes(b"1")
+        return False
+
+    def input_(question):
+        asked.append(str(question))
+        return answer
+
+    monkeypatch.setattr("harness.cli.separate.fetch_files", fetched)
+    monkeypatch.setattr("harness.cli.terminal.errors.input", input_)
+    monkeypatch.setattr(
+        "sys.stdin", type("Terminal", (), {"isatty": lambda _: answer is not None})()
+    )
+    song(tmp_path / "s.wav")
+    monkeypatch.setattr(sys, "argv", ["harness", "separate", "s.wav"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert said.splitlines()[0 if answer is None else 1].startswith(used)
+    assert ("trained on synthetic music" in said) == (used == "two")
+    assert asked == ([] if answer is None else ["download paid, 84 MB? [Y/n] "])
 
 
 def test_parts_are_separated_in_the_way_of_a_saved_ensemble(entries, tmp_path):
@@ -388,7 +519,7 @@ def test_members_that_make_no_wanted_stem_do_not_run(entries):
         ("ibm", [], "is an oracle"),
         ("htdemucs", [], "harness fetch separator htdemucs"),
         ("nothing", [], "no separator"),
-        ("half", ["kick"], "--stems kick: no ready separator returns it"),
+        ("pair", ["kick"], "--stems kick: no ready separator returns it"),
         ("", ["theremin"], "--stems theremin: no ready separator returns it; .*known: .*vocals"),
         (
             "",
