@@ -108,6 +108,24 @@ def find_files(
     return {}, []
 
 
+def find_output(folder: Path, name: str, stems: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
+    """Return {stem: path} of what a program wrote for the song `name`, and notes.
+
+    The files are in the folder itself, or in one of the layouts of `find_files` in it or in one
+    folder of it, as the ``<model>/<track>/<stem>.wav`` of demucs.
+    """
+    roots = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    every = [find_files(folder.parent, [folder.name], "", stems)]
+    every += [find_files(root, [name], "", stems) for root in roots]
+    found = [(files, notes) for files, notes in every if files]
+    if len(found) > 1:
+        first, second = (next(iter(files.values())).parent for files, _ in found[:2])
+        raise HarnessError(
+            f"{first} and {second}: both hold estimates; let the program write those of one model"
+        )
+    return found[0] if found else ({}, [])
+
+
 def _as_meant(found: Mapping[str, Path], wanted: set[str]) -> tuple[dict[str, Path], list[str]]:
     """Return the wanted stems of a model's files, and notes on an ``other`` of another kind."""
     meant = taxonomy.of_model(found) if len(found) > 1 else {stem: stem for stem in found}
