@@ -12,7 +12,7 @@ from harness.cli import options
 from harness.cli.options import SOME_FAILED, argument, flag, option
 from harness.cli.terminal import print_json, progress, say, show
 from harness.core.machine import choose_device
-from harness.separators import is_learned
+from harness.separators import is_learned, own_code
 from harness.songs import choosing, separating
 from harness.songs.finding import find_songs
 from harness.songs.stem_files import target_of
@@ -52,6 +52,8 @@ def separate(
     wanted = [stem for stem in stems.split(",") if stem.strip()]
     chosen = choosing.choose(registry.load(registry_file), using, wanted)
     where = choose_device(device, learned=is_learned(chosen.entry))
+    for line in own_code([chosen.entry]):
+        say(line)
     if not as_json:
         say(chosen.words)
     with progress("separating, seconds of music", as_json) as advance:

@@ -93,7 +93,8 @@ def load(
         )
     except TypeError as error:
         raise HarnessError(
-            f"{entry.name}: params {dict(entry.params)} do not fit ({error}); see the class {build.__name__}"
+            f"{entry.name}: params {dict(entry.params)} do not fit ({error}); "
+            f"see the class {build.__name__}"
         ) from error
     return cast("Separator | Oracle", separator)
 
@@ -107,7 +108,8 @@ def is_learned(entry: Entry) -> bool:
 
 def runs_own_code(entry: Entry) -> bool:
     """Whether an entry runs a program or a class of the user."""
-    return find_family(entry).own_code
+    family = FAMILIES.get(entry.family)
+    return family is not None and family.own_code
 
 
 def own_code(entries: Iterable[Entry]) -> list[str]:

@@ -117,13 +117,13 @@ def find_output(folder: Path, name: str, stems: Iterable[str]) -> tuple[dict[str
     roots = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     every = [find_files(folder.parent, [folder.name], "", stems)]
     every += [find_files(root, [name], "", stems) for root in roots]
-    found = [(files, notes) for files, notes in every if files]
-    if len(found) > 1:
-        first, second = (next(iter(files.values())).parent for files, _ in found[:2])
+    by_folder = {next(iter(files.values())).parent: (files, notes) for files, notes in every if files}
+    if len(by_folder) > 1:
+        where = " and ".join(str(path.relative_to(folder)) for path in by_folder)
         raise HarnessError(
-            f"{first} and {second}: both hold estimates; let the program write those of one model"
+            f"{where}: both hold estimates; let the program write those of one model"
         )
-    return found[0] if found else ({}, [])
+    return next(iter(by_folder.values()), ({}, []))
 
 
 def _as_meant(found: Mapping[str, Path], wanted: set[str]) -> tuple[dict[str, Path], list[str]]:

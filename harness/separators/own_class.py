@@ -22,6 +22,7 @@ from harness.separators.command import named_files
 TARGET = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
 METHOD = "separate"
 ATTRIBUTES = ("sample_rate", "stems", "input_stem")
+_OURS: set[str] = set()  # names of the modules that were imported for a class
 
 
 class OwnClass:
@@ -32,7 +33,7 @@ class OwnClass:
     """
 
     def __init__(self, **params: Any) -> None:
-        self._name = str(params.pop("class", None))
+        self._name = str(params.pop("class", ""))
         own = _find(self._name)
         try:
             self._separator = own(**params)
@@ -78,14 +79,14 @@ class OwnClass:
     @staticmethod
     def about(params: Mapping[str, Any]) -> str:
         """Return in words what an entry with these parameters runs."""
-        name = str(params.get("class"))
+        name = str(params.get("class", ""))
         path = next(iter(_places(name.partition(":")[0], Path.cwd())), None)
         return f"the class {name}" + (f" in {path}" if path else "")
 
     @staticmethod
     def files(params: Mapping[str, Any]) -> list[Path]:
         """Return the module, what it imports from the folder worked in, and files in `params`."""
-        module = str(params.get("class")).partition(":")[0]
+        module = str(params.get("class", "")).partition(":")[0]
         return [*_sources(module, Path.cwd()), *named_files(params.values())]
 
 
@@ -111,10 +112,10 @@ def _find(target: str) -> Any:
 
 def _imported(module: str, folder: Path, sources: list[Path]) -> ModuleType:
     """Import a module of a folder anew, with those of its own that it imports."""
-    for name, known in list(sys.modules.items()):
-        path = getattr(known, "__file__", None)
-        if path and Path(path) in sources:
+    for name, path in _files_of_modules().items():
+        if name in _OURS or path in sources:
             del sys.modules[name]
+    before = {*sys.modules}
     if other := sys.modules.get(module):
         raise HarnessError(
             f"{sources[0]}: {module} is already the name of {getattr(other, '__file__', 'another')}"
@@ -127,6 +128,14 @@ def _imported(module: str, folder: Path, sources: list[Path]) -> ModuleType:
         raise HarnessError(
             f"{sources[0]}: cannot be imported ({_said(error)}); correct it"
         ) from error
+    finally:
+        files = _files_of_modules()
+        _OURS.update(n for n in files.keys() - before if files[n].is_relative_to(folder))
+
+
+def _files_of_modules() -> dict[str, Path]:
+    files = {name: getattr(module, "__file__", None) for name, module in [*sys.modules.items()]}
+    return {name: Path(file) for name, file in files.items() if isinstance(file, str)}
 
 
 @contextmanager

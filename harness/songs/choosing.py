@@ -17,6 +17,7 @@ from harness.core.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
 from harness.registry.dataset_names import read_split
 from harness.registry.weight_files import find, obstacle
+from harness.separators import runs_own_code
 
 FOUR = ("vocals", "drums", "bass", "other")
 RANKED_BY = ("csdr", "musdb18hq:test")  # published scores that can be compared
@@ -41,13 +42,20 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
     separator with the best published score (`RANKED_BY`, mean over the stems); one with weights but
     without a known score; the network with the best validation score on its card; the first of the
     registry. Stems that it lacks are separated from its drums or vocals: in the way of a saved
-    ensemble if there is one, otherwise by a separator of drums or vocals.
+    ensemble if there is one, otherwise by a separator of drums or vocals. A separator that runs
+    code of the user is used only if it is named, here or in a saved ensemble.
 
     By default `stems` are all those of a separator; of an ensemble those that are neither parts of
     drums or vocals nor sums of others.
     """
     wanted = tuple(dict.fromkeys(taxonomy.canonical(stem) for stem in stems))
-    ready = [e for e in entries.values() if not obstacle(e) and e.role in ("separator", ENSEMBLE)]
+    ready = [
+        entry
+        for entry in entries.values()
+        if entry.role in ("separator", ENSEMBLE)
+        and not obstacle(entry)
+        and not runs_own_code(entry)
+    ]
     base, why = (_named(name, entries), "") if name else _best(ready, wanted)
     if base.members:
         why = "; ".join(filter(None, [why, registry.expected_score_text(base)]))
