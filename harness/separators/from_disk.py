@@ -117,7 +117,9 @@ def find_output(folder: Path, name: str, stems: Iterable[str]) -> tuple[dict[str
     roots = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     every = [find_files(folder.parent, [folder.name], "", stems)]
     every += [find_files(root, [name], "", stems) for root in roots]
-    by_folder = {next(iter(files.values())).parent: (files, notes) for files, notes in every if files}
+    by_folder = {
+        next(iter(files.values())).parent: (files, notes) for files, notes in every if files
+    }
     if len(by_folder) > 1:
         where = " and ".join(str(path.relative_to(folder)) for path in by_folder)
         raise HarnessError(
