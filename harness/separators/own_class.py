@@ -172,7 +172,8 @@ def _sources(module: str, folder: Path) -> list[Path]:
 
 def _places(module: str, folder: Path) -> list[Path]:
     """Return the file of a module first, then those of the packages that it is in."""
-    place, found = folder, []
+    place = folder
+    found: list[Path] = []
     for part in module.split("."):
         place = place / part
         options = place / "__init__.py", place.with_name(f"{part}.py")
