@@ -115,7 +115,7 @@ def tests(size: Size) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", where]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     seen = time.perf_counter() - start
-    lines = [line for line in done.stdout.splitlines() if line.strip()] or ["no output"]
+    lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
     yield row("tests marked gpu", done.returncode == 0, seen, "; ".join([*failed[:5], lines[-1]]))
 
@@ -443,6 +443,8 @@ def main() -> None:
     parser.add_argument("--one", choices=CHECKS, help=argparse.SUPPRESS)
     parser.add_argument("--device", default="cuda", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        raise SystemExit(f"gpu_check: {sys.executable} has no torch; set PYTHON to one that has it")
     device = "cpu" if options.dry else options.device
     size = Size(device, options.seconds or (2.0 if device == "cpu" else 120.0))
     if options.one:

@@ -19,6 +19,7 @@ from harness.registry.weight_files import obstacle
 from harness.separators import Oracle, Separator, load
 from harness.separators.from_disk import SUFFIXES, find_files
 from harness.separators.protocol import run
+from harness.songs.choosing import FOUR
 from harness.songs.finding import decoded, find_songs
 
 
@@ -110,7 +111,9 @@ def compare_sides(
         yield from _compare_folders(a, b, stems, progress)
         return
     every = [name for song in songs for name in song.names]
-    sides = [_Side(side, device, every) for side in (a, b)]
+    known = [side.stems for side in (a, b) if isinstance(side, Entry) and side.stems]
+    asked = tuple(stems) or next(iter(known), FOUR)  # of a separator that returns any stem
+    sides = [_Side(side, device, every, asked) for side in (a, b)]
     names = [side.name if isinstance(side, Entry) else str(side) for side in (a, b)]
     for i, song in enumerate(songs):
         given = []
@@ -146,13 +149,15 @@ def _compared(
 class _Side:
     """A separator, or a folder with its estimates."""
 
-    def __init__(self, what: Entry | Path, device: str, songs: Sequence[str]) -> None:
+    def __init__(
+        self, what: Entry | Path, device: str, songs: Sequence[str], asked: tuple[str, ...]
+    ) -> None:
         self.what, self.songs = what, songs
 
         @lru_cache(maxsize=2)  # sample rates
         def loaded(rate: int) -> Separator | Oracle:
             assert isinstance(what, Entry)
-            return load(what, sample_rate=rate, device=device)
+            return load(what, stems=asked, sample_rate=rate, device=device)
 
         self._loaded = loaded
 

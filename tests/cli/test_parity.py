@@ -18,14 +18,14 @@ from harness.separators.learned import load_network
 
 RATE = 44100
 NETWORK = "simplified_demucs_demo"
-HOP = 0.75  # seconds between the chunks of `base`
+HOP = 0.6  # seconds between the chunks of `base`
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A folder with a song, rows of variants of a network, and its estimates."""
     folder = tmp_path_factory.mktemp("parity")
-    mixture = sum(song_stems(0, 4.0, RATE).values())
+    mixture = sum(song_stems(0, 1.7, RATE).values())
     audio.write(folder / "song.wav", mixture, RATE)
     network = load_network(find(f"{NETWORK}.safetensors"))
     about = checkpoints.load(find(f"{NETWORK}.safetensors")).metadata
@@ -37,7 +37,7 @@ def made(tmp_path_factory):
     checkpoints.save(folder / "full.safetensors", network, about)
     checkpoints.save(folder / "half.safetensors", network, about, half=True)
     rows = {
-        "base": {"extends": NETWORK, "params": {"segment_seconds": 1.0}},
+        "base": {"extends": NETWORK, "params": {"segment_seconds": 0.8}},
         "overlapping": {"extends": "base", "params": {"overlap": 0.5}},
     }
     for name in ("again", "full", "half"):
@@ -74,24 +74,20 @@ def stems_of(found):
     return song["stems"]
 
 
-@pytest.mark.parametrize("other", ["again", "base", "kept"])
-def test_a_saved_copy_and_its_estimates_are_the_same(parity, other):
-    status, found = parity("base", other, "song.wav")
+def test_a_saved_copy_of_weights_is_the_same(parity):
+    status, found = parity("kept", "again", "song.wav")
     assert (status, found["same"]) == (0, True)
     assert {stem["largest_db"] for stem in stems_of(found).values()} == {"-inf"}
 
 
 def test_weights_of_16_bits_are_found(parity):
-    status, found = parity("full", "half", "song.wav")
-    levels = [stem["largest_db"] for stem in stems_of(found).values()]
-    assert -75 < max(levels) < -30
-    assert status == (max(levels) > -60)
-    assert parity("full", "half", "song.wav", "--within", "-25")[0] == 0
-    assert parity("full", "half", "song.wav", "--within", "-90")[0] == 1
+    status, found = parity("full", "half", "song.wav", "--within", "-80")
+    assert (status, found["same"]) == (1, False)
+    assert -80 < max(stem["largest_db"] for stem in stems_of(found).values()) < -30
 
 
 def test_another_overlap_is_found(parity):
-    status, found = parity("base", "overlapping", "song.wav")
+    status, found = parity("kept", "overlapping", "song.wav")
     assert (status, found["same"]) == (1, False)
     assert all(stem["largest_db"] > -60 for stem in stems_of(found).values())
 
@@ -114,11 +110,11 @@ def test_one_wrong_seam_is_found(parity, made):
         return out
 
     changed(made, "seam", change)
-    status, found = parity("base", "seam", "song.wav")
+    status, found = parity("kept", "seam", "song.wav")
     vocals = stems_of(found)["vocals"]
     assert status == 1
     assert vocals["second"] == pytest.approx(2 * HOP, abs=0.1)
-    assert vocals["where"] == "only from 1.50 to 1.60 s"
+    assert vocals["where"] == "only from 1.20 to 1.30 s"
     assert vocals["median_db"] == "-inf"
     assert stems_of(found)["drums"]["same"]
 
@@ -130,6 +126,7 @@ def test_swapped_channels_are_found_and_the_text_says_so(parity, made):
     assert "channels swapped" in text
     assert "swapped differs from kept" in text
     assert parity("kept", "swapped", "--stems", "drums,bass")[0] == 0
+    assert parity("kept", "swapped", "--within", "0")[0] == 0
     status, text = parity("kept", "swapped", "--stems", "bass", as_json=False)
     assert "swapped is the same as kept: no difference is above −60.0 dB" in text
 
@@ -144,9 +141,7 @@ def test_tracks_of_a_dataset_are_compared(parity, tmp_path):
     status, found = parity("repet", "mixture", *data)
     assert status == 1
     assert len(found["songs"]) == 1
-    assert found["songs"][0]["missing"] == dict.fromkeys(
-        ("drums", "bass", "other"), "repet"
-    ) or found["songs"][0]["missing"] == {"vocals": "mixture", "accompaniment": "mixture"}
+    assert found["songs"][0]["stems"].keys() == {"vocals", "accompaniment"}
 
 
 @pytest.mark.parametrize(
@@ -156,10 +151,10 @@ def test_tracks_of_a_dataset_are_compared(parity, tmp_path):
         (("base", "irm", "song.wav"), "irm: is an oracle"),
         (("base", "again", "absent.wav"), "absent.wav: no such file"),
         (("kept", "kept", "--stems", "kick"), "--stems kick: no file has this name"),
-        (("base", "drum_nmf", "song.wav"), "there is no stem to compare"),
+        (("kept", "voices_pan", "song.wav"), "there is no stem to compare"),
         (("base", "base", "song.wav", "--within", "3"), "--within"),
         (("broken", "base", "song.wav"), "broken: failed (ZeroDivisionError: division by zero)"),
-        (("base", "empty", "song.wav"), "empty: has no estimate of song"),
+        (("kept", "empty", "song.wav"), "empty: has no estimate of song"),
     ],
 )
 def test_errors_have_another_exit_status(parity, made, monkeypatch, arguments, message):
