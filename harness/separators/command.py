@@ -117,7 +117,7 @@ class Command:
             if (rate := audio.length(path)[1]) != self.sample_rate:
                 raise HarnessError(
                     f"{self._where}: wrote {stem} at {rate} Hz, its input has {self.sample_rate} "
-                    f"Hz; set sample_rate of the entry to what the program writes"
+                    "Hz; set sample_rate of the entry to what the program writes"
                 )
         found = FromDisk(
             sample_rate=self.sample_rate,
@@ -133,7 +133,8 @@ class Command:
     def about(params: Mapping[str, Any]) -> str:
         """Return in words what an entry with these parameters runs."""
         command = params.get("command", ())
-        return f"the program: {shlex.join(map(str, command))}"
+        parts = command if isinstance(command, list | tuple) else [command]
+        return f"the program: {shlex.join(map(str, parts))}"
 
     @staticmethod
     def files(params: Mapping[str, Any]) -> list[Path]:

@@ -192,6 +192,7 @@ def alive(pid: int) -> bool:
     [
         ({"command": "separate {input} {output}"}, "is not a list of texts"),
         ({"command": ["separate", 3]}, "is not a list of texts"),
+        ({"command": 3}, "is not a list of texts"),
         ({"command": []}, "has no {input}"),
         ({"command": ["separate", "{input}"]}, "has no {output}"),
         ({"command": ["no_such_program", "{input}{output}"]}, "is not a program that can be run"),
