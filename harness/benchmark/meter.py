@@ -10,12 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of the system's account of memory
+
 
 @dataclass
 class Meter:
-    """Measure a block of code.
+    """Measure a block of code, with the programs that it starts and waits for.
 
-    Memory is exact on Linux; elsewhere only growth beyond the process's earlier peak is measured.
+    Of programs, the largest so far counts. The memory of this process is exact on Linux; elsewhere
+    only growth beyond its earlier peak is measured.
 
     Examples
     --------
@@ -26,19 +29,27 @@ class Meter:
     """
 
     seconds: float = 0.0  # wall time
-    cpu_seconds: float = 0.0  # CPU time of this process, all threads
+    cpu_seconds: float = 0.0  # CPU time of all threads
     peak_memory: int = 0  # bytes: highest resident memory in the block, minus that at its start
-    _start: tuple[float, float, int] = field(default=(0.0, 0.0, 0), repr=False)
+    _start: tuple[float, float, float, int] = field(default=(0.0, 0.0, 0.0, 0), repr=False)
 
     def __enter__(self) -> Meter:
-        self._start = (time.perf_counter(), time.process_time(), _reset_peak())
+        programs, _ = _programs()
+        self._start = (time.perf_counter(), time.process_time(), programs, _reset_peak())
         return self
 
     def __exit__(self, *error: object) -> None:
-        wall, cpu, memory = self._start
+        wall, cpu, before, memory = self._start
         self.seconds = time.perf_counter() - wall
-        self.cpu_seconds = time.process_time() - cpu
-        self.peak_memory = max(0, _peak() - memory)
+        programs, largest = _programs()
+        self.cpu_seconds = time.process_time() - cpu + programs - before
+        self.peak_memory = max(0, _peak() - memory) + (largest if programs > before else 0)
+
+
+def _programs() -> tuple[float, int]:
+    """Return the CPU time of all programs that have ended, and the memory of the largest."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * UNIT
 
 
 def _reset_peak() -> int:
@@ -60,8 +71,7 @@ def _peak() -> int:
     try:
         return _status("VmHWM")
     except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
 
 
 def _status(field_name: str) -> int:

@@ -18,11 +18,11 @@ from harness.core.audio import Audio
 from harness.core.errors import HarnessError, StorageError
 from harness.datasets.tracks import WHOLE, Excerpt
 from harness.registry import FILES
-from harness.separators import Oracle, Separator, load, parameters
+from harness.separators import Oracle, Separator, code_versions, load, parameters
 from harness.separators.protocol import made_of, run
 
 MAX_LOADED = 16  # separators that a worker holds in memory
-_LOADED: dict[tuple[str, tuple[str, ...], int, str], Separator | Oracle] = {}
+_LOADED: dict[tuple[str, str, tuple[str, ...], int, str], Separator | Oracle] = {}
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ def _score(estimates: Mapping[str, Audio], signals: Signals) -> dict[str, dict[s
 
 def _loaded(unit: Unit, device: str) -> Separator | Oracle:
     """Return the unit's separator; this process loads it once."""
-    key = (unit.entry.identity(), unit.given, unit.sample_rate, device)
+    code = str(code_versions(unit.entry))
+    key = (unit.entry.identity(), code, unit.given, unit.sample_rate, device)
     if key not in _LOADED:
         if len(_LOADED) >= MAX_LOADED:
             _LOADED.clear()

@@ -42,6 +42,10 @@ VERBS = {  # verb: (module:function of harness.cli, the first sentence of its he
         "compare:compare",
         "Test whether separator A is better than separator B on the tracks that both separated.",
     ),
+    "parity": (
+        "parity:parity",
+        "Check that separator B is the same as A: a port, another version, other chunks, 16 bits.",
+    ),
     "separate": (
         "separate:separate",
         "Separate songs into stems, such as separated/SONG/vocals.wav.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from harness.benchmark.reproduce import ReproducedScore, reproduce
 from harness.cli import options
 from harness.cli.arguments import parse_data
 from harness.cli.options import SOME_FAILED, USER_ERROR, option
-from harness.cli.terminal import print_json, print_table, progress
+from harness.cli.terminal import print_json, print_table, progress, say
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.machine import choose_device, cores
@@ -27,7 +27,7 @@ from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.mixture_check import examined
 from harness.registry import Entry
 from harness.registry.weight_files import obstacle, terms
-from harness.separators import is_learned
+from harness.separators import is_learned, own_code
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,10 @@ def check(
     if reproduce:
         entry = registry.find(entries, reproduce)
         settings = replace(settings, device=choose_device(device, learned=is_learned(entry)))
+        _say_own_code([entry])
         _check_scores(entry, folders, settings, as_json)
         return
+    _say_own_code(entry for entry in entries.values() if entry.family == "python")
     findings = examine(entries, folders, settings, as_json)
     if as_json:
         print_json([asdict(finding) for finding in findings])
@@ -77,6 +79,11 @@ def check(
         print_table("Check", ("what", "state", "detail"), rows)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(USER_ERROR)
+
+
+def _say_own_code(entries: Iterable[Entry]) -> None:
+    for line in own_code(entries):
+        say(line)
 
 
 def examine(

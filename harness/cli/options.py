@@ -11,6 +11,7 @@ from harness.core.download import forbidden
 
 SOME_FAILED = 3
 USER_ERROR = 2
+DIFFERENT = 1  # of `harness parity`
 INTERRUPTED = 130
 
 

@@ -24,7 +24,7 @@ from harness.report import writing
 from harness.results.replacing import check_name
 from harness.results.runs import read_run
 from harness.selection import finished_run
-from harness.separators import is_learned
+from harness.separators import is_learned, own_code
 
 DOWNLOAD_LIMIT = 4_000_000_000  # bytes of weights that one run downloads at most
 
@@ -114,6 +114,8 @@ def run(
         found = choose_datasets(choice, settings.jobs, advance)
     if not offline:  # last: what was typed is correct
         _offer_weights(entries, yes)
+    for line in own_code(entries):
+        say(line)
     with progress("separating and scoring", as_json) as advance:
         outcome = runner.run(entries, found, settings, cascade=feed, progress=advance)
     if by_band and not finished_run.kept_products(

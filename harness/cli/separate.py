@@ -16,7 +16,7 @@ from harness.cli.options import SOME_FAILED, argument, flag, option
 from harness.cli.terminal import agree, print_json, progress, say, show
 from harness.core.machine import choose_device
 from harness.registry import weight_files
-from harness.separators import is_learned
+from harness.separators import is_learned, own_code
 from harness.songs import choosing, separating
 from harness.songs.finding import find_songs
 from harness.songs.stem_files import target_of
@@ -61,6 +61,8 @@ def separate(
     if chosen.better and not (offline or as_json) and _fetched(chosen.better):
         chosen = choosing.choose(entries, using, wanted)
     where = choose_device(device, learned=is_learned(chosen.entry))
+    for line in own_code([chosen.entry]):
+        say(line)
     if not as_json:
         for line in filter(None, [chosen.words, chosen.caveat]):
             say(line)

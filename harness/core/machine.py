@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import signal
 import subprocess
 import threading
 import time
@@ -23,6 +24,7 @@ LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "pandas", "pyarrow", "joblib
 
 WATCH = 0.5  # seconds between two looks at whether the parent process has ended
 _ENDS_WITH: set[int] = set()  # the parents that this process watches
+GROUPS: set[int] = set()  # process groups of running programs, which end with this process
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,6 +81,9 @@ def end_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(WATCH)
+        for group in [*GROUPS]:
+            with suppress(OSError):
+                os.killpg(group, signal.SIGKILL)
         os._exit(1)  # at once: no process waits for an answer
 
     threading.Thread(target=watch, daemon=True).start()

@@ -2,7 +2,7 @@
 
 `definitions` lists the metrics. `references` analyses the references of a track once and scores any
 number of separators, `products` scores blends without their audio, `ratios` holds the formulas,
-`checks` finds wrong estimates, and ``engine/`` is BSS Eval.
+`checks` finds wrong estimates, `sameness` compares two separators, and ``engine/`` is BSS Eval.
 
 A reference is a true stem, and an estimate is a separator's version of it, of the same shape
 (channels, samples). Scores are in dB, NaN if undefined, and ``inf`` for a perfect estimate.
@@ -13,16 +13,19 @@ from harness.metrics.definitions import DEFAULT, METRICS, Metric, Score, harmoni
 from harness.metrics.products import BlendProducts, read_blends, scorer, write_blends
 from harness.metrics.ratios import csdr, si_sdr, snr
 from harness.metrics.references import References, analyse, sdr
+from harness.metrics.sameness import Difference, differences
 
 __all__ = [
     "DEFAULT",
     "METRICS",
     "BlendProducts",
+    "Difference",
     "Metric",
     "References",
     "Score",
     "analyse",
     "csdr",
+    "differences",
     "harmonic_mean",
     "read_blends",
     "scorer",

@@ -50,7 +50,7 @@ def suspicions(
     """
     found = {}
     for stem in (stem for stem in estimates if stem in references):
-        part = _loudest(references[stem], sample_rate)
+        part = loudest(references[stem], sample_rate)
         others = {name: _mono(x[:, part]) for name, x in references.items() if name != stem}
         sounding = references[stem][:, part].any() and estimates[stem].any()
         words = _faults(references[stem], estimates[stem], part, sample_rate) if sounding else []
@@ -64,19 +64,19 @@ def suspicions(
 
 def _faults(reference: Audio, estimate: Audio, part: slice, sample_rate: int) -> list[str]:
     """Words on shift, polarity, level and channels of one estimate."""
-    lag, alike = _best_lag(reference, estimate, part, sample_rate)
+    lag, alike = best_lag(reference, estimate, part, sample_rate)
     if abs(alike) < ALIKE:
         return _channels(reference[:, part], estimate[:, part])
     corrected = -estimate if alike < 0 else estimate
-    if _snr(*_aligned(reference, corrected, lag)) < _snr(reference, corrected) + COSTS:
+    if _snr(*aligned(reference, corrected, lag)) < _snr(reference, corrected) + COSTS:
         lag = 0
-    words = [_in_time(lag, sample_rate)] if lag else []
+    words = [in_time(lag, sample_rate)] if lag else []
     if alike < 0:
         words.append("polarity inverted")
-    x, e = _aligned(reference, corrected, lag)
+    x, e = aligned(reference, corrected, lag)
     if words:
         words.append(f"snr without that: {_snr(x, e):.1f} dB")
-    part = _loudest(x, sample_rate)
+    part = loudest(x, sample_rate)
     if channels := _channels(x[:, part], e[:, part]):
         return words + channels
     true, ours = _mono(x[:, part]), _mono(e[:, part])
@@ -90,15 +90,13 @@ def _faults(reference: Audio, estimate: Audio, part: slice, sample_rate: int) ->
     return [*words, f"level {level:+.1f} dB; snr without that: {better:.1f} dB"]
 
 
-def _in_time(lag: int, sample_rate: int) -> str:
+def in_time(lag: int, sample_rate: int) -> str:
     """Words on a shift by so many samples."""
     samples = f"{abs(lag)} sample{'' if abs(lag) == 1 else 's'}"
     return f"{samples} ({abs(lag) / sample_rate * 1e3:.3g} ms) {'late' if lag > 0 else 'early'}"
 
 
-def _best_lag(
-    reference: Audio, estimate: Audio, part: slice, sample_rate: int
-) -> tuple[int, float]:
+def best_lag(reference: Audio, estimate: Audio, part: slice, sample_rate: int) -> tuple[int, float]:
     """Find how many samples the estimate is late, and the correlation there.
 
     A part of the reference is compared with the estimate at lag 0 and within `REACH` of it; if
@@ -106,10 +104,10 @@ def _best_lag(
     """
 
     def sharpened(near: int) -> tuple[int, float]:
-        x, e = _aligned(reference, estimate, near)
+        x, e = aligned(reference, estimate, near)
         here = slice(part.start + min(near, 0), part.stop + min(near, 0))
         if here.start < 0 or here.stop > x.shape[1]:
-            here = _loudest(x, sample_rate)
+            here = loudest(x, sample_rate)
         lag, alike = _sharpest(x, e, here)
         return near + lag, alike
 
@@ -165,7 +163,7 @@ def _sharpest(x: Audio, e: Audio, part: slice) -> tuple[int, float]:
     return best - COARSE, float(alike[best])
 
 
-def _aligned(reference: Audio, estimate: Audio, lag: int) -> tuple[Audio, Audio]:
+def aligned(reference: Audio, estimate: Audio, lag: int) -> tuple[Audio, Audio]:
     """Return the overlap of both, where the estimate is `lag` samples late."""
     length = reference.shape[1] - abs(lag)
     return reference[:, max(-lag, 0) :][:, :length], estimate[:, max(lag, 0) :][:, :length]
@@ -218,7 +216,7 @@ def _mono(signal: Audio) -> Float64:
     return total if total.any() else signal[0].astype(np.float64)
 
 
-def _loudest(signal: Audio, sample_rate: int) -> slice:
+def loudest(signal: Audio, sample_rate: int) -> slice:
     """Find the excerpt with the most energy, on a grid of whole seconds."""
     length = round(EXCERPT * sample_rate)
     if signal.shape[1] <= length:

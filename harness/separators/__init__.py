@@ -7,16 +7,20 @@ separator is loaded.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 from harness.core.errors import HarnessError
+from harness.core.files import file_digest
 from harness.registry import Entry, suggestion, weight_files
 from harness.separators.protocol import Oracle, Separator, parameters
 
 __all__ = [
     "FAMILIES", "Family", "Oracle", "Separator", "code_versions", "find_family", "is_learned",
-    "load", "parameters",
+    "load", "own_code", "parameters", "runs_own_code",
 ]  # fmt: skip
 
 
@@ -26,11 +30,14 @@ class Family:
 
     The class is built with ``sample_rate``, ``stems``, ``input_stem`` and the entry's ``params``; a
     learned one also with ``weights``, the verified files, ``sha256``, their hashes, and ``device``.
+    A class that runs code of the user has ``about(params)``, which says what it runs, and
+    ``files(params)``, the files whose content can change its estimates.
     """
 
     target: str  # ``module:Class``
     version: int  # raised whenever an entry's estimates change; finished work is then redone
-    learned: bool = False
+    learned: bool | None = False  # None: if the entry lists weights
+    own_code: bool = False  # whether it runs code of the user
 
 
 FAMILIES: dict[str, Family] = {
@@ -53,6 +60,8 @@ FAMILIES: dict[str, Family] = {
     "drum_nmf": Family("harness.separators.drum_nmf:DrumNmf", 1),
     "centre": Family("harness.separators.classical:Centre", 1),
     "ensemble": Family("harness.separators.ensemble:Ensemble", 1),
+    "command": Family("harness.separators.command:Command", 1, own_code=True),
+    "python": Family("harness.separators.own_class:OwnClass", 1, learned=None, own_code=True),
 }
 
 
@@ -70,13 +79,11 @@ def load(
     """
     if entry.unavailable:
         raise HarnessError(f"{entry.name}: {entry.unavailable}; choose another separator")
-    family = find_family(entry)
-    module, _, name = family.target.partition(":")
-    build = getattr(importlib.import_module(module), name)
+    build = _class_of(find_family(entry))
     options = dict(entry.params)
     if entry.members:
         options = _members(entry, sample_rate, device)
-    elif family.learned:
+    elif _with_weights(entry):
         options |= _weights(entry) | {"device": device}
     try:
         separator = build(
@@ -87,7 +94,8 @@ def load(
         )
     except TypeError as error:
         raise HarnessError(
-            f"{entry.name}: params {dict(entry.params)} do not fit ({error}); see the class {name}"
+            f"{entry.name}: params {dict(entry.params)} do not fit ({error}); "
+            f"see the class {build.__name__}"
         ) from error
     return cast("Separator | Oracle", separator)
 
@@ -95,15 +103,63 @@ def load(
 def is_learned(entry: Entry) -> bool:
     """Whether the entry is a network that can run, or an ensemble with one."""
     return not weight_files.obstacle(entry) and any(
-        find_family(e).learned for e in (entry, *entry.members)
+        _with_weights(e) for e in (entry, *entry.members)
     )
 
 
-def code_versions(entry: Entry) -> int | dict[str, int]:
-    """Return the versions of the code behind an entry, for the key of its finished work."""
-    own = find_family(entry).version
-    members = {member.name: find_family(member).version for member in entry.members}
+def runs_own_code(entry: Entry) -> bool:
+    """Whether an entry runs a program or a class of the user."""
+    family = FAMILIES.get(entry.family)
+    return family is not None and family.own_code
+
+
+def own_code(entries: Iterable[Entry]) -> list[str]:
+    """Return one line for each entry, or member of one, that runs code of the user."""
+    every = {e.name: e for entry in entries for e in (entry, *entry.members) if runs_own_code(e)}
+    return [
+        f"{name}: runs {_class_of(find_family(entry)).about(entry.params)}"
+        for name, entry in every.items()
+    ]
+
+
+def code_versions(entry: Entry) -> Any:
+    """Return the versions of the code behind an entry, for the key of its finished work.
+
+    For code of the user these are the hashes of its files.
+    """
+    own = _code_version(entry)
+    members = {member.name: _code_version(member) for member in entry.members}
     return {entry.family: own, **members} if members else own
+
+
+def _code_version(entry: Entry) -> Any:
+    family = find_family(entry)
+    if not family.own_code:
+        return family.version
+    files: list[Path] = _class_of(family).files(entry.params)
+    return [family.version, sorted({_digest_of(path) for path in files})]
+
+
+def _digest_of(path: Path) -> str:
+    state = path.stat()
+    return _digest_as_of(path.absolute(), state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest_as_of(path: Path, *state: int) -> str:
+    """Return the hash of a file in this state, so that a large one is read once."""
+    return file_digest(path)
+
+
+def _class_of(family: Family) -> Any:
+    module, _, name = family.target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _with_weights(entry: Entry) -> bool:
+    """Whether an entry's class is built with files of weights and a device."""
+    learned = find_family(entry).learned
+    return bool(entry.weights) if learned is None else learned
 
 
 def _members(entry: Entry, sample_rate: int, device: str) -> dict[str, Any]:

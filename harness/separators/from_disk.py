@@ -148,6 +148,26 @@ def as_meant(
     return {meant[s]: path for s, path in found.items() if meant[s] in wanted}, notes
 
 
+def find_output(folder: Path, name: str, stems: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Return {stem: path} of what a program that separates `stems` wrote for a song, and notes.
+
+    The files are in the folder itself, or in one of the layouts of `find_files` in it or in one
+    folder of it, as the ``<model>/<track>/<stem>.wav`` of demucs.
+    """
+    roots = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    every = [find_files(folder.parent, [folder.name], "", stems)]
+    every += [find_files(root, [name], "", stems) for root in roots]
+    by_folder = {next(iter(files.values())).parent: files for files, _ in every if files}
+    if len(by_folder) > 1:
+        where = " and ".join(str(path.relative_to(folder)) for path in by_folder)
+        raise HarnessError(
+            f"{where}: both hold estimates; let the program write those of one model"
+        )
+    files = next(iter(by_folder.values()), {})
+    own = {stem: stem for stem in files}
+    return as_meant(files, own if "other" in stems else meaning(files, stems), stems)
+
+
 def not_of(folder: Path, splits: Iterable[str], used: Collection[Path]) -> list[str]:
     """Return the names of folders and files with estimates that belong to no track."""
     roots = {folder, *(folder / split for split in splits)}

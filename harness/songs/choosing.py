@@ -18,6 +18,8 @@ from harness.core.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
 from harness.registry.dataset_names import read_split
 from harness.registry.weight_files import UNASKED, find, fits, is_here, obstacle, to_fetch
+from harness.registry.weight_files import find, obstacle
+from harness.separators import runs_own_code
 
 FOUR = ("vocals", "drums", "bass", "other")
 RANKED_BY = ("csdr", "musdb18hq:test")  # published scores that can be compared
@@ -68,13 +70,20 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
 
     Stems that the separator lacks are separated from its accompaniment, drums or vocals: in the way
     of a saved ensemble if there is one, otherwise by a separator of these. A separator of the
-    mixture may separate an accompaniment; all stems are then made to sum to the song.
+    mixture may separate an accompaniment; all stems are then made to sum to the song. A separator
+    that runs code of the user is used only if it is named, here or in a saved ensemble.
 
     By default `stems` are vocals, drums, bass and other, or all those of the separator named; of an
     ensemble those that are neither parts of drums or vocals nor sums of others.
     """
     wanted = tuple(dict.fromkeys(taxonomy.canonical(stem) for stem in stems))
-    ready = [e for e in entries.values() if not obstacle(e) and e.role in ("separator", ENSEMBLE)]
+    ready = [
+        entry
+        for entry in entries.values()
+        if entry.role in ("separator", ENSEMBLE)
+        and not obstacle(entry)
+        and not runs_own_code(entry)
+    ]
     base, standing, why = (
         (_named(name, entries), Standing.PUBLISHED, "") if name else _best(ready, wanted)
     )

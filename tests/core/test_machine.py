@@ -1,7 +1,11 @@
 """Devices, cores, and the description of the machine."""
 
 import os
+import signal
+import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,3 +74,16 @@ def test_the_environment_names_versions_and_processor():
 def test_a_folder_without_a_repository_has_no_commit(monkeypatch, tmp_path):
     monkeypatch.setattr(harness, "__file__", str(tmp_path / "harness" / "__init__.py"))
     assert environment()["commit"] is None
+
+
+def test_programs_end_with_a_worker_that_has_lost_its_parent(monkeypatch):
+    ended = threading.Event()
+    worker = SimpleNamespace(name="LokyProcess-1")
+    monkeypatch.setattr(machine.multiprocessing, "current_process", lambda: worker)
+    monkeypatch.setattr(machine.os, "_exit", lambda _: ended.set())
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as program:
+        monkeypatch.setattr(machine, "GROUPS", {program.pid})
+        monkeypatch.setattr(machine, "_ENDS_WITH", set())
+        machine.end_with(-1)  # no process has this number
+        assert ended.wait(20)
+        assert program.wait(20) == -signal.SIGKILL
