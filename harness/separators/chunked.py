@@ -127,6 +127,7 @@ def separate_chunked(
     mixed: bool = False,
     fixed: bool = False,
     fill: Callable[[int], int] | None = None,
+    plan: ChunkPlan | None = None,
 ) -> tuple[Estimates, list[str]]:
     """Separate a signal of any length with a network.
 
@@ -155,6 +156,8 @@ def separate_chunked(
         Lets the last chunks run over the end, see `plan_chunks`. It maps a chunk's samples within
         the signal to the samples of the model's input. The chunk is padded evenly on both sides
         with the signal around it, and with zeros beyond the signal.
+    plan
+        Other chunks than those of `plan_chunks`, with their own weights.
 
     Returns
     -------
@@ -168,7 +171,7 @@ def separate_chunked(
     if fixed and samples < segment:
         signal = nn.functional.pad(signal, (0, segment - samples))
     notes = ["mixed precision is for CUDA, float32 used"] if mixed and not _cuda(device) else []
-    plan = plan_chunks(signal.shape[1], segment, overlap, over=fill is not None)
+    plan = plan or plan_chunks(signal.shape[1], segment, overlap, over=fill is not None)
     run = _Run(model, signal, plan, mixed, notes, fill or (lambda samples: samples))
     with _evaluating(model), torch.inference_mode(), _fast_attention(), kept_memory():
         estimates = run.on(find_device(device), batch)
