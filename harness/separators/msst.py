@@ -57,6 +57,13 @@ WITHOUT_EFFECT = {
     "multi_stft_hop_size", "multi_stft_normalized", "multi_stft_window_fn",
     "match_input_audio_length",  # always
 }  # fmt: skip
+CHOICES: dict[str, tuple[str, ...]] = {  # of options by which classes find functions
+    "window_fn": ("hann_window", "hamming_window", "blackman_window", "bartlett_window"),
+    "stft_window_fn": (),
+    "rnn_type": ("LSTM", "GRU"),
+    "hidden_activation": ("Tanh", "ReLU", "GELU", "SiLU", "ELU", "LeakyReLU", "Sigmoid"),
+    "pad_mode": ("constant", "reflect", "replicate", "circular"),
+}
 EXAMPLES: dict[str, Any] = {  # values of the options that have no default in a class
     "dim": 1, "depth": 1, "in_channel": 1, "in_channels": 1, "sr": 1, "win": 1, "feature_dim": 1,
     "layer": 1, "stems": (), "sources": (), "band_specs": "musical",
@@ -174,8 +181,10 @@ class Msst(Networked):
         self._chunks["overlap"] = 1 - 1 / self._windows.count if overlap is None else overlap
         self._normalize = bool(_section(settings, "inference", text).get("normalize"))
         outputs, self._rest = _stems(settings, names or {}, text)
-        network = build(settings, text, model_type)
+        name = model_type or find_type(settings, text)
+        network = build(settings, text, name)
         _fill(network, path, sha256, text)
+        network = _as_in_the_tool(name, network)
         self.networks = [_Fixed(network, outputs, settings, text)]
         given = [*outputs, *([self._rest] if self._rest else [])]
         self.check_fit(text, self._windows.sample_rate, given)
@@ -407,9 +416,13 @@ def _options(name: str, config: Mapping[str, Any], path: Path) -> dict[str, Any]
         options = {k: v for k, v in options.items() if k not in WITHOUT_EFFECT}
     if name == "mel_band_roformer":  # the tool counts hidden layers, pymss-core all
         options["mlp_hidden_layers"] = options.get("mask_estimator_depth", 1)
+    if name == "bs_roformer":
+        options.setdefault("zero_dc", True)  # as in the tool; False in pymss-core
     if name.startswith("mel_band"):
         options["match_input_audio_length"] = True
     if name in ("htdemucs", "hdemucs"):
+        if options.pop("num_subbands", 1) != 1:
+            raise HarnessError(f"{path}: num_subbands is not 1; demucs has no such network")
         training, windows = _section(config, "training", path), windows_of(config, path)
         options |= {
             "sources": _instruments(training, path),
@@ -468,8 +481,11 @@ def _check_value(name: str, value: Any, example: Any, path: Path) -> None:
     most = MAX_RATE if name in RATES else MAX_NUMBER
     least = MIN_HOP if name in HOPS else -1
     for part in _leaves(value, name, path):
-        if isinstance(part, str) and not WORD.fullmatch(part):
-            raise HarnessError(f"{path}: {name} is {part!r}; use a plain word")
+        if isinstance(part, str) and not (
+            part in CHOICES[name] if name in CHOICES else WORD.fullmatch(part)
+        ):
+            use = " or ".join(CHOICES.get(name, ("a plain word",))) or "no text"
+            raise HarnessError(f"{path}: {name} is {part!r}; use {use}")
         if isinstance(part, (int, float)) and not least <= part <= most:
             if isinstance(part, bool):
                 continue
@@ -596,6 +612,34 @@ def _fill(network: nn.Module, path: Path, sha256: str | None, text: Path) -> Non
                 raise ValueError(f"no value for {name}")
 
 
+def _as_in_the_tool(name: str, network: Any) -> nn.Module:
+    """Mend what pymss-core does differently.
+
+    In the tool, ``normalized`` of Bandit divides spectra by the root of the window's energy, not of
+    its length, and the first Bandit separates each channel alone.
+    """
+    if name in ("bandit", "bandit_v2"):
+        for transform in (network.stft, network.istft):
+            if transform.normalized:
+                energy = transform.window.square().sum()
+                transform.window = transform.window * torch.sqrt(transform.n_fft / energy)
+    found: nn.Module = _EachChannel(network) if name == "bandit" else network
+    return found
+
+
+class _EachChannel(nn.Module):
+    """A network that is given each channel alone."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Return (batch, stems, channels, samples) of audio of shape (batch, channels, samples)."""
+        found: Tensor = self.inner(audio.reshape(-1, 1, audio.shape[-1]))
+        return found.reshape(*audio.shape[:2], -1, audio.shape[-1]).transpose(1, 2)
+
+
 def _model_and_text(
     files: Sequence[tuple[Path, str | None]], config: str | None
 ) -> tuple[Path, str | None, Path]:
@@ -622,11 +666,7 @@ def _stems(
     instruments = _instruments(training, path)
     plain = {name: taxonomy.canonical(name) for name in instruments}
     meant = taxonomy.of_model(list(plain.values()))
-    joined = taxonomy.as_meant(list(plain.values()))
-    ours = {
-        name: names.get(name, joined[stem] if stem != "other" else meant[stem])
-        for name, stem in plain.items()
-    }
+    ours = {name: names.get(name, meant[stem]) for name, stem in plain.items()}
     if len(set(ours.values())) != len(instruments):
         raise HarnessError(
             f"{path}: two of the instruments {', '.join(instruments)} have the same name; "
