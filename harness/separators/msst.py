@@ -441,7 +441,7 @@ def _import(name: str, kind: Kind, path: Path) -> Any:
     except (ImportError, AttributeError) as error:
         how = {
             "pymss-core": "pip install 'harness[msst]'",
-            "msst": f"pip install 'msst[{name.replace('_', '-')}]', which may ask for another torch",
+            "msst": f"pip install 'msst[{name.replace('_', '-')}]', which may change torch",
         }.get(kind.package, f"pip install {kind.package}")
         raise HarnessError(
             f"{path}: type {name} needs the package {kind.package} ({reason(error)}); {how}"
@@ -476,8 +476,7 @@ def _check(options: Mapping[str, Any], values: Mapping[str, Any], path: Path) ->
 
 def _check_value(name: str, value: Any, example: Any, path: Path) -> None:
     if not _is_like(value, example):
-        kind = "value" if example is None else type(example).__name__
-        raise HarnessError(f"{path}: {name} is {value!r}; use a {kind} as in its class")
+        raise HarnessError(f"{path}: {name} is {value!r}; use a value like {example!r}")
     most = MAX_RATE if name in RATES else MAX_NUMBER
     least = MIN_HOP if name in HOPS else -1
     for part in _leaves(value, name, path):
@@ -560,9 +559,7 @@ class _Settings(dict[str, Any]):
 class _Unfilled(TorchFunctionMode):
     """Give no memory to parameters, which a checkpoint brings, and little to anything else."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if func in _device_constructors():
             sized = func(*args, **{**kwargs, "device": "meta"})
@@ -675,7 +672,7 @@ def _stems(
     target = training.get("target_instrument")
     if target is None:
         return list(ours.values()), None
-    if target not in ours:
+    if not isinstance(target, str) or target not in ours:
         raise HarnessError(
             f"{path}: target_instrument {target!r} is none of {', '.join(instruments)}; correct it"
         )
