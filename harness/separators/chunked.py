@@ -128,6 +128,7 @@ def separate_chunked(
     fixed: bool = False,
     fill: Callable[[int], int] | None = None,
     tails: int = 0,
+    plan: ChunkPlan | None = None,
 ) -> tuple[Estimates, list[str]]:
     """Separate a signal of any length with a network.
 
@@ -160,6 +161,8 @@ def separate_chunked(
         Samples on each side of a chunk that the model gets and returns too. Its estimates are then
         parts of a sum, such as windowed frames: they are added without weights. Such chunks follow
         one another without `overlap`, and the last one ends with the signal.
+    plan
+        Other chunks than those of `plan_chunks`, with their own weights.
 
     Returns
     -------
@@ -173,7 +176,7 @@ def separate_chunked(
     if fixed and samples < segment:
         signal = nn.functional.pad(signal, (0, segment - samples))
     notes = ["mixed precision is for CUDA, float32 used"] if mixed and not _cuda(device) else []
-    plan = plan_chunks(signal.shape[1], segment, overlap, over=bool(fill or tails))
+    plan = plan or plan_chunks(signal.shape[1], segment, overlap, over=bool(fill or tails))
     given = fill or (lambda samples: samples + 2 * tails)
     run = _Run(model, signal, plan, mixed, notes, given, tails)
     with _evaluating(model), torch.inference_mode(), _fast_attention(), kept_memory():

@@ -18,7 +18,6 @@ from harness.core.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
 from harness.registry.dataset_names import read_split
 from harness.registry.weight_files import UNASKED, find, fits, is_here, obstacle, to_fetch
-from harness.registry.weight_files import find, obstacle
 from harness.separators import runs_own_code
 
 FOUR = ("vocals", "drums", "bass", "other")
