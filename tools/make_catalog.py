@@ -42,7 +42,7 @@ MUSIC_ONLY = {"separation", "dereverb", "denoise", "decrowd"}  # purposes of spl
 REST = "rest"  # what a model leaves over, where that is none of our stems
 SPECIAL = {
     "lead_vocal": "lead", "back_vocal": "background", "back_vocals": "background", "hh": "hihat",
-    "instrument": "accompaniment", "karaoke": "lead", "non_vocals": "accompaniment",
+    "noreverb": "no_reverb", "instrument": "accompaniment", "karaoke": "lead", "non_vocals": "accompaniment",
     "ride": "ride", "crash": "crash", "voices": "vocals", "electric_guitar": "electric_guitar",
 }  # fmt: skip
 GUESSES = {  # names in configurations of what the lists call by another name
@@ -62,15 +62,33 @@ def main() -> None:
         from_uvr, from_pymss,
     ):  # fmt: skip
         for row in read(lists):
-            catalog.add(row)
+            if row["file"] not in FACTS["left_out"]:
+                catalog.add(row)
     rows = [finished(row) for row in catalog.rows] + [dict(row) for row in FACTS["rows"]]
-    known = load(None) if not Path("model_registry.yaml").exists() else load()
+    known = set(load().keys())
     rows = [row for row in rows if row["name"] not in known]
+    share_files(rows)
     rows.sort(key=lambda row: (row["type"], row["name"]))
     lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows]
     GOAL.write_text("\n".join(lines) + "\n", encoding="utf-8")
     hashed = sum(bool(row["weights"][0].get("sha256")) for row in rows)
     print(f"{len(rows)} rows, {hashed} with a published sha256, {GOAL.stat().st_size} bytes")
+
+
+def share_files(rows: list[Row]) -> None:
+    """Make what is known of a file the same in all rows that use it."""
+    files: dict[str, Row] = {}
+    for row in rows:
+        for i, file in enumerate(row["weights"]):
+            first = files.setdefault(file["file"], file)
+            first["urls"] = list(dict.fromkeys([*first.get("urls", []), *file.get("urls", [])]))
+            for key in ("sha256", "size"):
+                if file.get(key, first.get(key)) != first.setdefault(key, file.get(key)):
+                    raise SystemExit(f"{file['file']}: two files have this name")
+            row["weights"][i] = first
+    for file in files.values():
+        for key in [key for key, value in file.items() if not value]:
+            del file[key]
 
 
 class Catalog:
@@ -83,6 +101,7 @@ class Catalog:
 
     def add(self, row: Row) -> None:
         """Add a row, or its facts to the row of the same checkpoint."""
+        row["file"] = re.sub(r"\.chpt$", ".ckpt", row["file"])
         same = self._by_hash.get(row.get("sha256") or "") or self._same_file(row)
         if same is None:
             self.rows.append(same := {"also": [], "scores": [], "lists": [], "urls": []})
@@ -128,10 +147,13 @@ def finished(row: Row) -> Row:
     ours, names = stems_of(row, task)
     done: Row = {"name": name, "title": row.get("title") or Path(file).stem, "type": kind}
     done |= {"input": "drums"} if set(ours) & {"kick", "snare"} and len(ours) < 8 else {}
-    done |= {"stems": ours} | ({"names": names} if names else {})
+    done |= {"stems": ours}
     done |= {"target": ours[0]} if len(ours) == 1 else {}
     done |= {"task": task} if task != "separation" else {}
-    done |= {"params": row["params"]} if row.get("params") else {}
+    params = dict(row.get("params") or {})
+    names = params.pop("names", names if kind in MSST else {})
+    done |= {"names": names} if names else {}
+    done |= {"params": params} if params else {}
     done["weights"] = weights_of(row, name, kind)
     done["author"] = row.get("author") or facts.get("author") or []
     done["license"] = facts.get("license") or row.get("license") or "not stated"
@@ -170,7 +192,7 @@ def file_of(name: str, row: Row) -> Row:
 def stems_of(row: Row, task: str) -> tuple[list[str], dict[str, str]]:
     """Return our names of the stems, and how the configuration names those that differ."""
     theirs = row.get("theirs")
-    given = theirs or row.get("stems") or []
+    given = theirs or row.get("stems") or FACTS["models"].get(row["file"], {}).get("stems") or []
     if not given:
         return [], {}
     plain_names = [SPECIAL.get(w := words(s), taxonomy.canonical(w)) for s in given]
@@ -475,7 +497,6 @@ def separator_row(
     }
     if kind in ("vr", "mdx"):
         row["theirs"] = theirs = theirs_of(file, (measured or {}).get("stems"), lists)
-        row["trained_on"] = FACTS["models"].get(file, {}).get("trained_on")
         names = {t: o for t, o in zip(theirs, stems_of(row, row["task"] or "")[0], strict=True)}
         row["params"] = {"names": names | {t.title(): o for t, o in names.items()}}
     else:
@@ -537,8 +558,6 @@ def from_pymss(lists: Path) -> list[Row]:
     rows = []
     for model in content["models"]:
         file, path, kind = model["name"], model["relpath"], model["model_type"]
-        if file in FACTS["left_out"]:
-            continue
         place = path.split("/")[-2]
         karaoke = place == "karaoke"
         task = "karaoke" if karaoke else ("cleanup" if path.startswith(("cleanup", "reverb")) else "")

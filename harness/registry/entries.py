@@ -24,6 +24,7 @@ from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.registry.dataset_names import read_split
+from harness.registry.pins import pin_of
 
 FILE_NAME = "model_registry.yaml"
 ENSEMBLE = "ensemble"  # the family and the role
@@ -62,6 +63,11 @@ class Weights(_Strict):
     size: int | None = None  # bytes
     urls: tuple[str, ...] = ()  # tried in order; empty if it must be fetched by hand
     by_hand: str = ""  # how to fetch it by hand
+
+    @property
+    def known_sha256(self) -> str | None:
+        """The published hash, otherwise the one of the first file that was used."""
+        return self.sha256 or pin_of(self.file)
 
 
 class Published(_Strict):
@@ -158,7 +164,7 @@ class Entry(_Strict):
             mode="json",
             include={"family", "role", "input", "stems", "sample_rate", "channels", "params"},
         )
-        parts["weights"] = [w.sha256 or w.file for w in self.weights]
+        parts["weights"] = [w.known_sha256 or w.file for w in self.weights]
         if self.members:
             parts["params"] = self.blend.model_dump(
                 mode="json", include={"stems", "edges", "how", "consistent"}, exclude_defaults=True

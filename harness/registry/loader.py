@@ -10,14 +10,28 @@ from typing import Any
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.core.taxonomy import REFERENCE
+from harness.registry import catalog
 from harness.registry.ensembles import with_members
 from harness.registry.entries import FILE_NAME, Entry, checked, suggestion
 
 Name = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
+class Known(dict[str, Entry]):
+    """The entries of the registry; those of the catalogue are found by name, but not listed."""
+
+    def __missing__(self, name: str) -> Entry:
+        row = catalog.find_row(name) if catalog.has(name) else None
+        if row is None:
+            raise KeyError(name)
+        return row.entry()
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and catalog.has(name))
+
+
 def load(path: Path | None = None) -> dict[str, Entry]:
-    """Read the built-in registry and the user's own.
+    """Read the built-in registry and the user's own; names of the catalogue are found in it too.
 
     `path` is the user's file; by default ``model_registry.yaml`` of the working folder, if any.
     """
@@ -39,10 +53,20 @@ def built_in_path() -> Path:
 
 
 def find(entries: Mapping[str, Entry], name: str) -> Entry:
-    """Return the entry of that name; an error suggests the nearest name."""
+    """Return the entry of that name, of the catalogue if the registry has none.
+
+    In the catalogue a file name counts too. An error suggests the nearest names.
+    """
     if name in entries:
         return entries[name]
-    raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {suggestion(name, entries)}")
+    if row := catalog.find_row(name):
+        return row.entry()
+    hint = suggestion(name, entries)
+    if listed := catalog.near(name):
+        hint = f"did you mean {' or '.join(map(repr, listed))} of the catalogue?"
+    raise HarnessError(
+        f"{FILE_NAME}: no separator {name!r}; {hint} 'harness list --catalog' shows the catalogue"
+    )
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
@@ -63,7 +87,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 def _entries(rows: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Entry]:
     """Check all rows; ensembles last, because they need their members."""
     found = {name: checked(name, _extend(name, rows, path, ()), path) for name in rows}
-    return {name: with_members(entry, found, path) for name, entry in found.items()}
+    whole = Known(found)
+    return Known({name: with_members(entry, whole, path) for name, entry in found.items()})
 
 
 def _extend(
