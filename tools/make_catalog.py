@@ -1,6 +1,6 @@
-"""Make harness/catalog/models.jsonl: the open checkpoints that public lists name, as facts.
+r"""Make harness/catalog/models.jsonl: the open checkpoints that public lists name, as facts.
 
-    pip download --no-deps -d LISTS pymss==2.1.12 splifft==0.0.9 melband-roformer-infer==0.1.5 \\
+    pip download --no-deps -d LISTS pymss==2.1.12 splifft==0.0.9 melband-roformer-infer==0.1.5 \
         bs-roformer-infer==0.1.5 demucs-infer==4.4.0 audio-separator==0.47.1
     git clone https://github.com/ZFTurbo/Music-Source-Separation-Training LISTS/msst
     git clone https://github.com/TRvlvr/application_data LISTS/uvr
@@ -27,29 +27,20 @@ from urllib.parse import unquote
 
 from harness.core import strict_yaml, taxonomy
 from harness.registry import load
+from harness.registry.catalog import REST, our_stems, slug
 
 ROOT = Path(__file__).parents[1]
 FACTS = strict_yaml.read(Path(__file__).with_name("catalog_facts.yaml"))
 GOAL = ROOT / "harness" / "catalog" / "models.jsonl"
 
 MSST = {
-    "mel_band_roformer", "bs_roformer", "bs_polarformer", "bs_conformer", "bs_mamba2", "mdx23c",
+    "mel_band_roformer", "bs_roformer", "bs_roformer_hyperace", "bs_polarformer", "bs_conformer", "bs_mamba2", "mdx23c",
     "scnet", "scnet_tran", "scnet_masked", "htdemucs", "bandit", "bandit_v2", "apollo",
     "segm_models", "swin_upernet",
 }  # fmt: skip
 FETCHABLE = ("https://", "hf:")
 MUSIC_ONLY = {"separation", "dereverb", "denoise", "decrowd"}  # purposes of splifft
-REST = "rest"  # what a model leaves over, where that is none of our stems
-SPECIAL = {
-    "lead_vocal": "lead", "back_vocal": "background", "back_vocals": "background", "hh": "hihat",
-    "noreverb": "no_reverb", "instrument": "accompaniment", "karaoke": "lead", "non_vocals": "accompaniment",
-    "ride": "ride", "crash": "crash", "voices": "vocals", "electric_guitar": "electric_guitar",
-}  # fmt: skip
-GUESSES = {  # names in configurations of what the lists call by another name
-    "accompaniment": ["Instrumental", "instrumental", "instrum", "instrument", "inst", "other"],
-    "vocals": ["Vocals", "vocal", "voc", "Voices"],
-    "lead": ["karaoke", "Karaoke", "vocals", "Vocals", "Lead", "lead_vocals"],
-}
+LEADS = ("karaoke", "Karaoke", "vocals", "Vocals")  # names in configurations for karaoke
 MVSEP = "multisong (mvsep.com)"
 Row = dict[str, Any]
 
@@ -65,9 +56,9 @@ def main() -> None:
             if row["file"] not in FACTS["left_out"]:
                 catalog.add(row)
     rows = [finished(row) for row in catalog.rows] + [dict(row) for row in FACTS["rows"]]
-    known = set(load().keys())
-    rows = [row for row in rows if row["name"] not in known]
-    share_files(rows)
+    known = load()
+    rows = [row for row in rows if row["name"] not in set(known)]
+    share_files(rows, {f.file: f.sha256 for entry in known.values() for f in entry.weights})
     rows.sort(key=lambda row: (row["type"], row["name"]))
     lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows]
     GOAL.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -75,8 +66,8 @@ def main() -> None:
     print(f"{len(rows)} rows, {hashed} with a published sha256, {GOAL.stat().st_size} bytes")
 
 
-def share_files(rows: list[Row]) -> None:
-    """Make what is known of a file the same in all rows that use it."""
+def share_files(rows: list[Row], hashes: dict[str, str | None]) -> None:
+    """Make what is known of a file the same in all rows that use it; `hashes` of the registry."""
     files: dict[str, Row] = {}
     for row in rows:
         for i, file in enumerate(row["weights"]):
@@ -87,6 +78,7 @@ def share_files(rows: list[Row]) -> None:
                     raise SystemExit(f"{file['file']}: two files have this name")
             row["weights"][i] = first
     for file in files.values():
+        file["sha256"] = file.get("sha256") or hashes.get(file["file"])
         for key in [key for key, value in file.items() if not value]:
             del file[key]
 
@@ -140,9 +132,9 @@ def merge_config(old: Row, new: Row) -> None:
 def finished(row: Row) -> Row:
     """Return a row as it is written: our names of stems, plain file names, nothing empty."""
     file = row["file"]
-    name = slug(row.get("id") or Path(file).stem)
+    name = slug(row.get("id") or file)
     facts = FACTS["models"].get(file, {})
-    kind = facts.get("type") or row["type"]
+    kind = "bs_roformer_hyperace" if "hyperace" in file else facts.get("type") or row["type"]
     task = row.get("task", "separation")
     ours, names = stems_of(row, task)
     done: Row = {"name": name, "title": row.get("title") or Path(file).stem, "type": kind}
@@ -159,10 +151,12 @@ def finished(row: Row) -> Row:
     done["license"] = facts.get("license") or row.get("license") or "not stated"
     done["trained_on"] = facts.get("trained_on", row.get("trained_on"))
     done |= {"scores": row["scores"]} if row["scores"] else {}
-    also = {slug(Path(text).stem if "." in text else text) for text in row["also"]} - {name}
+    also = {slug(text) for text in row["also"]} - {name}
     done |= {"also": sorted(also)} if also else {}
     done["lists"] = row["lists"]
-    done |= {"unavailable": row["unavailable"]} if row.get("unavailable") else {}
+    lacking = FACTS["no_class"] if kind in ("bs_mamba2", "bs_polarformer") else ""
+    lacking = row.get("unavailable") or lacking
+    done |= {"unavailable": lacking} if lacking else {}
     return done
 
 
@@ -195,43 +189,13 @@ def stems_of(row: Row, task: str) -> tuple[list[str], dict[str, str]]:
     given = theirs or row.get("stems") or FACTS["models"].get(row["file"], {}).get("stems") or []
     if not given:
         return [], {}
-    plain_names = [SPECIAL.get(w := words(s), taxonomy.canonical(w)) for s in given]
-    ours = taxonomy_names(plain_names, task, row)
-    names = {t: o for t, o in zip(given, ours, strict=True) if t != o} if theirs else {}
-    if not theirs and len(ours) == 1:
-        names = dict.fromkeys(GUESSES.get(ours[0], []), ours[0])
-    elif not theirs:
-        names = {t: o for o in ours for t in GUESSES.get(o, []) if not clash(t, given)}
-    return ours, names
-
-
-def clash(theirs: str, given: list[str]) -> bool:
-    return theirs == "other" and bool({"drums", "bass"} & set(given))
-
-
-def taxonomy_names(names: list[str], task: str, row: Row) -> list[str]:
-    """Return the stems of one model as our tree means them."""
-    have = set(names)
-    if {"soprano", "alto", "tenor"} <= have:
-        return [f"{name}_voice" for name in names]
-    rest = "other"
-    if {"guitar", "piano"} <= have and {"drums", "bass"} <= have:
-        rest = "other_rest"
-    elif not {"drums", "bass", "vocals"} <= have:
-        rest = "accompaniment" if have <= {"vocals", "other"} else REST
-    ours = [rest if name == "other" else name for name in names]
+    ours = list(our_stems(given).values())
     if task == "karaoke":
-        swap = {"vocals": "lead", "accompaniment": REST}
-        ours = [swap.get(name, name) for name in ours]
-    return ours
-
-
-def words(text: str) -> str:
-    return "_".join(re.findall(r"\w+", text.lower().replace("-", " ")))
-
-
-def slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+        ours = [{"vocals": "lead", "accompaniment": REST}.get(name, name) for name in ours]
+    names = {t: o for t, o in zip(given, ours, strict=True) if taxonomy.canonical(t) != o}
+    if not theirs:  # the list has its own names
+        names = dict.fromkeys(LEADS, "lead") if ours == ["lead"] else {}
+    return ours, names
 
 
 def plain(text: str) -> str:
@@ -261,6 +225,12 @@ def member_of(lists: Path, wheel: str, member: str) -> bytes:
         return archive.read(member)
 
 
+def git(repository: Path, member: str) -> bytes:
+    """Return a file of the newest commit of a repository."""
+    command = ["git", "-C", str(repository), "show", f"HEAD:{member}"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
 def label(lists: Path, wheel: str) -> str:
     """Return name and version of a list."""
     (path,) = lists.glob(f"{wheel}-*.whl")
@@ -270,9 +240,8 @@ def label(lists: Path, wheel: str) -> str:
 
 def from_the_tool(lists: Path) -> list[Row]:
     """Read the tables of the MSS-Training tool, which state test sets."""
-    show = ["git", "-C", str(lists / "msst"), "show", "HEAD:docs/pretrained_models.md"]
     rows, section = [], ""
-    for line in subprocess.run(show, capture_output=True, text=True, check=True).stdout.split("\n"):
+    for line in git(lists / "msst", "docs/pretrained_models.md").decode().split("\n"):
         section = line.strip("# ") if line.startswith("##") else section
         links = dict(re.findall(r"\[(Config|Weights)\]\(([^)]+)\)", line))
         if len(links) < 2 or "fbaipublicfiles" in links["Weights"] or "DrumSep ht" in line:
@@ -342,9 +311,13 @@ def from_splifft(lists: Path) -> list[Row]:
         files = {part["kind"]: part for part in reversed(model["resources"])}
         if model["purpose"] not in MUSIC_ONLY or "model_ckpt" not in files:
             continue
-        kind = {"mel_roformer": "mel_band_roformer"}.get(model["architecture"], model["architecture"])
+        kind = {"mel_roformer": "mel_band_roformer"}.get(
+            model["architecture"], model["architecture"]
+        )
         address = files["model_ckpt"]["url"]
-        direct = "/view" not in address and "mega.nz" not in address and "disk.yandex" not in address
+        direct = (
+            "/view" not in address and "mega.nz" not in address and "disk.yandex" not in address
+        )
         digest = files["model_ckpt"].get("digest", "").removeprefix("sha256:")
         config = files.get("config_msst", {}).get("url", "")
         rows.append({
@@ -403,7 +376,7 @@ def from_infer(lists: Path, wheel: str, kind: str, table: str) -> list[Row]:
             "file": file,
             "title": model["name"].removeprefix("Roformer Model: ").replace(" | ", ", "),
             "type": kind,
-            "stems": {"vocals": ["vocals"], "instrumental": ["instrumental"]}.get(model["category"]),
+            "stems": [c] if (c := model["category"]) in ("vocals", "instrumental") else None,
             "task": model["category"] if model["category"] in ("dereverb", "denoise", "karaoke")
                     else None,
             "urls": [addresses["checkpoints"][file]],
@@ -437,7 +410,9 @@ def from_demucs(lists: Path) -> list[Row]:
                  "non_vocals": "accompaniment"}  # fmt: skip
         params: Row = {"bag": bag} if "weights" in model else {}
         params |= {"segment": model["segment"]} if "segment" in model else {}
-        params |= {"names": {s: names[s] for s in stems if s in names}} if set(stems) & set(names) else {}
+        params |= (
+            {"names": {s: names[s] for s in stems if s in names}} if set(stems) & set(names) else {}
+        )
         quantized = model["name"].endswith("_q")
         rows.append({
             "file": f"{model['name']}.th",
@@ -477,9 +452,7 @@ def from_audio_separator(lists: Path) -> list[Row]:
     return rows
 
 
-def separator_row(
-    lists: Path, title: str, file: str, config: str, kind: str, base: str
-) -> Row:
+def separator_row(lists: Path, title: str, file: str, config: str, kind: str, base: str) -> Row:
     """Return the row of a file that audio-separator runs by name."""
     measured = read_json(lists, "audio_separator", "audio_separator/models-scores.json").get(file)
     of_mel = "mel" in (title + file).lower()
@@ -497,7 +470,7 @@ def separator_row(
     }
     if kind in ("vr", "mdx"):
         row["theirs"] = theirs = theirs_of(file, (measured or {}).get("stems"), lists)
-        names = {t: o for t, o in zip(theirs, stems_of(row, row["task"] or "")[0], strict=True)}
+        names = dict(zip(theirs, stems_of(row, row["task"] or "")[0], strict=True))
         row["params"] = {"names": names | {t.title(): o for t, o in names.items()}}
     else:
         row["config"] = {"urls": [f"{base}/{config}"]}
@@ -520,9 +493,13 @@ def guessed_stems(title: str) -> list[str] | None:
 def from_uvr(lists: Path) -> list[Row]:
     """Read the lists that audio-separator takes from UVR at run time."""
     git = ["git", "-C", str(lists / "uvr"), "show"]
-    text = subprocess.run([*git, "HEAD:filelists/download_checks.json"], capture_output=True, check=True)
+    text = subprocess.run(
+        [*git, "HEAD:filelists/download_checks.json"], capture_output=True, check=True
+    )
     found, rows = json.loads(text.stdout), []
-    commit = subprocess.run([*git[:3], "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    commit = subprocess.run(
+        [*git[:3], "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
     pinned = f"https://raw.githubusercontent.com/TRvlvr/application_data/{commit.stdout.strip()}"
     for kind, part in (("vr", "vr"), ("mdx", "mdx"), ("mdx", "mdx_download_vip")):
         key = part if part.endswith("vip") else f"{part}_download"
@@ -533,7 +510,7 @@ def from_uvr(lists: Path) -> list[Row]:
         for title, files in found[group].items():
             (file, address), (config, _) = files.items()
             member = f"mdx_model_data/mdx_c_configs/{config}"
-            blob = subprocess.run([*git, f"HEAD:{member}"], capture_output=True, check=True).stdout
+            blob = git(lists / "uvr", member)
             kind = next((k for w, k in TOOL_TYPES.items() if w in title.lower()), "bs_roformer")
             kind = "bandit_v2" if "Bandit v2" in title else kind
             rows.append({
@@ -560,7 +537,9 @@ def from_pymss(lists: Path) -> list[Row]:
         file, path, kind = model["name"], model["relpath"], model["model_type"]
         place = path.split("/")[-2]
         karaoke = place == "karaoke"
-        task = "karaoke" if karaoke else ("cleanup" if path.startswith(("cleanup", "reverb")) else "")
+        task = (
+            "karaoke" if karaoke else ("cleanup" if path.startswith(("cleanup", "reverb")) else "")
+        )
         theirs = [s for s in model["target_stem"].split("/") if s]
         old = kind in OLD or file.endswith(".th")
         gone = old and not re.fullmatch(r"[0-9a-f]{8,9}(-[0-9a-f]{8})?\.th|HTDemucs4.*", file)

@@ -16,6 +16,7 @@ from harness.cli import (
     fetch,
     import_,
     list_,
+    own_models,
     report,
     run,
     score,
@@ -54,6 +55,7 @@ VERBS: dict[str, Callable[..., None]] = {
 for name, verb in VERBS.items():
     app.command(name)(verb)
 app.add_typer(fetch.app, name="fetch")
+app.add_typer(own_models.app, name="catalog")
 
 
 @app.command()

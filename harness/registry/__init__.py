@@ -5,10 +5,18 @@ The built-in file is read first. A ``model_registry.yaml`` in the working folder
 """
 
 from harness.registry.ensembles import describe_saved, ensemble, expected_score_text
-from harness.registry.entries import ENSEMBLE, FILE_NAME, Entry, Published, Weights, suggestion
+from harness.registry.entries import (
+    ENSEMBLE,
+    FILE_NAME,
+    Entry,
+    Published,
+    Weights,
+    checked,
+    suggestion,
+)
 from harness.registry.loader import Name, built_in_path, find, load
 
 __all__ = [
-    "ENSEMBLE", "FILE_NAME", "Entry", "Name", "Published", "Weights", "built_in_path",
+    "ENSEMBLE", "FILE_NAME", "Entry", "Name", "Published", "Weights", "built_in_path", "checked",
     "describe_saved", "ensemble", "expected_score_text", "find", "load", "suggestion",
 ]  # fmt: skip

@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from harness.core import taxonomy
 from harness.core.download import address
 from harness.core.errors import HarnessError
 from harness.registry.entries import Entry, License, Published, Split, Weights, complaint
@@ -28,14 +29,24 @@ COMPARABLE = ("csdr", "usdr")  # definitions under which a score is a published 
 FAMILY_OF = {  # the type of a row: the family that runs it
     **dict.fromkeys(
         ("apollo", "bandit", "bandit_v2", "bs_conformer", "bs_mamba2", "bs_polarformer",
-         "bs_roformer", "htdemucs", "mdx23c", "mel_band_roformer", "scnet", "scnet_masked",
+         "bs_roformer", "bs_roformer_hyperace", "htdemucs", "mdx23c", "mel_band_roformer", "scnet", "scnet_masked",
          "scnet_tran", "segm_models", "swin_upernet"),
         "msst",
     ),
     "demucs": "demucs", "mdx": "audio_separator", "vr": "audio_separator",
     "openunmix": "openunmix",
 }  # fmt: skip
+NOT_SHOWN = {  # types that a configuration does not tell apart from a more common one
+    "bs_conformer", "bs_roformer_hyperace", "scnet_masked", "scnet_tran", "segm_models",
+    "swin_upernet",
+}  # fmt: skip
 RATES = {"bandit_v2": 48000}  # Hz, where it is not 44100
+REST = "rest"  # what a model leaves over, where it is none of our stems
+SPECIAL = {  # names of stems in configurations that mean another of ours than elsewhere, or none
+    "lead_vocal": "lead", "back_vocal": "background", "back_vocals": "background",
+    "instrument": "accompaniment", "karaoke": "lead", "non_vocals": "accompaniment",
+    "noreverb": "no_reverb", "voices": "vocals", "ride": "ride", "crash": "crash",
+}  # fmt: skip
 COMMERCIAL = re.compile(r"(MIT|BSD|Apache|ISC|Unlicense|CC0|CC[ -]BY(?![ -]NC)|(L|A)?GPL)", re.I)
 
 Plain = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -116,6 +127,7 @@ class CatalogRow(_Listed):
         family, params = FAMILY_OF[self.type], dict(self.params)
         if family == "msst":
             params["config"] = self.weights[-1].file
+            params |= {"model_type": self.type} if self.type in NOT_SHOWN else {}
         if family == "audio_separator":
             params["architecture"] = self.type
         return params | ({"names": dict(self.names)} if self.names else {})
@@ -165,6 +177,28 @@ def may_earn(license_text: str) -> bool:
     (True, False, False)
     """
     return bool(COMMERCIAL.match(license_text))
+
+
+def our_stems(theirs: Sequence[str]) -> dict[str, str]:
+    """Return our names of the stems of one model: {its name: ours}.
+
+    What a model leaves over is `rest`, unless it is one of our stems.
+
+    Examples
+    --------
+    >>> our_stems(["Vocals", "Instrumental"])
+    {'Vocals': 'vocals', 'Instrumental': 'accompaniment'}
+    >>> our_stems(["drums", "other"])
+    {'drums': 'drums', 'other': 'rest'}
+    >>> our_stems(["hh", "ride", "crash"])
+    {'hh': 'hihat', 'ride': 'ride', 'crash': 'crash'}
+    """
+    plain = {name: re.sub(r"[\W_]+", "_", name.lower()).strip("_") for name in theirs}
+    ours = {name: SPECIAL.get(word, taxonomy.canonical(word)) for name, word in plain.items()}
+    if {"soprano", "alto", "tenor"} <= set(ours.values()):
+        return {name: f"{stem}_voice" for name, stem in ours.items()}
+    meant = taxonomy.of_model(ours.values())
+    return {name: s if slug(s := meant[stem]) == s else REST for name, stem in ours.items()}
 
 
 def checked_row(raw: Mapping[str, Any], path: Path) -> CatalogRow:

@@ -62,11 +62,9 @@ def find(entries: Mapping[str, Entry], name: str) -> Entry:
     if row := catalog.find_row(name):
         return row.entry()
     hint = suggestion(name, entries)
-    if listed := catalog.near(name):
+    if "did you mean" not in hint and (listed := catalog.near(name)):
         hint = f"did you mean {' or '.join(map(repr, listed))} of the catalogue?"
-    raise HarnessError(
-        f"{FILE_NAME}: no separator {name!r}; {hint} 'harness list --catalog' shows the catalogue"
-    )
+    raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {hint} (more: harness list --catalog)")
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
