@@ -27,17 +27,13 @@ from urllib.parse import unquote
 
 from harness.core import strict_yaml, taxonomy
 from harness.registry import load
-from harness.registry.catalog import REST, our_stems, slug
+from harness.registry.catalog import FAMILY_OF, REST, our_stems, slug
 
 ROOT = Path(__file__).parents[1]
 FACTS = strict_yaml.read(Path(__file__).with_name("catalog_facts.yaml"))
 GOAL = ROOT / "harness" / "catalog" / "models.jsonl"
 
-MSST = {
-    "mel_band_roformer", "bs_roformer", "bs_roformer_hyperace", "bs_polarformer", "bs_conformer", "bs_mamba2", "mdx23c",
-    "scnet", "scnet_tran", "scnet_masked", "htdemucs", "bandit", "bandit_v2", "apollo",
-    "segm_models", "swin_upernet",
-}  # fmt: skip
+MSST = {kind for kind, family in FAMILY_OF.items() if family == "msst"}
 FETCHABLE = ("https://", "hf:")
 MUSIC_ONLY = {"separation", "dereverb", "denoise", "decrowd"}  # purposes of splifft
 LEADS = ("karaoke", "Karaoke", "vocals", "Vocals")  # names in configurations for karaoke
@@ -492,15 +488,10 @@ def guessed_stems(title: str) -> list[str] | None:
 
 def from_uvr(lists: Path) -> list[Row]:
     """Read the lists that audio-separator takes from UVR at run time."""
-    git = ["git", "-C", str(lists / "uvr"), "show"]
-    text = subprocess.run(
-        [*git, "HEAD:filelists/download_checks.json"], capture_output=True, check=True
-    )
-    found, rows = json.loads(text.stdout), []
-    commit = subprocess.run(
-        [*git[:3], "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    )
-    pinned = f"https://raw.githubusercontent.com/TRvlvr/application_data/{commit.stdout.strip()}"
+    found, rows = json.loads(git(lists / "uvr", "filelists/download_checks.json")), []
+    command = ["git", "-C", str(lists / "uvr"), "rev-parse", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    pinned = f"https://raw.githubusercontent.com/TRvlvr/application_data/{commit}"
     for kind, part in (("vr", "vr"), ("mdx", "mdx"), ("mdx", "mdx_download_vip")):
         key = part if part.endswith("vip") else f"{part}_download"
         base = VIP if key.endswith("vip") else RELEASES

@@ -29,8 +29,8 @@ COMPARABLE = ("csdr", "usdr")  # definitions under which a score is a published 
 FAMILY_OF = {  # the type of a row: the family that runs it
     **dict.fromkeys(
         ("apollo", "bandit", "bandit_v2", "bs_conformer", "bs_mamba2", "bs_polarformer",
-         "bs_roformer", "bs_roformer_hyperace", "htdemucs", "mdx23c", "mel_band_roformer", "scnet", "scnet_masked",
-         "scnet_tran", "segm_models", "swin_upernet"),
+         "bs_roformer", "bs_roformer_hyperace", "htdemucs", "mdx23c", "mel_band_roformer",
+         "scnet", "scnet_masked", "scnet_tran", "segm_models", "swin_upernet"),
         "msst",
     ),
     "demucs": "demucs", "mdx": "audio_separator", "vr": "audio_separator",

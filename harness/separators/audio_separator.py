@@ -46,8 +46,8 @@ class AudioSeparator(Networked):
     ``.yaml``, for ``mdx`` and ``vr`` the row of its ``model_data_new.json``; that table may be a
     ``.json`` among the weights instead, in which the model's hash finds the row. `options` are
     those of the `architecture`, such as ``overlap``; the package's defaults hold for the rest. The
-    chunk of a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long, often shorter than in
-    its training. `names` maps the package's names of stems to ours; other names are in lower case,
+    chunk of a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long, often shorter
+    than in its training. `names` maps the package's names of stems to ours; other names are in lower case,
     with ``accompaniment`` for ``Instrumental``.
     """
 
