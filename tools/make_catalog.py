@@ -27,7 +27,7 @@ from urllib.parse import unquote
 
 from harness.core import strict_yaml, taxonomy
 from harness.registry import load
-from harness.registry.catalog import FAMILY_OF, REST, our_stems, slug
+from harness.registry.checkpoint_catalog import FAMILY_OF, REST, our_stems, slug
 
 ROOT = Path(__file__).parents[1]
 FACTS = strict_yaml.read(Path(__file__).with_name("catalog_facts.yaml"))
@@ -139,7 +139,10 @@ def finished(row: Row) -> Row:
     done |= {"target": ours[0]} if len(ours) == 1 else {}
     done |= {"task": task} if task != "separation" else {}
     params = dict(row.get("params") or {})
-    names = params.pop("names", names if kind in MSST else {})
+    names = params.pop("names", {} if kind == "demucs" else names)
+    if kind in ("vr", "mdx"):  # the package names both outputs, with capitals
+        pairs = zip(row["theirs"], ours, strict=True)
+        names = {form: o for t, o in pairs for form in (t.lower(), t.title())}
     done |= {"names": names} if names else {}
     done |= {"params": params} if params else {}
     done["weights"] = weights_of(row, name, kind)
@@ -465,19 +468,11 @@ def separator_row(lists: Path, title: str, file: str, config: str, kind: str, ba
         "lists": [label(lists, "audio_separator")],
     }
     if kind in ("vr", "mdx"):
-        row["theirs"] = theirs = theirs_of(file, (measured or {}).get("stems"), lists)
-        names = dict(zip(theirs, stems_of(row, row["task"] or "")[0], strict=True))
-        row["params"] = {"names": names | {t.title(): o for t, o in names.items()}}
+        row["theirs"] = (measured or {}).get("stems") or ["instrumental", "vocals"]
     else:
         row["config"] = {"urls": [f"{base}/{config}"]}
         row["stems"] = guessed_stems(title)
     return row
-
-
-def theirs_of(file: str, measured: list[str] | None, lists: Path) -> list[str]:
-    """Return the names that audio-separator gives to the two outputs of a VR or MDX model."""
-    stems = measured or {"UVR-BVE-4B_SN-44100-2.pth": ["vocals", "instrumental"]}.get(file)
-    return stems or ["instrumental", "vocals"]
 
 
 def guessed_stems(title: str) -> list[str] | None:

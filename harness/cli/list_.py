@@ -13,7 +13,8 @@ from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.core.text import count
 from harness.datasets.available import dataset_rows
-from harness.registry import Entry, catalog, expected_score_text, pins
+from harness.registry import Entry, expected_score_text, pins
+from harness.registry import checkpoint_catalog as catalog
 from harness.registry.weight_files import obstacle, size_of
 
 MOST_STEMS = 6  # that a line names

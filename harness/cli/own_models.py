@@ -18,7 +18,7 @@ from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.core.files import file_digest
 from harness.core.taxonomy import canonical
-from harness.registry.catalog import UNKNOWN_LICENSE, our_stems
+from harness.registry.checkpoint_catalog import UNKNOWN_LICENSE, our_stems
 
 app = typer.Typer(help="Add a model of your own to the registry.", no_args_is_help=True)
 

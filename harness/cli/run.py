@@ -106,6 +106,7 @@ def run(
         found = choose_datasets(choice, settings.jobs, advance)
     if not offline:  # last: what was typed is correct
         _offer_weights(entries, yes)
+    weight_files.pin_files(entries)
     with progress("separating and scoring", as_json) as advance:
         outcome = runner.run(entries, found, settings, cascade=feed, progress=advance)
     if by_band and not finished_run.kept_products(

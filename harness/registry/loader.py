@@ -10,7 +10,7 @@ from typing import Any
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.core.taxonomy import REFERENCE
-from harness.registry import catalog
+from harness.registry import checkpoint_catalog as catalog
 from harness.registry.ensembles import with_members
 from harness.registry.entries import FILE_NAME, Entry, checked, suggestion
 
@@ -62,8 +62,9 @@ def find(entries: Mapping[str, Entry], name: str) -> Entry:
     if row := catalog.find_row(name):
         return row.entry()
     hint = suggestion(name, entries)
-    if "did you mean" not in hint and (listed := catalog.near(name)):
-        hint = f"did you mean {' or '.join(map(repr, listed))} of the catalogue?"
+    if listed := catalog.near(name):
+        others = f"{' or '.join(map(repr, listed))} of the catalogue"
+        hint = hint.replace("?", f", or {others}?") if "?" in hint else f"did you mean {others}?"
     raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {hint} (more: harness list --catalog)")
 
 
@@ -100,9 +101,12 @@ def _extend(
     parent = row.pop("extends", None)
     if parent is None:
         return row
-    if parent not in rows:
+    if parent in rows:
+        base = _extend(parent, rows, path, (*children, name))
+    elif listed := catalog.find_row(str(parent)):
+        base = listed.entry().model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+    else:
         raise HarnessError(f"{path}: {name} extends {parent!r}; {suggestion(str(parent), rows)}")
-    base = _extend(parent, rows, path, (*children, name))
     if isinstance(base.get("params"), dict) and isinstance(row.get("params"), dict):
         row["params"] = {**base["params"], **row["params"]}
     return {**base, **row}

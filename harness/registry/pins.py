@@ -10,8 +10,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from filelock import FileLock
-
+from harness.core.download import one_at_a_time
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder, file_digest, write_atomic
 
@@ -40,7 +39,7 @@ def pin(path: Path) -> str:
     """
     found, table = file_digest(path), path_of_pins()
     table.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(table.with_name(table.name + ".lock")):
+    with one_at_a_time(table):
         kept = _parsed(table) if table.is_file() else {}
         if kept.setdefault(path.name, found) != found:
             raise HarnessError(f"{path}: sha256 is {found}, {_advice(path.name, kept[path.name])}")

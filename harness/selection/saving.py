@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from harness import registry, selection
-from harness.core import taxonomy
+from harness.core import strict_yaml, taxonomy
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
@@ -56,12 +56,13 @@ def save(
 
 def add_row(name: str, row: Mapping[str, Any], path: Path, *, force: bool = False) -> Entry:
     """Add a separator to a registry of the user's own; `force` replaces a row of that name."""
-    known = registry.load(path if path.is_file() else None)
     if not registry.Name.fullmatch(name):
         raise HarnessError(f"--name {name}: is not a valid name; use a-z, 0-9 and _")
-    if name in registry.load(registry.built_in_path()):
+    own = strict_yaml.read(path, "registry") if path.is_file() else None
+    known = set(registry.load(path if path.is_file() else None))
+    if name in known - set(own or ()):
         raise HarnessError(f"--name {name}: is a built-in entry; choose another name")
-    if name in set(known) and not force:
+    if name in known and not force:
         raise HarnessError(f"--name {name}: is taken; choose another name, or replace with --force")
     entry = registry.checked(name, dict(row), path)
     append_row(name, row, path)

@@ -47,8 +47,8 @@ class AudioSeparator(Networked):
     ``.json`` among the weights instead, in which the model's hash finds the row. `options` are
     those of the `architecture`, such as ``overlap``; the package's defaults hold for the rest. The
     chunk of a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long, often shorter
-    than in its training. `names` maps the package's names of stems to ours; other names are in lower case,
-    with ``accompaniment`` for ``Instrumental``.
+    than in its training. `names` maps the package's names of stems to ours; other names are in
+    lower case, with ``accompaniment`` for ``Instrumental``.
     """
 
     stems = ("vocals", "accompaniment")

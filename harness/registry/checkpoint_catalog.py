@@ -197,6 +197,7 @@ def our_stems(theirs: Sequence[str]) -> dict[str, str]:
     ours = {name: SPECIAL.get(word, taxonomy.canonical(word)) for name, word in plain.items()}
     if {"soprano", "alto", "tenor"} <= set(ours.values()):
         return {name: f"{stem}_voice" for name, stem in ours.items()}
+    ours = {n: o if o == plain[n] or o not in plain.values() else plain[n] for n, o in ours.items()}
     meant = taxonomy.of_model(ours.values())
     return {name: s if slug(s := meant[stem]) == s else REST for name, stem in ours.items()}
 
@@ -210,11 +211,19 @@ def checked_row(raw: Mapping[str, Any], path: Path) -> CatalogRow:
         raise complaint(error, where, list(CatalogRow.model_fields)) from error
     if row.type not in FAMILY_OF:
         raise HarnessError(f"{where}unknown type {row.type!r}; known: {', '.join(FAMILY_OF)}")
-    for file in row.weights:
-        for url in file.urls:
-            if not url.startswith(("https://", "hf:", "pypi:")) or not address(url):
-                raise HarnessError(f"{where}{url!r} is not safe; use https, hf: or pypi:")
+    for url in (url for file in row.weights for url in file.urls):
+        _check_url(url, where)
     return row
+
+
+def _check_url(url: str, where: str) -> None:
+    """Refuse an address that is not one of a file on a server, of a hub or of a package."""
+    if not url.startswith(("https://", "hf:", "pypi:")):
+        raise HarnessError(f"{where}{url!r} is not safe; use https, hf: or pypi:")
+    try:
+        address(url)
+    except HarnessError as error:
+        raise HarnessError(f"{where}{error}") from error
 
 
 def slug(name: str) -> str:
