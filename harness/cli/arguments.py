@@ -15,7 +15,7 @@ from harness.results.runs import runs_or_how
 def choose_entries(
     entries: Mapping[str, Entry], names: Sequence[str], everything: bool
 ) -> list[Entry]:
-    """Return the named entries, or all, in the order of the registry; then the catalogue's."""
+    """Return the named entries, or all, in the order of the registry; then the catalog's."""
     wanted = {entry.name: entry for entry in (find(entries, name) for name in names)}
     if not wanted and not everything:
         raise HarnessError("separators: none given; name one or more, or use --all")

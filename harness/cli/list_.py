@@ -23,7 +23,7 @@ MOST_STEMS = 6  # that a line names
 def list_everything(
     words: list[str] = argument("WORD", [], "With --catalog: words that a row must have.", False),
     of_catalog: bool = flag(
-        "--catalog", "List the catalogue instead: open checkpoints that run by name."
+        "--catalog", "List the catalog instead: open checkpoints that run by name."
     ),
     stem: str = option("--stem STEM", "", "With --catalog: only what returns this stem.", False),
     use: str = option(
@@ -42,7 +42,7 @@ def list_everything(
         _list_catalog(words, stem, use, as_json)
         return
     if words or stem or use:
-        raise HarnessError("list: words, --stem and --license are for the catalogue; add --catalog")
+        raise HarnessError("list: words, --stem and --license are for the catalog; add --catalog")
     entries = registry.load(registry_file)
     folders = parse_data(data)
     if as_json:
@@ -78,7 +78,7 @@ def _pins(entry: Entry) -> str:
 
 
 def _list_catalog(words: list[str], stem: str, use: str, as_json: bool) -> None:
-    """List what of the catalogue fits."""
+    """List what of the catalog fits."""
     if use not in ("", "commercial"):
         raise HarnessError(f"--license {use}: not known; write commercial, or leave it out")
     wanted = taxonomy.canonical(stem) if stem else ""
@@ -93,7 +93,7 @@ def _list_catalog(words: list[str], stem: str, use: str, as_json: bool) -> None:
 
 
 def _facts(row: catalog.CatalogRow) -> str:
-    """Return what the catalogue knows of a checkpoint in one line; names are not broken in it."""
+    """Return what the catalog knows of a checkpoint in one line; names are not broken in it."""
     models = [file for file in row.entry().weights if not file.file.endswith((".yaml", ".json"))]
     stems = ", ".join(row.stems[:MOST_STEMS]) + (", …" if len(row.stems) > MOST_STEMS else "")
     data = "unknown" if row.trained_on is None else ", ".join(row.trained_on)

@@ -1,4 +1,4 @@
-"""The catalogue: open checkpoints that public lists name, which run by name like registry rows.
+"""The catalog: open checkpoints that public lists name, which run by name like registry rows.
 
 ``harness/catalog/models.jsonl`` has one JSON object per line and is read when a name is not in the
 registry. ``tools/make_catalog.py`` makes it. Facts are those of the lists: nobody here has run all
@@ -78,7 +78,7 @@ class ListedFile(_Listed):
 
 
 class CatalogRow(_Listed):
-    """One checkpoint of the catalogue."""
+    """One checkpoint of the catalog."""
 
     name: Name
     title: Plain

@@ -18,7 +18,7 @@ Name = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
 class Known(dict[str, Entry]):
-    """The entries of the registry; those of the catalogue are found by name, but not listed."""
+    """The entries of the registry; those of the catalog are found by name, but not listed."""
 
     def __missing__(self, name: str) -> Entry:
         row = catalog.find_row(name) if catalog.has(name) else None
@@ -31,7 +31,7 @@ class Known(dict[str, Entry]):
 
 
 def load(path: Path | None = None) -> dict[str, Entry]:
-    """Read the built-in registry and the user's own; names of the catalogue are found in it too.
+    """Read the built-in registry and the user's own; names of the catalog are found in it too.
 
     `path` is the user's file; by default ``model_registry.yaml`` of the working folder, if any.
     """
@@ -53,9 +53,9 @@ def built_in_path() -> Path:
 
 
 def find(entries: Mapping[str, Entry], name: str) -> Entry:
-    """Return the entry of that name, of the catalogue if the registry has none.
+    """Return the entry of that name, of the catalog if the registry has none.
 
-    In the catalogue a file name counts too. An error suggests the nearest names.
+    In the catalog a file name counts too. An error suggests the nearest names.
     """
     if name in entries:
         return entries[name]
@@ -63,7 +63,7 @@ def find(entries: Mapping[str, Entry], name: str) -> Entry:
         return row.entry()
     hint = suggestion(name, entries)
     if listed := catalog.near(name):
-        others = f"{' or '.join(map(repr, listed))} of the catalogue"
+        others = f"{' or '.join(map(repr, listed))} of the catalog"
         hint = hint.replace("?", f", or {others}?") if "?" in hint else f"did you mean {others}?"
     raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {hint} (more: harness list --catalog)")
 

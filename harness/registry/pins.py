@@ -32,6 +32,12 @@ def pin_of(file: str) -> str | None:
     return _read(path, changed.st_mtime_ns, changed.st_size).get(file)
 
 
+def pinned(file: str) -> str | None:
+    """Return the hash of `pin_of` with the note, as records show it."""
+    kept = pin_of(file)
+    return kept and f"{kept} ({NOTE})"
+
+
 def pin(path: Path) -> str:
     """Keep the sha256 of a file, unless one is kept, and return it; a file that differs is refused.
 

@@ -86,7 +86,7 @@ class AudioSeparator(Networked):
         tables = [path for path, _ in self.files if path.suffix == ".json"]
         models = [file for file in self.files if file[0] not in tables]
         if config is None and tables and models:
-            config = _settings_of(models[0][0], tables[0], architecture)
+            config = settings_of(models[0][0], tables[0], architecture)
         self._path, _, settings = model_and_config(models, config)
         self._model = _build(architecture, self._path, settings, options or {}, device)
         self._check(settings)
@@ -134,7 +134,7 @@ class AudioSeparator(Networked):
         self.check_fit(self._path, RATE, map(self._name, theirs))
 
 
-def _settings_of(path: Path, table: Path, architecture: str) -> Mapping[str, Any]:
+def settings_of(path: Path, table: Path, architecture: str) -> Mapping[str, Any]:
     """Return the settings of a model from a table by the package's own hash, of its last 10 MB."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - HASHED, 0))

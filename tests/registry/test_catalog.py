@@ -1,4 +1,4 @@
-"""The catalogue as a user meets it: rows checked, found by name, pinned, refused if hostile."""
+"""The catalog as a user meets it: rows checked, found by name, pinned, refused if hostile."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from harness.registry import pins, weight_files
 from harness.registry.checkpoint_catalog import FAMILY_OF, PATH, checked_row
 from harness.results.leaks import leak_statuses
 from harness.results.runs import PAIR
-from harness.separators import load, protocol
+from harness.separators import audio_separator, load, protocol
 
 ROWS = list(catalog.rows())
 BUILT_IN = registry.load(registry.built_in_path())
@@ -49,7 +49,7 @@ def harness(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def one_row(tmp_path, monkeypatch, server):
-    """Make a catalogue of one row, whose file lies on a hub on this machine."""
+    """Make a catalog of one row, whose file lies on a hub on this machine."""
     monkeypatch.setenv("HF_ENDPOINT", server.url.removesuffix("/file.zip"))
     server.behave = lambda http, _: send(http, server.content)
     server.content = FIRST
@@ -160,7 +160,7 @@ def test_a_checkpoint_has_the_names_of_its_file_and_of_the_lists(name):
     assert entry.weights[0].sha256 == BUILT_IN["mel_roformer"].weights[0].sha256
 
 
-def test_rows_of_the_registry_win_and_catalogue_rows_can_be_members_of_ensembles(tmp_path):
+def test_rows_of_the_registry_win_and_catalog_rows_can_be_members_of_ensembles(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(
         "mdx: {family: nmf, stems: [vocals]}\n"
@@ -185,7 +185,7 @@ def test_near_misses_are_answered_with_names(typed, meant):
         registry.find(registry.load(), typed)
 
 
-def test_the_registry_is_read_without_the_catalogue(monkeypatch):
+def test_the_registry_is_read_without_the_catalog(monkeypatch):
     monkeypatch.setattr(catalog, "read", lambda path: pytest.fail("was read"))
     forget()
     assert registry.find(registry.load(), "htdemucs").family == "demucs"
@@ -415,3 +415,27 @@ def test_catalog_add_says_what_does_not_fit(harness, training, options, reason):
     _, err = harness("catalog", "add", *own_files(**training), *options, expected=2)
     assert reason in err
     assert not Path("model_registry.yaml").exists()
+
+
+# --- settings of models by their hash ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [100, 10_240_100])
+def test_settings_of_vr_and_mdx_models_are_found_by_the_end_of_the_file(
+    tmp_path, monkeypatch, size
+):
+    model, table = tmp_path / "model.onnx", tmp_path / "settings.json"
+    model.write_bytes(bytes(100) + b"x" * (size - 100))
+    key = hashlib.md5(model.read_bytes()[-10_240_000:]).hexdigest()
+    own = {"mdx_model_data": {key: {"primary_stem": "Bass"}}, "vr_model_data": {}}
+    (tmp_path / "model-data.json").write_text(json.dumps(own))
+    monkeypatch.setattr(audio_separator, "_package_folder", lambda: tmp_path)
+    table.write_text("{}")
+    assert audio_separator.settings_of(model, table, "mdx") == {"primary_stem": "Bass"}
+    with pytest.raises(HarnessError, match=r"not in settings\.json; add config"):
+        audio_separator.settings_of(model, table, "vr")
+    table.write_text(json.dumps({key: {"primary_stem": "Vocals"}}))
+    assert audio_separator.settings_of(model, table, "vr") == {"primary_stem": "Vocals"}
+    table.write_text("[]")
+    with pytest.raises(HarnessError, match="is no table of settings"):
+        audio_separator.settings_of(model, table, "mdx")
