@@ -14,6 +14,7 @@ from harness.core.files import cache_folder
 from harness.core.text import cost
 from harness.registry import Entry, Weights, pins
 
+TEXTS = (".yaml", ".yml", ".json")  # endings of configurations, which are a few kilobytes
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # part of the package
 
 
@@ -72,7 +73,8 @@ def to_fetch(entries: Iterable[Entry], *, wrong: bool = False) -> list[Weights]:
 
 def fits(files: Sequence[Weights], limit: int) -> bool:
     """Whether files are known to have at most `limit` bytes in total."""
-    return sum(float("inf") if file.size is None else file.size for file in files) <= limit
+    sizes = map(_bytes, files)
+    return sum(float("inf") if size is None else size for size in sizes) <= limit
 
 
 def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
@@ -87,10 +89,11 @@ def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
 
 def size_of(files: Sequence[Weights]) -> str:
     """Return the total size of files as text, such as ``997 MB``."""
-    total = sum(file.size or 0 for file in files)
+    sizes = [_bytes(file) for file in files]
+    total = sum(size or 0 for size in sizes)
     if not total:
         return "size unknown"
-    unknown = any(file.size is None for file in files)
+    unknown = None in sizes
     return ("at least " if unknown else "") + cost(total, "bytes")
 
 
@@ -147,6 +150,11 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
     if file.known_sha256 is None:
         pins.pin(goal)
     return goal
+
+
+def _bytes(file: Weights) -> int | None:
+    """Return the size of a file; a text without a known size counts as nothing."""
+    return 0 if file.size is None and file.file.endswith(TEXTS) else file.size
 
 
 def _is_plain(file: Weights) -> bool:
