@@ -96,5 +96,11 @@ def _facts(row: catalog.CatalogRow) -> str:
     """Return what the catalog knows of a checkpoint in one line; names are not broken in it."""
     stems = ", ".join(row.stems[:MOST_STEMS]) + (", …" if len(row.stems) > MOST_STEMS else "")
     data = "unknown" if row.trained_on is None else ", ".join(row.trained_on)
-    parts = [stems, row.type, size_of(row.entry().weights), f"license {row.license}", f"trained on {data}"]
+    parts = [
+        stems,
+        row.type,
+        size_of(row.entry().weights),
+        f"license {row.license}",
+        f"trained on {data}",
+    ]
     return "; ".join(filter(None, [*parts, row.unavailable or _pins(row.entry())]))

@@ -14,7 +14,6 @@ from harness.cli import options
 from harness.cli.arguments import name_from, parse_trained_on
 from harness.cli.options import argument, flag, option
 from harness.cli.terminal import say, show
-from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.core.files import file_digest
 from harness.core.taxonomy import canonical
@@ -70,27 +69,34 @@ def show_row(name: str, row: Mapping[str, Any]) -> None:
 
 def row_of(config: Path, checkpoint: Path, name: str) -> dict[str, Any]:
     """Return the fields of a row that follow from the two files."""
-    settings = strict_yaml.read(config, "configuration")
-    training = settings.get("training") if isinstance(settings, dict) else None
-    instruments = training.get("instruments") if isinstance(training, dict) else None
+    from harness.separators import checkpoints
+
+    settings = checkpoints.read_config(config)
+    training, audio = (
+        found if isinstance(found := settings.get(part), dict) else {}
+        for part in ("training", "audio")
+    )
+    instruments = training.get("instruments")
     if not isinstance(instruments, list) or not all(isinstance(s, str) for s in instruments):
         raise HarnessError(
             f"{config}: no list of names in training.instruments; "
             "use a configuration of the MSS-Training tool"
         )
     names = our_stems(instruments)
+    if not all(names.values()):
+        raise HarnessError(f"{config}: an instrument has no letters in its name; rename it")
     target = training.get("target_instrument")
-    if target is not None and target not in names:
+    if target is not None and not (isinstance(target, str) and target in names):
         raise HarnessError(
             f"{config}: target_instrument {target!r} is none of {', '.join(names)}; correct it"
         )
-    rate = settings.get("audio", {}).get("sample_rate", 44100)
+    two = len(names) == 2  # the other one is what remains
     different = {name: ours for name, ours in names.items() if canonical(name) != ours}
     return {
         "title": name,
         "family": "msst",
-        "stems": list(names.values()) if target is None else [names[target]],
-        "sample_rate": rate,
+        "stems": list(names.values()) if target is None or two else [names[target]],
+        "sample_rate": audio.get("sample_rate", 44100),
         "channels": 2,
         "params": {"config": config.name, **({"names": different} if different else {})},
         "weights": [_file(checkpoint), _file(config)],

@@ -106,8 +106,10 @@ def pin_files(entries: Iterable[Entry]) -> None:
 
 
 def notes_on(entry: Entry) -> list[str]:
-    """Return what every result of an entry must say of its weights."""
-    pinned = any(file.sha256 is None and pins.pin_of(file.file) for file in entry.weights)
+    """Return what every result of an entry must say of its weights; members say it themselves."""
+    pinned = not entry.members and any(
+        file.sha256 is None and pins.pin_of(file.file) for file in entry.weights
+    )
     return [f"weights {pins.NOTE}"] if pinned else []
 
 

@@ -397,7 +397,8 @@ def test_catalog_add_appends_a_row_that_can_be_found(harness):
     assert entry.weights[0].sha256 == hashlib.sha256(FIRST).hexdigest()
     assert weight_files.obstacle(entry) == ""
     assert "--force" in harness("catalog", "add", *own_files(), expected=2)[1]
-    harness("catalog", "add", *own_files(target_instrument="Vocals"), "--force")
+    several = own_files(instruments=["Vocals", "drums", "bass"], target_instrument="Vocals")
+    harness("catalog", "add", *several, "--force")
     assert registry.load()["my_model"].stems == ("vocals",)
     assert registry.load()["first"].family == "nmf"
 
@@ -406,6 +407,7 @@ def test_catalog_add_appends_a_row_that_can_be_found(harness):
     ("training", "options", "reason"),
     [
         ({"instruments": None}, (), "no list of names in training.instruments"),
+        ({"instruments": ["Vocals", "!"]}, (), "has no letters in its name"),
         ({"target_instrument": "drums"}, (), "'drums' is none of Vocals, Instrumental"),
         ({}, ("--name", "htdemucs"), "is a built-in entry"),
         ({}, ("--name", "../x"), "is not a valid name"),
