@@ -14,6 +14,7 @@ from harness.cli import options
 from harness.cli.arguments import name_from, parse_trained_on
 from harness.cli.options import argument, flag, option
 from harness.cli.terminal import say, show
+from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.core.files import file_digest
 from harness.core.taxonomy import canonical
@@ -39,7 +40,7 @@ def add(
     trained_on: list[str] = options.TRAINED_ON,
     terms: str = option("--license TEXT", UNKNOWN_LICENSE, "License of the weights."),
     registry_file: Path = option(
-        "--registry FILE", Path(registry.FILE_NAME), "YAML file that gets the row."
+        "--to FILE", Path(registry.FILE_NAME), "YAML file that gets the row."
     ),
     force: bool = flag("--force", "Replace a row of that name in the file."),
 ) -> None:
@@ -69,13 +70,7 @@ def show_row(name: str, row: Mapping[str, Any]) -> None:
 
 def row_of(config: Path, checkpoint: Path, name: str) -> dict[str, Any]:
     """Return the fields of a row that follow from the two files."""
-    from harness.separators import checkpoints
-
-    settings = checkpoints.read_config(config)
-    training, audio = (
-        found if isinstance(found := settings.get(part), dict) else {}
-        for part in ("training", "audio")
-    )
+    training, audio = _sections(config, "training", "audio")
     instruments = training.get("instruments")
     if not isinstance(instruments, list) or not all(isinstance(s, str) for s in instruments):
         raise HarnessError(
@@ -101,6 +96,13 @@ def row_of(config: Path, checkpoint: Path, name: str) -> dict[str, Any]:
         "params": {"config": config.name, **({"names": different} if different else {})},
         "weights": [_file(checkpoint), _file(config)],
     }
+
+
+def _sections(config: Path, *names: str) -> list[dict[str, Any]]:
+    """Return sections of a configuration; empty where there is none."""
+    settings = strict_yaml.read(config, "configuration")
+    whole = settings if isinstance(settings, dict) else {}
+    return [part if isinstance(part := whole.get(name), dict) else {} for name in names]
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -212,18 +212,18 @@ def checked_row(raw: Mapping[str, Any], path: Path) -> CatalogRow:
     if row.type not in FAMILY_OF:
         raise HarnessError(f"{where}unknown type {row.type!r}; known: {', '.join(FAMILY_OF)}")
     for url in (url for file in row.weights for url in file.urls):
-        _check_url(url, where)
+        _check_url(url, where.removesuffix(": "))
     return row
 
 
 def _check_url(url: str, where: str) -> None:
     """Refuse an address that is not one of a file on a server, of a hub or of a package."""
     if not url.startswith(("https://", "hf:", "pypi:")):
-        raise HarnessError(f"{where}{url!r} is not safe; use https, hf: or pypi:")
+        raise HarnessError(f"{where}: {url!r} is not safe; use https, hf: or pypi:")
     try:
         address(url)
     except HarnessError as error:
-        raise HarnessError(f"{where}{error}") from error
+        raise HarnessError(f"{where}: {error}") from error
 
 
 def slug(name: str) -> str:
@@ -246,10 +246,12 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
         try:
             raw = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise HarnessError(f"{path}, line {number}: is not JSON ({error}); mend it") from error
+            raise HarnessError(
+                f"{path}, line {number}: is not JSON ({error}); correct it"
+            ) from error
         name = raw.get("name") if isinstance(raw, dict) else None
         if not isinstance(name, str) or name in found:
-            raise HarnessError(f"{path}, line {number}: no name, or one twice; mend it")
+            raise HarnessError(f"{path}, line {number}: no name, or one twice; correct it")
         found[name] = raw
     return found
 
