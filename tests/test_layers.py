@@ -48,7 +48,9 @@ IMPORTS = {name: imports_of(path) for name, path in MODULES.items()}
 
 def test_there_are_twelve_rooms_and_nothing_beside_them():
     beside = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert beside - {"__pycache__"} == {*ROOMS, "__init__.py", "__main__.py", "checkpoints"}
+    data = {"checkpoints", "catalog"}
+    assert beside - {"__pycache__"} == {*ROOMS, "__init__.py", "__main__.py", *data}
+    assert not [path for name in data for path in (PACKAGE / name).rglob("*.py")]
 
 
 def test_contributors_are_told_this_order():

@@ -25,6 +25,7 @@ from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset, Omission
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import FILES, Entry
+from harness.registry.pins import pinned
 from harness.results.runs import read_run
 
 Row = tuple[Any, ...]
@@ -170,7 +171,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
     """Return what a report says of a separator."""
     row = entry.model_dump(mode="json", exclude={"name", "weights", "published"})
     row["entry_sha256"] = entry.identity()
-    row["weights_sha256"] = [w.sha256 for w in entry.weights]
+    row["weights_sha256"] = [w.sha256 or pinned(w.file) for w in entry.weights]
     sizes = [w.size for w in entry.weights]
     row["weights_bytes"] = sum(filter(None, sizes)) if all(sizes) and sizes else None
     row["title"] = entry.title or entry.name

@@ -64,6 +64,10 @@ VERBS = {  # verb: (module:function of harness.cli, the first sentence of its he
         "Check that separators and datasets can be loaded, and say what to do if not.",
     ),
     "fetch": ("fetch:app", "Download weights and datasets."),
+    "catalog": (
+        "own_models:app",
+        "Add a model of your own to the registry; 'harness list --catalog' shows those of others.",
+    ),
 }
 STYLE: dict[str, Any] = {
     "add_completion": False,

@@ -17,11 +17,13 @@ from harness.results.runs import runs_or_how
 def choose_entries(
     entries: Mapping[str, Entry], names: Sequence[str], everything: bool
 ) -> list[Entry]:
-    """Return the named entries, or all, in the order of the registry."""
-    wanted = {find(entries, name).name for name in names}
+    """Return the named entries, or all, in the order of the registry; then the catalog's."""
+    wanted = {entry.name: entry for entry in (find(entries, name) for name in names)}
     if not wanted and not everything:
         raise HarnessError("separators: none given; name one or more, or use --all")
-    return [entry for entry in entries.values() if not wanted or entry.name in wanted]
+    known = [entry for entry in entries.values() if not wanted or entry.name in wanted]
+    own = {entry.name for entry in known}
+    return known + [entry for name, entry in wanted.items() if name not in own]
 
 
 def parse_data(pairs: Sequence[str]) -> dict[str, Path]:

@@ -114,6 +114,7 @@ def run(
         found = choose_datasets(choice, settings.jobs, advance)
     if not offline:  # last: what was typed is correct
         _offer_weights(entries, yes)
+    weight_files.pin_files(entries)
     for line in own_code(entries):
         say(line)
     with progress("separating and scoring", as_json) as advance:

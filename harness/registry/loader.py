@@ -12,14 +12,28 @@ from typing import Any
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.core.taxonomy import REFERENCE
+from harness.registry import checkpoint_catalog as catalog
 from harness.registry.ensembles import with_members
 from harness.registry.entries import FILE_NAME, Entry, checked, suggestion
 
 Name = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
+class Known(dict[str, Entry]):
+    """The entries of the registry; those of the catalog are found by name, but not listed."""
+
+    def __missing__(self, name: str) -> Entry:
+        row = catalog.find_row(name) if catalog.has(name) else None
+        if row is None:
+            raise KeyError(name)
+        return row.entry()
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and catalog.has(name))
+
+
 def load(path: Path | None = None) -> dict[str, Entry]:
-    """Read the built-in registry and the user's own.
+    """Read the built-in registry and the user's own; names of the catalog are found in it too.
 
     `path` is the user's file; by default ``model_registry.yaml`` of the working folder, if any.
     """
@@ -41,10 +55,19 @@ def built_in_path() -> Path:
 
 
 def find(entries: Mapping[str, Entry], name: str) -> Entry:
-    """Return the entry of that name; an error suggests the nearest name."""
+    """Return the entry of that name, of the catalog if the registry has none.
+
+    In the catalog a file name counts too. An error suggests the nearest names.
+    """
     if name in entries:
         return entries[name]
-    raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {suggestion(name, entries)}")
+    if row := catalog.find_row(name):
+        return row.entry()
+    hint = suggestion(name, entries)
+    if listed := catalog.near(name):
+        others = f"{' or '.join(map(repr, listed))} of the catalog"
+        hint = hint.replace("?", f", or {others}?") if "?" in hint else f"did you mean {others}?"
+    raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {hint} (more: harness list --catalog)")
 
 
 def _same(own: Path, built_in: Path) -> bool:
@@ -78,22 +101,31 @@ def _entries(rows: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Entry]
             base = merged.get(rows[link].get("extends") or "", {})
             merged.setdefault(link, _merged(base, rows[link]))
     found = {name: checked(name, merged[name], path) for name in rows}
-    return {name: with_members(entry, found, path) for name, entry in found.items()}
+    whole = Known(found)
+    return Known({name: with_members(entry, whole, path) for name, entry in found.items()})
 
 
 def _chain(
-    name: str, rows: Mapping[str, dict[str, Any]], merged: Mapping[str, object], path: Path
+    name: str, rows: Mapping[str, dict[str, Any]], merged: dict[str, dict[str, Any]], path: Path
 ) -> list[str]:
-    """Return a row, the row that it extends, and so on, up to one that is merged or a first one."""
+    """Return a row, the row that it extends, and so on, up to one that is merged or a first one.
+
+    A row of the catalog that is extended is added to `merged`.
+    """
     chain = [name]
     while chain[-1] not in merged and (parent := rows[chain[-1]].get("extends")) is not None:
         if parent in chain:
             circle = " → ".join((*chain, parent))
             raise HarnessError(f"{path}: {circle} extends itself; break the circle")
-        if not isinstance(parent, str) or parent not in rows:
+        if parent in rows:
+            chain.append(parent)
+            continue
+        if not isinstance(parent, str) or not (listed := catalog.find_row(parent)):
             hint = suggestion(str(parent), rows)
             raise HarnessError(f"{path}: {chain[-1]} extends {parent!r}; {hint}")
-        chain.append(parent)
+        row = listed.entry().model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+        merged[parent] = row
+        break
     return chain
 
 

