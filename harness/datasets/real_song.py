@@ -18,10 +18,9 @@ from harness.core import audio
 from harness.core.download import one_at_a_time
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
-from harness.datasets.musdb import STREAMS, SUFFIX
 from harness.datasets.musdb_songs import song_facts
 from harness.datasets.scan import FOUR_STEMS, Scan, collect, four_stems
-from harness.datasets.stem_mp4 import check_tools, read_stream
+from harness.datasets.stem_mp4 import STREAMS, SUFFIX, check_tools, read_stream
 from harness.datasets.tracks import Dataset, Track
 
 NAME = "real_song"

@@ -117,10 +117,11 @@ def _chain(
         if parent in chain:
             circle = " → ".join((*chain, parent))
             raise HarnessError(f"{path}: {circle} extends itself; break the circle")
-        if parent in rows:
+        named = isinstance(parent, str)
+        if named and parent in rows:
             chain.append(parent)
             continue
-        if not isinstance(parent, str) or not (listed := catalog.find_row(parent)):
+        if not named or not (listed := catalog.find_row(parent)):
             hint = suggestion(str(parent), rows)
             raise HarnessError(f"{path}: {chain[-1]} extends {parent!r}; {hint}")
         row = listed.entry().model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
