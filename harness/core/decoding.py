@@ -285,8 +285,8 @@ def _count_rest(content: _Content) -> int:
 
 
 def _at(file: FileIO, place: int, size: int) -> bytes:
-    """Return the bytes of a file from a place on."""
-    file.seek(place)
+    """Return the bytes of a file from a place on; none beyond its end."""
+    file.seek(min(place, os.fstat(file.fileno()).st_size))
     return file.read(size)
 
 
@@ -404,6 +404,8 @@ def _check_sizes(path: Path, content: FileIO) -> tuple[int, bytes] | None:
     found = _audio_size(content, chunks) if chunks else None
     if head[:4] == b".snd" and len(head) == 16:
         found = _Size(*struct.unpack(">II", head[4:12]), 8, ">I")
+        if found.audio < 24:  # of which libsndfile reads the header as audio
+            raise HarnessError(f"{path}: its audio begins at byte {found.audio}; replace it")
     if found is None or found.audio > end:
         return None
     there, n_bytes = end - found.audio, found.n_bytes
