@@ -21,6 +21,7 @@ from harness.results.importing import (
     read_published,
 )
 from harness.results.museval_format import NAMES, write_museval
+from harness.results.omitted import recorded
 from harness.results.replacing import check_place
 from harness.results.runs import join, read_run, write_run
 from harness.selection import finished_run
@@ -158,7 +159,11 @@ def test_audio_separator_tells_leaked_from_unknown_and_leaves_out_stems_that_the
     leaks = {row["separator"]: row["status"] for row in run.record["leaks"]}
     assert leaks["audio-separator:htdemucs.yaml"] == "leaked"
     assert leaks["audio-separator:secret.ckpt"] == "unknown"
+    left_out = recorded(run.record)
+    assert {one.what for one in left_out} == {"stem not imported"}
     told = " ".join(run.record["datasets"]["musdb18"]["problems"])
+    assert all(f"scores of {one.name!r}" in told for one in left_out)
+    assert left_out
     assert "4 scores of 'instrumental, which is not a stem of the model'" in told
     known = read_published([path], Request(trained_on=("moisesdb",)))
     assert known.record["leaks"] == []
