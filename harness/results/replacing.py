@@ -89,7 +89,9 @@ def _lost_results(old: Record, new: Record) -> str:
     for name, about in _datasets(old).items():
         if (before := about.get("folder", "")) and _other(before, old, new, name):
             return f"has scores on {name} in {before}"
-    lost = _made(old) - _made(new)
+    now = _made(new)
+    kept = {*now, *now.values()}
+    lost = [made for made, key in _made(old).items() if not {made, key} & kept]
     if not lost:
         return ""
     separator, _, dataset, split, track = min(lost)
@@ -137,11 +139,11 @@ def _datasets(record: Record) -> Mapping[str, Any]:
     return found
 
 
-def _made(record: Record) -> set[Made]:
-    """Return what a run measured."""
+def _made(record: Record) -> dict[Made, str]:
+    """Return what a run measured, with the key of each result, which no name enters."""
     inputs = {name: about["input"] for name, about in record.get("separators", {}).items()}
     return {
-        (u["separator"], inputs[u["separator"]], u["dataset"], u["split"], u["track"])
+        (u["separator"], inputs[u["separator"]], u["dataset"], u["split"], u["track"]): u["key"]
         for u in record.get("units", ())
     }
 

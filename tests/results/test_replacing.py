@@ -40,6 +40,12 @@ ELSEWHERE = {"mine": {"folder": "/others"}}
 DRUMS = {"nmf": {"family": "nmf", "input": "drums"}}
 
 
+RENAMED = {
+    "separators": {"mine": DRUMS["nmf"] | {"input": "mixture"}},
+    "units": [unit | {"separator": "mine"} for unit in record()["units"]],
+}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -47,6 +53,7 @@ DRUMS = {"nmf": {"family": "nmf", "input": "drums"}}
         (record("ab"), record("abc", ["nmf", "hpss"]), ""),
         (record(), record(content="2"), ""),  # songs that were mended
         (record(), record(datasets=ELSEWHERE), ""),  # the same songs in another place
+        (record(), record() | RENAMED, ""),
         (record(), record("a"), r"1 result that would be lost \(nmf on 'b' of mine:test"),
         (record("a", ["nmf", "hpss"]), record("a"), "lost .hpss on 'a' of mine:test"),
         (record(), record() | {"separators": DRUMS}, "2 results that would be lost"),
