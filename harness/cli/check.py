@@ -22,6 +22,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
 from harness.core.machine import choose_device, cores
 from harness.core.text import count
+from harness.datasets import real_song
 from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.mixture_check import examined
@@ -127,6 +128,10 @@ def _examine_dataset(
     """
     if name == "demo":
         return Finding(name, "ready", f"rendered into {cache_folder()} when needed")
+    if name == real_song.NAME and name not in data:
+        why = real_song.obstacle()
+        ready = f"decoded into {cache_folder()} when needed"
+        return Finding(name, "absent" if why else "ready", why or ready)
     if name not in datasets.configured(data):
         return Finding(name, "absent", datasets.DATASETS[name].how_to)
     try:

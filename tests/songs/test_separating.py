@@ -35,6 +35,7 @@ tenth:
   {extends: half, params: {gain: 0.1}, trained_on: ["b:train"], sample_rate: 44100, channels: 2}
 quiet: {family: echo, stems: [vocals, drums, bass, other], params: {gain: 0.25}}
 loud: {extends: quiet, params: {gain: 4.0}}
+fed: {extends: quiet, input: accompaniment}
 pair: {family: echo, input: vocals, stems: [lead, background], params: {gain: 0.5}}
 blend:
   family: ensemble
@@ -195,6 +196,7 @@ def test_identity_follows_members_and_weights_only(entries, tmp_path, monkeypatc
         ("{bass: {half: 1}}", "half has no bass"),
         ("{lead: {pair: 1}}", "which no member returns; add vocals"),
         ("{lead: {pair: 1}, background: {pair: 1}}", "add vocals"),
+        ("{vocals: {fed: 1}, accompaniment: {half: 1}}", "of which vocals is no part"),
         ("{}", "has no stems"),
         ("[vocals]", "params.stems"),
         ("{vocals: {half: .nan}}", "params.stems.vocals.half"),
@@ -458,8 +460,11 @@ def test_a_download_with_published_scores_is_offered_until_it_is_there(tmp_path)
     assert (choice.entry.name, choice.better, choice.caveat) == ("paid", None, "")
 
 
-@pytest.mark.parametrize(("answer", "used"), [("", "paid"), ("n", "two"), (None, "two")])
-def test_a_terminal_is_asked_and_nothing_else_is(tmp_path, monkeypatch, capsys, answer, used):
+@pytest.mark.parametrize(
+    ("answer", "used", "more"),
+    [("", "paid", ()), ("n", "two", ()), (None, "two", ()), ("y", "paid", ("--with", "paid"))],
+)
+def test_a_terminal_is_asked_and_nothing_else_is(tmp_path, monkeypatch, capsys, answer, used, more):
     entries = of_kinds(tmp_path)
     monkeypatch.setattr(registry, "load", lambda path=None: entries)
     asked: list[str] = []
@@ -478,7 +483,7 @@ def test_a_terminal_is_asked_and_nothing_else_is(tmp_path, monkeypatch, capsys, 
         "sys.stdin", type("Terminal", (), {"isatty": lambda _: answer is not None})()
     )
     song(tmp_path / "s.wav")
-    monkeypatch.setattr(sys, "argv", ["harness", "separate", "s.wav"])
+    monkeypatch.setattr(sys, "argv", ["harness", "separate", "s.wav", *more])
     with pytest.raises(SystemExit):
         cli.main()
     said = capsys.readouterr().err
