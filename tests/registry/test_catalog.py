@@ -439,5 +439,5 @@ def test_settings_of_vr_and_mdx_models_are_found_by_the_end_of_the_file(
     table.write_text(json.dumps({key: {"primary_stem": "Vocals"}}))
     assert audio_separator.settings_of(model, table, "vr") == {"primary_stem": "Vocals"}
     table.write_text("[]")
-    with pytest.raises(HarnessError, match="is no table of settings"):
+    with pytest.raises(HarnessError, match="is not a table of settings"):
         audio_separator.settings_of(model, table, "mdx")
