@@ -164,6 +164,7 @@ def test_rows_of_the_registry_win_and_catalog_rows_can_be_members_of_ensembles(t
     path = tmp_path / "r.yaml"
     path.write_text(
         "mdx: {family: nmf, stems: [vocals]}\n"
+        "fine: {extends: big_beta5e, params: {overlap: 0.75}}\n"
         "both: {family: ensemble, role: ensemble,"
         " params: {stems: {vocals: {big_beta5e: 0.5, mdx: 0.5}}}}\n"
     )
@@ -174,6 +175,10 @@ def test_rows_of_the_registry_win_and_catalog_rows_can_be_members_of_ensembles(t
         "mdx": "nmf",
     }
     assert "big_beta5e" not in list(entries)
+    listed = registry.find(entries, "big_beta5e")
+    same = {"name": "big_beta5e", "params": listed.params}
+    assert entries["fine"].params == {**listed.params, "overlap": 0.75}
+    assert entries["fine"].model_copy(update=same).model_dump() == listed.model_dump()
 
 
 @pytest.mark.parametrize(
