@@ -48,7 +48,8 @@ def pin(path: Path) -> str:
     with one_at_a_time(table):
         kept = _parsed(table) if table.is_file() else {}
         if kept.setdefault(path.name, found) != found:
-            raise HarnessError(f"{path}: sha256 is {found}, {_advice(path.name, kept[path.name])}")
+            wrong = f"sha256 is {found}, {_advice(path.name, kept[path.name])}"
+            raise HarnessError(f"{path}: {wrong}")
         text = json.dumps(kept, indent=1, sort_keys=True)
         write_atomic(table, text.encode())
     return found

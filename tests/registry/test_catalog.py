@@ -164,6 +164,7 @@ def test_rows_of_the_registry_win_and_catalog_rows_can_be_members_of_ensembles(t
     path = tmp_path / "r.yaml"
     path.write_text(
         "mdx: {family: nmf, stems: [vocals]}\n"
+        "fine: {extends: big_beta5e, params: {overlap: 0.75}}\n"
         "both: {family: ensemble, role: ensemble,"
         " params: {stems: {vocals: {big_beta5e: 0.5, mdx: 0.5}}}}\n"
     )
@@ -174,6 +175,10 @@ def test_rows_of_the_registry_win_and_catalog_rows_can_be_members_of_ensembles(t
         "mdx": "nmf",
     }
     assert "big_beta5e" not in list(entries)
+    listed = registry.find(entries, "big_beta5e")
+    same = {"name": "big_beta5e", "params": listed.params}
+    assert entries["fine"].params == {**listed.params, "overlap": 0.75}
+    assert entries["fine"].model_copy(update=same).model_dump() == listed.model_dump()
 
 
 @pytest.mark.parametrize(
@@ -439,5 +444,5 @@ def test_settings_of_vr_and_mdx_models_are_found_by_the_end_of_the_file(
     table.write_text(json.dumps({key: {"primary_stem": "Vocals"}}))
     assert audio_separator.settings_of(model, table, "vr") == {"primary_stem": "Vocals"}
     table.write_text("[]")
-    with pytest.raises(HarnessError, match="is no table of settings"):
+    with pytest.raises(HarnessError, match="is not a table of settings"):
         audio_separator.settings_of(model, table, "mdx")
