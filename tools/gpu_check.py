@@ -260,6 +260,8 @@ def bs_roformer(size: Size) -> Iterator[dict[str, Any]]:
     """BS-RoFormer in its widest published size, if a class for it is installed."""
     import torch
 
+    from harness.core.errors import HarnessError
+
     if importlib.util.find_spec("harness.separators.msst") is None:
         yield {"check": "BS-RoFormer", "result": "left out", "detail": "no class for it"}
         return
@@ -275,7 +277,11 @@ def bs_roformer(size: Size) -> Iterator[dict[str, Any]]:
         "inference": {"num_overlap": 2, "batch_size": 1},
     }
     torch.manual_seed(0)
-    network = build(config, Path("bs_roformer.yaml"), "bs_roformer")
+    try:
+        network = build(config, Path("bs_roformer.yaml"), "bs_roformer")
+    except HarnessError as error:  # the package with the class is not installed
+        yield {"check": "BS-RoFormer", "result": "left out", "detail": str(error)}
+        return
     segment = size.of(352800, RATE // 2)
     yield from network_rows("BS-RoFormer", network, segment, size, overlap=0.5)
 
