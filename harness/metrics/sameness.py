@@ -130,11 +130,11 @@ def _band(change: Float64, sample_rate: int) -> tuple[float, float]:
 def _where(levels: Float64, of_signal: Float64, power: float) -> str:
     """Return in words at which times a difference is.
 
-    Chunk seams recur at equal distances. A rhythm in the music does so, too, so levels relative to
-    those of the signal decide.
+    Chunk seams recur at equal distances. Beats of the music and the gaps between them do so, too:
+    at seams, a difference is larger both by itself and relative to the signal.
     """
     relative = levels - _db(np.maximum(of_signal, QUIETEST * power), power)
-    if period := _period(relative):
+    if period := _period(np.minimum(_above_median(levels), _above_median(relative))):
         return f"every {period * FRAME:.2f} s, as chunk seams are"
     places = np.flatnonzero(levels > levels.max() - BELOW)
     first, last = places[0], places[-1] + 1
@@ -143,18 +143,19 @@ def _where(levels: Float64, of_signal: Float64, power: float) -> str:
     return "everywhere" if len(places) > FEW * len(levels) else "in places"
 
 
-def _period(levels: Float64) -> int:
-    """Return the distance, in frames, of narrow places that stand out; 0 if there is none.
-
-    For each distance, frames at the same phase are averaged. At the right one, some phases are
-    `LOUDER` than the median phase in every repeat.
-    """
+def _above_median(levels: Float64) -> Float64:
+    """Return levels in dB relative to their median, which may be minus infinity."""
     values = np.maximum(levels, levels.max() - 5 * BELOW)
-    for period in range(SHORTEST, len(values) // REPEATS + 1):
-        n = len(values) // period
-        by_phase = values[: n * period].reshape(n, period)
+    return np.asarray(values - np.median(values))
+
+
+def _period(excess: Float64) -> int:
+    """Return the distance, in frames, of narrow places that are `LOUDER`; 0 if there is none."""
+    for period in range(SHORTEST, len(excess) // REPEATS + 1):
+        n = len(excess) // period
+        by_phase = excess[: n * period].reshape(n, period)
         at_least = np.sort(by_phase, axis=0)[n // 4]  # the first or last seam may be missing
-        stands_out = at_least > np.median(by_phase) + LOUDER
+        stands_out = at_least > LOUDER
         if stands_out.any() and stands_out.mean() <= NARROW:
             return period
     return 0
