@@ -59,7 +59,9 @@ def complaint(file: Weights) -> str:
     path = find(file.file)
     known = file.known_sha256
     wrong = Expected(file.size, {"sha256": known} if known else {}).complaint(path)
-    return wrong and f"{path}: {wrong}{_if_pinned(file)}"
+    if wrong and not file.sha256 and (pinned := pins.differs(file.file)):
+        wrong += f"; {pinned}"
+    return wrong and f"{path}: {wrong}"
 
 
 def obstacle(entry: Entry) -> str:
