@@ -240,7 +240,9 @@ def _unreadable(path: Path, error: Exception) -> HarnessError:
         return UnknownFormatError(path, reason)
     except (OSError, MemoryError):
         return HarnessError(f"{path}: cannot be read as audio ({reason}); replace it")
-    return HarnessError(f"{path}: truncated or damaged, {count}{of} samples can be read; replace it")
+    return HarnessError(
+        f"{path}: truncated or damaged, {count}{of} samples can be read; replace it"
+    )
 
 
 def _flac(content: FileIO, start: int) -> Decoder:
@@ -263,7 +265,9 @@ def _mp3(content: FileIO, start: int = 0) -> Decoder:
     plain = _Content(content, start=start)
     with Decoder(plain) as decoder:
         declared = int(decoder.frames)
-    longer = _Content(content, start=start, size=plain.size + plain.size // 200 + 129)  # less than a percent
+    longer = _Content(
+        content, start=start, size=plain.size + plain.size // 200 + 129
+    )  # less than a percent
     decoder = Decoder(longer)
     if decoder.frames == declared:
         decoder.rest = longer
@@ -383,7 +387,9 @@ def _audio_size(content: FileIO, chunks: _Chunks) -> _Size | None:
         name, n_bytes = struct.unpack(chunks.head, head)
         here, n_bytes = place + step, max(0, n_bytes - chunks.inside)
         if name == b"ds64":  # the sizes of an RF64 file, then of its audio
-            wide = _Size(0, struct.unpack("<8xQ", content.read(16).ljust(16, b"\0"))[0], here + 8, "<Q")
+            wide = _Size(
+                0, struct.unpack("<8xQ", content.read(16).ljust(16, b"\0"))[0], here + 8, "<Q"
+            )
         if name == chunks.audio:
             if wide and n_bytes == 2**32 - 1:
                 return wide._replace(audio=here)

@@ -25,9 +25,7 @@ DECODED = (
     ".mp2", ".wv", ".ape", ".tta", ".dsf",
 )  # by ffmpeg  # fmt: skip
 # what ffmpeg may take a file for, which is never a playlist
-CONTAINERS = (
-    "mov,mp4,m4a,aac,ac3,asf,matroska,webm,ogg,mp3,wav,w64,flac,aiff,caf,au,wv,ape,tta,dsf"
-)
+CONTAINERS = "mov,mp4,m4a,aac,ac3,asf,matroska,webm,ogg,mp3,wav,w64,flac,aiff,caf,au,wv,ape,tta,dsf"
 ESTIMATED = ("aac", "ac3", "mp3")  # formats whose length ffmpeg estimates from the size
 _ASKED = (
     "-select_streams", "a:0", "-of", "json",

@@ -5,7 +5,7 @@ from pathlib import Path
 import containers
 import numpy as np
 import pytest
-from containers import LOSSLESS, LOSSY, RATE, signal
+from containers import LOSSLESS, LOSSY, signal
 
 from harness.core import audio
 from harness.core.errors import HarnessError

@@ -7,7 +7,7 @@ import containers
 import numpy as np
 import pytest
 import soundfile
-from containers import BY_FFMPEG, LOSSLESS, LOSSY, signal
+from containers import BY_FFMPEG, LOSSLESS, LOSSY
 
 from harness.core import audio, decoding
 from harness.core.errors import HarnessError

@@ -1,13 +1,9 @@
 """Songs of every format: which are found, how they are decoded, what becomes of damaged ones."""
 
-import shutil
-import wave
-from pathlib import Path
-
 import containers
 import numpy as np
 import pytest
-from containers import BY_FFMPEG, LOSSLESS, RATE, signal
+from containers import BY_FFMPEG, RATE, signal
 
 from harness.core import audio
 from harness.core.errors import HarnessError

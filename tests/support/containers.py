@@ -43,9 +43,7 @@ def written(kind: str, n_samples: int) -> bytes:
         soundfile.write(file, samples, RATE, format="OGG", subtype="VORBIS")
     else:
         mode = "VARIABLE" if kind == "vbr.mp3" else "CONSTANT"
-        soundfile.write(
-            file, samples, RATE, format="MP3", bitrate_mode=mode, compression_level=0.2
-        )
+        soundfile.write(file, samples, RATE, format="MP3", bitrate_mode=mode, compression_level=0.2)
     return without_length(file.getvalue()) if kind == "vbr.mp3" else file.getvalue()
 
 
