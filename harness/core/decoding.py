@@ -49,7 +49,7 @@ class UnknownFormatError(HarnessError):
         self.reason = reason
 
 
-class Decoder(soundfile.SoundFile):
+class AudioDecoder(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
     """An open file that is decoded from front to back."""
 
     declared: int | None = None  # samples per channel according to the header, if it says so
@@ -99,7 +99,7 @@ class Decoder(soundfile.SoundFile):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Decoder]:
+def opened(path: Path) -> Iterator[AudioDecoder]:
     """Open a file for decoding; its errors become a `HarnessError` with the path and the reason."""
     if not path.is_file():
         raise HarnessError(f"{path}: no such file; check the path or fetch the dataset again")
@@ -111,7 +111,7 @@ def opened(path: Path) -> Iterator[Decoder]:
         raise _unreadable(path, error) from error
 
 
-def check_end(path: Path, decoder: Decoder, count: int) -> None:
+def check_end(path: Path, decoder: AudioDecoder, count: int) -> None:
     """Refuse a file whose audio has ended after `count` samples and whose header says otherwise."""
     declared = decoder.declared
     slack = MP3_SLACK if decoder.format == "MP3" else 0
@@ -180,7 +180,7 @@ class _Content:
     write = None
 
 
-def _open(path: Path, content: FileIO) -> Decoder:
+def _open(path: Path, content: FileIO) -> AudioDecoder:
     """Open a file in the way that its format needs."""
     start = _after_tag(content)
     if padding := _zeros(content, start):  # which libsndfile takes for no format
@@ -191,24 +191,26 @@ def _open(path: Path, content: FileIO) -> Decoder:
     if kind == b"fLaC":
         decoder = _flac(content, start)
     elif patch := _check_sizes(path, content):
-        decoder = Decoder(_Content(content, patch=patch))
+        decoder = AudioDecoder(_Content(content, patch=patch))
     else:
         os.lseek(content.fileno(), 0, os.SEEK_SET)
-        decoder = Decoder(content.fileno(), closefd=False)  # has no name to guess a format from
+        decoder = AudioDecoder(
+            content.fileno(), closefd=False
+        )  # has no name to guess a format from
     if decoder.format == "MP3":
         decoder.close()
         decoder = _mp3(content)
     return _declared(decoder)
 
 
-def _declared(decoder: Decoder) -> Decoder:
+def _declared(decoder: AudioDecoder) -> AudioDecoder:
     """Set the length that a decoder has from a header, if it has one."""
     if decoder.declared is None and decoder.frames < NONE:
         decoder.declared = decoder.frames
     return decoder
 
 
-def _confirm(path: Path, content: FileIO, decoder: Decoder) -> None:
+def _confirm(path: Path, content: FileIO, decoder: AudioDecoder) -> None:
     """Decode the last sample; if it is not the last, or not there, refuse the file."""
     if not decoder.declared or not (decoder.format == "FLAC" or decoder.subtype in SOUGHT):
         return
@@ -240,36 +242,40 @@ def _unreadable(path: Path, error: Exception) -> HarnessError:
         return UnknownFormatError(path, reason)
     except (OSError, MemoryError):
         return HarnessError(f"{path}: cannot be read as audio ({reason}); replace it")
-    return HarnessError(f"{path}: truncated or damaged, {count}{of} samples can be read; replace it")
+    return HarnessError(
+        f"{path}: truncated or damaged, {count}{of} samples can be read; replace it"
+    )
 
 
-def _flac(content: FileIO, start: int) -> Decoder:
+def _flac(content: FileIO, start: int) -> AudioDecoder:
     """Open a FLAC file, which claims to be longer so that what follows is decoded too."""
     place, mask = start + 18, 2**36 - 1  # 36 bits behind the sample rate, channels and bits
     about = int.from_bytes(_at(content, place, 8), "big")
     total = about & mask
     claimed = (about & ~mask) | min(total + BLOCK, mask) if total else about
-    decoder = Decoder(_Content(content, patch=(place, claimed.to_bytes(8, "big"))))
+    decoder = AudioDecoder(_Content(content, patch=(place, claimed.to_bytes(8, "big"))))
     decoder.declared = total or None
     return decoder
 
 
-def _mp3(content: FileIO, start: int = 0) -> Decoder:
+def _mp3(content: FileIO, start: int = 0) -> AudioDecoder:
     """Open an MP3 file, which claims to be longer: mpg123 then says so if the last frame is cut.
 
     The first frame may give a length. If it does not, the length is estimated from the size; the
     file then claims to be endless.
     """
     plain = _Content(content, start=start)
-    with Decoder(plain) as decoder:
+    with AudioDecoder(plain) as decoder:
         declared = int(decoder.frames)
-    longer = _Content(content, start=start, size=plain.size + plain.size // 200 + 129)  # less than a percent
-    decoder = Decoder(longer)
+    longer = _Content(
+        content, start=start, size=plain.size + plain.size // 200 + 129
+    )  # less than a percent
+    decoder = AudioDecoder(longer)
     if decoder.frames == declared:
         decoder.rest = longer
         return decoder
     decoder.close()
-    return Decoder(_Content(content, start=start, size=ENDLESS))
+    return AudioDecoder(_Content(content, start=start, size=ENDLESS))
 
 
 def _count_rest(content: _Content) -> int:
@@ -277,10 +283,10 @@ def _count_rest(content: _Content) -> int:
     start = content.start + content.at
     start += 128 if _at(content.file, start, 3) == b"TAG" else 0
     count = 0
-    with suppress(soundfile.SoundFileError):
-        with Decoder(_Content(content.file, start=start, size=ENDLESS)) as decoder:
-            while decoder.format == "MP3" and (have := decoder._next(BLOCK).shape[0]):
-                count += have
+    rest = _Content(content.file, start=start, size=ENDLESS)
+    with suppress(soundfile.SoundFileError), AudioDecoder(rest) as decoder:
+        while decoder.format == "MP3" and (have := decoder._next(BLOCK).shape[0]):
+            count += have
     return count
 
 
@@ -383,7 +389,9 @@ def _audio_size(content: FileIO, chunks: _Chunks) -> _Size | None:
         name, n_bytes = struct.unpack(chunks.head, head)
         here, n_bytes = place + step, max(0, n_bytes - chunks.inside)
         if name == b"ds64":  # the sizes of an RF64 file, then of its audio
-            wide = _Size(0, struct.unpack("<8xQ", content.read(16).ljust(16, b"\0"))[0], here + 8, "<Q")
+            wide = _Size(
+                0, struct.unpack("<8xQ", content.read(16).ljust(16, b"\0"))[0], here + 8, "<Q"
+            )
         if name == chunks.audio:
             if wide and n_bytes == 2**32 - 1:
                 return wide._replace(audio=here)
@@ -403,7 +411,8 @@ def _check_sizes(path: Path, content: FileIO) -> tuple[int, bytes] | None:
     chunks = _chunks(head)
     found = _audio_size(content, chunks) if chunks else None
     if head[:4] == b".snd" and len(head) == 16:
-        found = _Size(*struct.unpack(">II", head[4:12]), 8, ">I")
+        audio, n_bytes = struct.unpack(">II", head[4:12])
+        found = _Size(audio, n_bytes, 8, ">I")
         if found.audio < 24:  # of which libsndfile reads the header as audio
             raise HarnessError(f"{path}: its audio begins at byte {found.audio}; replace it")
     if found is None or found.audio > end:

@@ -14,6 +14,10 @@ from harness.datasets.tracks import Source, Track
 
 BLOCKS = 4  # of a file's content that are looked at: the first, the last, and some between
 BLOCK_BYTES = 4096
+READING = {  # the version of the reading of a format, if it is not the first
+    ".mp3": (2,),  # all frames count, and an excerpt is exactly a part of the whole
+    ".mp4": (2,),  # a stream is found by its title, if it has one
+}
 
 Stamp = tuple[int, int, int, int]  # size in bytes, mtime and ctime in ns, inode
 Looks = tuple[Stamp, str]  # and a hash of the blocks
@@ -57,12 +61,14 @@ class Fingerprints:
         return asked[1]
 
     def of_track(self, track: Track) -> str:
-        """Return a hash of every signal of a track, which no name of a file or track enters."""
+        """Return a hash of every signal of a track, which no name of a file or track enters.
+
+        The version of the reading does, for formats of which the same file gives other samples now.
+        """
 
         def signals(sources: Iterable[Source]) -> list[list[str | int | None]]:
-            titled = "by its title, if it has one"  # a stream; before, its place alone decided
             return [
-                [self.of(s.path), s.channel, s.stream, *([] if s.stream is None else [titled])]
+                [self.of(s.path), s.channel, s.stream, *READING.get(s.path.suffix.lower(), ())]
                 for s in sources
             ]
 

@@ -1,11 +1,13 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
 from importlib import import_module
 from pathlib import Path
 
+import containers
 import numpy as np
 import pytest
 import soundfile
@@ -16,10 +18,11 @@ from harness.core import audio
 from harness.core.errors import HarnessError
 from harness.datasets import DATASETS, configured, find, load, real_song
 from harness.datasets.available import default_names
+from harness.datasets.folder import folder
 from harness.datasets.musdb_songs import find_song, songs
 from harness.datasets.overlaps import leak
 from harness.datasets.stem_mp4 import STREAMS, stream_of
-from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
+from harness.datasets.tracks import Dataset, Excerpt, Source, Track, read_sources, track_length
 
 RATE = 44100
 FOUR = ("vocals", "drums", "bass", "other")
@@ -690,6 +693,39 @@ def test_order_of_titled_streams(titles: list[str], order: list[int] | None) -> 
             stream_of(titles, 0)
     else:
         assert [stream_of(titles, number) for number in STREAMS.values()] == order
+
+
+# --- files whose headers lie, and excerpts ---
+
+
+def test_a_track_has_the_length_of_its_audio(tmp_path: Path) -> None:
+    for track in ("a", "b"):
+        (tmp_path / track).mkdir()
+        for stem in ("vocals", "drums"):
+            file = tmp_path / track / f"{stem}.mp3"
+            file.write_bytes(containers.written("vbr.mp3", 30_000))  # no header gives its length
+    cut = containers.written("mp3", 30_000)
+    (tmp_path / "b/vocals.mp3").write_bytes(cut[: len(cut) // 2])
+    dataset = folder(tmp_path)
+    assert [track.name for track in dataset.tracks] == ["a"]
+    assert re.search(r"vocals\.mp3: truncated.* \d+ of 30000 samples", dataset.problems[0])
+    n_samples = track_length(dataset.tracks[0])
+    assert 30_000 <= n_samples <= 30_000 + 3 * 1152
+    whole = read_sources(dataset.tracks[0].mixture, 44100)
+    assert whole.shape == (2, n_samples)
+    start, frames = Excerpt(0.1).window(n_samples, 44100)
+    part = read_sources(dataset.tracks[0].mixture, 44100, start, frames)
+    np.testing.assert_array_equal(part, whole[:, start : start + frames])
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 0.0, -1.0])
+def test_an_excerpt_has_a_length(seconds: float) -> None:
+    with pytest.raises(HarnessError, match=f"--seconds {seconds}: is no length of an excerpt"):
+        Excerpt(seconds)
+
+
+def test_an_excerpt_longer_than_the_track_is_the_track() -> None:
+    assert Excerpt(1e308).window(500, 44100) == (0, 500)
 
 
 # --- finding folders ---

@@ -7,7 +7,7 @@ import containers
 import numpy as np
 import pytest
 import soundfile
-from containers import BY_FFMPEG, LOSSLESS, LOSSY, signal
+from containers import BY_FFMPEG, LOSSLESS, LOSSY
 
 from harness.core import audio, decoding
 from harness.core.errors import HarnessError
@@ -85,8 +85,7 @@ def test_no_damage_gives_a_sample_that_is_not_in_the_file(kind, tmp_path, monkey
         path.write_bytes(changed)
         try:
             found, _ = read_all(path)
-        except HarnessError as error:
-            assert str(error).startswith(f"{path}: ")
+        except HarnessError:
             outcomes["refused"] += 1
             continue
         outcomes["read"] += 1
@@ -125,8 +124,7 @@ def test_no_damage_makes_ffmpeg_fill_in(kind, tmp_path):
         try:
             with decoded(path, tmp_path) as readable:
                 found, _ = read_all(readable)
-        except HarnessError as error:
-            assert str(error).startswith((f"{path}: ", f"{tmp_path}/.decoding-"))
+        except HarnessError:
             continue
         if not places:
             n_samples = found.shape[1]

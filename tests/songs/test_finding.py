@@ -1,6 +1,5 @@
 """Songs of every format: which are found, how they are decoded, what becomes of damaged ones."""
 
-
 import containers
 import numpy as np
 import pytest
@@ -62,27 +61,33 @@ def test_ffmpeg_decodes_the_signal_whatever_the_name(made, tmp_path, kind):
 def test_a_song_for_ffmpeg_that_was_cut_is_refused(made, tmp_path, kind, share):
     path = tmp_path / f"song.{kind}"
     path.write_bytes(made[kind][: round(share * len(made[kind]))])
-    with pytest.raises(HarnessError, match=rf"song\.{kind}: (truncated|cannot be read)"):
-        with decoded(path, tmp_path):
-            pass
+    with (
+        pytest.raises(HarnessError, match=rf"song\.{kind}: (truncated|cannot be read)"),
+        decoded(path, tmp_path),
+    ):
+        pass
 
 
 @needs_ffmpeg
 def test_a_song_that_neither_decoder_knows_is_refused_with_both_reasons(tmp_path):
     path = tmp_path / "song.mp3"
     path.write_bytes(b"no music")
-    with pytest.raises(HarnessError, match=r"read as audio \(Format not recogni.ed; ffmpeg: .*mp3"):
-        with decoded(path, tmp_path):
-            pass
+    with (
+        pytest.raises(HarnessError, match=r"read as audio \(Format not recogni.ed; ffmpeg: .*mp3"),
+        decoded(path, tmp_path),
+    ):
+        pass
 
 
 def test_without_ffmpeg_the_error_says_so(tmp_path, monkeypatch):
     path = tmp_path / "song.mp3"
     path.write_bytes(b"no music")
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(HarnessError, match=r"song\.mp3: cannot be read.*install ffmpeg"):
-        with decoded(path, tmp_path):
-            pass
+    with (
+        pytest.raises(HarnessError, match=r"song\.mp3: cannot be read.*install ffmpeg"),
+        decoded(path, tmp_path),
+    ):
+        pass
 
 
 def test_files_whose_headers_lie_do_not_stop_the_others(tmp_path, choice):
