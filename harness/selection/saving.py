@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from harness import registry, selection
-from harness.core import taxonomy
+from harness.core import strict_yaml, taxonomy
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
@@ -40,6 +40,8 @@ def save(
     known = registry.load(path if path.is_file() else None)
     if not registry.Name.fullmatch(name):
         raise HarnessError(f"--save {name}: is not a valid name; use a-z, 0-9 and _")
+    if strict_yaml.read(name) != name:
+        raise HarnessError(f"--save {name}: is a value in YAML, not a name; choose another name")
     if name in known and not force:
         raise HarnessError(f"--save {name}: is taken; choose another name, or replace with --force")
     if name in known and known[name].family != registry.ENSEMBLE:
@@ -54,7 +56,7 @@ def save(
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
     except ValueError as error:
         raise HarnessError(f"{path}: is not UTF-8, so that no row is added; convert it") from error
-    block = rf"^(['\"]?){name}\1:.*\n(?:(?:[ \t].*)?\n)*"  # an old row of that name
+    block = rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*"  # an old row of that name
     _append(path.resolve(), re.sub(block, "", text + "\n", flags=re.MULTILINE), name, row)
     return entry
 
