@@ -39,8 +39,7 @@ def save(
     """
     path = path or Path(FILE_NAME)
     known = registry.load(path if path.is_file() else None)
-    if not registry.Name.fullmatch(name):
-        raise HarnessError(f"--save {name}: is not a valid name; use a-z, 0-9 and _")
+    _check_name("--save", name)
     if name in known and not force:
         raise HarnessError(f"--save {name}: is taken; choose another name, or replace with --force")
     if name in known and known[name].family != registry.ENSEMBLE:
@@ -57,8 +56,7 @@ def save(
 
 def add_row(name: str, row: Mapping[str, Any], path: Path, *, force: bool = False) -> Entry:
     """Add a separator to a registry of the user's own; `force` replaces a row of that name."""
-    if not registry.Name.fullmatch(name):
-        raise HarnessError(f"--name {name}: is not a valid name; use a-z, 0-9 and _")
+    _check_name("--name", name)
     own = strict_yaml.read(path, "registry") if path.is_file() else None
     known = set(registry.load(path if path.is_file() else None))
     if name in known - set(own or ()):
@@ -68,6 +66,14 @@ def add_row(name: str, row: Mapping[str, Any], path: Path, *, force: bool = Fals
     entry = registry.checked(name, dict(row), path)
     append_row(name, row, path)
     return entry
+
+
+def _check_name(option: str, name: str) -> None:
+    """Refuse what cannot be the name of a row."""
+    if not registry.Name.fullmatch(name):
+        raise HarnessError(f"{option} {name}: is not a valid name; use a-z, 0-9 and _")
+    if strict_yaml.read(name) != name:
+        raise HarnessError(f"{option} {name}: is a value in YAML, not a name; choose another name")
 
 
 def append_row(name: str, row: Mapping[str, Any], path: Path) -> None:
@@ -80,7 +86,7 @@ def append_row(name: str, row: Mapping[str, Any], path: Path) -> None:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
     except ValueError as error:
         raise HarnessError(f"{path}: is not UTF-8, so that no row is added; convert it") from error
-    old = rf"^(['\"]?){name}\1:.*\n(?:(?:[ \t].*)?\n)*"
+    old = rf"^{name}:.*\n(?:(?:[ \t].*)?\n)*"
     text = re.sub(old, "", text + "\n", flags=re.MULTILINE)
     block = yaml.safe_dump({name: dict(row)}, sort_keys=False, default_flow_style=None, width=100)
     whole = "\n\n".join(part for part in (text.rstrip(), block) if part)
