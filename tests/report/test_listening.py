@@ -208,7 +208,7 @@ def test_tracks_are_spread_over_genres_then_artists():
 
 @pytest.mark.parametrize("name", [*DATASETS, "a folder of mine"])
 def test_audio_is_shared_only_if_the_license_permits_it(name):
-    may = name in ("demo", "moisesdb")
+    may = name in ("demo", "moisesdb", "real_song")
     assert (listening.why_silent(name, "allowed") == "") == may
     assert listening.why_silent(name, "private") == ""
     assert listening.why_silent(name, "none") == "made with --audio none"
