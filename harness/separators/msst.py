@@ -245,9 +245,9 @@ def windows_of(config: Mapping[str, Any], path: Path) -> Windows:
     demucs = isinstance(model, str)
     chunk = inference.get("chunk_size", audio.get("chunk_size"))
     if demucs:
-        segment = training.get("segment")
-        known = isinstance(segment, (int, float)) and 0 < segment < MAX_CHUNK / rate
-        chunk = round(rate * segment) if known else segment
+        chunk = segment = training.get("segment")
+        if isinstance(segment, (int, float)) and 0 < segment < MAX_CHUNK / rate:
+            chunk = round(rate * segment)
     count = _number(inference.get("num_overlap", 2), "num_overlap", path, MAX_OVERLAP)
     return Windows(
         sample_rate=rate,
@@ -391,7 +391,7 @@ def find_type(config: Mapping[str, Any], path: Path) -> str:
         *(_section(config, "model", path).get(label) for label in sorted(LABELS)),
     ]
     for found in declared:
-        if isinstance(found, str) and found in KINDS:
+        if isinstance(found, str):
             return found
     kwargs = _section(config, "kwargs", path)
     if {"in_channels", "stems"} <= kwargs.keys():

@@ -332,6 +332,14 @@ def test_the_type_is_read_from_the_configuration(name):
     assert find_type(declared, HERE) == name
 
 
+def test_an_unknown_type_is_never_taken_for_another(planted):
+    declared = PLANTED | {"training": {"instruments": ["vocals"], "model_type": "bs_mamba2"}}
+    with pytest.raises(HarnessError, match="type 'bs_mamba2' is not supported"):
+        build(declared, HERE)
+    with pytest.raises(HarnessError, match="does not tell its type of network"):
+        build(PLANTED, HERE)
+
+
 # --- stems, rates, channels, loudness -----------------------------------------------------------
 @pytest.mark.parametrize(
     ("training", "names", "outputs", "rest"),
