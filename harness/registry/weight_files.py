@@ -44,7 +44,8 @@ def complaint(file: Weights) -> str:
     path = find(file.file)
     known = file.known_sha256
     wrong = Expected(file.size, {"sha256": known} if known else {}).complaint(path)
-    return wrong and f"{path}: {wrong}{_if_pinned(file)}"
+    changed = "" if file.sha256 else pins.differs(file.file)
+    return wrong and "; ".join(filter(None, [f"{path}: {wrong}", changed]))
 
 
 def obstacle(entry: Entry) -> str:
@@ -147,8 +148,10 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
     try:
         download(urls, goal, sha256=file.known_sha256, size=file.size, progress=progress)
     except HarnessError as error:
-        more = _if_pinned(file) if "sha256 is" in str(error) else ""
-        raise HarnessError(f"{error}{more}") from error
+        changed = "sha256 is" in str(error) and not file.sha256 and pins.differs(file.file)
+        if changed:
+            raise HarnessError(f"{error}; {changed}") from error
+        raise
     if file.known_sha256 is None:
         pins.pin(goal)
     return goal
@@ -162,12 +165,6 @@ def _bytes(file: Weights) -> int | None:
 def _is_plain(file: Weights) -> bool:
     """Whether it is a file name with an ending, not a path."""
     return Path(file.file).name == file.file and bool(Path(file.file).suffix)
-
-
-def _if_pinned(file: Weights) -> str:
-    """Return what an error about a wrong hash adds if the hash is that of the first file."""
-    more = "" if file.sha256 else pins.differs(file.file)
-    return more and f"; {more}"
 
 
 def _places(file: str) -> tuple[Path, ...]:
