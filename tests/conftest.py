@@ -1,3 +1,4 @@
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,8 +7,39 @@ import pytest
 import web
 
 from harness.core import audio
+from harness.metrics.engine import bss_eval
+from harness.metrics.engine.correlations import TAPS
+from harness.metrics.engine.toeplitz import Factor
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+TRIANGLE = TAPS**2 // 2 * np.dtype(float).itemsize  # bytes of the factor of one signal
+
+
+class Factors:
+    """Factors of Gram matrices, made once per matrix: most tests score the same few songs."""
+
+    LARGEST = 2**30  # bytes kept; the least recently used go first
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, bytes], Factor] = OrderedDict()
+
+    def __call__(self, correlations: np.ndarray) -> Factor:
+        key = len(correlations), correlations.tobytes()
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        else:
+            self._kept[key] = Factor(correlations)
+            while sum(signals**2 for signals, _ in self._kept) * TRIANGLE > self.LARGEST:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def factors() -> Iterator[None]:
+    """Keep the factors between tests. They depend on the matrix alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bss_eval, "Factor", Factors())
+        yield
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from harness.cli.options import SOME_FAILED
 from harness.cli.terminal import print_json, print_table, say, show
 from harness.datasets.tracks import Omission
 from harness.report import writing
-from harness.report.computed import make_report
+from harness.report.computed import Report
 from harness.results.omitted import lacks
-from harness.results.runs import read_run
 
 MOST_REASONS = 10  # failures, and names of what is left out, that are shown
 
@@ -24,8 +23,13 @@ MOST_REASONS = 10  # failures, and names of what is left out, that are shown
 def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | None = None) -> None:
     """Write the report if it is out of date, print the ranking and set the exit status."""
     current = not outcome.fresh and audio is None
+    report = writing.report_of([outcome.folder])
     page = writing.write_report(
-        [outcome.folder], reports, audio=writing.check_audio(audio), only_if_stale=current
+        [outcome.folder],
+        reports,
+        audio=writing.check_audio(audio),
+        only_if_stale=current,
+        report=report,
     )
     if as_json:
         print_json({**asdict(outcome), "folder": str(outcome.folder), "report": str(page)})
@@ -39,7 +43,7 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
                 style="yellow",
             )
         say_left_out(outcome.left_out)
-        if not print_ranking(outcome.folder):
+        if not print_ranking(report):
             show(
                 "no ranking: every separator failed, was trained on these tracks, or is not of a "
                 "kind that is ranked; see the report"
@@ -57,9 +61,9 @@ def say_left_out(omissions: Iterable[Omission]) -> None:
         say(lack.line(MOST_REASONS), style="yellow")
 
 
-def print_ranking(folder: Path) -> bool:
+def print_ranking(report: Report) -> bool:
     """Print the leaderboards of a run, and return whether there are any."""
-    found = boards(make_report(read_run(folder)))
+    found = boards(report)
     for board in found:
         print_table(*board)
     return bool(found)

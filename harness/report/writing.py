@@ -26,25 +26,32 @@ def write_report(
     audio: str = "allowed",
     figures: bool = False,
     only_if_stale: bool = False,
+    report: Report | None = None,
 ) -> Path:
     """Write the pages of one run, or those of several as one, and return the path of the first.
 
-    `audio` is one of `AUDIO`, see `listening.why_silent`; `figures` adds files for papers.
+    `audio` is one of `AUDIO`, see `listening.why_silent`; `figures` adds files for papers; `report`
+    is that of the folders if it was made before.
     """
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
     mark = _mark(folders)
     if only_if_stale and path.is_file() and path.read_bytes().endswith(mark):
         return path
-    found = [read_run(folder) for folder in folders]
-    run = found[0] if len(found) == 1 else with_selection(join(found))
-    report = make_report(run)
+    report = report or report_of(folders)
     listen = write_tracks(report, folders[0].parent / "work", path.parent, audio)
     write_rest(report, path.parent, figures=figures)
+    run = report.run
     few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED
     blended = worth_of_blends(run, folders[0].parent) if few else None
     page = render(report, listen, blended)
     write_atomic(path, page.encode("utf-8", "replace") + mark)
     return path
+
+
+def report_of(folders: Sequence[Path]) -> Report:
+    """Return the report of one run, or that of several as one."""
+    found = [read_run(folder) for folder in folders]
+    return make_report(found[0] if len(found) == 1 else with_selection(join(found)))
 
 
 def _mark(folders: Sequence[Path]) -> bytes:
