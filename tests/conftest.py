@@ -97,6 +97,15 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def mono_songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The left channels of the four songs, for tests whose channels do not matter; read-only."""
+    root = tmp_path_factory.mktemp("mono songs")
+    for seed, name in enumerate(("Ann - One", "Ann - Two", "Bob - One", "Bob - Two")):
+        write_song(root / name, {stem: signal[:1] for stem, signal in song_stems(seed).items()})
+    return root
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[web.Server]:
     """A web server on this machine, reached past any proxy."""

@@ -188,7 +188,7 @@ def test_failures_are_tried_again(songs, tmp_path, monkeypatch):
     assert set(result.scores["status"]) == {"ok"}
 
 
-def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
+def test_a_killed_worker_costs_one_row(mono_songs, tmp_path, monkeypatch):
     names = {"echo": entry(), "deadly": entry("deadly", params={"gain": 2.0})}
 
     def dying(units, settings, partners):
@@ -203,7 +203,7 @@ def test_a_killed_worker_costs_one_row(songs, tmp_path, monkeypatch):
         return failed | do_batch((), settings, partners)
 
     monkeypatch.setattr("harness.benchmark.workers.do_batch", dying)
-    outcome, result = run(songs, list(names.values()), tmp_path, jobs=2)
+    outcome, result = run(mono_songs, list(names.values()), tmp_path, jobs=2)
     assert outcome.failures == (KILLED,)
     failed = result.scores[result.scores["status"] == "failed"]
     assert [(r.separator, r.track) for r in failed.itertuples()] == [("deadly", "Bob - One")]
@@ -357,13 +357,22 @@ def test_a_renamed_entry_is_not_repeated(songs, tmp_path):
     assert set(result.scores["separator"]) == {"new"}
 
 
-def test_the_number_of_jobs_changes_no_byte(songs, tmp_path):
+@pytest.mark.parametrize(
+    ("root", "names", "most"),
+    [
+        ("mono_songs", ("repet", "hpss"), 2),
+        pytest.param("songs", ("repet_sim", "nmf", "irm"), 3, marks=pytest.mark.slow),
+    ],
+)
+def test_the_number_of_jobs_changes_no_byte(root, names, most, tmp_path, request):
     from harness import registry
 
-    entries = [registry.load()[name] for name in ("repet_sim", "nmf", "irm")]
-    three, one = (run(songs, entries, tmp_path / str(jobs), jobs=jobs)[0].folder for jobs in (3, 1))
+    songs, entries = request.getfixturevalue(root), [registry.load()[name] for name in names]
+    many, one = (
+        run(songs, entries, tmp_path / str(jobs), jobs=jobs)[0].folder for jobs in (most, 1)
+    )
     for name in ("scores.parquet", "ensembles.parquet", "selection.parquet"):
-        assert (three / name).read_bytes() == (one / name).read_bytes()
+        assert (many / name).read_bytes() == (one / name).read_bytes()
 
 
 def test_batches_keep_a_track_together_and_use_all_jobs(songs):

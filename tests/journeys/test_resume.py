@@ -7,17 +7,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from harness import cli
+
 SEPARATORS = ("mixture", "irm", "hpss", "repet", "repet_sim", "nmf")
+FEW = SEPARATORS[:3]
 TABLES = ("scores.parquet", "ensembles.parquet", "selection.parquet")
 
 
-def start(songs: Path, folder: Path) -> subprocess.Popen:
-    names = [part for name in SEPARATORS for part in ("--separator", name)]
-    command = ["run", *names, "--data", f"songs={songs}", "--jobs", "2"]
+def arguments(songs: Path, separators: Sequence[str], jobs: int) -> list[str]:
+    names = [part for name in separators for part in ("--separator", name)]
+    return ["run", *names, "--data", f"songs={songs}", "--jobs", str(jobs)]
+
+
+def start(songs: Path, folder: Path, separators: Sequence[str] = SEPARATORS) -> subprocess.Popen:
+    command = arguments(songs, separators, jobs=2)
     with (folder / "log").open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "harness", *command],
@@ -28,9 +36,13 @@ def start(songs: Path, folder: Path) -> subprocess.Popen:
         )
 
 
+def tables(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / "results/main" / name).read_bytes() for name in TABLES}
+
+
 def finish(songs: Path, folder: Path) -> dict[str, bytes]:
     assert start(songs, folder).wait() == 0, (folder / "log").read_text()
-    return {name: (folder / "results/main" / name).read_bytes() for name in TABLES}
+    return tables(folder)
 
 
 def kill_after(songs: Path, folder: Path, seconds: float, whole_group: bool) -> bool:
@@ -68,8 +80,27 @@ def check_kills(songs: Path, tmp_path: Path, kills: int, seed: int) -> None:
         assert [p for p in folder.rglob("*.part") if p.is_file()] == []
 
 
-def test_killed_and_continued_runs_end_with_the_same_bytes(songs, tmp_path):
-    check_kills(songs, tmp_path, kills=1, seed=1)
+def test_killed_and_continued_runs_end_with_the_same_bytes(mono_songs, tmp_path, monkeypatch):
+    """One kill of two workers; the run is finished by one, in this process."""
+    ends = []
+    for name in ("killed", "left alone"):
+        folder = tmp_path / name
+        folder.mkdir()
+        if name == "killed":
+            process = start(mono_songs, folder, FEW)
+            while not list(folder.glob("results/work/*/*.json")):
+                assert process.poll() is None, (folder / "log").read_text()
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments(mono_songs, FEW, jobs=1)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        ends.append(tables(folder))
+        assert [p for p in folder.rglob("*.part") if p.is_file()] == []
+    assert ends[0] == ends[1]
 
 
 ENDLESS = """
@@ -124,5 +155,6 @@ def test_workers_end_soon_after_their_run_is_killed(tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_kills(songs, tmp_path):
-    check_kills(songs, tmp_path, kills=20, seed=2)
+@pytest.mark.parametrize(("kills", "seed"), [(1, 1), (20, 2)])
+def test_many_kills_at_any_moment(songs, tmp_path, kills, seed):
+    check_kills(songs, tmp_path, kills, seed)

@@ -98,7 +98,7 @@ def test_blends_report_a_metric_that_inner_products_determine(stems, monkeypatch
     assert list(found) == [*DEFAULT, "level"]
 
 
-def test_a_run_scores_a_metric_that_was_added_to_one_file(songs, tmp_path):
+def test_a_run_scores_a_metric_that_was_added_to_one_file(mono_songs, tmp_path):
     shutil.copytree(ROOT / "harness", tmp_path / "harness", copy_function=os.symlink)
     (tmp_path / "model_registry.yaml").symlink_to(ROOT / "model_registry.yaml")
     definitions = tmp_path / "harness" / "metrics" / "definitions.py"
@@ -106,10 +106,21 @@ def test_a_run_scores_a_metric_that_was_added_to_one_file(songs, tmp_path):
     assert text.count(end) == 1
     definitions.unlink()
     definitions.write_text(text.replace(end, RECORD + end), encoding="utf-8")
-    command = ["run", "--data", f"songs={songs}", "--separator", "hpss", "--separator", "repet"]
+    command = ["run", "--data", f"songs={mono_songs}", "--separator", "hpss"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     subprocess.run(
-        [sys.executable, "-m", "harness", *command, "--results", "results", "--jobs", "1"],
+        [
+            sys.executable,
+            "-m",
+            "harness",
+            *command,
+            "--results",
+            "results",
+            "--jobs",
+            "1",
+            "--tracks",
+            "1",
+        ],
         cwd=tmp_path,
         env=environment,
         check=True,

@@ -45,9 +45,21 @@ def scored(values, stem="vocals", metric="snr", **other):
 
 
 @functools.cache
-def demo_page():
-    """The page of the made-up run, for tests that only look at it."""
-    return report.render(make_report(demo_run(6)))
+def demo(n_tracks=6):
+    """The report of the made-up run, for tests that only look at it."""
+    return make_report(demo_run(n_tracks))
+
+
+@functools.cache
+def demo_page(n_tracks=6):
+    """Its page."""
+    return report.render(demo(n_tracks))
+
+
+@functools.cache
+def demo_view(n_tracks=6):
+    """The values of its page."""
+    return payload.build(demo(n_tracks))
 
 
 def ranked(scores, ranked=("a", "b"), **how):
@@ -244,15 +256,13 @@ def test_costs_are_medians_but_memory_is_the_largest():
 
 
 def test_every_number_of_the_page_is_that_of_the_table():
-    run = demo_run(n_tracks=12)
-    view = payload.build(make_report(run))
-    demo = view["datasets"][0]
+    run, data = demo(12).run, demo_view(12)["datasets"][0]
     ranked = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
     everything = pd.concat([run.scores, run.ensembles])
     ok = everything[(everything["status"] == "ok") & (everything["dataset"] == "demo")]
     checked = 0
     for metric in ("snr", "csdr"):
-        for stem, about in demo["summary"][metric].items():
+        for stem, about in data["summary"][metric].items():
             if stem.startswith("overall"):
                 continue
             rows = ok[(ok["metric"] == metric) & (ok["stem"] == stem)]
@@ -261,7 +271,7 @@ def test_every_number_of_the_page_is_that_of_the_table():
             common = wide[wide[asked].notna().all(axis=1)]
             assert about["n"]["mixture"] == len(common)
             for index, cell in about["cells"].items():
-                values = common[demo["rows"][index]["separator"]].to_numpy()
+                values = common[data["rows"][index]["separator"]].to_numpy()
                 wanted = [values.mean(), np.median(values), values.std(ddof=1)]
                 assert list(cell[:3]) == [round(x, 2) for x in wanted]
                 assert cell[5] == len(values)
@@ -357,7 +367,7 @@ def test_a_level_orders_its_rows_best_first_and_roles_apart():
 
 
 def test_levels_are_tables_of_their_own():
-    levels = payload.build(make_report(demo_run(6)))["datasets"][0]["levels"]
+    levels = demo_view()["datasets"][0]["levels"]
     assert [level["title"] for level in levels] == ["Stems", "Sub-stems of drums"]
     assert levels[1]["stems"] == ["kick", "snare", "toms", "hihat", "cymbals", "overall:drums"]
 
@@ -466,7 +476,7 @@ def test_each_switch_region_and_table_has_a_name():
 
 
 def test_what_the_page_says_without_a_script():
-    html = report.render(make_report(demo_run(12)))
+    html = demo_page(12)
     rows = re.findall(r'<tr data-row="\d+">.*?</tr>', html, re.DOTALL)
     scnet = next(r for r in rows if ">scnet<" in r)
     assert "best" in scnet
@@ -514,11 +524,10 @@ def apart(run, metric="snr", stem="drums"):
 
 
 def test_intervals_groups_and_pairs_are_those_of_the_scores():
-    run = demo_run(n_tracks=16)
-    wide, artists = apart(run)
-    demo = payload.build(make_report(run))["datasets"][0]
-    about = demo["summary"]["snr"]["drums"]
-    number = {row["separator"]: i for i, row in enumerate(demo["rows"])}
+    wide, artists = apart(demo(16).run)
+    data = demo_view(16)["datasets"][0]
+    about = data["summary"]["snr"]["drums"]
+    number = {row["separator"]: i for i, row in enumerate(data["rows"])}
     means = selection.mean_intervals(wide.to_numpy(), artists)
     medians = selection.median_intervals(wide.to_numpy(), artists)
     for i, name in enumerate(wide):
@@ -533,7 +542,7 @@ def test_intervals_groups_and_pairs_are_those_of_the_scores():
     assert "a" not in groups["nmf"]
     rows, values = about["pairs"]["mixture"]
     values = np.array(values)
-    assert [demo["rows"][i]["separator"] for i in rows] == list(wide)
+    assert [data["rows"][i]["separator"] for i in rows] == list(wide)
     left, right = np.triu_indices(3, 1)
     gaps = wide.to_numpy()[:, left] - wide.to_numpy()[:, right]
     assert values[:, 0].tolist() == [round(x * 100) for x in gaps.mean(axis=0)]
@@ -615,8 +624,8 @@ def cells_of(html, name):
 
 
 def test_the_worth_of_choosing_is_that_of_the_tables():
-    run = demo_run(n_tracks=16)
-    shown = cells_of(report.render(make_report(run)), "demo: expected score of choosing")
+    run = demo(16).run
+    shown = cells_of(demo_page(16), "demo: expected score of choosing")
     ranked = [n for n, e in run.record["separators"].items() if e["role"] == "separator"]
     seen = leaked(run.record)
     assert len(seen) == 16
@@ -675,8 +684,7 @@ def test_stability_is_told_only_where_artists_can_be_drawn_again():
 
 
 def test_the_stem_tree_names_the_best_of_each_node():
-    run = demo_run(n_tracks=16)
-    view = payload.build(make_report(run))
+    run, view = demo(16).run, demo_view(16)
     nodes = stem_tree.tree(view["datasets"][0], run.scores[run.scores["dataset"] == "demo"])
     placed = {node["stem"]: (node["depth"], node["mixture"]["separator"]) for node in nodes}
     assert placed["vocals"][0] == placed["accompaniment"][0] == 0
@@ -685,7 +693,7 @@ def test_the_stem_tree_names_the_best_of_each_node():
     drums = next(node["mixture"] for node in nodes if node["stem"] == "drums")
     summary = view["datasets"][0]["summary"]["harmonic_mean"]["drums"]["cells"]
     assert drums["mean"] == max(cell[0] for cell in summary.values() if cell[6])
-    lines = cells_of(report.render(make_report(run)), "demo: stem tree")
+    lines = cells_of(demo_page(16), "demo: stem tree")
     assert [line[0].removeprefix("└ ") for line in lines] == [
         node["stem"].replace("_", " ") for node in nodes
     ]
@@ -786,7 +794,7 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
         "low": 0.5, "high": 2.0, "p": 0.01, "verdict": "beats it",
     }  # fmt: skip
     cut = {**one, "edges": "400, 1600", "weights": {"nmf": (1.0, 0.5, 0.0), "scnet": (0, 0.5, 1)}}
-    page = report.render(make_report(demo_run(6)), blends=pd.DataFrame([one, cut]))
+    page = report.render(demo(), blends=pd.DataFrame([one, cut]))
     line, by_band = cells_of(page, "demo: blends")
     assert line[:6] == ["bass", "9 (7)", "nmf", "3.00", "2.50", "4.12"]
     assert line[6:] == ["1.12 0.50 to 2.00", "beats it", "0.75 nmf + 0.25 scnet"]
@@ -796,7 +804,7 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
     assert "Single,<br>held out" in page
     said = "one weight per frequency band"
     assert said in page
-    assert said not in report.render(make_report(demo_run(6)), blends=pd.DataFrame([one]))
+    assert said not in report.render(demo(), blends=pd.DataFrame([one]))
     assert "Expected score of blends" not in demo_page()
 
 

@@ -498,7 +498,7 @@ torch.set_num_threads(1)
 harness.separators.networks.NETWORKS["tiny"] = Tiny
 def tell(done, total):
     sys.stdout.write(f"{done}\\n"), sys.stdout.flush(), time.sleep(0.02)
-train(recipe(steps=40), [folder(Path(sys.argv[1]))], Session(Path(sys.argv[2]), save_seconds=0.1),
+train(recipe(steps=24), [folder(Path(sys.argv[1]))], Session(Path(sys.argv[2]), save_seconds=0.1),
       progress=tell)
 """
 
@@ -520,12 +520,12 @@ def test_a_killed_run_continues_with_the_same_result(dataset, tmp_path):
     with child:
         steps = (int(line) for line in child.stdout)
         moment = np.random.default_rng(time.time_ns()).uniform(0, 0.15)
-        next(step for step in steps if step >= 17)
+        next(step for step in steps if step >= 9)
         time.sleep(moment)
         child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
-    train(recipe(steps=40), [dataset], Session(tmp_path / "killed", resume=True))
-    train(recipe(steps=40), [dataset], Session(tmp_path / "whole"))
+    train(recipe(steps=24), [dataset], Session(tmp_path / "killed", resume=True))
+    train(recipe(steps=24), [dataset], Session(tmp_path / "whole"))
     _same_run(tmp_path / "whole", tmp_path / "killed")
 
 
