@@ -27,7 +27,7 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
+import scipy  # which imports `optimize` when it is first used
 
 from harness.core.audio import Float64
 from harness.core.errors import HarnessError
@@ -181,7 +181,7 @@ def _least(form: Float64) -> Float64:
     if scale <= 0:
         return np.full(len(form), 1 / len(form))
     lower = np.linalg.cholesky(form / scale + RIDGE * np.eye(len(form)))
-    z = nnls(lower.T, np.linalg.solve(lower, np.ones(len(form))))[0]
+    z = scipy.optimize.nnls(lower.T, np.linalg.solve(lower, np.ones(len(form))))[0]
     return np.asarray(z / z.sum())
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy  # which imports its slow part `stats` when it is first used
 
 from harness.core.audio import Float64
 from harness.results.grid import BoolArray, IntArray
@@ -160,7 +160,7 @@ def differences(values: Float64, clusters: IntArray, *, failure: float = FAILURE
     scale = np.where(varies, size, 1.0)
     skew = np.where(varies, (influence**3).mean(axis=0) / scale**3, 0.0)
     spread = size * np.sqrt(n * (n - 1))  # √G times the standard error
-    t = stats.t(n_tracks**2 / (sizes**2).sum() - 1)
+    t = scipy.stats.t(n_tracks**2 / (sizes**2).sum() - 1)
     w = mean / np.where(varies, spread, 1.0)
     p = 2 * t.sf(np.abs(np.sqrt(n) * _unskewed(w, skew, n)))
     p = np.where(varies, p, mean == 0)
@@ -185,7 +185,7 @@ def _skewed(y: float, skew: Float64, n: int) -> Float64:
 def _ahead(differences: Float64) -> Float64:
     """Return the sign of the sum of signed ranks of each column."""
     rounded = np.round(differences, 9)
-    ranks = stats.rankdata(np.abs(rounded), axis=0)
+    ranks = scipy.stats.rankdata(np.abs(rounded), axis=0)
     return np.asarray(np.sign((np.sign(rounded) * ranks).sum(axis=0)))
 
 
@@ -259,7 +259,9 @@ def _first_rank(
 
 def _tail(n: int) -> float:
     """Return the lower percentile that makes the interval of `n` clusters as wide as Student's."""
-    return float(stats.norm.cdf(stats.t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1))))
+    return float(
+        scipy.stats.norm.cdf(scipy.stats.t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1)))
+    )
 
 
 def means_and_errors(values: Float64, clusters: IntArray) -> tuple[Float64, Float64]:
@@ -325,9 +327,11 @@ def signed_rank(differences: Float64) -> Float64:
     """
     rounded = np.round(differences, 9)
     if len(rounded) > EXACT:
-        found = stats.wilcoxon(rounded, axis=0, zero_method="pratt", method="asymptotic").pvalue
+        found = scipy.stats.wilcoxon(
+            rounded, axis=0, zero_method="pratt", method="asymptotic"
+        ).pvalue
         return np.where((rounded == 0).all(axis=0), 1.0, found)
-    doubled = np.rint(2 * stats.rankdata(np.abs(rounded), axis=0)).astype(np.int64)
+    doubled = np.rint(2 * scipy.stats.rankdata(np.abs(rounded), axis=0)).astype(np.int64)
     return np.array([_of_signs(column, d) for column, d in zip(doubled.T, rounded.T, strict=True)])
 
 
