@@ -6,6 +6,7 @@ import filecmp
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def load(path: Path | None = None) -> dict[str, Entry]:
     `path` is the user's file; by default ``model_registry.yaml`` of the working folder, if any.
     """
     built_in = built_in_path()
-    rows = _read(built_in)
+    rows = _built_in(built_in)
     own = path or Path(FILE_NAME)
     if path is not None or (os.path.lexists(own) and not _same(own, built_in)):
         mine = _read(own)
@@ -68,6 +69,12 @@ def find(entries: Mapping[str, Entry], name: str) -> Entry:
         others = f"{' or '.join(map(repr, listed))} of the catalog"
         hint = hint.replace("?", f", or {others}?") if "?" in hint else f"did you mean {others}?"
     raise HarnessError(f"{FILE_NAME}: no separator {name!r}; {hint} (more: harness list --catalog)")
+
+
+@cache
+def _built_in(path: Path) -> dict[str, dict[str, Any]]:
+    """Return {name: raw row} of the built-in registry, which is read once."""
+    return _read(path)
 
 
 def _same(own: Path, built_in: Path) -> bool:
