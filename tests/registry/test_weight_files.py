@@ -285,6 +285,7 @@ def test_a_run_takes_no_more_than_its_limit(tmp_path, monkeypatch):
         ({"file": ".."}, "plain file name"),
         ({"sha256": None}, "sha256 is not known"),
         ({"urls": ["file:///etc/passwd"]}, r"use an http\(s\) address"),
+        ({"urls": ["pypi:nets==1.0!../a.th"]}, r"cannot be downloaded from pypi:nets==1\.0!\.\./"),
         ({"urls": []}, r"put tiny\.safetensors into"),
         ({"urls": [], "by_hand": "Ask the author"}, "Ask the author; then put"),
     ],

@@ -18,7 +18,8 @@ from harness.separators.networks.features import TorchStft, apply_masks
 MaskExtension = Literal["zeros", "average"]
 
 DEPTH = 6  # convolutions of stride 2; their channels double
-EDGES = (1, 2, 1, 2)  # bins and frames added before a convolution, removed after a transposed one
+EDGES = (1, 2, 1, 2)  # bins and frames added before a convolution
+CROP = (-1, -2, -1, -2)  # and removed after a transposed one
 NORM = 1e-3  # epsilon of the batch norms
 EPSILON = 1e-10  # of the ratio masks
 
@@ -38,12 +39,11 @@ class SpleeterUNet(nn.Module):
             norm = nn.BatchNorm2d(outputs, eps=NORM)
             self.add_module(f"down{i}_act", nn.Sequential(norm, nn.LeakyReLU(0.2)))
         up = [*down[-2::-1], 1]
-        crop = tuple(-edge for edge in EDGES)
         skipped = [down[-1], *(2 * channels for channels in up[:-1])]  # with the skips
         for i, (inputs, outputs) in enumerate(zip(skipped, up, strict=True), 1):
-            conv = nn.ConvTranspose2d(inputs, outputs, 5, stride=2)
+            stretch = nn.ConvTranspose2d(inputs, outputs, 5, stride=2)
             norm = nn.BatchNorm2d(outputs, eps=NORM)
-            block = nn.Sequential(conv, nn.ZeroPad2d(crop), nn.ReLU(), norm)
+            block = nn.Sequential(stretch, nn.ZeroPad2d(CROP), nn.ReLU(), norm)
             self.add_module(f"up{i}", block)
         self.up7 = nn.Sequential(nn.Conv2d(1, 2, 4, dilation=2, padding=3), nn.Sigmoid())
 
