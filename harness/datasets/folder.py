@@ -204,7 +204,7 @@ def _rate(scan: Scan, path: Path, stems: Stems) -> int:
         scan.note(path, f"has no {' or '.join(SUFFIXES)} file of a stem; left out")
         return 0
     try:
-        rates = {audio.length(source.path)[1] for files in stems.values() for source in files}
+        rates = {audio.sample_rate_of(source.path) for files in stems.values() for source in files}
     except HarnessError as error:
         scan.note(path, f"left out, {error}")
         return 0
