@@ -89,4 +89,4 @@ KEEP_UNEQUAL = flag(
     "--keep-unequal", "Keep tracks in which the mixture is not the sum of the stems."
 )
 REHASH = flag("--rehash", "Read every audio file again, also those that look unchanged.")
-REPLACE = flag("--force", "Replace a run of that name, also one that was made of something else.")
+REPLACE = flag("--force", "Replace a run of that name, whatever it was made of.")
