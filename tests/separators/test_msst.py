@@ -504,6 +504,19 @@ def test_a_hostile_configuration_builds_nothing(case, planted, tmp_path):
     assert Planted.built == 0
 
 
+@pytest.mark.parametrize("wrong", [{"stride": 0}, {"depth": 0}, {"dconv_comp": 0}, {"growth": -1}])
+def test_what_goes_wrong_in_a_class_is_an_error_of_the_configuration(wrong):
+    with pytest.raises(HarnessError, match="does not fit the class HTDemucs"):
+        build(demucs("htdemucs", t_layers=1, **wrong), HERE)
+
+
+@pytest.mark.parametrize("wrong", [{"dim_f": 10**6}, {"hop_length": 1}, {"n_fft": None}])
+def test_sizes_of_spectra_are_limited(wrong):
+    settings = config(UNET, FOUR, **{**SPECTRUM, **wrong})
+    with pytest.raises(HarnessError, match=f"audio.{next(iter(wrong))} is .*; use a whole number"):
+        msst._checked_whole(settings, HERE)
+
+
 @pytest.mark.parametrize(("dim", "depth"), [(16384, 8), (16384, 16384), (1, 16384)])
 def test_a_network_beyond_the_limits_is_never_given_memory(dim, depth, planted, monkeypatch):
     monkeypatch.setattr(msst, "MAX_PARTS", 1000)
