@@ -88,6 +88,11 @@ def song_stems(seed: int, seconds: float = 2.0, rate: int = 8000) -> dict[str, n
     }
 
 
+def left_of(stems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Keep the left channels."""
+    return {stem: signal[:1] for stem, signal in stems.items()}
+
+
 @pytest.fixture(scope="session")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four songs by two artists, 2 s at 8 kHz; treat as read-only."""
@@ -102,7 +107,7 @@ def mono_songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The left channels of the four songs, for tests whose channels do not matter; read-only."""
     root = tmp_path_factory.mktemp("mono songs")
     for seed, name in enumerate(("Ann - One", "Ann - Two", "Bob - One", "Bob - Two")):
-        write_song(root / name, {stem: signal[:1] for stem, signal in song_stems(seed).items()})
+        write_song(root / name, left_of(song_stems(seed)))
     return root
 
 

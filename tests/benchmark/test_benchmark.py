@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import planted
 import pytest
-from conftest import song_stems, write_song
+from conftest import left_of, song_stems, write_song
 
 from harness.benchmark import Settings, execute, make_plan, runner
 from harness.benchmark.store import Store
@@ -79,8 +79,8 @@ def test_accompaniment_is_the_sum_of_what_was_given(songs, tmp_path):
     assert found == pytest.approx([snr(rest, three)], abs=1e-4)
 
 
-def test_separator_of_one_stem_has_rows_of_that_stem_only(songs, tmp_path):
-    _, result = run(songs, [entry(stems=("vocals",))], tmp_path)
+def test_separator_of_one_stem_has_rows_of_that_stem_only(mono_songs, tmp_path):
+    _, result = run(mono_songs, [entry(stems=("vocals",))], tmp_path)
     assert set(result.scores["stem"]) == {"vocals"}
 
 
@@ -131,8 +131,8 @@ def test_silent_reference_is_undefined_with_a_note_and_the_rest_is_scored(tmp_pa
     assert set(result.scores[result.scores["stem"] == "drums"]["status"]) == {"ok"}
 
 
-def test_costs_are_a_table_of_their_own(songs, tmp_path):
-    _, result = run(songs, [entry()], tmp_path)
+def test_costs_are_a_table_of_their_own(mono_songs, tmp_path):
+    _, result = run(mono_songs, [entry()], tmp_path)
     costs = result.costs.groupby("metric")["value"]
     assert set(costs.groups) == {"rtf", "cpu_seconds", "peak_memory", "parameters"}
     assert costs.size().tolist() == [4] * 4
@@ -165,25 +165,25 @@ def test_a_faulty_separator_is_a_row_and_the_others_go_on(songs, tmp_path, fault
     assert len(values(result.scores, separator="echo", metric="snr")) == 4 * 5
 
 
-def test_slightly_short_estimates_are_fixed_and_the_row_says_so(songs, tmp_path):
-    _, result = run(songs, [entry("short", "faulty", params={"fault": "short"})], tmp_path)
+def test_slightly_short_estimates_are_fixed_and_the_row_says_so(mono_songs, tmp_path):
+    _, result = run(mono_songs, [entry("short", "faulty", params={"fault": "short"})], tmp_path)
     assert set(result.scores["status"]) == {"ok"}
     assert all("vocals 100 samples shorter" in note for note in result.scores["note"])
 
 
-def test_a_separator_that_overwrites_its_input_harms_nobody_else(songs, tmp_path):
+def test_a_separator_that_overwrites_its_input_harms_nobody_else(mono_songs, tmp_path):
     vandal = entry("vandal", "faulty", params={"fault": "in place"})
-    _, after = run(songs, [vandal, entry()], tmp_path)
-    _, alone = run(songs, [entry()], tmp_path / "alone")
+    _, after = run(mono_songs, [vandal, entry()], tmp_path)
+    _, alone = run(mono_songs, [entry()], tmp_path / "alone")
     where = {"separator": "echo", "metric": "snr"}
     assert np.array_equal(values(after.scores, **where), values(alone.scores, **where))
 
 
-def test_failures_are_tried_again(songs, tmp_path, monkeypatch):
+def test_failures_are_tried_again(mono_songs, tmp_path, monkeypatch):
     bad = entry("bad", "faulty", params={"fault": "raise"})
-    assert run(songs, [bad], tmp_path)[0].failed == 4
+    assert run(mono_songs, [bad], tmp_path)[0].failed == 4
     monkeypatch.setattr(planted.Faulty, "separate", planted.Echo.separate)
-    outcome, result = run(songs, [bad], tmp_path)
+    outcome, result = run(mono_songs, [bad], tmp_path)
     assert (outcome.failed, outcome.reused) == (0, 0)
     assert set(result.scores["status"]) == {"ok"}
 
@@ -209,7 +209,7 @@ def test_a_killed_worker_costs_one_row(mono_songs, tmp_path, monkeypatch):
     assert [(r.separator, r.track) for r in failed.itertuples()] == [("deadly", "Bob - One")]
 
 
-def test_full_disk_stops_the_run_and_keeps_what_was_done(songs, tmp_path, monkeypatch):
+def test_full_disk_stops_the_run_and_keeps_what_was_done(mono_songs, tmp_path, monkeypatch):
     real, calls = Store.put, []
 
     def put(self, key, content):
@@ -220,10 +220,10 @@ def test_full_disk_stops_the_run_and_keeps_what_was_done(songs, tmp_path, monkey
 
     monkeypatch.setattr(Store, "put", put)
     with pytest.raises(StorageError, match="disk is full"):
-        run(songs, [entry()], tmp_path)
+        run(mono_songs, [entry()], tmp_path)
     monkeypatch.undo()
     monkeypatch.setitem(FAMILIES, "echo", Family("planted:Echo", 1))
-    outcome, _ = run(songs, [entry()], tmp_path)
+    outcome, _ = run(mono_songs, [entry()], tmp_path)
     assert outcome.reused == 2
     assert outcome.failed == 0
 
@@ -231,11 +231,11 @@ def test_full_disk_stops_the_run_and_keeps_what_was_done(songs, tmp_path, monkey
 # --- what is repeated, and what is not ------------------------------------------------------------
 
 
-def test_a_second_run_does_nothing(songs, tmp_path, monkeypatch):
-    first, _ = run(songs, [entry()], tmp_path)
+def test_a_second_run_does_nothing(mono_songs, tmp_path, monkeypatch):
+    first, _ = run(mono_songs, [entry()], tmp_path)
     before = {p: p.stat().st_mtime_ns for p in first.folder.iterdir()}
     monkeypatch.setattr("harness.benchmark.work.do_unit", lambda *_: pytest.fail("worked again"))
-    second, _ = run(songs, [entry()], tmp_path)
+    second, _ = run(mono_songs, [entry()], tmp_path)
     assert (second.reused, second.fresh) == (4, False)
     assert {p: p.stat().st_mtime_ns for p in first.folder.iterdir()} == before
 
@@ -327,9 +327,9 @@ def test_audio_replaced_by_some_of_equal_size_and_time_redoes_that_track_only(tm
     assert {track for _, track in changed(before, after)} == {"A - Two"}
 
 
-def test_a_copied_dataset_keeps_its_scores(songs, tmp_path):
-    run(songs, [entry()], tmp_path)
-    shutil.copytree(songs, tmp_path / "copy", copy_function=shutil.copyfile)
+def test_a_copied_dataset_keeps_its_scores(mono_songs, tmp_path):
+    run(mono_songs, [entry()], tmp_path)
+    shutil.copytree(mono_songs, tmp_path / "copy", copy_function=shutil.copyfile)
     outcome, _ = run(tmp_path / "copy", [entry()], tmp_path)
     assert (outcome.reused, outcome.units) == (4, 4)
 
@@ -350,9 +350,9 @@ def test_a_mixture_that_is_not_the_sum_is_left_out_and_can_be_kept(tmp_path):
     assert all(said in note for note in notes)
 
 
-def test_a_renamed_entry_is_not_repeated(songs, tmp_path):
-    run(songs, [entry("old")], tmp_path)
-    outcome, result = run(songs, [entry("new")], tmp_path)
+def test_a_renamed_entry_is_not_repeated(mono_songs, tmp_path):
+    run(mono_songs, [entry("old")], tmp_path)
+    outcome, result = run(mono_songs, [entry("new")], tmp_path)
     assert outcome.reused == 4
     assert set(result.scores["separator"]) == {"new"}
 
@@ -389,10 +389,10 @@ def test_batches_keep_a_track_together_and_use_all_jobs(songs):
     assert (rest.units, rest.partners) == (tuple(one[3:]), tuple(one))
 
 
-def test_progress_ends_at_all(songs, tmp_path):
+def test_progress_ends_at_all(mono_songs, tmp_path):
     seen = []
     settings = Settings(results=tmp_path / "results")
-    dataset = folder(songs, name="songs")
+    dataset = folder(mono_songs, name="songs")
     plan = make_plan([entry()], [dataset], settings, Fingerprints(tmp_path / "f.jsonl"))
     execute(plan, settings, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (4, 4)
@@ -404,10 +404,10 @@ def test_nothing_to_do_is_an_error_that_says_why(songs, tmp_path):
         run(songs, [waiting], tmp_path)
 
 
-def test_skipped_separators_are_recorded_with_their_reason(songs, tmp_path):
+def test_skipped_separators_are_recorded_with_their_reason(mono_songs, tmp_path):
     waiting = entry("later", unavailable="it is not part of this version")
     drums_only = entry("sub", input="drums", stems=("kick",))
-    outcome, result = run(songs, [entry(), waiting, drums_only], tmp_path)
+    outcome, result = run(mono_songs, [entry(), waiting, drums_only], tmp_path)
     assert {row["separator"]: row["reason"] for row in result.record["skipped"]} == {
         "later": "it is not part of this version",
         "sub": "no track has the stem drums with its sub-stems",
@@ -435,16 +435,17 @@ def blends_of(result, folder, track="Ann - One"):
     return find_blends(folder.parent / "work", units[0]["track_key"], keys), keys
 
 
-@pytest.mark.parametrize("jobs", [1, 2])  # 2: more than tracks, so that the track is split
-def test_blends_are_scored_from_inner_products_as_from_audio(songs, tmp_path, jobs):
+# 2 jobs: more than tracks, so that the track is split
+@pytest.mark.parametrize(("root", "jobs"), [("songs", 1), ("mono_songs", 2)])
+def test_blends_are_scored_from_inner_products_as_from_audio(root, jobs, tmp_path, request):
     entries = noisy_pair()
-    dataset = folder(songs, name="songs")
+    dataset = folder(request.getfixturevalue(root), name="songs")
     dataset = replace(dataset, tracks=dataset.tracks[:1])
     settings = Settings(results=tmp_path / "results", jobs=jobs)
     outcome = runner.run(entries, [dataset], settings)
     result = read_run(outcome.folder)
     products, keys = blends_of(result, outcome.folder)
-    stems = song_stems(0)
+    stems = song_stems(0) if root == "songs" else left_of(song_stems(0))
     mixture = np.sum(list(stems.values()), axis=0)
     made = [load(e, stems=FOUR, sample_rate=8000).separate(mixture) for e in entries]
     references = analyse(stems, 8000)
@@ -457,15 +458,19 @@ def test_blends_are_scored_from_inner_products_as_from_audio(songs, tmp_path, jo
     assert list((tmp_path / "results/work/scratch").glob("*")) == []
 
 
-def test_blends_by_band_are_scored_from_inner_products_as_from_audio(songs, tmp_path):
+def test_blends_by_band_are_scored_from_inner_products_as_from_audio(mono_songs, tmp_path):
     entries, edges = noisy_pair(), (500.0, 2000.0)
-    outcome, result = run(songs, entries, tmp_path, edges=edges)
+    dataset = folder(mono_songs, name="songs")
+    dataset = replace(dataset, tracks=dataset.tracks[:1])
+    settings = Settings(results=tmp_path / "results", edges=edges)
+    outcome = runner.run(entries, [dataset], settings)
+    result = read_run(outcome.folder)
     units = [u for u in result.record["units"] if u["track"] == "Ann - One"]
     keys = [u["key"] for u in units]
     work = outcome.folder.parent / "work"
     products = find_blends(work, units[0]["track_key"], keys, by_band=True)
     weights = (0.3, 0.0, 1.0), (0.7, 1.0, 0.0)
-    stems = song_stems(0)
+    stems = left_of(song_stems(0))
     mixture = np.sum(list(stems.values()), axis=0)
     made = [load(e, stems=FOUR, sample_rate=8000).separate(mixture) for e in entries]
     for stem, reference in stems.items():
@@ -481,13 +486,13 @@ def test_blends_by_band_are_scored_from_inner_products_as_from_audio(songs, tmp_
     assert blends_of_run(work, result.record["units"], scores).keys() == kept.keys()
 
 
-def test_products_interrupted_are_finished_by_the_next_run(songs, tmp_path, monkeypatch):
+def test_products_interrupted_are_finished_by_the_next_run(mono_songs, tmp_path, monkeypatch):
     entries = noisy_pair()
     monkeypatch.setattr("harness.benchmark.kept_products.keep", lambda *_: None)
-    outcome, result = run(songs, entries, tmp_path)
+    outcome, result = run(mono_songs, entries, tmp_path)
     assert blends_of(result, outcome.folder)[0] == {}
     monkeypatch.undo()
-    outcome, result = run(songs, entries, tmp_path)
+    outcome, result = run(mono_songs, entries, tmp_path)
     assert outcome.reused == 8
     assert set(blends_of(result, outcome.folder)[0]) == {*FOUR, "accompaniment"}
     assert list((tmp_path / "results/work/scratch").glob("*")) == []
@@ -549,20 +554,20 @@ def test_a_damaged_result_is_absent_and_set_aside(tmp_path, damage):
 
 
 @pytest.mark.parametrize("damage", [_flip_a_digit, _folder_in_its_place])
-def test_a_damaged_result_is_named_and_done_again(songs, tmp_path, damage):
-    _, before = run(songs, [entry()], tmp_path)
+def test_a_damaged_result_is_named_and_done_again(mono_songs, tmp_path, damage):
+    _, before = run(mono_songs, [entry()], tmp_path)
     damage(sorted((tmp_path / "results" / "work").glob("??/*.json"))[0])
-    outcome, after = run(songs, [entry()], tmp_path)
+    outcome, after = run(mono_songs, [entry()], tmp_path)
     assert (outcome.reused, outcome.failed) == (outcome.units - 1, 0)
     assert len(outcome.damaged) == 1
     pd.testing.assert_frame_equal(before.scores, after.scores)
 
 
-def test_results_of_an_earlier_version_need_no_checksum(songs, tmp_path):
-    run(songs, [entry()], tmp_path)
+def test_results_of_an_earlier_version_need_no_checksum(mono_songs, tmp_path):
+    run(mono_songs, [entry()], tmp_path)
     for path in (tmp_path / "results" / "work").glob("??/*.json"):
         content = json.loads(path.read_bytes())
         del content["sha256"]
         path.write_text(json.dumps(content))
-    outcome, _ = run(songs, [entry()], tmp_path)
+    outcome, _ = run(mono_songs, [entry()], tmp_path)
     assert (outcome.reused, outcome.damaged) == (outcome.units, ())
