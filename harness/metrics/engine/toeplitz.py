@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import rfft
 from scipy.linalg import LinAlgError, solve_triangular
-from scipy.linalg.lapack import dpstrf
+from scipy.linalg.lapack import dpstrf, dtrtrs
 
 from harness.core.audio import Float64
 from harness.metrics.engine.threads import one_blas_thread
@@ -126,8 +126,10 @@ def _schur(first: Float64) -> list[Float64]:
     b, eye = a[:, m:].copy(), np.eye(m)
     for row in range(m, n, m):
         a = a[:, : n - row]
-        w = solve_triangular(a[:, :m], b[:, :m].T, trans=1, check_finite=False)
-        left, right = np.linalg.cholesky(eye - w @ w.T), np.linalg.cholesky(eye - w.T @ w)
+        w, singular = dtrtrs(a[:, :m], b[:, :m].T, trans=1)  # the blocks are small: no wrapper
+        if singular:
+            raise LinAlgError
+        left, right = np.linalg.cholesky([eye - w @ w.T, eye - w.T @ w])
         inverse = np.linalg.inv(left)
         panel, within = divmod(row, PANEL * m)
         panels[panel][within : within + m, :within] = 0
