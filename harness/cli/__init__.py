@@ -65,7 +65,7 @@ VERBS = {  # verb: (module:function of harness.cli, the first sentence of its he
     ),
     "fetch": ("fetch:app", "Download weights and datasets."),
     "catalog": (
-        "own_models:app",
+        "catalog:app",
         "Add a model of your own to the registry; 'harness list --catalog' shows those of others.",
     ),
 }

@@ -312,7 +312,7 @@ def test_check_names_unequal_mixtures_and_counts_what_it_only_looked_at(harness,
 
 def test_run_leaves_unequal_mixtures_out_and_the_report_says_so(harness, half):
     data = ("--data", f"mine={half}", "--jobs", "1")
-    run = ("run", "--separator", "mixture", *data, "--json")
+    run = ("run", "--separator", "mixture", *data, "--json", "--force")
     pages = [Path(json.loads(harness(*run, *more))["report"]) for more in ([], ["--keep-unequal"])]
     result = read_run(Path("results/main"))
     assert set(result.scores["track"]) == {"Ann - Good", "Bob - Half"}
@@ -426,6 +426,7 @@ def test_a_registry_of_ones_own_adds_separators(harness, songs, tmp_path):
 
 def test_demo_music_is_rendered_on_first_use(harness, monkeypatch):
     monkeypatch.setattr("harness.datasets.available.DEMO_SECONDS", 5.0)
+    monkeypatch.setattr("harness.datasets.real_song.obstacle", lambda: "not here")
     harness("run", "--separator", "repet", "--tracks", "2", "--jobs", "1")
     first = read_run(Path("results/main"))
     assert set(first.scores["dataset"]) == {"demo"}

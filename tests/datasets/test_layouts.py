@@ -11,7 +11,7 @@ from layouts import LAYOUTS
 from harness import datasets
 from harness.core import audio
 from harness.datasets.demo import rendering
-from harness.datasets.demo.catalog import entry
+from harness.datasets.demo.song_catalog import entry
 from harness.datasets.tracks import Dataset, Source, Track, read_sources, track_length
 
 

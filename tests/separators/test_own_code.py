@@ -308,7 +308,7 @@ def test_weights_of_a_class_are_verified_and_given_to_it(halving, here):
     halving.write_text(with_weights)
     file = registry.Weights(file="own.safetensors", size=5)
     entry = of_class().model_copy(update={"weights": (file,)})
-    assert load(entry)._separator.weights == [Path("own.safetensors")]
+    assert load(entry)._separator.weights == [here / "own.safetensors"]
     wrong = entry.model_copy(update={"weights": (file.model_copy(update={"size": 6}),)})
     with pytest.raises(HarnessError, match="has 5 bytes, 6 were expected"):
         load(wrong)
