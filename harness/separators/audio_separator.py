@@ -159,7 +159,7 @@ def _package_folder() -> Path:
     spec = importlib.util.find_spec("audio_separator")
     if spec is None or not spec.submodule_search_locations:
         raise HarnessError(
-            "audio-separator is not installed; pip install 'harness[audio-separator]'"
+            "audio-separator is not installed; pip install 'mss-harness[audio-separator]'"
         )
     return Path(spec.submodule_search_locations[0])
 

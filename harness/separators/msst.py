@@ -433,6 +433,8 @@ def _options(name: str, config: Mapping[str, Any], path: Path) -> dict[str, Any]
             "samplerate": windows.sample_rate,
             "segment": training["segment"],
         }
+    if name == "htdemucs":  # as in the tool, which pads chunks itself; True in demucs
+        options.setdefault("use_train_segment", False)
     return options
 
 
@@ -443,7 +445,7 @@ def _import(name: str, kind: Kind, path: Path) -> Any:
         return getattr(importlib.import_module(module), target)
     except (ImportError, AttributeError) as error:
         how = {
-            "pymss-core": "pip install 'harness[msst]'",
+            "pymss-core": "pip install 'mss-harness[msst]'",
             "msst": f"pip install 'msst[{name.replace('_', '-')}]', which may change torch",
         }.get(kind.package, f"pip install {kind.package}")
         raise HarnessError(
