@@ -1,6 +1,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -22,16 +23,17 @@ class Factors:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[int, bytes], Factor] = OrderedDict()
+        self._lock = Lock()
 
     def __call__(self, correlations: np.ndarray) -> Factor:
         key = len(correlations), correlations.tobytes()
-        if key in self._kept:
+        factor = self._kept.get(key) or Factor(correlations)
+        with self._lock:
+            self._kept[key] = factor
             self._kept.move_to_end(key)
-        else:
-            self._kept[key] = Factor(correlations)
             while sum(signals**2 for signals, _ in self._kept) * TRIANGLE > self.LARGEST:
                 self._kept.popitem(last=False)
-        return self._kept[key]
+        return factor
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,7 +16,6 @@ from harness.report import writing
 from harness.results import importing
 from harness.results.omitted import recorded
 from harness.results.replacing import check_name
-from harness.results.runs import read_run
 from harness.selection import finished_run
 
 
@@ -52,12 +51,13 @@ def import_scores(
     folder = finished_run.import_scores(
         paths, request, results_folder, command=sys.argv[1:], force=force
     )
-    page = writing.write_report([folder], reports)
-    left_out = recorded(read_run(folder).record)
+    report = writing.report_of([folder])
+    page = writing.write_report([folder], reports, report=report)
+    left_out = recorded(report.run.record)
     if as_json:
         found = {"folder": str(folder), "report": str(page)}
         print_json({**found, "left_out": [asdict(omission) for omission in left_out]})
         return
     say_left_out(left_out)
-    print_ranking(folder)
+    print_ranking(report)
     show(page)

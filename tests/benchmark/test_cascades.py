@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import planted
 import pytest
-from conftest import song_stems, write_song
+from conftest import left_of, song_stems, write_song
 from synthetic_run import empty_run, row, rows_table
 
 from harness import registry
@@ -37,8 +37,8 @@ def entry(name: str, stems=FOUR, family: str = "echo", **fields) -> Entry:
 
 
 def kit_stems(seed: int) -> dict[str, np.ndarray]:
-    """A kit of five pieces that differ, and a voice."""
-    first, second = song_stems(seed, 1.0), song_stems(seed + 50, 1.0)
+    """A kit of five pieces that differ, and a voice, in mono."""
+    first, second = (left_of(song_stems(n, 1.0)) for n in (seed, seed + 50))
     return {
         "kick": first["bass"],
         "snare": first["drums"],
@@ -213,7 +213,7 @@ def test_cymbals_of_four_pieces_are_scored_with_the_hihat(kits, tmp_path):
 
 
 def test_a_stem_that_is_all_of_its_parent_is_not_separated_from_it(tmp_path):
-    stems = song_stems(0)
+    stems = left_of(song_stems(0))
     write_song(tmp_path / "songs" / "A - B", {"lead": stems["vocals"], "drums": stems["drums"]})
     write_song(
         tmp_path / "songs" / "C - D", {"lead": stems["vocals"], "background": stems["other"]}

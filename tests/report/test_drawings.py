@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from synthetic_run import demo_run, empty_run
+from synthetic_run import demo_report, demo_run, empty_run
 
 from harness.core.errors import HarnessError
 from harness.report import drawings
@@ -69,4 +69,4 @@ def test_a_run_without_genres_or_selection_lacks_only_those_figures(view):
 def test_without_matplotlib_the_error_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(HarnessError, match=r"pip install 'mss-harness\[train\]'"):
-        drawings.write_figures(make_report(demo_run(6)), tmp_path)
+        drawings.write_figures(demo_report(), tmp_path)

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from synthetic_run import HOSTILE, demo_run, empty_run, row, rows_table
+from synthetic_run import HOSTILE, demo_report, demo_run, empty_run, row, rows_table
 
 from harness.report import provenance
 from harness.report.computed import make_report
@@ -65,7 +65,7 @@ def test_commands_can_be_pasted():
 
 
 def test_the_page_lists_failures_and_separators_that_were_not_run():
-    html = provenance.render(make_report(demo_run(6)))
+    html = provenance.render(demo_report())
     for said in (
         "harness run --all --data &#39;musdb18hq=/data/my music&#39;",
         "MemoryError: 5.1 GB wanted, 4.0 GB free &lt;b&gt;",
@@ -102,7 +102,7 @@ def test_hostile_names_stay_text():
 
 
 def test_links_have_targets():
-    html = provenance.render(make_report(demo_run(6)))
+    html = provenance.render(demo_report())
     ids = re.findall(r'id="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert {t[1:] for t in re.findall(r'href="(#[^"]*)"', html)} <= set(ids)

@@ -12,7 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_run import FOUR, HOSTILE, HOSTILE_TAIL, demo_run, empty_run, row, rows_table
+from synthetic_run import (
+    FOUR,
+    HOSTILE,
+    HOSTILE_TAIL,
+    demo_report,
+    demo_run,
+    empty_run,
+    row,
+    rows_table,
+)
 
 from harness import report, selection
 from harness.cli import boards
@@ -45,21 +54,15 @@ def scored(values, stem="vocals", metric="snr", **other):
 
 
 @functools.cache
-def demo(n_tracks=6):
-    """The report of the made-up run, for tests that only look at it."""
-    return make_report(demo_run(n_tracks))
-
-
-@functools.cache
 def demo_page(n_tracks=6):
-    """Its page."""
-    return report.render(demo(n_tracks))
+    """The page of the made-up run, for tests that only look at it."""
+    return report.render(demo_report(n_tracks))
 
 
 @functools.cache
 def demo_view(n_tracks=6):
     """The values of its page."""
-    return payload.build(demo(n_tracks))
+    return payload.build(demo_report(n_tracks))
 
 
 def ranked(scores, ranked=("a", "b"), **how):
@@ -256,7 +259,7 @@ def test_costs_are_medians_but_memory_is_the_largest():
 
 
 def test_every_number_of_the_page_is_that_of_the_table():
-    run, data = demo(12).run, demo_view(12)["datasets"][0]
+    run, data = demo_report(12).run, demo_view(12)["datasets"][0]
     ranked = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
     everything = pd.concat([run.scores, run.ensembles])
     ok = everything[(everything["status"] == "ok") & (everything["dataset"] == "demo")]
@@ -526,7 +529,7 @@ def apart(run, metric="snr", stem="drums"):
 
 
 def test_intervals_groups_and_pairs_are_those_of_the_scores():
-    wide, artists = apart(demo(16).run)
+    wide, artists = apart(demo_report(16).run)
     data = demo_view(16)["datasets"][0]
     about = data["summary"]["snr"]["drums"]
     number = {row["separator"]: i for i, row in enumerate(data["rows"])}
@@ -626,7 +629,7 @@ def cells_of(html, name):
 
 
 def test_the_worth_of_choosing_is_that_of_the_tables():
-    run = demo(16).run
+    run = demo_report(16).run
     shown = cells_of(demo_page(16), "demo: expected score of choosing")
     ranked = [n for n, e in run.record["separators"].items() if e["role"] == "separator"]
     seen = leaked(run.record)
@@ -686,7 +689,7 @@ def test_stability_is_told_only_where_artists_can_be_drawn_again():
 
 
 def test_the_stem_tree_names_the_best_of_each_node():
-    run, view = demo(16).run, demo_view(16)
+    run, view = demo_report(16).run, demo_view(16)
     nodes = stem_tree.tree(view["datasets"][0], run.scores[run.scores["dataset"] == "demo"])
     placed = {node["stem"]: (node["depth"], node["mixture"]["separator"]) for node in nodes}
     assert placed["vocals"][0] == placed["accompaniment"][0] == 0
@@ -796,7 +799,7 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
         "low": 0.5, "high": 2.0, "p": 0.01, "verdict": "beats it",
     }  # fmt: skip
     cut = {**one, "edges": "400, 1600", "weights": {"nmf": (1.0, 0.5, 0.0), "scnet": (0, 0.5, 1)}}
-    page = report.render(demo(), blends=pd.DataFrame([one, cut]))
+    page = report.render(demo_report(), blends=pd.DataFrame([one, cut]))
     line, by_band = cells_of(page, "demo: blends")
     assert line[:6] == ["bass", "9 (7)", "nmf", "3.00", "2.50", "4.12"]
     assert line[6:] == ["1.12 0.50 to 2.00", "beats it", "0.75 nmf + 0.25 scnet"]
@@ -806,7 +809,7 @@ def test_what_blends_are_worth_is_shown_where_it_is_known():
     assert "Single,<br>held out" in page
     said = "one weight per frequency band"
     assert said in page
-    assert said not in report.render(demo(), blends=pd.DataFrame([one]))
+    assert said not in report.render(demo_report(), blends=pd.DataFrame([one]))
     assert "Expected score of blends" not in demo_page()
 
 

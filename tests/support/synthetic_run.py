@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from harness.report.computed import Report, make_report
 from harness.results.runs import COLUMNS, SELECTION_COLUMNS, Run, table
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -77,6 +79,12 @@ def demo_run(n_tracks: int = 24, seed: int = 3) -> Run:
         ]
     )
     return Run("demo-run", scores, costs, ensembles, _selection(scores, rng), _record(scores))
+
+
+@cache
+def demo_report(n_tracks: int = 6) -> Report:
+    """Return the report of `demo_run`, for tests that only look at it."""
+    return make_report(demo_run(n_tracks))
 
 
 def _scores(dataset: str, n_tracks: int, rng: np.random.Generator) -> list[dict[str, Any]]:

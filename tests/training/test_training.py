@@ -497,7 +497,7 @@ from test_training import Tiny, recipe
 torch.set_num_threads(1)
 harness.separators.networks.NETWORKS["tiny"] = Tiny
 def tell(done, total):
-    sys.stdout.write(f"{done}\\n"), sys.stdout.flush(), time.sleep(0.02)
+    sys.stdout.write(f"{done}\\n"), sys.stdout.flush(), time.sleep(0.04)
 train(recipe(steps=24), [folder(Path(sys.argv[1]))], Session(Path(sys.argv[2]), save_seconds=0.1),
       progress=tell)
 """
