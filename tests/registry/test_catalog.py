@@ -400,7 +400,7 @@ def test_catalog_add_appends_a_row_that_can_be_found(harness):
     assert entry.trained_on == ("musdb18hq:train",)
     assert entry.license.weights == "not stated"
     assert entry.weights[0].sha256 == hashlib.sha256(FIRST).hexdigest()
-    assert weight_files.obstacle(entry) == ""
+    assert weight_files.lacking(entry) == ""
     assert "--force" in harness("catalog", "add", *own_files(), expected=2)[1]
     several = own_files(instruments=["Vocals", "drums", "bass"], target_instrument="Vocals")
     harness("catalog", "add", *several, "--force")

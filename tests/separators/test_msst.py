@@ -319,7 +319,9 @@ def test_a_network_without_the_extra_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymss_core", None)
     monkeypatch.setitem(sys.modules, "pymss_core.modules", None)
     monkeypatch.setitem(sys.modules, "pymss_core.modules.scnet", None)
-    with pytest.raises(HarnessError, match=r"scnet needs the package pymss-core.*mss-harness\[msst\]"):
+    with pytest.raises(
+        HarnessError, match=r"scnet needs the package pymss-core.*mss-harness\[msst\]"
+    ):
         build(CONFIGS["scnet"], HERE)
 
 
