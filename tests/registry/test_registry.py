@@ -5,7 +5,6 @@ import pytest
 from harness import registry, separators
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
-from harness.registry import weight_files
 from harness.separators import FAMILIES, load
 
 MISSION = {
