@@ -189,6 +189,8 @@ def stems_of(row: Row, task: str) -> tuple[list[str], dict[str, str]]:
     if not given:
         return [], {}
     ours = list(our_stems(given).values())
+    if ours == [REST]:  # all models that are listed with this stem alone are of vocals
+        return ["accompaniment"], {name: "accompaniment" for name in given}
     if task == "karaoke":
         ours = [{"vocals": "lead", "accompaniment": REST}.get(name, name) for name in ours]
     names = {t: o for t, o in zip(given, ours, strict=True) if taxonomy.canonical(t) != o}
@@ -252,13 +254,14 @@ def from_the_tool(lists: Path) -> list[Row]:
         only_musdb = "MUSDB18HQ" in section or "MUSDB18 only" in title
         instruments = cells[1] if "/" in cells[1] or "SDR" in cells[2] else ""
         stems = re.split(r"\s*/\s*", instruments) if instruments else FOUR
-        single = section.startswith("Single")
+        kind = tool_type(title)
+        single = section.startswith("Single") or kind == "apollo"
         rows.append({
             "file": file,
             "title": title,
-            "type": tool_type(title),
+            "type": kind,
             "theirs": None if single else stems,
-            "stems": stems[:1] if single else stems,
+            "stems": ["restored"] if kind == "apollo" else stems[:1] if single else stems,
             "urls": [links["Weights"]],
             "config": {"urls": [links["Config"].strip()]},
             "author": re.findall(r"\[([^\]]+)\]\(https://github", cells[0]) or ["ZFTurbo"],

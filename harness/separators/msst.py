@@ -138,6 +138,7 @@ MARKS: dict[str, set[str]] = {  # options that only this type has; the first typ
     "segm_models": {"decoder_type", "encoder_name"},
     "swin_upernet": {"act", "num_subbands"},
     "scnet_tran": {"band_SR", "tran_depth"},
+    "scnet_unofficial": {"bandsplit_ratios"},
     "scnet": {"band_SR"},
     "moises_light": {"n_rope", "n_split_enc"},
     "bandit": {"band_specs", "in_channel"},
@@ -152,7 +153,7 @@ class Msst(Networked):
     The weights are the checkpoint and the configuration; `config` is the name of the latter, and
     can be left out if there is one ``.yaml``. `model_type` is the tool's name of the network, for
     configurations that do not tell. ``training.instruments`` are the outputs of the network, under
-    the names of the stem tree; `names` maps the tool's names to others. With a
+    the names of the stem tree; `names` maps the tool's names, large or small, to others. With a
     ``target_instrument`` that one is the only output, and a single other instrument is what remains
     of the input.
 
@@ -671,7 +672,8 @@ def _stems(
     instruments = _instruments(training, path)
     plain = {name: taxonomy.canonical(name) for name in instruments}
     meant = taxonomy.of_model(list(plain.values()))
-    ours = {name: names.get(name, meant[stem]) for name, stem in plain.items()}
+    given = {name.lower(): ours for name, ours in names.items()}
+    ours = {name: given.get(name.lower(), meant[stem]) for name, stem in plain.items()}
     if len(set(ours.values())) != len(instruments):
         raise HarnessError(
             f"{path}: two of the instruments {', '.join(instruments)} have the same name; "
