@@ -211,7 +211,7 @@ def stems_of(row: Row, task: str) -> tuple[list[str], dict[str, str]]:
         return [], {}
     ours = list(our_stems(given).values())
     if ours == [REST]:  # all models that are listed with this stem alone are of vocals
-        return ["accompaniment"], {name: "accompaniment" for name in given}
+        return ["accompaniment"], dict.fromkeys(given, "accompaniment")
     if task == "karaoke":
         ours = [{"vocals": "lead", "accompaniment": REST}.get(name, name) for name in ours]
     names = {t: o for t, o in zip(given, ours, strict=True) if taxonomy.canonical(t) != o}
