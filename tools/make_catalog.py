@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,14 @@ from urllib.parse import unquote
 from harness.core import strict_yaml, taxonomy
 from harness.registry import load
 from harness.registry.checkpoint_catalog import FAMILY_OF, REST, our_stems, slug
+from harness.separators import how_to_install, package_of_type
 
 ROOT = Path(__file__).parents[1]
 FACTS = strict_yaml.read(Path(__file__).with_name("catalog_facts.yaml"))
 GOAL = ROOT / "harness" / "catalog" / "models.jsonl"
 
 MSST = {kind for kind, family in FAMILY_OF.items() if family == "msst"}
+NEVER = {"bs_mamba2", "bs_polarformer", "openunmix"}  # types without a class here
 FETCHABLE = ("https://", "hf:")
 MUSIC_ONLY = {"separation", "dereverb", "denoise", "decrowd"}  # purposes of splifft
 LEADS = ("karaoke", "Karaoke", "vocals", "Vocals")  # names in configurations for karaoke
@@ -60,6 +63,24 @@ def main() -> None:
     GOAL.write_text("\n".join(lines) + "\n", encoding="utf-8")
     hashed = sum(bool(row["weights"][0].get("sha256")) for row in rows)
     print(f"{len(rows)} rows, {hashed} with a published sha256, {GOAL.stat().st_size} bytes")
+    print("\n".join(["", "| type | rows | run | with |", "|---|---|---|---|", *type_lines(rows)]))
+
+
+def type_lines(rows: list[Row]) -> list[str]:
+    """Return the table of docs/catalog.md: how many rows of each type run, and with what."""
+    counts = Counter(row["type"] for row in rows)
+    able = Counter(row["type"] for row in rows if not row.get("unavailable"))
+    return [f"| `{kind}` | {n} | {able[kind]} | {runs_with(kind)} |" for kind, n in counts.items()]
+
+
+def runs_with(kind: str) -> str:
+    """Return what must be installed for a type beside this package."""
+    if kind in NEVER:
+        return "nothing: see `unavailable`"
+    if FAMILY_OF[kind] == "audio_separator":
+        return f"`{how_to_install('audio-separator')}`"
+    package = package_of_type(kind) if FAMILY_OF[kind] == "msst" else ""
+    return f"`{how_to_install(package, kind)}`" if package else "this package alone"
 
 
 def share_files(rows: list[Row], hashes: dict[str, str | None]) -> None:
@@ -189,6 +210,8 @@ def stems_of(row: Row, task: str) -> tuple[list[str], dict[str, str]]:
     if not given:
         return [], {}
     ours = list(our_stems(given).values())
+    if ours == [REST]:  # all models that are listed with this stem alone are of vocals
+        return ["accompaniment"], dict.fromkeys(given, "accompaniment")
     if task == "karaoke":
         ours = [{"vocals": "lead", "accompaniment": REST}.get(name, name) for name in ours]
     names = {t: o for t, o in zip(given, ours, strict=True) if taxonomy.canonical(t) != o}
@@ -252,13 +275,14 @@ def from_the_tool(lists: Path) -> list[Row]:
         only_musdb = "MUSDB18HQ" in section or "MUSDB18 only" in title
         instruments = cells[1] if "/" in cells[1] or "SDR" in cells[2] else ""
         stems = re.split(r"\s*/\s*", instruments) if instruments else FOUR
-        single = section.startswith("Single")
+        kind = tool_type(title)
+        single = section.startswith("Single") or kind == "apollo"
         rows.append({
             "file": file,
             "title": title,
-            "type": tool_type(title),
+            "type": kind,
             "theirs": None if single else stems,
-            "stems": stems[:1] if single else stems,
+            "stems": ["restored"] if kind == "apollo" else stems[:1] if single else stems,
             "urls": [links["Weights"]],
             "config": {"urls": [links["Config"].strip()]},
             "author": re.findall(r"\[([^\]]+)\]\(https://github", cells[0]) or ["ZFTurbo"],

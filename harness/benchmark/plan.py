@@ -18,8 +18,7 @@ from harness.datasets.scan import printable
 from harness.datasets.tracks import Dataset, Excerpt, Omission, Track, cut_short
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
-from harness.registry.weight_files import obstacle
-from harness.separators import code_versions
+from harness.separators import code_versions, obstacle
 from harness.separators.from_disk import as_meant, find_files, meaning, not_of
 
 PRECISION = "float32"

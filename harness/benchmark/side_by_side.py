@@ -15,8 +15,7 @@ from harness.core.machine import Progress
 from harness.datasets.tracks import Dataset, Excerpt, Track, read_sources, track_length
 from harness.metrics import Difference, differences
 from harness.registry import Entry, find
-from harness.registry.weight_files import obstacle
-from harness.separators import Oracle, Separator, load
+from harness.separators import Oracle, Separator, load, obstacle
 from harness.separators.from_disk import SUFFIXES, find_files
 from harness.separators.protocol import run
 from harness.songs.choosing import FOUR

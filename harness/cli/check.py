@@ -27,8 +27,8 @@ from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.mixture_check import examined
 from harness.registry import Entry
-from harness.registry.weight_files import obstacle, terms
-from harness.separators import is_learned, own_code
+from harness.registry.weight_files import terms
+from harness.separators import is_learned, obstacle, own_code
 
 
 @dataclass(frozen=True)

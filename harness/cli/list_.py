@@ -15,7 +15,8 @@ from harness.core.text import count
 from harness.datasets.available import dataset_rows
 from harness.registry import Entry, expected_score_text, pins
 from harness.registry import checkpoint_catalog as catalog
-from harness.registry.weight_files import obstacle, size_of
+from harness.registry.weight_files import size_of
+from harness.separators import obstacle
 
 MOST_STEMS = 6  # that a line names
 

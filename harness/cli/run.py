@@ -24,7 +24,7 @@ from harness.report import writing
 from harness.results.replacing import check_name
 from harness.results.runs import read_run
 from harness.selection import finished_run
-from harness.separators import is_learned, own_code
+from harness.separators import is_learned, lacking_package, own_code
 
 DOWNLOAD_LIMIT = 4_000_000_000  # bytes of weights that one run downloads at most
 
@@ -131,7 +131,8 @@ def run(
 
 def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:
     """Download missing weights if the user agrees; otherwise the run continues without them."""
-    chosen = weight_files.within(entries, DOWNLOAD_LIMIT)
+    able = [entry for entry in entries if not lacking_package(entry)]
+    chosen = weight_files.within(able, DOWNLOAD_LIMIT)
     wanted = weight_files.to_fetch(chosen)
     if not wanted:
         return

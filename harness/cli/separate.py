@@ -16,7 +16,7 @@ from harness.cli.options import SOME_FAILED, argument, flag, option
 from harness.cli.terminal import agree, print_json, progress, say, show
 from harness.core.machine import choose_device
 from harness.registry import weight_files
-from harness.separators import is_learned, own_code
+from harness.separators import is_learned, lacking_package, own_code
 from harness.songs import choosing, separating
 from harness.songs.finding import find_songs
 from harness.songs.stem_files import target_of
@@ -97,6 +97,7 @@ def _offer(entries: Mapping[str, registry.Entry], name: str) -> None:
     if (
         entry
         and not entry.unavailable
+        and not lacking_package(entry)
         and all(file.urls for file in weight_files.to_fetch([entry]))
     ):
         _fetched(entry)

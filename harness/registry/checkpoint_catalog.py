@@ -36,9 +36,9 @@ FAMILY_OF = {  # the type of a row: the family that runs it
     "demucs": "demucs", "mdx": "audio_separator", "vr": "audio_separator",
     "openunmix": "openunmix",
 }  # fmt: skip
-NOT_SHOWN = {  # types that a configuration does not tell apart from a more common one
-    "bs_conformer", "bs_roformer_hyperace", "scnet_masked", "scnet_tran", "segm_models",
-    "swin_upernet",
+NOT_SHOWN = {  # types that a configuration does not show, or that need another package than most
+    "bs_conformer", "bs_roformer_hyperace", "htdemucs", "scnet_masked", "scnet_tran",
+    "segm_models", "swin_upernet",
 }  # fmt: skip
 RATES = {"bandit_v2": 48000}  # Hz, where it is not 44100
 REST = "rest"  # what a model leaves over, where it is none of our stems

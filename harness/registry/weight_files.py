@@ -63,11 +63,6 @@ def complaint(file: Weights) -> str:
     return wrong and "; ".join(filter(None, [f"{path}: {wrong}", changed]))
 
 
-def obstacle(entry: Entry) -> str:
-    """Return why an entry cannot run, and what to do; empty if it can."""
-    return entry.unavailable or lacking(entry)
-
-
 def lacking(entry: Entry) -> str:
     """Return which weights are missing, and what to do; empty if none is."""
     missing = [file for file in entry.weights if not is_here(file)]

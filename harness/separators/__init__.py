@@ -7,12 +7,14 @@ separator is loaded.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.core.files import file_digest
 from harness.registry import Entry, suggestion, weight_files
@@ -20,7 +22,7 @@ from harness.separators.protocol import Oracle, Separator, parameters
 
 __all__ = [
     "FAMILIES", "Family", "Oracle", "Separator", "code_versions", "find_family", "is_learned",
-    "load", "own_code", "parameters", "runs_own_code",
+    "lacking_package", "load", "obstacle", "own_code", "parameters", "runs_own_code",
 ]  # fmt: skip
 
 
@@ -66,6 +68,72 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+OF_THE_TOOL = {  # types of family msst whose networks only the package msst has
+    "bs_roformer_experimental", "experimental_mdx23c_stht", "mel_band_roformer_experimental",
+    "scnet_masked", "scnet_tran", "scnet_unofficial", "segm_models", "swin_upernet", "torchseg",
+}  # fmt: skip
+NEEDS_NOTHING = {"htdemucs", "hdemucs"}  # types of family msst
+
+
+def obstacle(entry: Entry) -> str:
+    """Return why an entry cannot run here, and what to do; empty if it can."""
+    return entry.unavailable or lacking_package(entry) or weight_files.lacking(entry)
+
+
+def lacking_package(entry: Entry) -> str:
+    """Return which package an entry or a member of it needs, and what to do; empty if none.
+
+    The package is looked for, not imported. Whether it can be imported shows when it is used.
+    """
+    for part in (entry, *entry.members):
+        package = package_of(part)
+        if package and importlib.util.find_spec(package.replace("-", "_")) is None:
+            return (
+                f"the package {package} is not installed; {how_to_install(package, _type_of(part))}"
+            )
+    return ""
+
+
+def package_of(entry: Entry) -> str:
+    """Return the package that has an entry's network, if it is not installed with this one."""
+    if entry.family == "audio_separator":
+        return "audio-separator"
+    return package_of_type(_type_of(entry)) if entry.family == "msst" else ""
+
+
+def package_of_type(name: str) -> str:
+    """Return the package that has the networks of a type of family msst."""
+    if name in NEEDS_NOTHING:
+        return ""
+    return {"moises_light": "moises-light"}.get(
+        name, "msst" if name in OF_THE_TOOL else "pymss-core"
+    )
+
+
+def how_to_install(package: str, name: str = "") -> str:
+    """Return the command that installs a package, for networks of that type."""
+    if package == "msst":
+        return f"pip install 'msst[{name.replace('_', '-')}]', which may change torch"
+    extra = {"pymss-core": "msst", "audio-separator": "audio-separator"}.get(package)
+    return f"pip install 'mss-harness[{extra}]'" if extra else f"pip install {package}"
+
+
+def _type_of(entry: Entry) -> str:
+    """Return the type of a network where its entry, or a configuration that is here, tells it."""
+    declared = entry.params.get("model_type")
+    if declared is not None:
+        return str(declared)
+    for file in entry.weights:
+        if file.file.endswith(weight_files.TEXTS) and weight_files.is_here(file):
+            try:
+                config = strict_yaml.read(weight_files.find(file.file), "configuration")
+            except HarnessError:  # its reader says what is wrong with it
+                return ""
+            model = config.get("model") if isinstance(config, dict) else None
+            return model if isinstance(model, str) else ""
+    return ""
+
+
 def load(
     entry: Entry, *, stems: tuple[str, ...] = (), sample_rate: int = 44100, device: str = "cpu"
 ) -> Separator | Oracle:
@@ -103,9 +171,7 @@ def load(
 
 def is_learned(entry: Entry) -> bool:
     """Whether the entry is a network that can run, or an ensemble with one."""
-    return not weight_files.obstacle(entry) and any(
-        _with_weights(e) for e in (entry, *entry.members)
-    )
+    return not obstacle(entry) and any(_with_weights(e) for e in (entry, *entry.members))
 
 
 def runs_own_code(entry: Entry) -> bool:

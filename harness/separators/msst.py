@@ -30,7 +30,7 @@ from harness.core import taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.registry import suggestion
-from harness.separators import checkpoints
+from harness.separators import checkpoints, how_to_install, package_of_type
 from harness.separators.chunked import ChunkPlan
 from harness.separators.learned import Networked, fitting, reason
 from harness.separators.roformer import CONFIGS
@@ -45,17 +45,19 @@ MIN_HOP = 32  # samples between spectra; fewer fill any memory
 MAX_OVERLAP = 64  # chunks on each sample
 RATES = {"sample_rate", "samplerate", "fs", "sr"}
 HOPS = {"hop_length", "stft_hop_length", "hop_size"}
-WORD = re.compile(r"[A-Za-z][\w:.-]{0,40}")  # an option that is a text; never a private name
+WORD = re.compile(r"[A-Za-z][\w.-]{0,40}")  # an option that is a text; never a private name
 LABELS = {"type", "model_type", "architecture"}  # of a model section: they are not options
 
-# Options of the RoFormers that do not change estimates: for training, redundant, or a way of
-# computing. The first two are for layers that no class here has, so they must be 0.
-NOT_SUPPORTED = {"linear_transformer_depth", "linear_conformer_depth"}
+# Options of the RoFormers and of scnet_unofficial that do not change estimates: for training,
+# redundant, or a way of computing. The first three are for layers that no class here has, so they
+# must be 0.
+NOT_SUPPORTED = {"linear_transformer_depth", "linear_conformer_depth", "use_mamba"}
 WITHOUT_EFFECT = {
     "sage_attention", "use_torch_checkpoint", "dim_freqs_in", "attention_layout", "conv_dropout",
     "multi_stft_resolution_loss_weight", "multi_stft_resolutions_window_sizes",
     "multi_stft_hop_size", "multi_stft_normalized", "multi_stft_window_fn",
     "match_input_audio_length",  # always
+    "d_state", "d_conv", "d_expand",  # of Mamba
 }  # fmt: skip
 CHOICES: dict[str, tuple[str, ...]] = {  # of options by which classes find functions
     "window_fn": ("hann_window", "hamming_window", "blackman_window", "bartlett_window"),
@@ -76,7 +78,10 @@ BY_SPECTRUM = {  # options of the networks that are built from the whole configu
     "scale": (2, 2), "num_blocks_per_scale": 1, "growth": 1, "bottleneck_factor": 1,
 }  # fmt: skip
 SEGMENTATION = {"act": "gelu", "num_subbands": 1, "num_channels": 1}
-DECODERS = ("unet", "fpn", "unet++", "manet", "linknet", "pspnet", "pan", "deeplabv3")
+DECODERS = (  # sections with options of a decoder, as the tool reads them
+    "decoder_unet", "decoder_fpn", "decoder_unet_plus_plus", "decoder_manet", "decoder_linknet",
+    "decoder_pspnet", "decoder_pan", "decoder_deeplabv3", "decoder_deeplabv3plus",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,6 @@ class Kind:
     """One type of network."""
 
     target: str  # ``module:Class``
-    package: str = "pymss-core"
     section: str = "model"  # of the configuration: the keyword arguments of the class
     options: Mapping[str, Any] | None = None  # of a class that takes the whole configuration
 
@@ -100,33 +104,29 @@ KINDS: dict[str, Kind] = {
     "bandit": Kind("pymss_core.modules.bandit.core.model:MultiMaskMultiSourceBandSplitRNNSimple"),
     "bandit_v2": Kind("pymss_core.modules.bandit_v2.bandit:Bandit", section="kwargs"),
     "apollo": Kind("pymss_core.modules.look2hear.apollo:Apollo"),
-    "htdemucs": Kind("demucs.htdemucs:HTDemucs", "demucs", "htdemucs"),
-    "hdemucs": Kind("demucs.hdemucs:HDemucs", "demucs", "hdemucs"),
-    "moises_light": Kind("moises_light:MoisesLight", "moises-light"),
+    "htdemucs": Kind("demucs.htdemucs:HTDemucs", "htdemucs"),
+    "hdemucs": Kind("demucs.hdemucs:HDemucs", "hdemucs"),
+    "moises_light": Kind("moises_light:MoisesLight"),
     "mel_band_roformer_experimental": Kind(
-        "msst.models.bs_roformer.mel_band_roformer_experimental:MelBandRoformer", "msst"
+        "msst.models.bs_roformer.mel_band_roformer_experimental:MelBandRoformer"
     ),
-    "bs_roformer_experimental": Kind(
-        "msst.models.bs_roformer.bs_roformer_experimental:BSRoformer", "msst"
-    ),
-    "scnet_tran": Kind("msst.models.scnet.scnet_tran:SCNet_Tran", "msst"),
-    "scnet_masked": Kind("msst.models.scnet.scnet_masked:SCNet", "msst"),
-    "scnet_unofficial": Kind("msst.models.scnet_unofficial:SCNet", "msst"),
+    "bs_roformer_experimental": Kind("msst.models.bs_roformer.bs_roformer_experimental:BSRoformer"),
+    "scnet_tran": Kind("msst.models.scnet.scnet_tran:SCNet_Tran"),
+    "scnet_masked": Kind("msst.models.scnet.scnet_masked:SCNet"),
+    "scnet_unofficial": Kind("msst.models.scnet_unofficial:SCNet"),
     "experimental_mdx23c_stht": Kind(
-        "msst.models.mdx23c_tfc_tdf_v3_with_STHT:TFC_TDF_net", "msst", options=BY_SPECTRUM
+        "msst.models.mdx23c_tfc_tdf_v3_with_STHT:TFC_TDF_net", options=BY_SPECTRUM
     ),
     "segm_models": Kind(
         "msst.models.segm_models:Segm_Models_Net",
-        "msst",
         options={**SEGMENTATION, "encoder_name": "resnet", "decoder_type": "unet"},
     ),
     "torchseg": Kind(
         "msst.models.torchseg_models:Torchseg_Net",
-        "msst",
         options={**SEGMENTATION, "encoder_name": "resnet", "decoder_type": "unet"},
     ),
     "swin_upernet": Kind(
-        "msst.models.upernet_swin_transformers:Swin_UperNet_Model", "msst", options=SEGMENTATION
+        "msst.models.upernet_swin_transformers:Swin_UperNet_Model", options=SEGMENTATION
     ),
 }
 MARKS: dict[str, set[str]] = {  # options that only this type has; the first type that fits
@@ -138,6 +138,7 @@ MARKS: dict[str, set[str]] = {  # options that only this type has; the first typ
     "segm_models": {"decoder_type", "encoder_name"},
     "swin_upernet": {"act", "num_subbands"},
     "scnet_tran": {"band_SR", "tran_depth"},
+    "scnet_unofficial": {"bandsplit_ratios"},
     "scnet": {"band_SR"},
     "moises_light": {"n_rope", "n_split_enc"},
     "bandit": {"band_specs", "in_channel"},
@@ -152,7 +153,7 @@ class Msst(Networked):
     The weights are the checkpoint and the configuration; `config` is the name of the latter, and
     can be left out if there is one ``.yaml``. `model_type` is the tool's name of the network, for
     configurations that do not tell. ``training.instruments`` are the outputs of the network, under
-    the names of the stem tree; `names` maps the tool's names to others. With a
+    the names of the stem tree; `names` maps the tool's names, large or small, to others. With a
     ``target_instrument`` that one is the only output, and a single other instrument is what remains
     of the input.
 
@@ -412,7 +413,7 @@ def _options(name: str, config: Mapping[str, Any], path: Path) -> dict[str, Any]
     """Return the keyword arguments that a configuration has for the class of its type."""
     section = KINDS[name].section
     options = {k: v for k, v in _section(config, section, path).items() if k not in LABELS}
-    if "former" in name:
+    if "former" in name or name == "scnet_unofficial":
         for key in sorted(NOT_SUPPORTED & options.keys()):
             if options.pop(key) != 0:
                 raise HarnessError(f"{path}: {key} is not 0; no class here has these layers")
@@ -444,12 +445,15 @@ def _import(name: str, kind: Kind, path: Path) -> Any:
     try:
         return getattr(importlib.import_module(module), target)
     except (ImportError, AttributeError) as error:
-        how = {
-            "pymss-core": "pip install 'mss-harness[msst]'",
-            "msst": f"pip install 'msst[{name.replace('_', '-')}]', which may change torch",
-        }.get(kind.package, f"pip install {kind.package}")
+        package = package_of_type(name) or "demucs"
         raise HarnessError(
-            f"{path}: type {name} needs the package {kind.package} ({reason(error)}); {how}"
+            f"{path}: type {name} needs the package {package} ({reason(error)}); "
+            f"{how_to_install(package, name)}"
+        ) from error
+    except RuntimeError as error:  # from a torchvision made for another torch
+        raise HarnessError(
+            f"{path}: the packages of type {name} cannot be imported ({reason(error)}); "
+            "install torch and torchvision from the same place"
         ) from error
 
 
@@ -537,8 +541,7 @@ def _checked_whole(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         },
         "inference": {},
     }
-    for decoder in DECODERS:
-        name = f"decoder_{decoder.replace('+', 'plus')}"
+    for name in DECODERS:
         if name in config:
             options = dict(_section(config, name, path))
             _check(options, dict.fromkeys(options), path)
@@ -669,7 +672,8 @@ def _stems(
     instruments = _instruments(training, path)
     plain = {name: taxonomy.canonical(name) for name in instruments}
     meant = taxonomy.of_model(list(plain.values()))
-    ours = {name: names.get(name, meant[stem]) for name, stem in plain.items()}
+    given = {name.lower(): ours for name, ours in names.items()}
+    ours = {name: given.get(name.lower(), meant[stem]) for name, stem in plain.items()}
     if len(set(ours.values())) != len(instruments):
         raise HarnessError(
             f"{path}: two of the instruments {', '.join(instruments)} have the same name; "

@@ -1,6 +1,7 @@
 """The catalog as a user meets it: rows checked, found by name, pinned, refused if hostile."""
 
 import hashlib
+import importlib.util
 import json
 import re
 import sys
@@ -14,7 +15,10 @@ import torch
 import yaml
 from web import send
 
-from harness import cli, registry
+from harness import cli, registry, separators
+from harness.benchmark import Settings
+from harness.benchmark.plan import make_plan
+from harness.cli.check import _examine_entry
 from harness.core.download import address, forbidden
 from harness.core.errors import HarnessError
 from harness.registry import checkpoint_catalog as catalog
@@ -23,6 +27,7 @@ from harness.registry.checkpoint_catalog import FAMILY_OF, PATH, checked_row
 from harness.results.leaks import leak_statuses
 from harness.results.runs import PAIR
 from harness.separators import audio_separator, load, protocol
+from harness.songs.choosing import _named
 
 ROWS = list(catalog.rows())
 BUILT_IN = registry.load(registry.built_in_path())
@@ -146,6 +151,44 @@ def test_what_was_trained_on_all_of_musdb18_is_leaked_and_ranked_nowhere():
 def test_what_does_not_run_says_what_to_do():
     for name in ("mdx_q", "umxhq", "umxse", "umxl", "tasnet"):
         assert "; " in registry.find(registry.load(), name).unavailable
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("big_beta5e", "pip install 'mss-harness[msst]'"),
+        ("voc_ft", "pip install 'mss-harness[audio-separator]'"),
+        ("model_scnet_tran_sdr_8_9272", "pip install 'msst[scnet-tran]'"),
+    ],
+)
+def test_a_row_whose_package_is_absent_is_left_out_and_says_so(name, command, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    entry = registry.find(registry.load(), name)
+    finding = _examine_entry(entry)
+    assert finding.state == "absent"
+    assert command in finding.detail
+    (skip,) = make_plan([entry], [], Settings(), None).skips
+    assert (skip.separator, command in skip.reason) == (name, True)
+    with pytest.raises(HarnessError, match=re.escape(command)):
+        _named(name, registry.load())
+
+
+@pytest.mark.parametrize("name", ["model_vocals_htdemucs_sdr_8_78", "mdx_extra"])
+def test_some_rows_need_no_package(name, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    assert separators.lacking_package(registry.find(registry.load(), name)) == ""
+
+
+def test_the_documentation_says_what_each_type_needs():
+    guide = (Path(__file__).parents[2] / "docs" / "catalog.md").read_text(encoding="utf-8")
+    found = {
+        t: (int(n), int(m)) for t, n, m in re.findall(r"\| `(\w+)` \| (\d+) \| (\d+) \|", guide)
+    }
+    rows, able = Counter(), Counter()
+    for row in ROWS:
+        rows[row.type] += 1
+        able[row.type] += not row.unavailable
+    assert found == {kind: (n, able[kind]) for kind, n in rows.items()}
 
 
 # --- found by name --------------------------------------------------------------------------------
@@ -400,7 +443,7 @@ def test_catalog_add_appends_a_row_that_can_be_found(harness):
     assert entry.trained_on == ("musdb18hq:train",)
     assert entry.license.weights == "not stated"
     assert entry.weights[0].sha256 == hashlib.sha256(FIRST).hexdigest()
-    assert weight_files.obstacle(entry) == ""
+    assert weight_files.lacking(entry) == ""
     assert "--force" in harness("catalog", "add", *own_files(), expected=2)[1]
     several = own_files(instruments=["Vocals", "drums", "bass"], target_instrument="Vocals")
     harness("catalog", "add", *several, "--force")

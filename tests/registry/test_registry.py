@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
+from harness import registry, separators
 from harness.core import strict_yaml
 from harness.core.errors import HarnessError
-from harness.registry import weight_files
 from harness.separators import FAMILIES, load
 
 MISSION = {
@@ -32,7 +31,7 @@ def test_every_separator_of_the_mission_has_a_row():
 
 @pytest.mark.parametrize(
     "entry",
-    [e for e in registry.load().values() if not weight_files.obstacle(e)],
+    [e for e in registry.load().values() if not separators.obstacle(e)],
     ids=lambda e: e.name,
 )
 def test_available_entries_load(entry):

@@ -15,6 +15,7 @@ from web import send
 from harness import cli, registry
 from harness.core import audio
 from harness.core.errors import HarnessError
+from harness.registry import checkpoint_catalog as catalog
 from harness.separators import msst
 from harness.separators.msst import KINDS, Kind, Msst, build, find_type, windows_of
 from harness.separators.networks import count_parameters
@@ -90,6 +91,7 @@ CONFIGS = {
     "mel_band_conformer": config({**CONFORMER, **MEL}),
     "bs_roformer": config({**ROFORMER, **BANDS}),
     "bs_conformer": config({**CONFORMER, **BANDS}),
+    "bs_roformer_hyperace": config({**ROFORMER, **BANDS}),
     "mdx23c": config(UNET, FOUR, chunk_size=4032, **SPECTRUM),
     "scnet": config(SCNET, FOUR),
     "bandit": config(
@@ -113,6 +115,13 @@ CONFIGS = {
     "scnet_tran": config({**SCNET, "tran_depth": 1, "tran_heads": 2, "tran_dim_head": 8,
                           "tran_rotary_embedding_dim": 8, "tran_flash_attn": False}, FOUR),
     "scnet_masked": config(SCNET, FOUR),
+    "scnet_unofficial": config(
+        {"dims": [4, 8, 16], "bandsplit_ratios": [0.175, 0.392, 0.433], "n_sources": 4,
+         "downsample_strides": [1, 4, 16], "n_conv_modules": [2, 1, 1], "n_rnn_layers": 2,
+         "rnn_hidden_dim": 8, "n_fft": 256, "hop_length": 64, "win_length": 256,
+         "stft_normalized": False, "use_mamba": False, "d_state": 16, "d_conv": 4, "d_expand": 2},
+        FOUR,
+    ),
     "experimental_mdx23c_stht": config(UNET, FOUR, chunk_size=4032, **SPECTRUM),
 }  # fmt: skip
 
@@ -221,6 +230,13 @@ def direct(name, network, song):
     return found[0].reshape(-1, 2, found.shape[-1])[..., : song.shape[1]].numpy()
 
 
+def run_cli(monkeypatch, capsys, *command):
+    monkeypatch.setattr(sys, "argv", ["harness", *command])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code, capsys.readouterr().err
+
+
 # --- from a server to estimates -----------------------------------------------------------------
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
@@ -252,15 +268,87 @@ def test_fetched_it_separates_like_its_class(name, server, tmp_path, monkeypatch
     Path(registry.FILE_NAME).write_text(json.dumps({"mine": row}))
     song = noise(segment)
     audio.write(work / "song.wav", song, RATE, subtype="FLOAT")
-    for command in (["fetch", "separator", "mine"], ["separate", "song.wav", "--with", "mine"]):
-        monkeypatch.setattr(sys, "argv", ["harness", *command])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        assert not stop.value.code, capsys.readouterr().err
+    run_cli(monkeypatch, capsys, "fetch", "separator", "mine")
+    run_cli(monkeypatch, capsys, "separate", "song.wav", "--with", "mine")
     for stem, signal in zip(stems, direct(name, network, song), strict=True):
         found, rate = audio.read(work / "separated/song" / f"{stem}.wav")
         assert (rate, found.shape) == (RATE, song.shape)
         close(found[:, : signal.shape[-1]], signal)
+
+
+# --- rows of the catalog --------------------------------------------------------------------------
+LISTED = {  # the instruments and the target of a row's configuration
+    "melband_roformer_inst_v1": (["Instrumental", "Vocals"], "Instrumental"),
+    "model_bs_roformer_ep_937_sdr_10_5309": (["No Drum-Bass", "Drum-Bass"], "No Drum-Bass"),
+    "model_vocals_htdemucs_sdr_8_78": (["vocals", "other"], None),
+    "model_vocals_mdx23c_sdr_10_17": (["vocals", "other"], None),
+    "apollo_pytorch_model": (["restored", "addition"], "restored"),
+    "scnet_checkpoint_musdb18": (["drums", "bass", "other", "vocals"], None),
+    "model_scnet_masked_ep_111_sdr_9_8286": (["drums", "bass", "other", "vocals"], None),
+    "model_scnet_tran_sdr_8_9272": (["drums", "bass", "other", "vocals"], None),
+    "fused_model_bs_conformer_sdr_9_18": (["drums", "bass", "other", "vocals"], None),
+    "bs_roformer_inst_hyperacev2": (["vocals", "instrument"], "instrument"),
+    "model_bandit_plus_dnr_sdr_11_47": (["speech", "music", "effects"], None),
+    "checkpoint_multi_fixed": (["speech", "music", "sfx"], None),
+}
+
+
+def listed_config(kind, rate, instruments, target):
+    """Return a small configuration of a type, at a row's rate and with its instruments."""
+    base, section = CONFIGS[kind], KINDS[kind].section
+    training = {**base["training"], "instruments": instruments, "target_instrument": target}
+    training |= {"samplerate": rate, "segment": 0.1} if kind == "htdemucs" else {}
+    own = {
+        **dict.fromkeys(("sample_rate", "fs", "sr"), rate),
+        **dict.fromkeys(("sources", "stems"), instruments),
+        "num_stems": 1 if target else len(instruments),
+    }
+    options = {name: own.get(name, value) for name, value in base[section].items()}
+    sound = {**base["audio"], "sample_rate": rate}
+    return {**base, section: options, "training": training, "audio": sound}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name",
+    [name if "htdemucs" in name else pytest.param(name, marks=pytest.mark.slow) for name in LISTED],
+)
+def test_a_row_of_the_catalog_runs_by_name(name, server, tmp_path, monkeypatch, capsys):
+    row, (instruments, target) = catalog.find_row(name), LISTED[name]
+    rate = row.entry().sample_rate
+    settings = listed_config(row.type, rate, instruments, target)
+    network = reference_of(row.type, settings)
+    row_of(tmp_path, settings, network.state_dict())
+    raw = json.loads(json.dumps(catalog._raw()[name]))
+    raw["weights"] = [
+        {"file": file["file"], "urls": [f"hf:someone/models/{made}"]}
+        for file, made in zip(raw["weights"], ("model.ckpt", "model.yaml"), strict=True)
+    ]
+    monkeypatch.setattr(catalog, "_raw", lambda: {name: raw})
+    monkeypatch.setattr(catalog, "_aliases", lambda: {name: name})
+    server.behave = lambda http, _: send(http, (tmp_path / Path(http.path).name).read_bytes())
+    monkeypatch.setenv("HF_ENDPOINT", server.url.removesuffix("/file.zip"))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    song = noise(windows_of(settings, HERE).chunk)
+    audio.write(tmp_path / "song.wav", song, rate, subtype="FLOAT")
+    run_cli(monkeypatch, capsys, "fetch", "separator", name, "--yes")
+    run_cli(monkeypatch, capsys, "separate", "song.wav", "--with", name)
+    outputs = msst._stems(settings, row.names, HERE)[0]
+    wanted = dict(zip(outputs, direct(row.type, network, song), strict=True))
+    assert {path.stem for path in (tmp_path / "separated/song").glob("*.wav")} == set(row.stems)
+    for stem in set(row.stems) & set(outputs):
+        found, _ = audio.read(tmp_path / "separated/song" / f"{stem}.wav")
+        close(found[:, : wanted[stem].shape[-1]], wanted[stem])
+
+
+def test_instruments_are_named_whatever_their_letters():
+    names = {"ride": "ride", "crash": "crash"}
+    training = {"instruments": ["Kick", "Snare", "Toms", "Hh", "Ride", "Crash"]}
+    found = msst._stems({"training": training}, names, HERE)[0]
+    assert found == list(
+        catalog.find_row("aufr33_jarredou_drumsep_model_mdx23c_ep_141_sdr_10_8059").stems
+    )
 
 
 # --- sizes of official configurations -------------------------------------------------------------
@@ -328,7 +416,10 @@ def test_a_network_without_the_extra_names_the_package(monkeypatch):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_type_is_read_from_the_configuration(name):
     found = find_type(CONFIGS[name], HERE)
-    twins = {"scnet_masked": "scnet", "experimental_mdx23c_stht": "mdx23c"}  # need model_type
+    twins = {
+        "scnet_masked": "scnet", "experimental_mdx23c_stht": "mdx23c",
+        "bs_roformer_hyperace": "bs_roformer",
+    }  # need model_type  # fmt: skip
     assert found == twins.get(name, name.removesuffix("_experimental"))
     declared = CONFIGS[name] | {"training": {**CONFIGS[name]["training"], "model_type": name}}
     assert find_type(declared, HERE) == name
