@@ -426,6 +426,7 @@ def test_a_registry_of_ones_own_adds_separators(harness, songs, tmp_path):
 
 def test_demo_music_is_rendered_on_first_use(harness, monkeypatch):
     monkeypatch.setattr("harness.datasets.available.DEMO_SECONDS", 5.0)
+    monkeypatch.setattr("harness.datasets.real_song.obstacle", lambda: "it is not here")
     harness("run", "--separator", "repet", "--tracks", "2", "--jobs", "1")
     first = read_run(Path("results/main"))
     assert set(first.scores["dataset"]) == {"demo"}
