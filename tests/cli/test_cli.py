@@ -321,7 +321,7 @@ def test_run_leaves_unequal_mixtures_out_and_the_report_says_so(harness, half):
     assert about["notes"][0]["track"] == "Bob - Half"
     assert HALF in pages[1].read_text(encoding="utf-8")
     said = f"{HALF}; left out, --keep-unequal keeps it"
-    (omission,) = json.loads(harness(*run))["left_out"]
+    (omission,) = json.loads(harness(*run, "--force"))["left_out"]
     assert (omission["dataset"], omission["name"]) == ("mine", "Bob - Half")
     assert omission["detail"] == "is 6.0 dB quieter than the sum of the stems"
     result = read_run(Path("results/main"))

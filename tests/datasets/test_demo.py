@@ -18,8 +18,8 @@ from harness.datasets.demo import composition as score
 from harness.datasets.demo import drum_kit as kits
 from harness.datasets.demo import rendering
 from harness.datasets.demo.band import play_drums
-from harness.datasets.demo.song_catalog import entry
 from harness.datasets.demo.genre_styles import GENRES, Genre, Part
+from harness.datasets.demo.song_catalog import entry
 from harness.datasets.demo.synth import RATE, band, hertz, modes, place, reverberate
 from harness.datasets.demo.voice import VOWELS, Syllable, Voice, draw_voice, sing, vowel_envelope
 from harness.datasets.tracks import Dataset, read_sources, track_length

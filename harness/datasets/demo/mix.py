@@ -12,8 +12,8 @@ from harness.core.audio import Audio
 from harness.datasets.demo import band, voice
 from harness.datasets.demo import composition as score
 from harness.datasets.demo import drum_kit as kit
-from harness.datasets.demo.song_catalog import DemoEntry
 from harness.datasets.demo.genre_styles import Part
+from harness.datasets.demo.song_catalog import DemoEntry
 from harness.datasets.demo.synth import RATE, SOUNDS, Rng, pan, reverberate, room
 from harness.datasets.demo.synth import band as filtered
 

@@ -29,8 +29,8 @@ from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.core.files import storing, write_atomic
 from harness.core.machine import Progress, watched
-from harness.datasets.demo.song_catalog import SPLITS, entry
 from harness.datasets.demo.mix import LEAVES, perform
+from harness.datasets.demo.song_catalog import SPLITS, entry
 from harness.datasets.demo.synth import RATE
 from harness.datasets.tracks import Dataset, Omission, Source, Track
 
