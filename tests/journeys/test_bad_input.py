@@ -222,7 +222,8 @@ def test_tracks_without_estimates_are_said_by_score(harness, songs, tmp_path):
     said = " ".join(err.split())
     assert status == 0, err
     assert "songs: 1 track matched by its letters: the name of the estimates is written" in said
-    assert "songs: 1 track left out: est has no estimate of it (Ann - Two)" in said
+    assert "songs: 1 track left out: " in said
+    assert "/est has no estimate of it (Ann - Two)" in said
     assert set(read_run(Path("results/est")).scores["stem"]) == {"other"}
 
 
