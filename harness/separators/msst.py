@@ -632,8 +632,8 @@ def _as_in_the_tool(name: str, network: Any, mode: str = MASK_MODES[0]) -> nn.Mo
     """Mend what pymss-core does differently.
 
     In the tool, ``normalized`` of Bandit divides spectra by the root of the window's energy, not of
-    its length, and the first Bandit separates each channel alone. The class of HyperACE leaves a part
-    of its mask out unless it is told otherwise.
+    its length, and the first Bandit separates each channel alone. The class of HyperACE leaves a
+    part of its mask out unless it is told otherwise.
     """
     if name == "bs_roformer_hyperace":
         network.set_mask_mode(mode)
