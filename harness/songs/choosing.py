@@ -17,7 +17,7 @@ from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
 from harness.registry.dataset_names import read_split
-from harness.registry.weight_files import UNASKED, find, fits, is_here, lacking, to_fetch
+from harness.registry.weight_files import UNASKED, find, fits, is_here, to_fetch
 from harness.separators import lacking_package, obstacle, runs_own_code
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -231,7 +231,7 @@ def _further(
         absent = (
             e
             for e in entries.values()
-            if lacking(e) and not e.unavailable and not lacking_package(e)
+            if obstacle(e) and not e.unavailable and not lacking_package(e)
         )
         lacking = [entry.name for entry in absent if _has(entry, stem)]
         more = f", or run harness fetch separator {lacking[0]}" if lacking else ""
