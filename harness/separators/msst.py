@@ -144,6 +144,7 @@ MARKS: dict[str, set[str]] = {  # options that only this type has; the first typ
     "bandit": {"band_specs", "in_channel"},
     "apollo": {"feature_dim", "win"},
 }
+MASK_MODES = ("full", "no_segm", "segm_only")  # of bs_roformer_hyperace
 ONE_STEM = 3  # dimensions of the output of a network with one stem
 
 
@@ -185,7 +186,8 @@ class Msst(Networked):
         name = model_type or find_type(settings, text)
         network = build(settings, text, name)
         _fill(network, path, sha256, text)
-        network = _as_in_the_tool(name, network)
+        mode = _mask_mode(_section(settings, "inference", text), text)
+        network = _as_in_the_tool(name, network, mode)
         self.networks = [_Fixed(network, outputs, settings, text)]
         given = [*outputs, *([self._rest] if self._rest else [])]
         self.check_fit(text, self._windows.sample_rate, given)
@@ -618,12 +620,23 @@ def _fill(network: nn.Module, path: Path, sha256: str | None, text: Path) -> Non
                 raise ValueError(f"no value for {name}")
 
 
-def _as_in_the_tool(name: str, network: Any) -> nn.Module:
+def _mask_mode(inference: Mapping[str, Any], path: Path) -> str:
+    """Return which of the two parts of HyperACE's mask a configuration wants; by default both."""
+    mode = inference.get("mask_mode", MASK_MODES[0])
+    if mode not in MASK_MODES:
+        raise HarnessError(f"{path}: mask_mode is {mode!r}; use {' or '.join(MASK_MODES)}")
+    return str(mode)
+
+
+def _as_in_the_tool(name: str, network: Any, mode: str = MASK_MODES[0]) -> nn.Module:
     """Mend what pymss-core does differently.
 
     In the tool, ``normalized`` of Bandit divides spectra by the root of the window's energy, not of
-    its length, and the first Bandit separates each channel alone.
+    its length, and the first Bandit separates each channel alone. The class of HyperACE leaves a
+    part of its mask out unless it is told otherwise.
     """
+    if name == "bs_roformer_hyperace":
+        network.set_mask_mode(mode)
     if name in ("bandit", "bandit_v2"):
         for transform in (network.stft, network.istft):
             if transform.normalized:

@@ -17,8 +17,8 @@ from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
 from harness.registry.dataset_names import read_split
-from harness.registry.weight_files import UNASKED, find, fits, is_here, lacking, to_fetch
-from harness.separators import obstacle, runs_own_code
+from harness.registry.weight_files import UNASKED, find, fits, is_here, to_fetch
+from harness.separators import lacking_package, obstacle, runs_own_code
 
 FOUR = ("vocals", "drums", "bass", "other")
 RANKED_BY = ("csdr", "musdb18hq:test")  # published scores that can be compared
@@ -226,7 +226,11 @@ def _further(
         return max(saved, key=lambda pair: pair[0])[1]
     able = [e for e in ready if e.role == "separator" and _has(e, stem) and fits({e.name: 1.0})]
     if not able:
-        absent = (e for e in entries.values() if obstacle(e) and obstacle(e) == lacking(e))
+        absent = (
+            e
+            for e in entries.values()
+            if obstacle(e) and not e.unavailable and not lacking_package(e)
+        )
         lacking = [entry.name for entry in absent if _has(entry, stem)]
         more = f", or run harness fetch separator {lacking[0]}" if lacking else ""
         raise HarnessError(
@@ -367,7 +371,7 @@ def _missing(entries: Mapping[str, Entry], stems: Sequence[str]) -> Entry | None
         entry
         for entry in entries.values()
         if entry.role == "separator" and entry.input == "mixture"
-        if obstacle(entry) == lacking(entry)
+        if not entry.unavailable and not lacking_package(entry)
         if (files := to_fetch([entry])) and fits(files, UNASKED)
         if all(file.urls or is_here(file) for file in entry.weights)
         if np.isfinite(_published(entry, wanted))
