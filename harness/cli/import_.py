@@ -59,5 +59,5 @@ def import_scores(
         print_json({**found, "left_out": [asdict(omission) for omission in left_out]})
         return
     say_left_out(left_out)
-    print_ranking(folder)
+    print_ranking([folder])
     show(page)

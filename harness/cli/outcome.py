@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,16 +16,25 @@ from harness.datasets.tracks import Omission
 from harness.report import writing
 from harness.report.computed import make_report
 from harness.results.omitted import lacks
-from harness.results.runs import read_run
 
 MOST_REASONS = 10  # failures, and names of what is left out, that are shown
 
 
-def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | None = None) -> None:
-    """Write the report if it is out of date, print the ranking and set the exit status."""
+def finish(
+    outcome: runner.Outcome,
+    reports: Path,
+    as_json: bool,
+    audio: str | None = None,
+    beside: Path | None = None,
+) -> None:
+    """Write the report if it is out of date, print the ranking and set the exit status.
+
+    Report and ranking are also those of the run in the folder `beside`, if there is one.
+    """
     current = not outcome.fresh and audio is None
+    folders = [beside, outcome.folder] if beside else [outcome.folder]
     page = writing.write_report(
-        [outcome.folder], reports, audio=writing.check_audio(audio), only_if_stale=current
+        folders, reports, audio=writing.check_audio(audio), only_if_stale=current
     )
     if as_json:
         print_json({**asdict(outcome), "folder": str(outcome.folder), "report": str(page)})
@@ -39,7 +48,7 @@ def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | N
                 style="yellow",
             )
         say_left_out(outcome.left_out)
-        if not print_ranking(outcome.folder):
+        if not print_ranking(folders):
             show(
                 "no ranking: every separator failed, was trained on these tracks, or is not of a "
                 "kind that is ranked; see the report"
@@ -57,9 +66,9 @@ def say_left_out(omissions: Iterable[Omission]) -> None:
         say(lack.line(MOST_REASONS), style="yellow")
 
 
-def print_ranking(folder: Path) -> bool:
-    """Print the leaderboards of a run, and return whether there are any."""
-    found = boards(make_report(read_run(folder)))
+def print_ranking(folders: Sequence[Path]) -> bool:
+    """Print the leaderboards of runs, joined, and return whether there are any."""
+    found = boards(make_report(writing.read_joined(folders)))
     for board in found:
         print_table(*board)
     return bool(found)

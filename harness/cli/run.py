@@ -38,9 +38,7 @@ def run(
     dataset: list[str] = options.DATASET,
     split: str = options.SPLIT,
     tracks: int | None = options.TRACKS,
-    seconds: float | None = option(
-        "--seconds N", None, "Use only the middle N seconds of each track.", "whole tracks", min=1.0
-    ),
+    seconds: float | None = options.SECONDS,
     device: str = options.DEVICE,
     jobs: int = options.JOBS,
     backend: str = option(

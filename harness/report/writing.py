@@ -13,7 +13,7 @@ from harness.report.computed import Report, make_report
 from harness.report.page.index_page import render
 from harness.report.tables import sheets, table_files
 from harness.report.tracks.listening import AUDIO, write_tracks
-from harness.results.runs import join, read_run
+from harness.results.runs import Run, join, read_run
 from harness.selection.finished_run import with_selection, worth_of_blends
 
 MOST_BLENDED = 60  # tracks of a dataset; with more, harness select says what blends are worth
@@ -35,8 +35,7 @@ def write_report(
     mark = _mark(folders)
     if only_if_stale and path.is_file() and path.read_bytes().endswith(mark):
         return path
-    found = [read_run(folder) for folder in folders]
-    run = found[0] if len(found) == 1 else with_selection(join(found))
+    run = read_joined(folders)
     report = make_report(run)
     listen = write_tracks(report, folders[0].parent / "work", path.parent, audio)
     write_rest(report, path.parent, figures=figures)
@@ -45,6 +44,12 @@ def write_report(
     page = render(report, listen, blended)
     write_atomic(path, page.encode("utf-8", "replace") + mark)
     return path
+
+
+def read_joined(folders: Sequence[Path]) -> Run:
+    """Return one run, or several as one, with a selection among the separators of all."""
+    found = [read_run(folder) for folder in folders]
+    return found[0] if len(found) == 1 else with_selection(join(found))
 
 
 def _mark(folders: Sequence[Path]) -> bytes:

@@ -93,6 +93,58 @@ def test_two_folders_of_one_name_are_two_runs(harness, songs, tmp_path):
     assert table.read_bytes() != before
 
 
+@pytest.fixture
+def mynet(songs, tmp_path):
+    """A folder of estimates of all songs, which are far better than any separator's."""
+    for seed, track in enumerate(("Ann - One", "Ann - Two", "Bob - One", "Bob - Two")):
+        for stem, reference in song_stems(seed).items():
+            path = tmp_path / "mynet" / track / f"{stem}.wav"
+            audio.write(path, noisy(reference, 20.0, seed), 8000)
+    return tmp_path / "mynet"
+
+
+def test_score_shows_estimates_beside_a_run(harness, songs, mynet):
+    where = ("--data", f"songs={songs}", "--jobs", "1")
+    harness("run", *where, "--separator", "mixture", "--separator", "repet", "--seconds", "1")
+    before = Path("results/main/scores.parquet").read_bytes()
+    printed = harness("score", str(mynet), *where, "--run", "main")
+    board = [line for line in printed.splitlines() if "mynet " in line or "repet " in line]
+    assert ["mynet" in line for line in board] == [True, False]  # best first
+    page = Path(printed.splitlines()[-1])
+    assert page == Path("reports/main+mynet/index.html")
+    assert read_run(Path("results/mynet")).record["excerpt_seconds"] == 1.0  # as in the run
+    assert set(read_run(Path("results/mynet")).scores["separator"]) == {"mynet"}
+    assert Path("results/main/scores.parquet").read_bytes() == before
+    mine = page.read_bytes()
+    assert harness("score", str(mynet), *where, "--run", "main") == printed
+    assert page.read_bytes() == mine
+    compared = harness("report", "--compare", "main", "mynet", errors=True)
+    assert "harness compare repet mynet --run main --run mynet" in compared
+    assert "mynet" in harness("compare", "repet", "mynet", "--run", "main", "--run", "mynet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--run", "nosuch"), "no run named 'nosuch'; runs here: main"),
+        (("--run", "main", "--seconds", "2"), "the run scored the middle 1 s of each track"),
+        (("--run", "main", "--name", "mixture"), "'mixture' is also the name of the separator"),
+        (("--run", "main", "--name", "main"), "'main' is also the name of the run"),
+    ],
+)
+def test_score_beside_a_run_that_it_cannot_join(harness, songs, mynet, arguments, said):
+    where = ("--data", f"songs={songs}", "--jobs", "1", "--tracks", "1")
+    harness("run", *where, "--separator", "mixture", "--seconds", "1")
+    wrong = harness("score", str(mynet), *where, *arguments, expected=cli.USER_ERROR, errors=True)
+    assert said in wrong
+    assert not Path("results/mynet").exists()  # said before anything was scored
+
+
+def test_score_uses_an_excerpt(harness, songs, mynet):
+    harness("score", str(mynet), "--data", f"songs={songs}", "--tracks", "1", "--seconds", "1")
+    assert read_run(Path("results/mynet")).record["excerpt_seconds"] == 1.0
+
+
 def test_a_narrower_run_or_one_of_another_case_does_not_replace(harness, songs, tmp_path):
     where = ("--data", f"songs={songs}", "--jobs", "1", "--separator", "mixture")
     harness("run", *where)
