@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,10 +50,15 @@ def make_plan(
     datasets: Sequence[Dataset],
     settings: Settings,
     fingerprints: Fingerprints,
+    *,
+    coming: Collection[str] = (),
 ) -> Plan:
-    """Plan every separator on every track; hashes audio files that are not in `fingerprints`."""
+    """Plan every separator on every track; hashes audio files that are not in `fingerprints`.
+
+    Separators that are `coming` are planned as if their weights were already here.
+    """
     units: list[Unit] = []
-    why = {entry.name: obstacle(entry) for entry in entries}
+    why = {entry.name: "" if entry.name in coming else obstacle(entry) for entry in entries}
     skips = [Skip(name, None, reason) for name, reason in why.items() if reason]
     able = [entry for entry in entries if not why[entry.name]]
     for dataset in datasets:

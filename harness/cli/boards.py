@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.benchmark.forecast import Forecast
 from harness.core.taxonomy import in_order
-from harness.core.text import decimals
+from harness.core.text import MISSING, cost, decimals, duration
+from harness.core.text import count as counted
 from harness.report.comparison import _ALONE, RunComparison, _label, _numbers
 from harness.report.computed import Report
 from harness.report.names import input_label, input_rank, metric_label
@@ -99,6 +101,49 @@ def _notes(board: pd.DataFrame, others: pd.DataFrame) -> Iterator[str]:
     few = others[others["why"] != ""]
     for (name, why), rows in few.groupby(["separator", "why"], sort=True):
         yield f"{name}, {', '.join(in_order(rows['stem']))}: {why}"
+
+
+def forecast_board(ahead: Forecast) -> Board:
+    """Return what a run would do: the jobs of each separator on each dataset."""
+    rows = [
+        (row.separator, row.dataset, str(row.jobs), str(row.finished), _time(row.seconds))
+        for row in ahead.rows
+    ]
+    head = ("separator", "dataset", "jobs", "finished", "time of one worker")
+    notes = [
+        f"{skip.separator}{f', {skip.dataset}' if skip.dataset else ''}: left out: {skip.reason}"
+        for skip in ahead.skips
+    ]
+    return Board("what this run would do", head, rows, notes)
+
+
+def forecast_lines(ahead: Forecast, jobs: int) -> Iterator[str]:
+    """Yield the jobs, the time and the disk space that a run would need."""
+    every, finished = (
+        sum(getattr(row, name) for row in ahead.rows) for name in ("jobs", "finished")
+    )
+    yield f"{counted(every, 'job')}, {finished} of them finished by earlier runs"
+    if ahead.cascades:
+        yield f"then up to {counted(ahead.cascades, 'job')} in cascade; their time is not included"
+    if every > finished:
+        lacks = f", without {', '.join(ahead.unmeasured)}: never measured here"
+        time = f"about {duration(ahead.seconds)}" if ahead.seconds is not None else "unknown"
+        yield (
+            f"time to separate with {counted(jobs, 'worker')}: {time}"
+            f"{lacks if ahead.unmeasured else ''}; reading and scoring come on top"
+        )
+        space = {"kept estimates": ahead.clip_bytes, "inner products": ahead.product_bytes}
+        words = ", ".join(
+            f"{what} {'unknown (never measured)' if n is None else cost(n, 'bytes')}"
+            for what, n in space.items()
+        )
+        yield f"disk: {words}; reports come on top"
+    yield "nothing was done; omit --dry-run to start"
+
+
+def _time(seconds: float | None) -> str:
+    """Return a time span; – if it is unknown."""
+    return MISSING if seconds is None else duration(seconds)
 
 
 def comparison_boards(found: RunComparison) -> list[Board]:

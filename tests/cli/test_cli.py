@@ -145,6 +145,47 @@ def test_score_uses_an_excerpt(harness, songs, mynet):
     assert read_run(Path("results/mynet")).record["excerpt_seconds"] == 1.0
 
 
+def _files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(harness, songs, tmp_path):
+    where = ("--data", f"songs={songs}", "--jobs", "1", "--separator", "mixture")
+    more = ("--separator", "repet", "--dry-run")
+    first = harness("run", *where, *more)
+    assert "8 jobs, 0 of them finished" in first
+    assert "unknown, without mixture, repet: never measured here" in first
+    assert _files(tmp_path) == {}
+    harness("run", *where, "--separator", "repet", "--tracks", "1")
+    before = _files(tmp_path)
+    found = json.loads(harness("run", *where, *more, "--json"))
+    assert [(row["separator"], row["jobs"], row["finished"]) for row in found["rows"]] == [
+        ("mixture", 4, 1), ("repet", 4, 1)
+    ]  # fmt: skip
+    costs = read_run(Path("results/main")).costs.query("metric == 'rtf'").set_index("separator")
+    for row in found["rows"]:  # three songs of two seconds are left
+        assert row["seconds"] == pytest.approx(6 * costs.loc[row["separator"], "value"])
+    assert found["seconds"] == pytest.approx(sum(row["seconds"] for row in found["rows"]))
+    (blend,) = Path("results/work/blends").rglob("*.npz")
+    assert found["product_bytes"] == 3 * blend.stat().st_size
+    assert found["clip_bytes"] > 0
+    assert _files(tmp_path) == before
+
+
+def test_a_dry_run_renders_and_downloads_nothing(harness, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.core.download.download", lambda *_, **__: pytest.fail("fetched"))
+    names = ("--separator", "mixture", "--separator", "htdemucs", "--dataset", "demo")
+    printed = harness("run", *names, "--dry-run", "--yes")
+    assert "demo: 8 tracks to render or decode first" in printed
+    assert "16 jobs, 0 of them finished" in printed
+    (terms,) = (line for line in printed.splitlines() if line.startswith("  htdemucs: "))
+    assert "license of the weights" in terms
+    assert _files(tmp_path) == {}
+    offline = harness("run", *names, "--dry-run", "--offline")
+    assert "8 jobs" in offline
+    assert "htdemucs: left out: weights missing" in offline
+
+
 def test_a_narrower_run_or_one_of_another_case_does_not_replace(harness, songs, tmp_path):
     where = ("--data", f"songs={songs}", "--jobs", "1", "--separator", "mixture")
     harness("run", *where)
