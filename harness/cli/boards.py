@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from harness.core.taxonomy import in_order
 from harness.core.text import MISSING, cost, decimals, duration
 from harness.core.text import count as counted
 from harness.report.comparison import _ALONE, RunComparison, _label, _numbers
-from harness.report.computed import Report
+from harness.report.computed import Report, records
 from harness.report.names import input_label, input_rank, metric_label
 from harness.results import grid
 from harness.results.ranking import OVERALL, SEPARATOR, Ranking
@@ -31,6 +32,7 @@ _TITLES = {
     "difference": "A − B (95 %)", "gain": "gain (95 %)", "single": "over the best single",
     "edges": "bands cut at, Hz",
 }  # fmt: skip
+MOST_NAMES = 3  # separators that a reason names
 
 
 class Board(NamedTuple):
@@ -86,11 +88,31 @@ def _board(
     if found.metric == grid.HARMONIC:
         label = "harmonic mean of SNR and SDR"
     title = f"{found.dataset}{fed}: {label}, dB, mean over the n common tracks"
-    return Board(title, head, tuple(rows), tuple(_notes(board, others)))
+    notes = list(_notes(board, others))
+    if role == SEPARATOR and (line := _left_out(found, source)):
+        notes.append(line)
+    return Board(title, head, tuple(rows), tuple(notes))
+
+
+def _left_out(found: Ranking, source: str) -> str:
+    """Return why tracks are not among the n common ones, stems with equal reasons together."""
+    rows = found.left_out[found.left_out["source"] == source]
+    reasons: dict[str, Counter[str]] = {}
+    for stem, reason, names in records(rows, "stem", "reason", "separators"):
+        if not stem.startswith(OVERALL):
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            who = f" of {', '.join(names[:MOST_NAMES])}{more}" if names else ""
+            reasons.setdefault(stem, Counter())[f"{reason}{who}"] += 1
+    stems: dict[str, list[str]] = {}
+    for stem in in_order(reasons):
+        why = ", ".join(f"{n} {reason}" for reason, n in reasons[stem].most_common())
+        stems.setdefault(why, []).append(stem)
+    parts = [f"{', '.join(names)}: {why}" for why, names in stems.items()]
+    return f"Left out of {counted(len(found.tracks), 'track')}: {'; '.join(parts)}" if parts else ""
 
 
 def _notes(board: pd.DataFrame, others: pd.DataFrame) -> Iterator[str]:
-    """Yield which scores were limited, and which separators have too few tracks to be ranked."""
+    """Yield which scores were limited, and which separators are not ranked, and why."""
     limited = board[board["limited"] > 0]
     if len(limited):
         where = ", ".join(
