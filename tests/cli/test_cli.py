@@ -123,26 +123,20 @@ def test_score_shows_estimates_beside_a_run(harness, songs, mynet):
     assert "mynet" in harness("compare", "repet", "mynet", "--run", "main", "--run", "mynet")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
+def test_score_beside_a_run_that_it_cannot_join(harness, songs, tmp_path):
+    where = ("--data", f"songs={songs}", "--jobs", "1", "--tracks", "1")
+    (tmp_path / "mynet").mkdir()
+    harness("run", *where, "--separator", "mixture", "--seconds", "1")
+    before = _files(tmp_path)
+    for arguments, said in (
         (("--run", "nosuch"), "no run named 'nosuch'; runs here: main"),
         (("--run", "main", "--seconds", "2"), "the run scored the middle 1 s of each track"),
         (("--run", "main", "--name", "mixture"), "'mixture' is also the name of the separator"),
         (("--run", "main", "--name", "main"), "'main' is also the name of the run"),
-    ],
-)
-def test_score_beside_a_run_that_it_cannot_join(harness, songs, mynet, arguments, said):
-    where = ("--data", f"songs={songs}", "--jobs", "1", "--tracks", "1")
-    harness("run", *where, "--separator", "mixture", "--seconds", "1")
-    wrong = harness("score", str(mynet), *where, *arguments, expected=cli.USER_ERROR, errors=True)
-    assert said in wrong
-    assert not Path("results/mynet").exists()  # said before anything was scored
-
-
-def test_score_uses_an_excerpt(harness, songs, mynet):
-    harness("score", str(mynet), "--data", f"songs={songs}", "--tracks", "1", "--seconds", "1")
-    assert read_run(Path("results/mynet")).record["excerpt_seconds"] == 1.0
+    ):
+        wrong = harness("score", "mynet", *where, *arguments, expected=cli.USER_ERROR, errors=True)
+        assert said in wrong
+    assert _files(tmp_path) == before
 
 
 def _files(folder: Path) -> dict[str, int]:
