@@ -148,11 +148,13 @@ def forecast_lines(ahead: Forecast, jobs: int) -> Iterator[str]:
     if ahead.cascades:
         yield f"then up to {counted(ahead.cascades, 'job')} in cascade; their time is not included"
     if every > finished:
-        lacks = f", without {', '.join(ahead.unmeasured)}: never measured here"
         time = f"about {duration(ahead.seconds)}" if ahead.seconds is not None else "unknown"
+        some = ahead.unmeasured and ahead.seconds is not None
+        lacks = f", without {', '.join(ahead.unmeasured)}" if some else ""
+        why = ": not measured on this machine and device by a run of this results folder"
         yield (
-            f"time to separate with {counted(jobs, 'worker')}: {time}"
-            f"{lacks if ahead.unmeasured else ''}; reading and scoring come on top"
+            f"time to separate with {counted(jobs, 'worker')}: {time}{lacks}"
+            f"{why if ahead.unmeasured else ''}; reading and scoring come on top"
         )
         space = {"kept estimates": ahead.clip_bytes, "inner products": ahead.product_bytes}
         words = ", ".join(

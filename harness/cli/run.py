@@ -158,10 +158,10 @@ def _forecast(
     for dataset, tracks in ahead.rendered.items():
         show(f"{dataset}: {count(tracks, 'track')} to render or decode first")
     if wanted:
-        files = ", ".join(file.file for file in wanted)
-        show(f"downloads: {weight_files.size_of(wanted)} of weights, after a question ({files})")
+        show(f"downloads: {count(len(wanted), 'file')}, {weight_files.size_of(wanted)}")
         for entry in coming:
-            show(f"  {weight_files.terms(entry)}")
+            files = ", ".join(file.file for file in weight_files.to_fetch([entry]))
+            show(f"  {weight_files.terms(entry)}; files: {files}")
     for line in boards.forecast_lines(ahead, settings.jobs):
         show(line)
 

@@ -148,7 +148,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(harness, songs, tmp_
     more = ("--separator", "repet", "--dry-run")
     first = harness("run", *where, *more)
     assert "8 jobs, 0 of them finished" in first
-    assert "unknown, without mixture, repet: never measured here" in first
+    assert "1 worker: unknown: not measured on this machine" in first
     assert _files(tmp_path) == {}
     harness("run", *where, "--separator", "repet", "--tracks", "1")
     before = _files(tmp_path)

@@ -12,7 +12,7 @@ from harness.core import audio
 from harness.core.errors import HarnessError
 from harness.datasets import load
 from harness.datasets.fingerprints import Fingerprints
-from harness.datasets.tracks import Excerpt, Dataset, Source, Track
+from harness.datasets.tracks import Dataset, Excerpt, Source, Track
 from harness.metrics import analyse
 from harness.registry import Entry
 from harness.separators import protocol
