@@ -54,7 +54,7 @@ class Clip:
 
 def wanted(work_folder: Path, unit: Unit) -> bool:
     """Whether the clips of a unit are to be kept and are missing."""
-    return _kept(unit) and not _path(work_folder, unit.track_key, unit.key).is_file()
+    return _kept(unit) and not clip_path(work_folder, unit.track_key, unit.key).is_file()
 
 
 def put(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio], signals: Signals) -> None:
@@ -72,12 +72,12 @@ def put(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio], signals: 
         energies = frame_energies(true[stem], estimate, rate, rate)
         frames = np.where(energies.xx > 0, db(energies.xx, energies.dd), np.nan)
         packed[stem] = _packed(estimate, rate, frames)
-    _write(_path(work_folder, unit.track_key, unit.key), packed)
+    _write(clip_path(work_folder, unit.track_key, unit.key), packed)
 
 
 def read_estimates(work_folder: Path, track_key: str, key: str) -> dict[str, Clip]:
     """Return the kept estimates of a unit, by stem; empty if there are none."""
-    return _read(_path(work_folder, track_key, key))
+    return _read(clip_path(work_folder, track_key, key))
 
 
 def read_true(work_folder: Path, track_key: str, stem: str) -> Clip:
@@ -96,10 +96,11 @@ def tracks_kept(work_folder: Path, track_keys: Iterable[str]) -> set[str]:
 
 def true_path(work_folder: Path, track_key: str, stem: str) -> Path:
     """Return the file of the mixture or a reference of a track."""
-    return _path(work_folder, track_key, f"true.{stem}")
+    return clip_path(work_folder, track_key, f"true.{stem}")
 
 
-def _path(work_folder: Path, track_key: str, name: str) -> Path:
+def clip_path(work_folder: Path, track_key: str, name: str) -> Path:
+    """Return the file of a unit of work, named by its key, or of a true signal."""
     return work_folder / "clips" / track_key / f"{name}.npz"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harness.benchmark.signals import Unit
 from harness.benchmark.work import Settings
@@ -15,7 +16,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import digest
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.scan import printable
-from harness.datasets.tracks import Dataset, Excerpt, Omission, Track, cut_short
+from harness.datasets.tracks import Dataset, Excerpt, Omission, Track, cut_short, track_length
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import Entry, Weights
 from harness.separators import code_versions, obstacle
@@ -48,10 +49,15 @@ def make_plan(
     datasets: Sequence[Dataset],
     settings: Settings,
     fingerprints: Fingerprints,
+    *,
+    coming: Collection[str] = (),
 ) -> Plan:
-    """Plan every separator on every track; hashes audio files that are not in `fingerprints`."""
+    """Plan every separator on every track; hashes audio files that are not in `fingerprints`.
+
+    Separators that are `coming` are planned as if their weights were already here.
+    """
     units: list[Unit] = []
-    why = {entry.name: obstacle(entry) for entry in entries}
+    why = {entry.name: "" if entry.name in coming else obstacle(entry) for entry in entries}
     skips = [Skip(name, None, reason) for name, reason in why.items() if reason]
     able = [entry for entry in entries if not why[entry.name]]
     for dataset in datasets:
@@ -100,8 +106,8 @@ def plan_for_files(
         mine, notes = as_meant(files, meant, dataset.stems)
         unit = None
         if mine:
-            whole = _length_before_cut(track, dataset.sample_rate)
-            own = _with_files(entry, mine, [*renamed, *notes], whole, fingerprints)
+            lengths = _lengths(track, dataset.sample_rate, settings.excerpt)
+            own = _with_files(entry, mine, [*renamed, *notes], lengths, fingerprints)
             unit = _unit(own, track, dataset, fingerprints.of_track(track), settings)
             if unit:  # has its key, which no path enters
                 paths = {stem: str(mine[stem]) for stem in own.stems}
@@ -141,25 +147,28 @@ def _estimates_of(
     return find_files(folder, names, track.split, dataset.stems, others)
 
 
-def _length_before_cut(track: Track, sample_rate: int) -> int:
-    """Return the samples of the longest file of a track that is cut to its shortest; 0 if not."""
+def _lengths(track: Track, sample_rate: int, excerpt: Excerpt) -> dict[str, Any]:
+    """Return the parameters `whole` and `window` of `FromDisk`, where a track is used in part."""
+    found: dict[str, Any] = {}
     with suppress(HarnessError):  # reading the track says what is wrong
-        if found := cut_short(track, sample_rate):
-            return round(found[2] * sample_rate)
-    return 0
+        if cut := cut_short(track, sample_rate):
+            found["whole"] = round(cut[2] * sample_rate)
+        if excerpt.seconds is not None:
+            length = track_length(track)
+            found["window"] = [length, excerpt.window(length, sample_rate)[0]]
+    return found
 
 
 def _with_files(
     entry: Entry,
     files: Mapping[str, Path],
     notes: Sequence[str],
-    whole: int,
+    lengths: Mapping[str, Any],
     fingerprints: Fingerprints,
 ) -> Entry:
     """Return the entry of a separator that reads these estimates of one track, without paths."""
     stems = tuple(taxonomy.in_order(files))
-    params = {**entry.params, **({"notes": list(notes)} if notes else {})}
-    params |= {"whole": whole} if whole else {}
+    params = {**entry.params, **({"notes": list(notes)} if notes else {}), **lengths}
     weights = tuple(Weights(file=stem, sha256=fingerprints.of(files[stem])) for stem in stems)
     return entry.model_copy(update={"stems": stems, "params": params, "weights": weights})
 

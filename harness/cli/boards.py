@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from harness.benchmark.forecast import Forecast
 from harness.core.taxonomy import in_order
-from harness.core.text import decimals
+from harness.core.text import MISSING, cost, decimals, duration
+from harness.core.text import count as counted
 from harness.report.comparison import _ALONE, RunComparison, _label, _numbers
-from harness.report.computed import Report
+from harness.report.computed import Report, records
 from harness.report.names import input_label, input_rank, metric_label
 from harness.results import grid
 from harness.results.ranking import OVERALL, SEPARATOR, Ranking
@@ -29,6 +32,7 @@ _TITLES = {
     "difference": "A − B (95 %)", "gain": "gain (95 %)", "single": "over the best single",
     "edges": "bands cut at, Hz",
 }  # fmt: skip
+MOST_NAMES = 3  # separators that a reason names
 
 
 class Board(NamedTuple):
@@ -84,11 +88,31 @@ def _board(
     if found.metric == grid.HARMONIC:
         label = "harmonic mean of SNR and SDR"
     title = f"{found.dataset}{fed}: {label}, dB, mean over the n common tracks"
-    return Board(title, head, tuple(rows), tuple(_notes(board, others)))
+    notes = list(_notes(board, others))
+    if role == SEPARATOR and (line := _left_out(found, source)):
+        notes.append(line)
+    return Board(title, head, tuple(rows), tuple(notes))
+
+
+def _left_out(found: Ranking, source: str) -> str:
+    """Return why tracks are not among the n common ones, stems with equal reasons together."""
+    rows = found.left_out[found.left_out["source"] == source]
+    reasons: dict[str, Counter[str]] = {}
+    for stem, reason, names in records(rows, "stem", "reason", "separators"):
+        if not stem.startswith(OVERALL):
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            who = f" of {', '.join(names[:MOST_NAMES])}{more}" if names else ""
+            reasons.setdefault(stem, Counter())[f"{reason}{who}"] += 1
+    stems: dict[str, list[str]] = {}
+    for stem in in_order(reasons):
+        why = ", ".join(f"{n} {reason}" for reason, n in reasons[stem].most_common())
+        stems.setdefault(why, []).append(stem)
+    parts = [f"{', '.join(names)}: {why}" for why, names in stems.items()]
+    return f"Left out of {counted(len(found.tracks), 'track')}: {'; '.join(parts)}" if parts else ""
 
 
 def _notes(board: pd.DataFrame, others: pd.DataFrame) -> Iterator[str]:
-    """Yield which scores were limited, and which separators have too few tracks to be ranked."""
+    """Yield which scores were limited, and which separators are not ranked, and why."""
     limited = board[board["limited"] > 0]
     if len(limited):
         where = ", ".join(
@@ -99,6 +123,51 @@ def _notes(board: pd.DataFrame, others: pd.DataFrame) -> Iterator[str]:
     few = others[others["why"] != ""]
     for (name, why), rows in few.groupby(["separator", "why"], sort=True):
         yield f"{name}, {', '.join(in_order(rows['stem']))}: {why}"
+
+
+def forecast_board(ahead: Forecast) -> Board:
+    """Return what a run would do: the jobs of each separator on each dataset."""
+    rows = [
+        (row.separator, row.dataset, str(row.jobs), str(row.finished), _time(row.seconds))
+        for row in ahead.rows
+    ]
+    head = ("separator", "dataset", "jobs", "finished", "time of one worker")
+    notes = [
+        f"{skip.separator}{f', {skip.dataset}' if skip.dataset else ''}: left out: {skip.reason}"
+        for skip in ahead.skips
+    ]
+    return Board("what this run would do", head, rows, notes)
+
+
+def forecast_lines(ahead: Forecast, jobs: int) -> Iterator[str]:
+    """Yield the jobs, the time and the disk space that a run would need."""
+    every, finished = (
+        sum(getattr(row, name) for row in ahead.rows) for name in ("jobs", "finished")
+    )
+    yield f"{counted(every, 'job')}, {finished} of them finished by earlier runs"
+    if ahead.cascades:
+        yield f"then up to {counted(ahead.cascades, 'job')} in cascade; their time is not included"
+    if every > finished:
+        time = f"about {duration(ahead.seconds)}" if ahead.seconds is not None else "unknown"
+        some = ahead.unmeasured and ahead.seconds is not None
+        lacks = f", without {', '.join(ahead.unmeasured)}" if some else ""
+        why = ": not measured on this machine and device by a run of this results folder"
+        yield (
+            f"time to separate with {counted(jobs, 'worker')}: {time}{lacks}"
+            f"{why if ahead.unmeasured else ''}; reading and scoring come on top"
+        )
+        space = {"kept estimates": ahead.clip_bytes, "inner products": ahead.product_bytes}
+        words = ", ".join(
+            f"{what} {'unknown (never measured)' if n is None else cost(n, 'bytes')}"
+            for what, n in space.items()
+        )
+        yield f"disk: {words}; reports come on top"
+    yield "nothing was done; omit --dry-run to start"
+
+
+def _time(seconds: float | None) -> str:
+    """Return a time span; – if it is unknown."""
+    return MISSING if seconds is None else duration(seconds)
 
 
 def comparison_boards(found: RunComparison) -> list[Board]:

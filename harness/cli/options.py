@@ -47,6 +47,9 @@ SPLIT = option("--split SPLIT", "test", "Split of the datasets: train, valid, te
 TRACKS = option(
     "--tracks N", None, "Use only the first N tracks of each dataset.", "all tracks", min=1
 )
+SECONDS = option(
+    "--seconds N", None, "Use only the middle N seconds of each track.", "whole tracks", min=1.0
+)
 TRAINED_ON = option(
     "--trained-on DATASET:SPLIT",
     [],

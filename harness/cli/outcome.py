@@ -20,12 +20,22 @@ from harness.results.omitted import lacks
 MOST_REASONS = 10  # failures, and names of what is left out, that are shown
 
 
-def finish(outcome: runner.Outcome, reports: Path, as_json: bool, audio: str | None = None) -> None:
-    """Write the report if it is out of date, print the ranking and set the exit status."""
+def finish(
+    outcome: runner.Outcome,
+    reports: Path,
+    as_json: bool,
+    audio: str | None = None,
+    beside: Path | None = None,
+) -> None:
+    """Write the report if it is out of date, print the ranking and set the exit status.
+
+    Report and ranking are also those of the run in the folder `beside`, if there is one.
+    """
     current = not outcome.fresh and audio is None
-    report = writing.report_of([outcome.folder])
+    folders = [beside, outcome.folder] if beside else [outcome.folder]
+    report = writing.report_of(folders)
     page = writing.write_report(
-        [outcome.folder],
+        folders,
         reports,
         audio=writing.check_audio(audio),
         only_if_stale=current,
@@ -62,7 +72,7 @@ def say_left_out(omissions: Iterable[Omission]) -> None:
 
 
 def print_ranking(report: Report) -> bool:
-    """Print the leaderboards of a run, and return whether there are any."""
+    """Print the leaderboards of a report, and return whether there are any."""
     found = boards(report)
     for board in found:
         print_table(*board)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from harness import registry
-from harness.benchmark import Settings, clips, runner
-from harness.cli import options
+from harness.benchmark import Settings, clips, forecast, runner
+from harness.cli import boards, options
 from harness.cli.arguments import choose_entries, parse_data
 from harness.cli.fetch import fetch_files, show_terms
 from harness.cli.options import flag, option
 from harness.cli.outcome import finish
-from harness.cli.terminal import agree, progress, say
+from harness.cli.terminal import agree, print_json, print_table, progress, say, show
 from harness.core.bands import EDGES
 from harness.core.machine import choose_device, default_jobs
+from harness.core.text import count
 from harness.datasets import real_song
 from harness.datasets.available import DatasetChoice, choose_datasets, default_names
 from harness.datasets.tracks import Excerpt
@@ -38,9 +40,7 @@ def run(
     dataset: list[str] = options.DATASET,
     split: str = options.SPLIT,
     tracks: int | None = options.TRACKS,
-    seconds: float | None = option(
-        "--seconds N", None, "Use only the middle N seconds of each track.", "whole tracks", min=1.0
-    ),
+    seconds: float | None = options.SECONDS,
     device: str = options.DEVICE,
     jobs: int = options.JOBS,
     backend: str = option(
@@ -79,6 +79,9 @@ def run(
     registry_file: Path | None = options.REGISTRY,
     offline: bool = options.OFFLINE,
     yes: bool = flag("--yes", "Download missing weights without asking, up to 4 GB in total."),
+    dry_run: bool = flag(
+        "--dry-run", "Only show what the run would do, download and need; change nothing."
+    ),
     as_json: bool = options.AS_JSON,
 ) -> None:
     """Separate and score datasets, select the best separators and write a report.
@@ -110,6 +113,9 @@ def run(
         say(f"{real_song.NAME} is left out: {lacking}")
     feed = None if no_cascade else cascade
     runner.check_cascade(feed, entries)
+    if dry_run:
+        _forecast(entries, choice, settings, offline=offline, cascade=not no_cascade, json=as_json)
+        return
     with progress("rendering the demo tracks", as_json) as advance:
         found = choose_datasets(choice, settings.jobs, advance)
     if not offline:  # last: what was typed is correct
@@ -127,6 +133,37 @@ def run(
             "use a new folder with --results"
         )
     finish(outcome, reports, as_json, audio)
+
+
+def _forecast(
+    entries: Sequence[registry.Entry],
+    choice: DatasetChoice,
+    settings: Settings,
+    *,
+    offline: bool,
+    cascade: bool,
+    json: bool,
+) -> None:
+    """Show what a run would do."""
+    found = choose_datasets(choice, settings.jobs, make=False)
+    coming = [] if offline else weight_files.within(entries, DOWNLOAD_LIMIT)
+    names = [entry.name for entry in coming]
+    ahead = forecast.forecast(entries, found, settings, coming=names, cascade=cascade)
+    wanted = weight_files.to_fetch(coming)
+    if json:
+        weights = [{"file": file.file, "bytes": file.size} for file in wanted]
+        print_json({**asdict(ahead), "downloads": weights})
+        return
+    print_table(*boards.forecast_board(ahead))
+    for dataset, tracks in ahead.rendered.items():
+        show(f"{dataset}: {count(tracks, 'track')} to render or decode first")
+    if wanted:
+        show(f"downloads: {count(len(wanted), 'file')}, {weight_files.size_of(wanted)}")
+        for entry in coming:
+            files = ", ".join(file.file for file in weight_files.to_fetch([entry]))
+            show(f"  {weight_files.terms(entry)}; files: {files}")
+    for line in boards.forecast_lines(ahead, settings.jobs):
+        show(line)
 
 
 def _offer_weights(entries: Sequence[registry.Entry], yes: bool) -> None:

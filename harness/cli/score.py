@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from harness import registry
 from harness.benchmark import Settings, clips, runner
 from harness.cli import options
-from harness.cli.arguments import name_from, parse_data, parse_trained_on
+from harness.cli.arguments import find_run, name_from, parse_data, parse_trained_on
 from harness.cli.options import argument, option
 from harness.cli.outcome import finish
 from harness.cli.terminal import progress
@@ -16,7 +17,9 @@ from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.core.machine import cores
 from harness.datasets.available import DatasetChoice, choose_datasets
+from harness.datasets.tracks import Excerpt
 from harness.results.replacing import check_name
+from harness.results.runs import read_run
 from harness.selection.budget import parse_costs
 
 INPUTS = ("mixture", "drums", "vocals")
@@ -32,6 +35,7 @@ def score(
     dataset: list[str] = options.DATASET,
     split: str = options.SPLIT,
     tracks: int | None = options.TRACKS,
+    seconds: float | None = options.SECONDS,
     name: str = option(
         "--name NAME", "", "Name of the separator and of the run.", "name of the folder"
     ),
@@ -43,6 +47,12 @@ def score(
     ),
     source: str = option(
         "--input STEM", "mixture", "Stem that was separated: mixture, drums or vocals."
+    ),
+    run_name: str = option(
+        "--run NAME",
+        "",
+        "Show the estimates beside the separators of run NAME, in one report. Without --seconds, "
+        "the part of each track that this run used is scored.",
     ),
     trained_on: list[str] = options.TRAINED_ON,
     force: bool = options.REPLACE,
@@ -86,13 +96,37 @@ def score(
         command=tuple(sys.argv[1:]),
         results=results_folder,
         jobs=jobs or cores(),
+        excerpt=Excerpt(seconds),
         listen=clips.TRACKS,
         keep_unequal=keep_unequal,
         force=force,
         rehash=rehash,
     )
+    beside = None
+    if run_name:
+        beside = find_run(results_folder, run_name)
+        settings = replace(settings, excerpt=_excerpt_beside(beside, entry.name, seconds))
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     found = choose_datasets(choice, settings.jobs)
     with progress("scoring", as_json) as advance:
         outcome = runner.score_folder(entry, folder, found, settings, progress=advance)
-    finish(outcome, reports, as_json)
+    finish(outcome, reports, as_json, beside=beside)
+
+
+def _excerpt_beside(folder: Path, name: str, seconds: float | None) -> Excerpt:
+    """Return the part of each track that a run used; refuse estimates that cannot join the run."""
+    record = read_run(folder).record
+    if name == folder.name or name in (record.get("separators") or {}):
+        what = "run" if name == folder.name else "separator of that run"
+        raise HarnessError(
+            f"score --run {folder.name}: {name!r} is also the name of the {what}; give the "
+            "estimates another one with --name"
+        )
+    used: float | None = record.get("excerpt_seconds")
+    if seconds not in (None, used):
+        part = f"the middle {used:g} s" if used else "the whole"
+        raise HarnessError(
+            f"score --run {folder.name}: the run scored {part} of each track, not the middle "
+            f"{seconds:g} s; omit --seconds"
+        )
+    return Excerpt(used)

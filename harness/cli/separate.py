@@ -14,7 +14,7 @@ from harness.cli import options
 from harness.cli.fetch import fetch_files, show_terms
 from harness.cli.options import SOME_FAILED, argument, flag, option
 from harness.cli.terminal import agree, print_json, progress, say, show
-from harness.core.machine import choose_device
+from harness.core.machine import choose_device, work_place
 from harness.registry import weight_files
 from harness.separators import is_learned, lacking_package, own_code
 from harness.songs import choosing, separating
@@ -60,11 +60,13 @@ def separate(
     chosen = choosing.choose(entries, using, wanted)
     if chosen.better and not (offline or as_json) and _fetched(chosen.better):
         chosen = choosing.choose(entries, using, wanted)
-    where = choose_device(device, learned=is_learned(chosen.entry))
+    learned = is_learned(chosen.entry)
+    where = choose_device(device, learned=learned)
     for line in own_code([chosen.entry]):
         say(line)
     if not as_json:
-        for line in filter(None, [chosen.words, chosen.caveat]):
+        used = f"device: {work_place(where, learned=learned)}"
+        for line in filter(None, [chosen.words, chosen.caveat, used]):
             say(line)
     with progress("separating, seconds of music", as_json) as advance:
         outcomes = separating.separate(

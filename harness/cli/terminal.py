@@ -54,10 +54,12 @@ def show(text: object) -> None:
 
 @contextmanager
 def progress(what: str, quiet: bool) -> Iterator[Any]:
-    """Yield a callback (done, total) that draws a bar with the time left."""
+    """Yield a callback (done, total) that draws a bar with the time used and the time left."""
     name = bars.TextColumn("{task.description}", markup=False)
     share = bars.BarColumn(), bars.MofNCompleteColumn()
-    times = bars.TimeElapsedColumn(), bars.TimeRemainingColumn()
+    labels = (bars.TextColumn(word) for word in ("elapsed", "left"))
+    clocks = bars.TimeElapsedColumn(), bars.TimeRemainingColumn()
+    times = [column for pair in zip(labels, clocks, strict=True) for column in pair]
     with bars.Progress(name, *share, *times, console=errors, disable=quiet) as bar:
         task = bar.add_task(one_line(what), total=None, visible=False)
 

@@ -15,8 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from threadpoolctl import threadpool_info
+
 import harness
 from harness.core.errors import HarnessError
+from harness.core.text import count
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 GPU_JOBS = 4  # units of work that share a GPU at a time
@@ -48,6 +51,24 @@ def choose_device(name: str, *, learned: bool) -> str:
     if not available[name]:
         raise HarnessError(f"--device {name}: not available on this machine; use auto or cpu")
     return name
+
+
+def work_place(device: str, *, learned: bool) -> str:
+    """Return on which device, and with how many threads at most, this process separates.
+
+    Threads are those of PyTorch with `learned`, otherwise of the BLAS libraries in use.
+    """
+    if device != "cpu":
+        import torch
+
+        return f"{device} ({torch.cuda.get_device_name(device)})" if "cuda" in device else device
+    if learned:
+        import torch
+
+        threads = torch.get_num_threads()
+    else:
+        threads = max((pool["num_threads"] for pool in threadpool_info()), default=1)
+    return f"cpu, {count(threads, 'thread')}"
 
 
 def cores() -> int:

@@ -18,6 +18,10 @@ from harness.registry.dataset_names import split_name
 
 DEMO_TRACKS = 8
 DEMO_SECONDS = 20.0
+SECONDS = {  # of tracks that are made here
+    "demo": DEMO_SECONDS,
+    real_song.NAME: real_song.CLEAN[1] - real_song.CLEAN[0],
+}
 SPLITS = ("train", "valid", "test", "all")
 
 
@@ -38,21 +42,34 @@ class DatasetChoice:
 
 
 def choose_datasets(
-    choice: DatasetChoice, jobs: int, progress: Progress | None = None
+    choice: DatasetChoice,
+    jobs: int,
+    progress: Progress | None = None,
+    *,
+    make: bool = True,
 ) -> list[Dataset]:
-    """Read the chosen datasets; up to `jobs` processes render demo tracks."""
+    """Read the chosen datasets; up to `jobs` processes render demo tracks.
+
+    Without `make` nothing is rendered or decoded: the files of such tracks may not exist.
+    """
     found = []
     for name in choice.names or list(datasets.configured(choice.folders)) or ["demo"]:
         split = split_name(choice.split, collection(name)) or "all"
         if name == "demo":
             n_tracks = choice.tracks or choice.demo_tracks
-            whole = _demo(choice.folders.get("demo"), split, n_tracks, jobs, progress)
+            whole = _demo(choice.folders.get("demo"), split, n_tracks, jobs, progress, make)
         elif name == real_song.NAME:
-            whole = real_song.decoded(choice.folders.get(name))
+            of_song = real_song.decoded if make else real_song.planned
+            whole = of_song(choice.folders.get(name))
         else:
             whole = datasets.load(name, datasets.find(name, choice.folders))
         found.append(_narrow(whole, split, choice.tracks))
     return found
+
+
+def is_missing(track: Track) -> bool:
+    """Whether files of a track are yet to be made, see `choose_datasets`."""
+    return not all(source.path.is_file() for source in track.mixture)
 
 
 def default_names(folders: Mapping[str, Path], split: str) -> tuple[list[str], str]:
@@ -87,7 +104,12 @@ def _is_in(omission: Omission, dataset: str, split: str) -> bool:
 
 
 def _demo(
-    root: Path | None, split: str, n_tracks: int, jobs: int, progress: Progress | None
+    root: Path | None,
+    split: str,
+    n_tracks: int,
+    jobs: int,
+    progress: Progress | None,
+    make: bool,
 ) -> Dataset:
     """Render the demo tracks that are missing, and return the requested ones."""
     from harness.datasets.demo import rendering
@@ -97,6 +119,8 @@ def _demo(
         raise HarnessError(f"demo: no split {split!r}; use train, test or all")
     train, test = wanted[split]
     root = root or cache_folder() / f"demo-{rendering.VERSION}-{DEMO_SECONDS:g}s"
+    if not make:
+        return rendering.planned(root, train=train, test=test, seconds=DEMO_SECONDS)
     return rendering.render(
         root, train=train, test=test, seconds=DEMO_SECONDS, jobs=jobs, progress=progress
     )

@@ -14,6 +14,7 @@ from harness.datasets.tracks import Source, Track
 
 BLOCKS = 4  # of a file's content that are looked at: the first, the last, and some between
 BLOCK_BYTES = 4096
+UNREAD = "not read yet"
 READING = {  # the version of the reading of a format, if it is not the first
     ".mp3": (2,),  # all frames count, and an excerpt is exactly a part of the whole
     ".mp4": (2,),  # a stream is found by its title, if it has one
@@ -31,14 +32,15 @@ class Fingerprints:
     the same sha256, so that its scores stay. With `rehash` every file is read.
 
     They are stored as JSON lines in a file that is only appended to; of two lines on one file the
-    last counts. A line that is incomplete, or of an older version, is skipped.
+    last counts. A line that is incomplete, or of an older version, is skipped. With `known_only` no
+    file is read and nothing is written: the sha256 of a file that is not remembered is `UNREAD`.
     """
 
-    def __init__(self, path: Path, *, rehash: bool = False) -> None:
+    def __init__(self, path: Path, *, rehash: bool = False, known_only: bool = False) -> None:
         self.read: set[str] = set()  # paths of the files that were read here
         self.looked_at: set[str] = set()  # and of those that were not, since they look unchanged
         self._path = path
-        self._rehash = rehash
+        self._rehash, self._known_only = rehash, known_only
         self._known: dict[str, tuple[Looks, str]] = {}
         self._asked: dict[Path, tuple[Stamp, str]] = {}  # here, and what was found
         text = path.read_text(errors="replace") if path.is_file() else ""
@@ -81,6 +83,8 @@ class Fingerprints:
         if known and known[0] == looks and not self._rehash:
             self.looked_at.add(name)
             return known[1]
+        if self._known_only:
+            return UNREAD
         found = looks, file_digest(Path(name))
         self.looked_at.discard(name)
         self.read.add(name)

@@ -18,10 +18,11 @@ from harness.core import audio
 from harness.core.download import one_at_a_time
 from harness.core.errors import HarnessError
 from harness.core.files import cache_folder
+from harness.core.taxonomy import in_order
 from harness.datasets.musdb_songs import song_facts
-from harness.datasets.scan import FOUR_STEMS, Scan, collect, four_stems
+from harness.datasets.scan import BACKING, FOUR_STEMS, Scan, collect, four_stems
 from harness.datasets.stem_mp4 import STREAMS, SUFFIX, check_tools, read_stream
-from harness.datasets.tracks import Dataset, Track
+from harness.datasets.tracks import Dataset, Source, Track
 
 NAME = "real_song"
 SONG = "The Easton Ellises - Falcon 69"
@@ -54,6 +55,19 @@ def decoded(root: Path | None = None) -> Dataset:
                 signal, rate = read_stream(source, STREAMS[stem], start=start, frames=frames)
                 audio.write(folder / f"{stem}.wav", signal, rate)
     return real_song(root)
+
+
+def planned(root: Path | None = None) -> Dataset:
+    """Return what `decoded` would, without decoding: files that are missing do not exist."""
+    root = root or _default_folder()
+    if _stems_here(root / SONG):
+        return real_song(root)
+    stems = {stem: (Source(root / SONG / f"{stem}.wav"),) for stem in FOUR_STEMS}
+    stems["accompaniment"] = tuple(source for stem in BACKING for source in stems[stem])
+    mixture = tuple(source for stem in FOUR_STEMS for source in stems[stem])
+    artist, genre, _ = song_facts(SONG)
+    song = Track(NAME, SONG, artist, "test", mixture, stems, genre=genre)
+    return Dataset(NAME, VERSION, RATE, tuple(in_order(stems)), (song,))
 
 
 def real_song(root: Path) -> Dataset:

@@ -17,6 +17,7 @@ from harness.report.computed import records
 from harness.report.tables import table_files
 from harness.report.tables.table_files import plain_sheet
 from harness.results.grid import HARMONIC
+from harness.results.ranking import ranked_in
 from harness.results.runs import Run, sources
 from harness.selection import comparing
 from harness.selection.comparing import BETTER, CASE, SAME, WORSE
@@ -56,8 +57,12 @@ def compare_runs(a: Run, b: Run) -> RunComparison:
     if {"snr", "sdr"} <= {*kept}:
         kept.insert(0, HARMONIC)
     found = {name: comparing.changes(left, right, name) for name in kept}
-    tracks = text.count(len(other), "track")
-    note = f"{tracks} not compared: same name but different audio in the two runs"
+    notes = []
+    if other:
+        tracks = text.count(len(other), "track")
+        notes.append(f"{tracks} not compared: same name but different audio in the two runs")
+    if how := _across(a, b):
+        notes.append(how)
     return RunComparison(
         a,
         b,
@@ -65,7 +70,7 @@ def compare_runs(a: Run, b: Run) -> RunComparison:
         refused=refused,
         alone=comparing.only_in_one(a.scores, b.scores),
         produced=list(_produced(a.record, b.record)),
-        notes=(note,) if other else (),
+        notes=tuple(notes),
     )
 
 
@@ -173,6 +178,22 @@ def _refusal(a: Run, b: Run, metric: str) -> str:
         if left.get(what) != right.get(what):
             return f"not compared: {what} {left.get(what)!r} in A, {right.get(what)!r} in B"
     return ""
+
+
+def _across(a: Run, b: Run) -> str:
+    """Say how runs without a common separator are compared; empty if they have one."""
+    left, right = (
+        sorted({*run.scores.loc[run.scores["stem"] != "", "separator"]}) for run in (a, b)
+    )
+    if not left or not right or {*left} & {*right}:
+        return ""
+    ours = min(left, key=lambda name: name not in ranked_in(a))
+    theirs = min(right, key=lambda name: name not in ranked_in(b))
+    return (
+        "the runs have no separator in common, and this comparison is of each separator with "
+        f"itself. Compare two separators: harness compare {ours} {theirs} --run {a.name} --run "
+        f"{b.name}. Show all in one report: harness report {a.name} {b.name}"
+    )
 
 
 def _other_audio(a: Run, b: Run) -> set[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from harness.core.files import safe_name, write_atomic
 from harness.registry import suggestion
 from harness.report import comparison
 from harness.report.computed import make_report
-from harness.report.tables import model_card, sheets, table_files
+from harness.report.tables import model_card, paper_table, sheets, table_files
 from harness.results.museval_format import write_museval
 from harness.results.replacing import is_imported
 from harness.results.run_products import find_blends
@@ -42,6 +42,15 @@ def export(folder: Path, file_format: str, to: Path, *, source_url: str = "") ->
     if not found:
         raise HarnessError(f"{folder}: has no scores to export; repeat the run first")
     return found
+
+
+def export_one(folder: Path, choice: paper_table.PaperChoice, path: Path | None, to: Path) -> Path:
+    """Write one LaTeX table for a paper, by default into the folder `to`; return its path."""
+    source = make_report(read_run(folder))
+    sheet = paper_table.paper_table(source, choice)
+    path = path or to / f"{safe_name(sheet.name)}.tex"
+    write_atomic(path, table_files.to_latex(sheet, source.run))
+    return path
 
 
 def compare_runs(a: Path, b: Path, reports: Path) -> tuple[comparison.RunComparison, Path]:

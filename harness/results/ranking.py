@@ -49,7 +49,7 @@ class Compared:
     common: BoolArray  # which of these tracks separators are compared on
     compared: tuple[str, ...]  # separators that must have a clean score on every common track
     ranked: tuple[str, ...]  # the same; empty if only anchors, oracles and ensembles have scores
-    few: Mapping[str, int]  # separator → number of its clean scores, too few to be compared
+    few: Mapping[str, int]  # separator → its clean scores, too few to be compared, or none
 
     @cached_property
     def grid(self) -> Grid:
@@ -72,6 +72,9 @@ class Compared:
         if name not in self.few:
             return ""
         column = self.scored.separators.index(name)
+        if not self.few[name]:
+            seen = int(self.leaked[:, column].sum())
+            return f"trained on all {seen} tracks that it has scores of: not ranked"
         clean = " that it was not trained on" if self.leaked[:, column].any() else ""
         return f"scored on {self.few[name]} of {len(self.scored.tracks)} tracks{clean}: not ranked"
 
@@ -196,11 +199,12 @@ def _compared(grid: Grid, ranked: Collection[str], leaks: Leaked) -> Compared:
     seen = np.array([pair in leaks for pair in pairs], dtype=bool).reshape(grid.scores.shape)
     seen &= np.isfinite(grid.scores)
     clean = replace(grid, scores=np.where(seen, np.nan, grid.scores))
-    counts = {name: n for name, n in clean.only(ranked).counts().items() if n}
+    every = clean.only(ranked).counts()
+    counts = {name: n for name, n in every.items() if n}
     pool = clean.only(counts) if counts else grid
     kept = pool.full_enough()
     common = np.asarray(np.isfinite(pool.only(kept).scores).all(axis=1))
-    few = {name: n for name, n in counts.items() if name not in kept}
+    few = {name: n for name, n in every.items() if not n or name not in kept}
     return Compared(grid, seen, common, tuple(kept), tuple(kept) if counts else (), few)
 
 

@@ -25,8 +25,9 @@ class FromDisk:
 
     `notes` say how the files were chosen, and which were clipped or rescaled when written. Of a
     track that is cut to its shortest file, `whole` is the length of the longest one, in samples:
-    estimates of that length are cut like the track. `costs` are what making them cost as their
-    maker states it; reading them does not show it.
+    estimates of that length are cut like the track. `window` is the length of a track of which an
+    excerpt is scored, and the first sample of that: estimates of the whole track are cut. `costs`
+    are what making them cost as their maker states it; reading them does not show it.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class FromDisk:
         files: Mapping[str, str],
         notes: Sequence[str] = (),
         whole: int = 0,
+        window: Sequence[int] = (),
         costs: Mapping[str, float] | None = None,
     ) -> None:
         self.sample_rate = sample_rate
@@ -46,7 +48,7 @@ class FromDisk:
         self.costs = dict(costs or {})
         self._chosen, self.notes = tuple(notes), list(notes)
         self._files = {stem: Path(path) for stem, path in files.items()}
-        self._whole = whole
+        self._whole, self._window = whole, tuple(window)
 
     def separate(self, mixture: Audio) -> dict[str, Audio]:
         """Return the estimates as they were written; of the mixture only the length counts."""
@@ -62,8 +64,14 @@ class FromDisk:
                 f"{path}: sample rate is {rate} Hz, the references have {self.sample_rate} Hz; "
                 "resample the estimates, and say so next to their scores"
             )
-        of_whole = abs(signal.shape[1] - self._whole) <= audio.MAX_LENGTH_ERROR * rate
-        return signal[:, :samples].copy() if self._whole and of_whole else signal
+        length, start = self._window or (samples, 0)
+        near = audio.MAX_LENGTH_ERROR * rate
+        if self._whole and abs(signal.shape[1] - self._whole) <= near:
+            signal = signal[:, :length]
+        beyond = abs(signal.shape[1] - length)
+        if self._window and beyond <= near and beyond < abs(signal.shape[1] - samples):
+            signal = signal[:, start : start + samples]
+        return np.ascontiguousarray(signal)
 
 
 def _changed(path: Path, signal: Audio) -> str:

@@ -93,6 +93,93 @@ def test_two_folders_of_one_name_are_two_runs(harness, songs, tmp_path):
     assert table.read_bytes() != before
 
 
+@pytest.fixture
+def mynet(songs, tmp_path):
+    """A folder of estimates of all songs, which are far better than any separator's."""
+    for seed, track in enumerate(("Ann - One", "Ann - Two", "Bob - One", "Bob - Two")):
+        for stem, reference in song_stems(seed).items():
+            path = tmp_path / "mynet" / track / f"{stem}.wav"
+            audio.write(path, noisy(reference, 20.0, seed), 8000)
+    return tmp_path / "mynet"
+
+
+def test_score_shows_estimates_beside_a_run(harness, songs, mynet):
+    where = ("--data", f"songs={songs}", "--jobs", "1")
+    harness("run", *where, "--separator", "mixture", "--separator", "repet", "--seconds", "1")
+    before = Path("results/main/scores.parquet").read_bytes()
+    printed = harness("score", str(mynet), *where, "--run", "main")
+    board = [line for line in printed.splitlines() if "mynet " in line or "repet " in line]
+    assert ["mynet" in line for line in board] == [True, False]  # best first
+    page = Path(printed.splitlines()[-1])
+    assert page == Path("reports/main+mynet/index.html")
+    assert read_run(Path("results/mynet")).record["excerpt_seconds"] == 1.0  # as in the run
+    assert set(read_run(Path("results/mynet")).scores["separator"]) == {"mynet"}
+    assert Path("results/main/scores.parquet").read_bytes() == before
+    mine = page.read_bytes()
+    assert harness("score", str(mynet), *where, "--run", "main") == printed
+    assert page.read_bytes() == mine
+    compared = harness("report", "--compare", "main", "mynet", errors=True)
+    assert "harness compare repet mynet --run main --run mynet" in compared
+    assert "mynet" in harness("compare", "repet", "mynet", "--run", "main", "--run", "mynet")
+
+
+def test_score_beside_a_run_that_it_cannot_join(harness, songs, tmp_path):
+    where = ("--data", f"songs={songs}", "--jobs", "1", "--tracks", "1")
+    (tmp_path / "mynet").mkdir()
+    harness("run", *where, "--separator", "mixture", "--seconds", "1")
+    before = _files(tmp_path)
+    for arguments, said in (
+        (("--run", "nosuch"), "no run named 'nosuch'; runs here: main"),
+        (("--run", "main", "--seconds", "2"), "the run scored the middle 1 s of each track"),
+        (("--run", "main", "--name", "mixture"), "'mixture' is also the name of the separator"),
+        (("--run", "main", "--name", "main"), "'main' is also the name of the run"),
+    ):
+        wrong = harness("score", "mynet", *where, *arguments, expected=cli.USER_ERROR, errors=True)
+        assert said in wrong
+    assert _files(tmp_path) == before
+
+
+def _files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(harness, songs, tmp_path):
+    where = ("--data", f"songs={songs}", "--jobs", "1", "--separator", "mixture")
+    more = ("--separator", "repet", "--dry-run")
+    first = harness("run", *where, *more)
+    assert "8 jobs, 0 of them finished" in first
+    assert "1 worker: unknown: not measured on this machine" in first
+    assert _files(tmp_path) == {}
+    harness("run", *where, "--separator", "repet", "--tracks", "1")
+    before = _files(tmp_path)
+    found = json.loads(harness("run", *where, *more, "--json"))
+    assert [(row["separator"], row["jobs"], row["finished"]) for row in found["rows"]] == [
+        ("mixture", 4, 1), ("repet", 4, 1)
+    ]  # fmt: skip
+    costs = read_run(Path("results/main")).costs.query("metric == 'rtf'").set_index("separator")
+    for row in found["rows"]:  # three songs of two seconds are left
+        assert row["seconds"] == pytest.approx(6 * costs.loc[row["separator"], "value"])
+    assert found["seconds"] == pytest.approx(sum(row["seconds"] for row in found["rows"]))
+    (blend,) = Path("results/work/blends").rglob("*.npz")
+    assert found["product_bytes"] == 3 * blend.stat().st_size
+    assert found["clip_bytes"] > 0
+    assert _files(tmp_path) == before
+
+
+def test_a_dry_run_renders_and_downloads_nothing(harness, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.core.download.download", lambda *_, **__: pytest.fail("fetched"))
+    names = ("--separator", "mixture", "--separator", "htdemucs", "--dataset", "demo")
+    printed = harness("run", *names, "--dry-run", "--yes")
+    assert "demo: 8 tracks to render or decode first" in printed
+    assert "16 jobs, 0 of them finished" in printed
+    (terms,) = (line for line in printed.splitlines() if line.startswith("  htdemucs: "))
+    assert "of the weights:" in terms
+    assert _files(tmp_path) == {}
+    offline = harness("run", *names, "--dry-run", "--offline")
+    assert "8 jobs" in offline
+    assert "htdemucs: left out: weights missing" in offline
+
+
 def test_a_narrower_run_or_one_of_another_case_does_not_replace(harness, songs, tmp_path):
     where = ("--data", f"songs={songs}", "--jobs", "1", "--separator", "mixture")
     harness("run", *where)

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def test_bars_and_questions_show_codes_and_markup_as_text(capsys, monkeypatch):
     assert AS_TEXT + MARKUP in capsys.readouterr().err
     with terminal.progress(CODES + "[red]a[/red]", quiet=False) as advance:
         advance(1, 2)
-    assert AS_TEXT + "[red]a[/red]" in capsys.readouterr().err
+    bar = capsys.readouterr().err
+    assert AS_TEXT + "[red]a[/red]" in bar
+    assert re.search(r"1/2 elapsed \d:\d\d:\d\d left [-\d]", bar)  # both times have a label
     assert asked == [1]
 
 

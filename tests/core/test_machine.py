@@ -13,7 +13,14 @@ import torch
 import harness
 from harness.core import machine
 from harness.core.errors import HarnessError
-from harness.core.machine import GPU_JOBS, choose_device, cores, default_jobs, environment
+from harness.core.machine import (
+    GPU_JOBS,
+    choose_device,
+    cores,
+    default_jobs,
+    environment,
+    work_place,
+)
 
 
 @pytest.fixture
@@ -48,6 +55,17 @@ def test_a_device_that_is_not_there_is_refused(gpus, name, message):
     gpus()
     with pytest.raises(HarnessError, match=f"--device {name}: {message}.*; use"):
         choose_device(name, learned=True)
+
+
+def test_device_and_threads_are_named(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    pools = [{"num_threads": 1}, {"num_threads": 2}]
+    monkeypatch.setattr(machine, "threadpool_info", lambda: pools)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A GPU")
+    assert work_place("cpu", learned=True) == "cpu, 3 threads"
+    assert work_place("cpu", learned=False) == "cpu, 2 threads"
+    assert work_place("cuda", learned=True) == "cuda (A GPU)"
+    assert work_place("mps", learned=True) == "mps"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux restricts a process to some cores")

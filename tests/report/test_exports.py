@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError
 from harness.metrics import harmonic_mean
 from harness.report import exporting
 from harness.report.computed import make_report
-from harness.report.tables import model_card, sheets, table_files
+from harness.report.tables import model_card, paper_table, sheets, table_files
 from harness.results.runs import read_run, write_run
 
 RANKED = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
@@ -210,6 +210,64 @@ def test_a_model_card_has_the_layout_of_the_hub(folder, truth):
         "model-index"
     ][0]
     assert all("source" not in result for result in bare["results"])
+
+
+def tabular(path):
+    """The cells of a LaTeX table: header, then rows."""
+    body = path.read_text(encoding="utf-8").split("\\toprule")[1].split("\\bottomrule")[0]
+    lines = [line for line in body.splitlines() if line.endswith("\\\\")]
+    return [line.removesuffix(" \\\\").split(" & ") for line in lines]
+
+
+def test_one_table_for_a_paper(folder, truth, tmp_path):
+    choice = paper_table.PaperChoice("musdb18hq", "snr", ["drums", "vocals"], spread="sd")
+    path = exporting.export_one(folder, choice, tmp_path / "paper.tex", tmp_path)
+    assert path == tmp_path / "paper.tex"
+    head, *rows = tabular(path)
+    assert head == ["separator", "drums", "vocals"] or head[1].startswith("drums (n = ")
+    wide = {s: common(truth["musdb18hq", "snr", s], "musdb18hq") for s in ("drums", "vocals")}
+    assert {row[0].replace("\\_", "_") for row in rows} == RANKED
+    for name, *cells in rows:
+        for stem, cell in zip(("drums", "vocals"), cells, strict=True):
+            values = wide[stem].get(name.replace("\\_", "_"))
+            if values is None:
+                assert cell == "--"  # mel_roformer has no drums
+                continue
+            shown = f"{values.mean():.2f}$\\pm${values.std():.2f}".replace("-", "$-$")
+            best = values.mean() == wide[stem][[c for c in wide[stem] if c in RANKED]].mean().max()
+            assert cell.replace(" ", "") == (f"\\textbf{{{shown}}}" if best else shown)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\\begin{table}") == 1
+    assert "\\label{tab:musdb18hq-snr}" in text
+    assert "what snr is \\& how" in text.split("\\caption{")[1]
+
+
+def test_a_paper_table_has_intervals_where_there_are_enough_artists(tmp_path):
+    write_run(tmp_path / "r", demo_run(14))  # seven artists
+    choice = paper_table.PaperChoice("demo", separators=["nmf", "scnet"])
+    path = exporting.export_one(tmp_path / "r", choice, None, tmp_path)
+    assert path == tmp_path / "demo_harmonic_mean.tex"
+    _, *rows = tabular(path)
+    assert [row[0] for row in rows] == ["scnet", "nmf"]  # best first
+    cells = [re.findall(r"[\d.]+", cell.replace("$-$", "-")) for row in rows for cell in row[1:]]
+    assert all(
+        len(cell) == 3 and float(cell[1]) < float(cell[0]) < float(cell[2]) for cell in cells
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"dataset": "demo", "metric": "snrr"}, "--metric snrr: not known; did you mean 'snr'"),
+        ({"dataset": "demo", "stems": ["tuba"]}, "--stems tuba: not known"),
+        ({"dataset": "demo", "separators": ["nmff"]}, "--separator nmff: not known; did you mean"),
+        ({"dataset": "demo", "spread": "range"}, "--spread range: not known"),
+        ({}, "has demo, musdb18hq; choose one with --dataset"),
+    ],
+)
+def test_a_paper_table_of_what_the_run_lacks_is_an_error(folder, tmp_path, choice, said):
+    with pytest.raises(HarnessError, match=re.escape(said)):
+        exporting.export_one(folder, paper_table.PaperChoice(**choice), None, tmp_path)
 
 
 def test_an_unknown_format_is_an_error(folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,12 @@ from harness import report, selection
 from harness.benchmark import cascades, runner
 from harness.benchmark.cascades import wanted_parents
 from harness.cli import boards
+from harness.report import exporting
 from harness.report.computed import make_report
 from harness.report.page import payload
+from harness.report.tables.paper_table import PaperChoice
 from harness.results import grid, ranking, summaries
+from harness.results.runs import write_run
 
 
 def run_of(scores, leaks=(), roles=None):
@@ -153,6 +157,76 @@ def test_few_clean_tracks_are_said_to_be_clean():
     cell = page_of(run_of(scores, leaks))[0]["b"]
     assert cell["why"] == "scored on 2 of 30 tracks that it was not trained on: not ranked"
     assert (cell["leaked"], cell["rank"]) == (1, None)
+
+
+def test_a_separator_trained_on_all_its_tracks_is_named():
+    leaks = [("b", "test", f"t{i:02}") for i in range(4)]
+    scores = {(name, "test", f"t{i:02}"): v for name, v in (("a", 1), ("b", 2)) for i in range(4)}
+    run = run_of(scores, leaks)
+    why = "trained on all 4 tracks that it has scores of: not ranked"
+    assert page_of(run)[0]["b"]["why"] == why
+    (board,) = boards.boards(make_report(run))
+    assert board.head[1] == "vocals (n=4)"
+    assert board.notes == (f"b, vocals: {why}",)
+
+
+def test_the_terminal_says_why_tracks_are_left_out():
+    scores = {(name, "test", f"t{i}"): v for name, v in (("a", 1), ("b", 2)) for i in range(6)}
+    del scores["b", "test", "t0"]
+    run = run_of(scores, leaks=[("a", "test", "t1"), ("a", "test", "t2")])
+    silent = run.scores.iloc[[0]].assign(track="t9", status="undefined", value=np.nan)
+    both = pd.concat([silent, silent.assign(metric="sdr")])
+    run = dataclasses.replace(run, scores=pd.concat([run.scores, both], ignore_index=True))
+    (board,) = boards.boards(make_report(run))
+    assert board.head[1] == "vocals (n=3)"
+    assert board.notes == (
+        "Left out of 7 tracks: vocals: 2 in training data of a, 1 no score of b, "
+        "1 absent or silent reference",
+    )
+
+
+def absurd():
+    """Two instrumental songs, in which the accompaniment is the mixture, among four."""
+    run = run_of(
+        {
+            (name, "test", f"t{i}"): value
+            for name, column in {
+                "a": [6.0, 8.0, math.inf, 138.29], "b": [5.0, 6.0, 61.0, -math.inf],
+            }.items()
+            for i, value in enumerate(column)
+        }
+    )  # fmt: skip
+    return dataclasses.replace(run, scores=run.scores.assign(stem="accompaniment"))
+
+
+def test_one_rule_limits_what_page_terminal_and_exports_show(tmp_path):
+    run, means = absurd(), {"a": 74 / 4, "b": 11 / 4}
+    made = make_report(run)
+    (board,) = boards.boards(made)
+    assert [row[1] for row in board.rows] == ["18.50", "2.75"]
+    assert board.notes == (
+        "Scores limited to ±30 dB: 2 of a (accompaniment), 2 of b (accompaniment)",
+    )
+    view = payload.build(made)["datasets"][0]
+    for metric in ("snr", "sdr", "harmonic_mean"):
+        for i, cell in view["summary"][metric]["accompaniment"]["cells"].items():
+            name = view["rows"][i]["separator"]
+            assert (cell.mean, cell.limited) == (means[name], 2)
+            numbers = [v for v in cell if isinstance(v, float)]
+            assert all(abs(value) <= 60 for value in numbers)  # no mean, median, quartile or SD
+    write_run(tmp_path / "r", run)
+    for kind in ("csv", "latex", "markdown", "model-card"):
+        for path in exporting.export(tmp_path / "r", kind, tmp_path / kind):
+            if path.stem == "tracks":  # a single score is shown as it is
+                continue
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"\binf|138|∞|infty|\b61\b", text), path
+    card = (tmp_path / "model-card/a.md").read_text(encoding="utf-8")
+    assert card.count("value: 18.5") == 3
+    path = exporting.export_one(tmp_path / "r", PaperChoice(), tmp_path / "t.tex", tmp_path)
+    assert "18.50" in path.read_text(encoding="utf-8")
+    (compared,) = selection.compare(run.scores, "a", "b").to_dict("records")
+    assert (compared["mean_a"], compared["mean_b"]) == (means["a"], means["b"])
 
 
 def test_a_name_in_two_splits_is_two_tracks_everywhere(monkeypatch):

@@ -12,7 +12,7 @@ from harness.core import audio
 from harness.core.errors import HarnessError
 from harness.datasets import load
 from harness.datasets.fingerprints import Fingerprints
-from harness.datasets.tracks import Dataset, Source, Track
+from harness.datasets.tracks import Dataset, Excerpt, Source, Track
 from harness.metrics import analyse
 from harness.registry import Entry
 from harness.separators import protocol
@@ -71,6 +71,24 @@ def test_estimates_of_a_track_that_is_cut_are_cut_like_it(tmp_path, seconds):
     source = np.zeros((2, n_samples), np.float32)
     found, notes = protocol.run(separator, unit.entry, source, 8000)
     np.testing.assert_allclose(found["drums"], stems["drums"][:, :n_samples], atol=1e-6)
+    assert notes == []
+
+
+def test_estimates_of_a_whole_track_are_cut_to_the_excerpt_and_others_are_left(tmp_path):
+    stems = song_stems(0)
+    write_song(tmp_path / "songs/A", stems)
+    audio.write(tmp_path / "est/A/drums.wav", stems["drums"], 8000)
+    audio.write(tmp_path / "est/A/bass.wav", stems["bass"][:, 4000:12000], 8000)
+    dataset = load("mine", tmp_path / "songs")
+    entry = Entry(name="model", family="files", trained_on=())
+    fingerprints = Fingerprints(tmp_path / "fingerprints.jsonl")
+    settings = Settings(excerpt=Excerpt(1.0))  # the middle one of two seconds
+    (unit,) = plan_for_files(entry, tmp_path / "est", [dataset], settings, fingerprints).units
+    separator = FromDisk(sample_rate=8000, stems=unit.given, **unit.entry.params)
+    found, notes = protocol.run(separator, unit.entry, np.zeros((2, 8000), np.float32), 8000)
+    for stem, signal in found.items():
+        np.testing.assert_allclose(signal, stems[stem][:, 4000:12000], atol=1e-6)
+    assert set(found) == {"drums", "bass"}
     assert notes == []
 
 

@@ -488,6 +488,7 @@ def test_a_terminal_is_asked_and_nothing_else_is(tmp_path, monkeypatch, capsys, 
         cli.main()
     said = capsys.readouterr().err
     assert said.splitlines()[0 if answer is None else 1].startswith(used)
+    assert "device: cpu, " in said
     assert ("trained on synthetic music" in said) == (used == "two")
     assert asked == ([] if answer is None else ["download paid, 84 MB? [Y/n] "])
 

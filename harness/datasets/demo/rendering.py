@@ -149,6 +149,29 @@ def render(
     return replace(whole, tracks=tuple(t for t in whole.tracks if (t.split, t.name) in names))
 
 
+def planned(root: Path, *, train: int, test: int, seconds: float) -> Dataset:
+    """Return what `render` would, without rendering: files of missing tracks do not exist.
+
+    Where parts of the drums or vocals of these will bleed, one stem is named for all.
+    """
+    bleed = {"drum bleed": ["kick"], "vocal bleed": ["lead"]}
+    _check_ours(root)
+    wanted = [("test", i) for i in range(test)] + [("train", i) for i in range(train)]
+    found = []
+    for split, index in wanted:
+        facts, folder = entry(split, index), _folder(root, split, index)
+        about = {
+            "artist": facts.artist,
+            "genre": facts.genre.name,
+            "bleed": bleed.get(facts.case, ()),
+        }
+        there = (folder / "track.json").is_file()
+        found.append(_track(folder, split, None if there else about))
+    version = f"{VERSION}-seed0-{float(seconds)}s"
+    stems = tuple(taxonomy.in_order(NODES))
+    return Dataset("demo", version, RATE, stems, tuple(sorted(found, key=lambda t: t.name)))
+
+
 def _folder(root: Path, split: str, index: int) -> Path:
     return root / split / entry(split, index).name
 
@@ -189,9 +212,9 @@ def _claim(root: Path, about: dict[str, Any]) -> None:
         )
 
 
-def _track(folder: Path, split: str) -> Track:
-    """Describe one rendered folder."""
-    about = _read_json(folder / "track.json")
+def _track(folder: Path, split: str, about: Mapping[str, Any] | None = None) -> Track:
+    """Describe one rendered folder; `about` is what its track.json says or will say."""
+    about = _read_json(folder / "track.json") if about is None else about
     sources = {leaf: Source(folder / f"{leaf}.wav") for leaf in LEAVES}
     return Track(
         dataset="demo",

@@ -128,7 +128,8 @@ def _spread(cell: Mapping[Any, Any] | None) -> str:
     if not cell or not cell["n"]:
         return text.MISSING
     leaked = " leaked" if cell["leaked"] else ""
-    return f"{cell_text(float(cell['mean']))} ± {cell_text(float(cell['sd']))}{leaked}"
+    spread = "" if pd.isna(cell["sd"]) else f" ± {cell_text(float(cell['sd']))}"
+    return f"{cell_text(float(cell['mean']))}{spread}{leaked}"
 
 
 def _genres(source: Report) -> Sheet:

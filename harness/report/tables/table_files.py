@@ -33,17 +33,22 @@ _LATEX = {
 }  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&$])")
 _NUMBER = re.compile(r"[−–∞\d]|< ")
+_LABEL = re.compile(r"[^A-Za-z0-9:-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One printed table: header and cells are text; ``bold`` holds (row, column) of the best."""
+    """One printed table: header and cells are text; ``bold`` holds (row, column) of the best.
+
+    ``label`` is its name in LaTeX; without one it has that of its sheet and a number.
+    """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     bold: frozenset[tuple[int, int]] = frozenset()
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,14 +146,15 @@ def to_latex(sheet: Sheet, run: Run) -> bytes:
     """Return the printed tables as LaTeX for booktabs, and longtable for long ones."""
     lines = [f"% {key}: {one_line(value)}" for key, value in head(sheet, run).items()]
     lines.append(r"% needs \usepackage{booktabs,longtable,textcomp} and \usepackage[T1]{fontenc}")
-    for block in sheet.blocks:
-        lines += ["", *_latex_block(block)]
+    for number, block in enumerate(sheet.blocks, start=1):
+        label = block.label or f"tab:{sheet.name}-{number}".replace("_", "-")
+        lines += ["", *_latex_block(block, label)]
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
 
 
-def _latex_block(block: Block) -> list[str]:
+def _latex_block(block: Block, label: str) -> list[str]:
     columns = "".join("r" if number else "l" for number in _numeric(block))
-    caption = f"\\caption{{{latex(block.caption)}}}"
+    caption = f"\\caption{{{latex(block.caption)}}}\\label{{{_LABEL.sub('-', label)}}}"
     names, *body = (" & ".join(row) + r" \\" for row in _cells(block, latex, (r"\textbf{", "}")))
     rules = [r"\toprule", names, r"\midrule"]
     if len(block.rows) > LONG:
