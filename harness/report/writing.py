@@ -13,6 +13,7 @@ from harness.report.computed import Report, make_report
 from harness.report.page.index_page import render
 from harness.report.tables import sheets, table_files
 from harness.report.tracks.listening import AUDIO, write_tracks
+from harness.report.tracks.sounds import MEGABYTES
 from harness.results.runs import join, read_run
 from harness.selection.finished_run import with_selection, worth_of_blends
 
@@ -24,12 +25,14 @@ def write_report(
     reports: Path,
     *,
     audio: str = "allowed",
+    megabytes: float = MEGABYTES,
     figures: bool = False,
     only_if_stale: bool = False,
 ) -> Path:
     """Write the pages of one run, or those of several as one, and return the path of the first.
 
-    `audio` is one of `AUDIO`, see `listening.why_silent`; `figures` adds files for papers.
+    `audio` is one of `AUDIO`, see `listening.why_silent`, and `megabytes` limits the pages
+    that hold it; `figures` adds files for papers.
     """
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
     mark = _mark(folders)
@@ -38,7 +41,8 @@ def write_report(
     found = [read_run(folder) for folder in folders]
     run = found[0] if len(found) == 1 else with_selection(join(found))
     report = make_report(run)
-    listen = write_tracks(report, folders[0].parent / "work", path.parent, audio)
+    work = folders[0].parent / "work"
+    listen = write_tracks(report, work, path.parent, audio, megabytes=megabytes)
     write_rest(report, path.parent, figures=figures)
     few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED
     blended = worth_of_blends(run, folders[0].parent) if few else None
