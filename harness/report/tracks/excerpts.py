@@ -87,7 +87,7 @@ def sounding(
 
 
 def _around(second: int, window: tuple[int, int], length: int) -> tuple[int, int]:
-    """Return (start, stop) of `length` seconds in the window, centered on this second if possible."""
+    """Return (start, stop) of `length` seconds, around this one, in the window."""
     first, last = window
     start = max(first, min(second - (length - 1) // 2, last - length))
     return start, min(start + length, last)
