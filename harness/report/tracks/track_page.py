@@ -84,7 +84,7 @@ def render(
     silent = here.why_silent
     if not silent and fitting < min(audible, 1):
         silent = "the listening pages have reached their limit of size"
-    fitting = max(fitting, 0)
+    quality, fitting = (sounds.QUALITIES[0], 0) if silent else (quality, fitting)
     chosen, loud = _choose(kept, true[1], quality)
     stretches = [] if silent else excerpts.regions(chosen)
     named = [*TRUE, *frames][: len(TRUE) + fitting]
