@@ -24,6 +24,7 @@ PAGES = 12  # a page has at most this part of all
 RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz, those of MP3
 # kbit/s between which soundfile spreads its levels of compression, from each sample rate on
 _BIT_RATES = ((32000, 32, 320), (16000, 8, 160), (0, 8, 64))
+_LEAST = 64  # kbit/s; frames below it have no room for the delay that browsers undo
 _FRAMES = 0.3  # seconds that headers and padding take at most
 
 
@@ -117,4 +118,4 @@ def _mp3(signal: Audio, rate: int, kbps: int) -> bytes:
 
 def _bit_rate(rate: int, kbps: int) -> int:
     """Return the bit rate that MP3 has at a sample rate, in kbit/s."""
-    return min(kbps, next(high for start, _, high in _BIT_RATES if rate_of(rate) >= start))
+    return min(max(kbps, _LEAST), next(high for start, _, high in _BIT_RATES if rate_of(rate) >= start))
