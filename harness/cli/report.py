@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.cli import boards, options
 from harness.cli.arguments import find_run
-from harness.cli.options import argument, flag
+from harness.cli.options import argument, flag, option
 from harness.cli.terminal import print_table, say, show
 from harness.core.errors import HarnessError
 from harness.report import comparison, exporting, writing
@@ -17,6 +17,12 @@ def report(
     results_folder: Path = options.RESULTS,
     reports: Path = options.REPORTS,
     audio: str | None = options.AUDIO,
+    audio_size: float = option(
+        "--audio-size MB",
+        float(writing.MEGABYTES),
+        "Largest size of all track pages with audio; one page has at most a twelfth of it.",
+        min=1.0,
+    ),
     figures: bool = flag("--figures", "Also draw figures for papers (PDF and PNG)."),
     compare_two: bool = flag(
         "--compare", "Compare two runs: report what changed from the first to the second."
@@ -26,7 +32,10 @@ def report(
     listen = writing.check_audio(audio)
     folders = [find_run(results_folder, name) for name in runs]
     if not compare_two:
-        show(writing.write_report(folders, reports, audio=listen, figures=figures))
+        path = writing.write_report(
+            folders, reports, audio=listen, megabytes=audio_size, figures=figures
+        )
+        show(path)
         return
     if len(folders) != 2:
         raise HarnessError(

@@ -13,6 +13,7 @@ from harness.report.computed import Report, make_report
 from harness.report.page.index_page import render
 from harness.report.tables import sheets, table_files
 from harness.report.tracks.listening import AUDIO, write_tracks
+from harness.report.tracks.sounds import MEGABYTES
 from harness.results.runs import join, read_run
 from harness.selection.finished_run import with_selection, worth_of_blends
 
@@ -24,21 +25,23 @@ def write_report(
     reports: Path,
     *,
     audio: str = "allowed",
+    megabytes: float = MEGABYTES,
     figures: bool = False,
     only_if_stale: bool = False,
     report: Report | None = None,
 ) -> Path:
     """Write the pages of one run, or those of several as one, and return the path of the first.
 
-    `audio` is one of `AUDIO`, see `listening.why_silent`; `figures` adds files for papers; `report`
-    is that of the folders if it was made before.
+    `audio` is one of `AUDIO`, see `listening.why_silent`, and `megabytes` limits the pages that
+    hold it; `figures` adds files for papers; `report` is that of the folders if it was made before.
     """
     path = reports / "+".join(folder.name for folder in folders) / "index.html"
     mark = _mark(folders)
     if only_if_stale and path.is_file() and path.read_bytes().endswith(mark):
         return path
     report = report or report_of(folders)
-    listen = write_tracks(report, folders[0].parent / "work", path.parent, audio)
+    work = folders[0].parent / "work"
+    listen = write_tracks(report, work, path.parent, audio, megabytes=megabytes)
     write_rest(report, path.parent, figures=figures)
     run = report.run
     few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED

@@ -1,5 +1,7 @@
 """Clips that are kept of a run, the excerpts chosen from them, and the pages made of both."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from conftest import song_stems, write_song
 
 from harness.benchmark import Plan, Settings, Unit, clips, execute, plan_for_files, runner, work
@@ -20,7 +23,7 @@ from harness.datasets.tracks import Source, Track
 from harness.registry import Entry
 from harness.report import writing
 from harness.report.computed import make_report
-from harness.report.tracks import excerpts, frame_lines, listening, track_page
+from harness.report.tracks import excerpts, frame_lines, listening, sounds, track_page
 from harness.results.runs import read_run
 
 RATE = 8000
@@ -270,3 +273,89 @@ def test_the_page_names_separators_without_a_clip(run, tmp_path):
     assert re.search(r'No audio was kept of <span class="name">lost</span>', page)
     assert 'id="audio-0-2"' in page
     assert 'id="audio-0-3"' not in page
+
+
+def with_many(run: Path, count: int):
+    """Return a report of a run in which so many separators have the same estimates."""
+    found = read_run(run)
+    (unit,) = found.record["units"]
+    names = [f"sep{i:02d}" for i in range(count)]
+    rows = [found.scores.assign(separator=name, value=20.0 - i) for i, name in enumerate(names)]
+    record = {**found.record, "units": [{**unit, "separator": name} for name in names]}
+    return make_report(replace(found, record=record, scores=pd.concat(rows)))
+
+
+def test_pages_of_many_separators_keep_the_limit_and_name_who_is_left_out(run, tmp_path):
+    report, work = with_many(run, 24), run.parent / "work"
+    listening.write_tracks(report, work, tmp_path / "a", "private", megabytes=6)
+    sizes = [path.stat().st_size for path in tmp_path.glob("a/tracks/*.html")]
+    assert len(sizes) == 5
+    assert max(sizes) <= 6e6 / 12
+    page = page_of(tmp_path / "a", "bass")
+    heard = [int(n) for n in re.findall(r'id="audio-0-(\d+)"', page)]
+    assert 3 <= len(heard) < 24
+    left_out = ", ".join(f"sep{i:02d}" for i in range(len(heard) - 2, 24))
+    assert f'and none of <span class="name">{left_out}</span>' in page
+    assert "--audio-size" in page
+    listening.write_tracks(report, work, tmp_path / "b", "private", megabytes=6)
+    assert page_of(tmp_path / "b", "bass") == page
+
+
+def test_a_page_without_room_has_no_audio(run, tmp_path):
+    listening.write_tracks(
+        make_report(read_run(run)), run.parent / "work", tmp_path, "private", megabytes=1
+    )
+    page = page_of(tmp_path, "bass")
+    assert "No audio on this page: the listening pages have reached their limit of size." in page
+    assert "audio-0-0" not in page
+    assert page.count("worst at") == 1
+
+
+def test_the_limit_is_shared_by_all_pages_and_parts_get_the_rest():
+    def page(track, stem, silent=""):
+        return track_page.TrackPage("d", "test", track, "", "", stem, track + stem, silent)
+
+    main = [(page(str(i), stem), 22) for i in range(3) for stem in listening.MAIN]
+    parts = [(page(str(i), stem), 3) for i in range(3) for stem in ("kick", "snare", "lead")]
+    hidden = [(page("x", "vocals", "the license"), 50)]
+    allowed = listening._allowed([*main, *parts, *hidden], 60)
+    assert sum(allowed.values()) <= 60e6
+    assert max(allowed.values()) <= 5e6
+    assert min(allowed[one.href] for one, _ in parts) > 0.5e6
+    assert allowed["xvocals"] == 0
+    assert listening._allowed(main[:1], 60) == {main[0][0].href: 5_000_000}
+
+
+def test_a_compressed_difference_is_that_of_the_uncompressed_signals(run, tmp_path):
+    write_pages(run, tmp_path, "private")
+    page = page_of(tmp_path, "bass")
+    clip = kept(run)["bass"]
+    (unit,) = read_run(run).record["units"]
+    true = clips.read_true(run.parent / "work", unit["track_key"], "bass")
+    (first, last) = excerpts.regions(
+        excerpts.choose([clip.frames], np.arange(SECONDS), (0, SECONDS))
+    )[0]
+    (text,) = re.findall(r'id="audio-0-2">([^<]+)<', page)
+    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(text)), always_2d=True)
+    difference = clip.read(first, last) - true.read(first, last)
+    assert rate == RATE
+    assert heard.T.shape == difference.shape
+    scale = np.vdot(heard.T, difference) / np.vdot(heard, heard)
+    error = difference - scale * heard.T
+    assert np.vdot(error, error) < 0.01 * np.vdot(difference, difference)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("kbps", [48, 64])
+def test_compressed_audio_keeps_its_length_place_and_size(rate, channels, kbps):
+    noise = np.random.default_rng(0).normal(0, 0.1, (channels, rate)).astype(np.float32)
+    noise[:, : rate // 2] = 0
+    content = sounds._mp3(noise, rate, kbps)
+    heard, found = soundfile.read(io.BytesIO(content), always_2d=True)
+    assert (found, heard.T.shape) == (rate, noise.shape)
+    assert len(content) * 4 / 3 <= sounds.size([(0, 1)], rate, channels, kbps)
+    at = np.argmax(
+        np.correlate(heard[rate // 2 : -rate // 4, 0], noise[0, rate // 2 + 50 : -rate // 4 - 50])
+    )
+    assert at == 50

@@ -124,7 +124,8 @@ def test_what_is_heard_is_the_source_chosen(page, path):
     found = rendered(page, source=1)
     wav = path.parents[1] / "data" / HOSTILE.replace("/", "") / "bass.wav"
     true, _ = audio.read(wav, start=start * RATE, frames=found.shape[1])
-    assert np.abs(found - true).max() < 2**-14
+    assert np.abs(found - true).max() > 0  # compressed
+    assert np.vdot(found - true, found - true) < 0.1 * np.vdot(true, true)
 
 
 def test_the_difference_is_silent_but_in_the_second_that_differs(page):
@@ -134,9 +135,11 @@ def test_the_difference_is_silent_but_in_the_second_that_differs(page):
     found = rendered(page, source=2, difference=True)
     at = (BURST - worst["start"]) * RATE
     inside = found[:, at : at + RATE]
-    assert np.allclose(inside, -0.5 * reference[:, at : at + RATE], atol=2**-14)
-    outside = np.delete(found, np.s_[at : at + RATE], axis=1)
-    assert np.abs(outside).max() < 2**-20  # only what is in step cancels
+    error = inside + 0.5 * reference[:, at : at + RATE]
+    assert np.vdot(error, error) < 0.1 * np.vdot(inside, inside)
+    blur = RATE // 5  # two frames of MP3
+    outside = np.delete(found, np.s_[at - blur : at + RATE + blur], axis=1)
+    assert np.abs(outside).max() < 2**-12  # only what is in step cancels
 
 
 def test_a_sine_of_full_scale_has_the_loudness_that_the_standard_says(page):

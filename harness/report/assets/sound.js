@@ -3,7 +3,7 @@
 const VIEW = JSON.parse(document.getElementById("view").textContent);
 const FADE = 0.008; // seconds a switch takes; short enough to compare, too long to click
 
-// Decode one source of a region; every browser reads FLAC, and the context keeps its sample rate.
+// Decode one source of a region; every browser reads MP3, and the context keeps its sample rate.
 function decode(region, source) {
   const text = document.getElementById(`audio-${region}-${source}`).textContent;
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

@@ -17,8 +17,19 @@ const offset = () => VIEW.regions[regionOf(excerpt())][0];
 const subtracts = () => pick.difference && pick.source > REFERENCE;
 
 function buffersOf(region) {
-  if (!decoded.has(region)) decoded.set(region, Promise.all(VIEW.sources.map((_, i) => decode(region, i))));
+  if (!decoded.has(region)) decoded.set(region, Promise.all(VIEW.sources.map((_, i) => decode(region, i))).then(estimates));
   return decoded.get(region);
+}
+
+// Of an estimate the page holds its difference from the reference: add the reference.
+function estimates(buffers) {
+  for (const buffer of buffers.slice(REFERENCE + 1)) {
+    for (let c = 0; c < buffer.numberOfChannels; c++) {
+      const samples = buffer.getChannelData(c);
+      buffers[REFERENCE].getChannelData(c).forEach((x, i) => (samples[i] += x));
+    }
+  }
+  return buffers;
 }
 
 // The samples of a buffer in the excerpt, by channel.

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from harness.core.audio import Float64
 from harness.metrics.ratios import medians_of
 
-SECONDS = 6  # of an excerpt
 QUIET = 30.0  # dB below its loudest second; quieter seconds of a stem are not chosen
 KINDS = ("worst", "typical", "best")
 
@@ -27,13 +26,16 @@ class ScoredExcerpt:
 
 
 def choose(
-    scores: Sequence[Float64], seconds: npt.NDArray[np.intp], window: tuple[int, int]
+    scores: Sequence[Float64],
+    seconds: npt.NDArray[np.intp],
+    window: tuple[int, int],
+    length: int = 6,
 ) -> tuple[ScoredExcerpt, ...]:
     """Choose excerpts by the median over separators of each second's score.
 
     `scores` holds the SNR per second of each separator, shape (seconds,), in dB, NaN if undefined;
     `seconds` the candidates, see `sounding`. `window` is the first second that can be listened to
-    and the first that cannot any more.
+    and the first that cannot any more; excerpts have `length` seconds.
 
     Examples
     --------
@@ -42,12 +44,12 @@ def choose(
     """
     first, last = window
     if not len(seconds):
-        return (ScoredExcerpt("first", first, first, min(first + SECONDS, last)),)
+        return (ScoredExcerpt("first", first, first, min(first + length, last)),)
     typical = medians_of(np.stack([frames[seconds] for frames in scores]).T)
     ordered = seconds[np.argsort(typical, kind="stable")]
     chosen = (ordered[0], ordered[(len(ordered) - 1) // 2], ordered[-1])
     return tuple(
-        ScoredExcerpt(kind, int(second), *_around(int(second), window))
+        ScoredExcerpt(kind, int(second), *_around(int(second), window, length))
         for kind, second in zip(KINDS, chosen, strict=True)
     )
 
@@ -84,8 +86,8 @@ def sounding(
     return seconds[loud] if scores else seconds[:0]
 
 
-def _around(second: int, window: tuple[int, int]) -> tuple[int, int]:
-    """Return (start, stop) of `SECONDS` in the window, centered on this second if possible."""
+def _around(second: int, window: tuple[int, int], length: int) -> tuple[int, int]:
+    """Return (start, stop) of `length` seconds, around this one, in the window."""
     first, last = window
-    start = max(first, min(second - (SECONDS - 1) // 2, last - SECONDS))
-    return start, min(start + SECONDS, last)
+    start = max(first, min(second - (length - 1) // 2, last - length))
+    return start, min(start + length, last)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from harness.benchmark import clips
 from harness.core.files import digest, write_atomic
-from harness.core.taxonomy import in_order
+from harness.core.taxonomy import LEVELS, in_order
 from harness.datasets import DATASETS
 from harness.report.computed import Report, part
-from harness.report.tracks import track_page
+from harness.report.tracks import sounds, track_page
 from harness.report.tracks.track_page import TrackPage
 from harness.results.ranking import genre_name
 
 AUDIO = ("none", "private", "allowed")
+MAIN = {*LEVELS["two stems"], *LEVELS["four stems"]}  # all other stems are parts of these
 Place = tuple[str, str, str]  # dataset, split, track
 Units = Sequence[Mapping[str, str]]  # of one track, as in the record of the run
 
@@ -42,10 +46,17 @@ def why_silent(dataset: str, audio: str) -> str:
     )
 
 
-def write_tracks(report: Report, work_folder: Path, folder: Path, audio: str) -> list[TrackPage]:
+def write_tracks(
+    report: Report,
+    work_folder: Path,
+    folder: Path,
+    audio: str,
+    *,
+    megabytes: float = sounds.MEGABYTES,
+) -> list[TrackPage]:
     """Write one page per stem of each kept track into ``<folder>/tracks``, and remove all others.
 
-    `audio` is one of `AUDIO`.
+    `audio` is one of `AUDIO`; the pages that hold audio have at most `megabytes` in all.
     """
     tracks: dict[Place, list[Mapping[str, str]]] = {}
     units = part(report.run.record, "units")
@@ -54,11 +65,16 @@ def write_tracks(report: Report, work_folder: Path, folder: Path, audio: str) ->
         if unit["track_key"] in kept:
             place = unit["dataset"], unit["split"], unit["track"]
             tracks.setdefault(place, []).append(unit)
-    pages: list[TrackPage] = []
+    planned = {
+        place: _planned(report, place, of_track, work_folder, audio)
+        for place, of_track in tracks.items()
+    }
+    allowed = _allowed([item for found in planned.values() for item in found.items()], megabytes)
     for place, of_track in tracks.items():
-        for page, content in _pages_of(report, place, of_track, work_folder, audio):
+        contents = _contents(report, list(planned[place]), of_track, work_folder, allowed)
+        for page, content in zip(planned[place], contents, strict=True):
             write_atomic(folder / page.href, content.encode("utf-8", "replace"))
-            pages.append(page)
+    pages = [page for found in planned.values() for page in found]
     ours = {folder / page.href for page in pages}
     for path in (folder / "tracks").glob("*.html"):
         if path not in ours:  # its audio may no longer be allowed in the report
@@ -74,27 +90,67 @@ def by_track(pages: Iterable[TrackPage]) -> list[list[TrackPage]]:
     return list(tracks.values())
 
 
-def _pages_of(
+def _planned(
     report: Report, place: Place, units: Units, work_folder: Path, audio: str
-) -> Iterator[tuple[TrackPage, str]]:
-    """Yield the pages of one track with their HTML."""
-    scores = report.scores
-    for column, value in zip(("dataset", "split", "track"), place, strict=True):
-        scores = scores[scores[column] == value]
+) -> dict[TrackPage, int]:
+    """Return the pages of one track, and how many estimates each has."""
+    scores = _of_track(report, place)
     key = units[0]["track_key"]
-    estimates = {u["separator"]: clips.read_estimates(work_folder, key, u["key"]) for u in units}
+    found = Counter(
+        stem for unit in units for stem in clips.stems_kept(work_folder, key, unit["key"])
+    )
     artist, genre = str(scores["artist"].iloc[0]), genre_name(scores["genre"].iloc[0])
     silent = why_silent(place[0], audio)
-    pages = [
-        TrackPage(*place, artist, genre, stem, _href(*place, stem), silent)
-        for stem in in_order({stem for found in estimates.values() for stem in found})
-    ]
+    return {
+        TrackPage(*place, artist, genre, stem, _href(*place, stem), silent): found[stem]
+        for stem in in_order(found)
+    }
+
+
+def _allowed(planned: Sequence[tuple[TrackPage, int]], megabytes: float) -> dict[str, int]:
+    """Return the bytes that each page may have, by its file.
+
+    Stems that are not `MAIN` get a quarter, and what the others leave.
+    """
+    most = int(megabytes * 1e6 / sounds.PAGES)
+    best = sounds.QUALITIES[0]
+    window = [(0, best.seconds)] * best.excerpts
+    each = sounds.size(window, sounds.RATES[-1], clips.CHANNELS, best.kbps)
+    main: dict[str, int] = {}
+    parts: dict[str, int] = {}
+    for page, estimates in planned:
+        needed = sounds.rest(estimates, 600) + (estimates + len(track_page.TRUE)) * each
+        group = parts if page.stem not in MAIN else main
+        group[page.href] = 0 if page.why_silent else min(needed, most)
+    first = sounds.shares(main, megabytes * 1e6 - min(sum(parts.values()), megabytes * 1e6 / 4))
+    return first | sounds.shares(parts, megabytes * 1e6 - sum(first.values()))
+
+
+def _contents(
+    report: Report,
+    pages: Sequence[TrackPage],
+    units: Units,
+    work_folder: Path,
+    allowed: Mapping[str, int],
+) -> Iterator[str]:
+    """Yield the HTML of the pages of one track."""
+    scores = _of_track(report, (pages[0].dataset, pages[0].split, pages[0].track))
+    key = units[0]["track_key"]
+    estimates = {u["separator"]: clips.read_estimates(work_folder, key, u["key"]) for u in units}
     mixture = clips.read_true(work_folder, key, "mixture")
     for page in pages:
         true = mixture, clips.read_true(work_folder, key, page.stem)
         here = scores[scores["stem"] == page.stem]
         own = {name: found.get(page.stem) for name, found in estimates.items()}
-        yield page, track_page.render(report, (page, pages), true, own, here)
+        yield track_page.render(report, (page, pages), true, own, here, allowed[page.href])
+
+
+def _of_track(report: Report, place: Place) -> pd.DataFrame:
+    """Return the scores of one track."""
+    scores = report.scores
+    for column, value in zip(("dataset", "split", "track"), place, strict=True):
+        scores = scores[scores[column] == value]
+    return scores
 
 
 def _href(dataset: str, split: str, track: str, stem: str) -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-import soundfile
-from markupsafe import Markup
 
 from harness.benchmark import clips
 from harness.benchmark.clips import Clip
@@ -19,7 +15,7 @@ from harness.core.text import Json
 from harness.datasets import DATASETS
 from harness.report import html, names
 from harness.report.computed import Report, about, in_order
-from harness.report.tracks import excerpts, frame_lines
+from harness.report.tracks import excerpts, frame_lines, sounds
 from harness.results.grid import HARMONIC
 
 SCRIPTS = ("theme.js", "numbers.js", "sound.js", "pictures.js", "track.js")  # in this order
@@ -70,20 +66,28 @@ def render(
     true: tuple[Clip, Clip],
     estimates: Mapping[str, Clip | None],
     scores: pd.DataFrame,
+    allowed: int,
 ) -> str:
     """Return one page as HTML.
 
     `page` is this page and all pages of its track, `true` the mixture and the reference. Of the
     stem on the track, `estimates` is {separator: clip, or None}, and `scores` are all rows.
+    The page has at most `allowed` bytes.
     """
     here, siblings = page
     sources = _sources(report, scores, estimates)
     kept = [(source, source.clip) for source in sources if source.clip]
-    chosen, loud = _choose(kept, true[1])
-    sounds = [clip for source, clip in kept if source.role != "anchor"]  # those come last
     frames = {source.label: clip.frames for source, clip in kept}
-    stretches = [] if here.why_silent else excerpts.regions(chosen)
-    named = [*TRUE, *frames][: len(TRUE) + len(sounds)]
+    audible = sum(source.role != "anchor" for source, _ in kept)  # anchors come last
+    room = allowed - sounds.rest(len(sources), len(true[1].frames))
+    quality, fitting = _fit(kept, true[1], audible, room)
+    silent = here.why_silent
+    if not silent and fitting < min(audible, 1):
+        silent = "the listening pages have reached their limit of size"
+    quality, fitting = (sounds.QUALITIES[0], 0) if silent else (quality, fitting)
+    chosen, loud = _choose(kept, true[1], quality)
+    stretches = [] if silent else excerpts.regions(chosen)
+    named = [*TRUE, *frames][: len(TRUE) + fitting]
     low, high = frame_lines.limits(list(frames.values()))
     view = {
         "sources": [
@@ -93,7 +97,7 @@ def render(
         "regions": stretches,
         "excerpts": [vars(excerpt) for excerpt in chosen],
         "loud": loud,
-        "rate": true[1].rate,
+        "rate": sounds.rate_of(true[1].rate),
         "limits": [low, high],
     }
     info = DATASETS.get(here.dataset, DATASETS["folder"])
@@ -105,7 +109,11 @@ def render(
         page=here,
         siblings=siblings,
         info=info,
+        why_silent=silent,
         sources=named,
+        left_out=list(frames)[fitting:audible],
+        quality=quality,
+        best=sounds.QUALITIES[0],
         bold=next(iter(frames), ""),
         missing=[source.label for source in sources if source.clip is None],
         excerpts=chosen,
@@ -113,7 +121,7 @@ def render(
         overview=frame_lines.draw(frames, chosen if stretches else (), title=title),
         table=_table(report, scores),
         view=html.as_json(view),
-        audio=_audio([*true, *sounds], stretches),
+        audio=sounds.encoded(true, [clip for _, clip in kept[:fitting]], stretches, quality.kbps),
     )
 
 
@@ -138,7 +146,7 @@ def _sources(
 
 
 def _choose(
-    kept: Sequence[tuple[StemEstimate, Clip]], reference: Clip
+    kept: Sequence[tuple[StemEstimate, Clip]], reference: Clip, quality: sounds.Quality
 ) -> tuple[tuple[excerpts.ScoredExcerpt, ...], list[int]]:
     """Return the excerpts to listen to, and the seconds they were chosen from.
 
@@ -148,25 +156,26 @@ def _choose(
     frames = ranked or [clip.frames for _, clip in kept]
     window = reference.start, min(reference.start + clips.SECONDS, len(reference.frames))
     loud = excerpts.sounding(frames, reference.frames, window)
-    return excerpts.choose(frames, loud, window), loud.tolist()
+    chosen = excerpts.choose(frames, loud, window, quality.seconds)
+    return chosen[: quality.excerpts], loud.tolist()
 
 
-def _audio(sounds: Sequence[Clip], stretches: Sequence[tuple[int, int]]) -> dict[str, Markup]:
-    """Return {id: FLAC as base64} of every source in every region, all scaled alike.
+def _fit(
+    kept: Sequence[tuple[StemEstimate, Clip]], reference: Clip, audible: int, room: int
+) -> tuple[sounds.Quality, int]:
+    """Return the best quality in which the audio fits into `room` bytes, and how many estimates.
 
-    Every browser decodes FLAC without loss.
+    If not all `audible` ones fit at the lowest quality, the first ones have audio; the number is
+    negative if not even the mixture and the reference fit.
     """
-    found = {}
-    for i, (start, stop) in enumerate(stretches):
-        cut = [clip.read(start, stop) for clip in sounds]
-        peak = max(float(abs(signal).max(initial=0.0)) for signal in cut)
-        scale = max(1.0, peak / clips.FULL_SCALE)
-        for j, signal in enumerate(cut):
-            file = io.BytesIO()
-            samples = (signal / scale).T
-            soundfile.write(file, samples, sounds[j].rate, format="FLAC", subtype="PCM_16")
-            found[f"audio-{i}-{j}"] = Markup(base64.b64encode(file.getvalue()).decode())
-    return found
+    fitting = 0
+    for quality in sounds.QUALITIES:
+        stretches = excerpts.regions(_choose(kept, reference, quality)[0])
+        each = sounds.size(stretches, reference.rate, clips.CHANNELS, quality.kbps)
+        fitting = min(room // each - len(TRUE), audible)
+        if fitting == audible:
+            break
+    return quality, fitting
 
 
 def _table(report: Report, scores: pd.DataFrame) -> Json:
