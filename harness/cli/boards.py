@@ -14,7 +14,7 @@ from harness.report.comparison import _ALONE, RunComparison, _label, _numbers
 from harness.report.computed import Report
 from harness.report.names import input_label, input_rank, metric_label
 from harness.results import grid
-from harness.results.ranking import OVERALL, SEPARATOR, Ranking
+from harness.results.ranking import GENERATIVE, OVERALL, SEPARATOR, Ranking
 from harness.results.runs import sources
 from harness.selection.comparing import SAME
 from harness.selection.statistics import MIN_ARTISTS
@@ -29,6 +29,8 @@ _TITLES = {
     "difference": "A − B (95 %)", "gain": "gain (95 %)", "single": "over the best single",
     "edges": "bands cut at, Hz",
 }  # fmt: skip
+
+_APART = (SEPARATOR, "ensemble", GENERATIVE)  # roles with tables of their own
 
 
 class Board(NamedTuple):
@@ -45,17 +47,17 @@ def boards(report: Report) -> list[Board]:
 
     Best first. The score is the one that separators are chosen by, see
     `harness.results.grid.chosen_by`; the means are those of the page. Ensembles, which are not
-    ranked with their members, follow in tables of their own.
+    ranked with their members, and generative separators follow in tables of their own.
     """
     role_of = report.scores["separator"].astype(object).map(report.roles)
     metrics = {
         dataset: metric
-        for role in ("ensemble", SEPARATOR)  # of a dataset with both, the metric of the latter
+        for role in reversed(_APART)  # of a dataset with several, the metric of the first
         for dataset, metric in grid.chosen_by(report.scores[role_of == role]).items()
     }
     found = [report.ranking(*place) for place in sorted(metrics.items())]
     shown = []
-    for role, ranking in product((SEPARATOR, "ensemble"), found):
+    for role, ranking in product(_APART, found):
         rows = ranking.board[ranking.board["separator"].map(report.roles) == role]
         rows = rows[~rows["stem"].str.startswith(OVERALL)]
         mine = rows["rank"].notna() if role == SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]

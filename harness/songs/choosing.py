@@ -357,9 +357,12 @@ def _rating_of_saved(entry: Entry, stems: Sequence[str], turn: int, whole: bool)
 
 
 def _published(entry: Entry, stems: Sequence[str]) -> float:
-    """Return the mean published score (`RANKED_BY`) over stems; minus infinity if unknown."""
+    """Return the mean published score (`RANKED_BY`) over stems; minus infinity if unknown.
+
+    That of a generative separator does not compare it with others.
+    """
     found = (p.scores for p in entry.published if (p.metric, p.dataset) == RANKED_BY)
-    return _mean(next(found, {}), stems)
+    return _mean({} if entry.generative else next(found, {}), stems)
 
 
 def _missing(entries: Mapping[str, Entry], stems: Sequence[str]) -> Entry | None:
