@@ -148,18 +148,34 @@ def table_boards(table: pd.DataFrame, title: str) -> list[Board]:
     return found
 
 
-def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
+def other_boards(table: pd.DataFrame) -> tuple[list[Board], list[str]]:
+    """Lay `harness.selection.other_choices` out: where a choice differs, and a line on the rest."""
+    differs = table[table["differ"] > 0]
+    texts = [f"{a} of {n}" for a, n in zip(differs["differ"], differs["n"], strict=True)]
+    shown = differs.drop(columns=["differ", "n"]).assign(**{"other choice on tracks": texts})
+    shown = shown.rename(
+        columns={"chosen": "by default", "other": "by the metric", "loss": "lost by default score"}
+    )
+    same = [name for name in table["metric"].unique() if name not in set(differs["metric"])]
+    line = f"the same choice as by default, on every track and stem: by {', '.join(same)}"
+    found = (
+        table_boards(shown, "where another metric would choose differently") if len(shown) else []
+    )
+    return found, [line] if same else []
+
+
+def summary_boards(summary: pd.DataFrame, policy: str, unit: str = "dB") -> list[Board]:
     """Lay `summary` out: all columns of the policy in use, and held-out scores of all policies."""
     if summary.empty:
         return []
     main = summary[summary["policy"] == policy].drop(columns=["policy", "chosen"])
-    found = table_boards(main, "expected scores of the choice, dB")
+    found = table_boards(main, f"expected scores of the choice, {unit}")
     others = summary.pivot(
         index=["dataset", "input", "fed_by", "policy"], columns="stem", values="score"
     )
     stems = list(dict.fromkeys(summary["stem"]))
     others = others[stems].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
-    return found + table_boards(others, "held-out scores of all ways to choose, dB")
+    return found + table_boards(others, f"held-out scores of all ways to choose, {unit}")
 
 
 def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:

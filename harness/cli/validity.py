@@ -77,4 +77,3 @@ def _print(title: str, rows: pd.DataFrame, *, pairs_only: bool) -> None:
     if pairs_only:
         head, cells = head[:1] + head[2:], [row[:1] + row[2:] for row in cells]
     print_table(title, head, cells)
-

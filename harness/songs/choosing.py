@@ -18,6 +18,7 @@ from harness.core.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
 from harness.registry.dataset_names import read_split
 from harness.registry.weight_files import UNASKED, find, fits, is_here, obstacle, to_fetch
+from harness.results.grid import HARMONIC
 from harness.separators import runs_own_code
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -381,6 +382,8 @@ def _missing(entries: Mapping[str, Entry], stems: Sequence[str]) -> Entry | None
 
 def _held_out(entry: Entry, stems: Sequence[str]) -> float:
     """Return the mean held-out score of an ensemble over stems; minus infinity if unknown."""
+    if entry.blend.metric not in ("", HARMONIC):
+        return _mean({}, stems)  # scores by other metrics are not comparable
     return _mean({stem: held.score for stem, held in entry.blend.held_out.items()}, stems)
 
 
