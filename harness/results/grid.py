@@ -179,8 +179,7 @@ def check_by(by: str, scores: pd.DataFrame) -> str:
             raise HarnessError(f"--by {by}: no scores of {name!r}; {suggestion(name, have, 20)}")
         if name in METRICS and not METRICS[name].higher_is_better:
             raise HarnessError(
-                f"--by {by}: {name} is better where it is lower; choose by a metric of which higher "
-                "is better"
+                f"--by {by}: a lower {name} is better; choose by a metric of which higher is better"
             )
     if len({unit_of(name) for name in names}) > 1:
         raise HarnessError(f"--by {by}: the metrics have different units; name metrics of one unit")
@@ -253,8 +252,9 @@ def _mean_of(ok: pd.DataFrame, names: list[str]) -> pd.DataFrame:
 def chosen_by(scores: pd.DataFrame, by: str | None = None) -> dict[str, str]:
     """Return the metric that chooses, per dataset, from scores of separators that may be chosen.
 
-    It is `by`, where it is given. Otherwise it is the harmonic mean where a separator has it. Published scores may lack SNR or SDR; then it
-    is the first of `harness.metrics.DEFAULT` that any separator has.
+    It is `by`, if it is given, without the datasets that lack it. Otherwise it is the harmonic mean
+    where a separator has it. Published scores may lack SNR or SDR; then it is the first of
+    `harness.metrics.DEFAULT` that any separator has.
     """
     ok = scores[scores["status"] == "ok"]
     found = {}

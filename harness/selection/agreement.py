@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness.core.audio import Float64
 from harness.results.grid import BoolArray, IntArray
-from harness.results.importing.listening_tests import ITEM, RATING, ListeningTest
+from harness.results.importing.listening_tests import RATING, ListeningTest
 from harness.selection.statistics import draw, percentile_ends
 
 _CHUNK = 500  # resamples at a time, which stay in the cache of a core

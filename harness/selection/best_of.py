@@ -97,7 +97,7 @@ def other_choices(
         theirs, _ = choose_deployable(table_by, on=on)
         both = ours.merge(theirs[_CELL].rename(columns={"separator": "by"}), on=_TRACK)
         both = both.merge(scored, on=[*_TRACK, "by"], how="left")
-        limit = both["limit"] if "limit" in both else LIMIT
+        limit = both.get("limit", LIMIT)
         loss = both["score"].clip(-limit, limit) - both["score_by"].clip(-limit, limit)
         both = both.assign(loss=loss, differs=both["by"] != both["separator"])
         for place, part in both.groupby(PLACE, sort=True, observed=True):
@@ -189,7 +189,7 @@ def select(
 def candidates_of(
     scores: pd.DataFrame, separators: Collection[str], leaked: Leaked, by: str | None = None
 ) -> pd.DataFrame:
-    """Return the scores by which separators may be chosen, as from `track_scores`; see `chosen_by`."""
+    """Return the scores by which separators may be chosen: `track_scores` by `chosen_by`."""
     ours = scores[scores["separator"].isin(list(separators))]
     parts = [
         track_scores(ours[ours["dataset"] == name], metric)
