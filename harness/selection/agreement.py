@@ -119,8 +119,8 @@ def _pairs(
     first, second = first[wanted], second[wanted]
     above, rated = values[first] > values[second], ratings[first] > ratings[second]
     right = (above == rated) & (values[first] != values[second])
-    counts = (np.bincount(songs[first], w, songs.max() + 1) for w in (None, right.astype(float)))
-    return tuple(np.asarray(c, dtype=float) for c in counts)  # type: ignore[return-value]
+    song, n = songs[first], int(songs.max()) + 1
+    return np.bincount(song, minlength=n).astype(float), np.bincount(song, right, n)
 
 
 def _spearman(values: Float64, ratings: Float64, songs: IntArray, drawn: Float64) -> Float64:

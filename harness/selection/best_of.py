@@ -90,6 +90,8 @@ def other_choices(
     and loss: by how much the other metric's choice lowers the mean score of `candidates` over these
     n tracks, negative if it raises it.
     """
+    if candidates.empty:
+        return pd.DataFrame(columns=[*PLACE, *_OTHER])
     ours, _ = choose_deployable(candidates, on=on)
     scored = candidates[[*_CELL, "score"]].rename(columns={"separator": "by", "score": "score_by"})
     rows = []
