@@ -89,8 +89,7 @@ def test_an_estimate_is_rated_once(write):
 
 
 def test_an_option_names_metrics_of_which_lower_is_better(write):
-    rows = [
-        f"s{i},{name},no,bass,{name == 'a':d},{name == 'b':d}" for i in range(6) for name in "ab"
+    rows = [f"s{i},{row}" for i in range(6) for row in ("a,no,bass,1,0", "b,no,bass,0,1")]
     ]
     assert agreement(write(f"{HEAD},x", *rows))["in_order"].item() == 0
     assert agreement(write(f"{HEAD},x", *rows, lower=["x"]))["in_order"].item() == 1
