@@ -71,6 +71,8 @@ def _row(items: pd.DataFrame, values: Float64, group: str) -> dict[str, object]:
         items, values, generative = items[kept], values[kept], generative[kept]
     elif generative.all() or not generative.any():
         return {}
+    if not len(values):
+        return {}
     ratings = items[RATING].to_numpy(float)
     songs = np.unique(items["song"].to_numpy(object), return_inverse=True)[1].astype(np.intp)
     pairs, right = _pairs(ratings, values, songs, generative if group == ACROSS else None)

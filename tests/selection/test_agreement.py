@@ -90,7 +90,6 @@ def test_an_estimate_is_rated_once(write):
 
 def test_an_option_names_metrics_of_which_lower_is_better(write):
     rows = [f"s{i},{row}" for i in range(6) for row in ("a,no,bass,1,0", "b,no,bass,0,1")]
-    ]
     assert agreement(write(f"{HEAD},x", *rows))["in_order"].item() == 0
     assert agreement(write(f"{HEAD},x", *rows, lower=["x"]))["in_order"].item() == 1
     with pytest.raises(HarnessError, match="no metric 'y'"):
@@ -98,7 +97,7 @@ def test_an_option_names_metrics_of_which_lower_is_better(write):
 
 
 def test_the_published_ratings_give_the_published_agreement(shared_data):
-    """250 estimates of 50 songs: an independent analysis of the same ratings found these figures."""
+    """250 estimates of 50 songs: an independent analysis found these figures."""
     path = shared_data / "reference_scores" / "gensvs" / "ratings.csv"
     if not path.is_file():
         pytest.skip("no ratings")
