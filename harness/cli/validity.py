@@ -10,6 +10,7 @@ from harness.cli import options
 from harness.cli.options import argument, option
 from harness.cli.terminal import print_json, print_table, records, say, show
 from harness.core.errors import HarnessError
+from harness.core.text import count
 from harness.report import validity_page
 from harness.results.importing.listening_tests import (
     ITEM,
@@ -62,18 +63,17 @@ def validity(
 
 def _print(title: str, rows: pd.DataFrame, *, pairs_only: bool) -> None:
     """Print the metrics of one stem and group of separators, the best first."""
-    head = ["metric", "Spearman (95 %)", "pairs in order (95 %)", "pairs", "estimates", "songs"]
+    size = f"{count(rows['n'].max(), 'estimate')} of {count(rows['songs'].max(), 'song')}"
+    head = ["metric", "Spearman (95 %)", "pairs in order (95 %)", "pairs"]
     cells = [
         [
             validity_page.label(row),
             validity_page.with_ends(row, "spearman"),
             validity_page.with_ends(row, "in_order"),
             str(row["pairs"]),
-            str(row["n"]),
-            str(row["songs"]),
         ]
         for row in rows.to_dict("records")
     ]
     if pairs_only:
         head, cells = head[:1] + head[2:], [row[:1] + row[2:] for row in cells]
-    print_table(title, head, cells)
+    print_table(f"{title}, {size}", head, cells)

@@ -101,7 +101,8 @@ def other_choices(
         both = both.merge(scored, on=[*_TRACK, "by"], how="left")
         limit = both.get("limit", LIMIT)
         loss = both["score"].clip(-limit, limit) - both["score_by"].clip(-limit, limit)
-        both = both.assign(loss=loss, differs=both["by"] != both["separator"])
+        differs = both["by"].astype(object) != both["separator"].astype(object)
+        both = both.assign(loss=loss, differs=differs)
         for place, part in both.groupby(PLACE, sort=True, observed=True):
             rows.append(
                 {
