@@ -194,7 +194,8 @@ def _parents(plan: Plan, store: Store, failures: Failures, cascade: str) -> Pare
     if cascade != FIRST or not wanted:
         return dict.fromkeys(wanted, cascade)
     scores = grid.add_harmonic(table(score_rows(plan, store, failures, "")))
-    names = {unit.entry.name for unit in plan.units if unit.entry.role == ranking.SEPARATOR}
+    entries = [unit.entry for unit in plan.units if not unit.entry.generative]
+    names = {entry.name for entry in entries if entry.role == ranking.SEPARATOR}
     leaks = leaked({"leaks": leak_rows(plan)})
     found = {}
     for dataset in {dataset for dataset, _ in wanted}:

@@ -46,6 +46,10 @@ VERBS = {  # verb: (module:function of harness.cli, the first sentence of its he
         "parity:parity",
         "Check that separator B is the same as A: a port, another version, other chunks, 16 bits.",
     ),
+    "validity": (
+        "validity:validity",
+        "Show which metrics agree with listeners, from the tables of listening tests.",
+    ),
     "separate": (
         "separate:separate",
         "Separate songs into stems, such as separated/SONG/vocals.wav.",

@@ -17,7 +17,7 @@ from harness.report.comparison import _ALONE, RunComparison, _label, _numbers
 from harness.report.computed import Report, records
 from harness.report.names import input_label, input_rank, metric_label
 from harness.results import grid
-from harness.results.ranking import OVERALL, SEPARATOR, Ranking
+from harness.results.ranking import GENERATIVE, OVERALL, SEPARATOR, Ranking
 from harness.results.runs import sources
 from harness.selection.comparing import SAME
 from harness.selection.statistics import MIN_ARTISTS
@@ -34,6 +34,8 @@ _TITLES = {
 }  # fmt: skip
 MOST_NAMES = 3  # separators that a reason names
 
+_APART = (SEPARATOR, "ensemble", GENERATIVE)  # roles with tables of their own
+
 
 class Board(NamedTuple):
     """One dataset's table: head and rows of text, and remarks below it."""
@@ -49,17 +51,17 @@ def boards(report: Report) -> list[Board]:
 
     Best first. The score is the one that separators are chosen by, see
     `harness.results.grid.chosen_by`; the means are those of the page. Ensembles, which are not
-    ranked with their members, follow in tables of their own.
+    ranked with their members, and generative separators follow in tables of their own.
     """
     role_of = report.scores["separator"].astype(object).map(report.roles)
     metrics = {
         dataset: metric
-        for role in ("ensemble", SEPARATOR)  # of a dataset with both, the metric of the latter
+        for role in reversed(_APART)  # of a dataset with several, the metric of the first
         for dataset, metric in grid.chosen_by(report.scores[role_of == role]).items()
     }
     found = [report.ranking(*place) for place in sorted(metrics.items())]
     shown = []
-    for role, ranking in product((SEPARATOR, "ensemble"), found):
+    for role, ranking in product(_APART, found):
         rows = ranking.board[ranking.board["separator"].map(report.roles) == role]
         rows = rows[~rows["stem"].str.startswith(OVERALL)]
         mine = rows["rank"].notna() if role == SEPARATOR else (rows["n"] > 0) & ~rows["leaked"]
@@ -215,18 +217,34 @@ def table_boards(table: pd.DataFrame, title: str) -> list[Board]:
     return found
 
 
-def summary_boards(summary: pd.DataFrame, policy: str) -> list[Board]:
+def other_boards(table: pd.DataFrame) -> tuple[list[Board], list[str]]:
+    """Lay `harness.selection.other_choices` out: where a choice differs, and a line on the rest."""
+    differs = table[table["differ"] > 0]
+    texts = [f"{a} of {n}" for a, n in zip(differs["differ"], differs["n"], strict=True)]
+    shown = differs.drop(columns=["differ", "n"]).assign(**{"other choice on tracks": texts})
+    shown = shown.rename(
+        columns={"chosen": "by default", "other": "by the metric", "loss": "lost by default score"}
+    )
+    same = [name for name in table["metric"].unique() if name not in set(differs["metric"])]
+    line = f"the same choice as by default, on every track and stem: by {', '.join(same)}"
+    found = (
+        table_boards(shown, "where another metric would choose differently") if len(shown) else []
+    )
+    return found, [line] if same else []
+
+
+def summary_boards(summary: pd.DataFrame, policy: str, unit: str = "dB") -> list[Board]:
     """Lay `summary` out: all columns of the policy in use, and held-out scores of all policies."""
     if summary.empty:
         return []
     main = summary[summary["policy"] == policy].drop(columns=["policy", "chosen"])
-    found = table_boards(main, "expected scores of the choice, dB")
+    found = table_boards(main, f"expected scores of the choice, {unit}")
     others = summary.pivot(
         index=["dataset", "input", "fed_by", "policy"], columns="stem", values="score"
     )
     stems = list(dict.fromkeys(summary["stem"]))
     others = others[stems].reindex(pd.unique(summary["policy"]), level="policy").reset_index()
-    return found + table_boards(others, "held-out scores of all ways to choose, dB")
+    return found + table_boards(others, f"held-out scores of all ways to choose, {unit}")
 
 
 def remarks(table: pd.DataFrame, a: str, b: str) -> list[str]:

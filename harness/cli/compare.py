@@ -8,7 +8,7 @@ from harness import selection
 from harness.cli import boards, options
 from harness.cli.arguments import find_run
 from harness.cli.options import argument, flag, option
-from harness.cli.terminal import print_json, print_table, records, show
+from harness.cli.terminal import print_json, print_table, records, say, show
 from harness.results import grid, ranking
 from harness.results.runs import join, read_run
 
@@ -42,6 +42,9 @@ def compare(
     if as_json:
         print_json(records(table))
         return
+    roles = ranking.roles(found)
+    if len({roles.get(name) == ranking.GENERATIVE for name in (a, b)}) > 1:
+        say(f"one of {a} and {b} is generative: {metric} does not tell which one sounds better")
     for board in boards.table_boards(table, f"A is {a}, B is {b}; {metric}, dB"):
         print_table(*board)
     for line in boards.remarks(table, a, b):

@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.text import decimals
 from harness.results import grid, ranking
 from harness.results.ranking import OVERALL
-from harness.results.runs import Run
+from harness.results.runs import Run, read_run
 from harness.selection import finished_run, saving
 
 IN_USE = "best mean"  # the policy that selects
@@ -30,6 +30,7 @@ class Scope:
 
     results: Path
     on: str | None  # dataset
+    by: str | None  # the metric that chooses; None: the default
     budget: str
     limits: Mapping[str, float]  # the budget, parsed
 
@@ -38,6 +39,13 @@ def select(
     run_name: str = options.RUN_NAME,
     choose_on: str | None = option(
         "--choose-on DATASET", None, "Select on this dataset and test on the others."
+    ),
+    by: str = option(
+        "--by METRIC",
+        "",
+        "Metric that chooses, or a mean of several such as 'snr+si_sdr'. The run keeps the choice "
+        "by the default metric.",
+        "harmonic_mean (of SNR and SDR)",
     ),
     budget: str = option(
         "--budget LIMITS",
@@ -68,8 +76,15 @@ def select(
         raise HarnessError(
             "select: --how, --consistent and --force need --save; add --save NAME, or omit them"
         )
-    run = finished_run.select_again(find_run(results_folder, run_name), choose_on)
-    scope = Scope(results_folder, choose_on, budget, limits)
+    folder = find_run(results_folder, run_name)
+    metric = None
+    if by:
+        run = read_run(folder)
+        metric = grid.check_by(by, ranking.may_choose(run)[0])
+        run = finished_run.with_selection(run, choose_on, metric)
+    else:
+        run = finished_run.select_again(folder, choose_on)
+    scope = Scope(results_folder, choose_on, metric, budget, limits)
     if save:
         params, warnings = _params(run, how, registry_file, scope)
         if consistent:
@@ -96,23 +111,24 @@ def _params(
     entries = registry.load(file if file and file.exists() else None)
     if not scope.limits:
         products = finished_run.kept_products(run, scope.results, by_band=how == "bands")
-        return saving.params_of(run, entries, scope.on, how=how, kept=products)
+        return saving.params_of(run, entries, scope.on, how=how, kept=products, by=scope.by)
     if how != "best":
         raise HarnessError(
             f"--budget with --how {how}: a budget selects the best separator per stem; use --how "
             "best, or blend a run of only the separators within the budget"
         )
-    return saving.params_within(run, entries, scope.limits, scope.on), []
+    return saving.params_within(run, entries, scope.limits, scope.on, scope.by), []
 
 
 def _tables(run: Run, scope: Scope) -> dict[str, pd.DataFrame]:
     """Return what was selected, its expected score, the blends, and the best within limits."""
-    candidates = selection.candidates_of(*ranking.may_choose(run))
+    candidates = selection.candidates_of(*ranking.may_choose(run), scope.by)
     keys = ["dataset", "input", "fed_by", "stem", "kind", "separator"]
     tables = {
         "counts": run.selection.groupby(keys).size().rename("tracks").reset_index(),
         "summary": selection.summary(candidates, on=scope.on),
-        "blends": finished_run.worth_of_blends(run, scope.results, scope.on),
+        "blends": finished_run.worth_of_blends(run, scope.results, scope.on, scope.by),
+        "other_metrics": finished_run.choices_by(run, scope.on, scope.by),
     }
     if scope.limits:
         costs = selection.costs_of(run.costs)
@@ -125,11 +141,13 @@ def _print(
 ) -> None:
     """Print the tables, notes on them, and one line per stem that says what to use."""
     names = {grid.HARMONIC: "the harmonic mean of SNR and SDR"}
-    by = sorted({names.get(m, m) for m in grid.chosen_by(run.scores).values()})
-    summary = tables["summary"]
+    by = sorted({names.get(m, m) for m in grid.chosen_by(run.scores, scope.by).values()})
+    summary, unit = tables["summary"], grid.unit_of(scope.by or grid.HARMONIC)
     shown = boards.table_boards(tables["counts"], f"selected by {', '.join(by)}")
-    shown += boards.summary_boards(summary, IN_USE)
+    shown += boards.summary_boards(summary, IN_USE, unit)
     shown += boards.blend_boards(tables["blends"])
+    others, same = boards.other_boards(tables["other_metrics"])
+    shown += others
     if "within" in tables:
         shown += boards.table_boards(tables["within"], f"the best within {scope.budget}")
     for board in shown:
@@ -142,7 +160,9 @@ def _print(
         show(f"– means no interval: that needs tracks by at least {selection.MIN_ARTISTS} artists")
     for note in notes:
         show(note)
+    for line in same:
+        show(line)
     for row in summary[summary["policy"] == IN_USE].to_dict("records"):
         if not row["stem"].startswith(OVERALL):
-            score = f"{decimals(row['score'])} dB on held-out tracks"
+            score = f"{decimals(row['score'])} {unit} on held-out tracks"
             show(f"{row['dataset']}, {row['stem']}: use {row['chosen']} ({score})")

@@ -78,7 +78,8 @@ def expected_score_text(entry: Entry) -> str:
         held = params.held_out[stem]
         interval = "" if held.low is None else f" ({decimals(held.low)} to {decimals(held.high)})"
         scores.append(f"{stem} {decimals(held.score)} dB{interval}")
-    texts += [f"held out {', '.join(scores)}"] if scores else []
+    by = f" by {params.metric}" if params.metric not in ("", "harmonic_mean") else ""
+    texts += [f"held out{by} {', '.join(scores)}"] if scores else []
     return "; ".join(texts)
 
 

@@ -140,6 +140,7 @@ class Entry(_Strict):
     title: Line = ""
     family: str  # which code runs it: a key of `harness.separators.FAMILIES`
     role: Role = "separator"  # only separators and ensembles are ranked
+    generative: bool = False  # writes new waveforms: not ranked beside others by SDR-like metrics
     input: str = "mixture"  # the stem that it separates
     stems: tuple[str, ...] = ()  # empty: those of the track (anchors and oracles)
     sample_rate: Annotated[int, Field(gt=0)] | None = None  # Hz; None: any

@@ -41,6 +41,7 @@ STYLE: Any = {
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 ROLE_COLORS = {
     "separator": "#0072b2", "ensemble": "#cc79a7", "oracle": "#d55e00", "anchor": "#999999",
+    "generative": "#009e73",
 }  # fmt: skip
 SHOWN_TRACKS = 60  # rows of a heat map, from the hardest track to the easiest
 LABEL = 8  # points, height of a name beside a dot with the space around it

@@ -20,6 +20,7 @@ HARMONIC_DEFINITION = (
 ROLES = {
     "separator": "Separators",
     "ensemble": "Ensembles (not ranked)",
+    "generative": "Generative separators: SDR says little about them (not ranked)",
     "oracle": "Oracles: they use the true stems (not ranked)",
     "anchor": "Anchors: trivial baselines (not ranked)",
 }

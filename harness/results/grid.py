@@ -32,6 +32,7 @@ Names = npt.NDArray[np.object_]
 Leaked = Collection[tuple[str, str, str, str]]  # (separator, dataset, split, track)
 
 HARMONIC = "harmonic_mean"  # of SNR and SDR, what separators are chosen by
+SUM = "+"  # between metrics of which the mean chooses, such as ``snr+si_sdr``
 LIMIT = 30.0  # dB
 MIN_TRACKS = 20  # a separator with fewer must not shrink the comparison of the others
 TRACK = ["dataset", "split", "track", "artist", "genre"]
@@ -150,7 +151,41 @@ class Grid:
 
 def limit_of(metric: str) -> float:
     """Return what scores are limited to in a mean: `LIMIT` in dB, infinity in other units."""
-    return LIMIT if metric not in METRICS or METRICS[metric].unit == "dB" else np.inf
+    return LIMIT if unit_of(metric) == "dB" else np.inf
+
+
+def parts_of(metric: str) -> list[str]:
+    """Return the metrics whose mean a metric is, itself if it is no mean of several."""
+    return metric.split(SUM)
+
+
+def unit_of(metric: str) -> str:
+    """Return the unit of a metric, or of a mean of several; an unknown metric is in dB."""
+    first = parts_of(metric)[0]
+    return METRICS[first].unit if first in METRICS else "dB"
+
+
+def check_by(by: str, scores: pd.DataFrame) -> str:
+    """Return the metric that shall choose, without spaces, if the scores have it.
+
+    It is one metric, or several with `SUM` between them, all of which are better where higher and
+    have the same unit.
+    """
+    names = [name.strip() for name in by.split(SUM)]
+    have = set(scores["metric"]) - {""}
+    have |= {HARMONIC} if {"snr", "sdr"} <= have else set()
+    for name in names:
+        if name not in have:
+            raise HarnessError(f"--by {by}: no scores of {name!r}; {suggestion(name, have, 20)}")
+        if name in METRICS and not METRICS[name].higher_is_better:
+            raise HarnessError(
+                f"--by {by}: a lower {name} is better; choose by a metric of which higher is better"
+            )
+    if len({unit_of(name) for name in names}) > 1:
+        raise HarnessError(f"--by {by}: the metrics have different units; name metrics of one unit")
+    if len(set(names)) < len(names):
+        raise HarnessError(f"--by {by}: names a metric twice; name each one once")
+    return SUM.join(names)
 
 
 def add_harmonic(scores: pd.DataFrame) -> pd.DataFrame:
@@ -171,13 +206,17 @@ def _harmonic(scores: pd.DataFrame) -> pd.DataFrame:
 def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
     """Return one row per (track, separator, input, fed_by, stem) with its `score` by one metric.
 
-    The metric is ``harmonic_mean`` or one of the table in dB. Rows that are not ok, or have no
-    value, are left out.
+    The metric is ``harmonic_mean``, one of the table, or a mean of several such as ``snr+si_sdr``,
+    of which each is limited before the mean and a column ``limited`` says where. Rows that are not
+    ok, or have no value, are left out. Scores that are not in dB have a column ``limit``.
     """
     index = [*TRACK, "separator", "fed_by", "input", "stem"]
+    more = ["limited"] * (SUM in metric) + ["limit"] * (unit_of(metric) != "dB")
     ok = scores[scores["status"] == "ok"]
     ok = ok.assign(**{name: ok[name].fillna("") for name in ("artist", "genre")})
-    if metric == HARMONIC:
+    if SUM in metric:
+        rows = _mean_of(ok, parts_of(metric)).sort_values(index)
+    elif metric == HARMONIC:
         rows = _harmonic(ok).sort_values(index)
     else:
         rows = ok[ok["metric"] == metric]
@@ -186,19 +225,45 @@ def track_scores(scores: pd.DataFrame, metric: str = HARMONIC) -> pd.DataFrame:
                 metric, {HARMONIC, *filter(None, scores["metric"].unique())}, most=20
             )
             raise HarnessError(f"metric {metric!r}: not in the table; {known}")
-    rows = rows.rename(columns={"value": "score"})
-    return rows.dropna(subset=["score"])[[*index, "score"]]
+    rows = rows.rename(columns={"value": "score"}).assign(limit=limit_of(metric))
+    return rows.dropna(subset=["score"])[[*index, "score", *more]]
 
 
-def chosen_by(scores: pd.DataFrame) -> dict[str, str]:
+def _mean_of(ok: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return the rows of the mean of several metrics, where all of them have a value."""
+    columns = [*TRACK, "separator", "fed_by", "input", "stem"]
+    found = None
+    for name in names:
+        part = track_scores(ok, name)
+        limit = limit_of(name)
+        part = part.assign(value=part["score"].clip(-limit, limit))
+        part = part.assign(limited=part["score"].abs() > limit)[[*columns, "value", "limited"]]
+        if found is None:
+            found = part
+            continue
+        both = found.merge(part, on=columns, suffixes=("", "_other"))
+        limited = both["limited"] | both["limited_other"]
+        found = both.assign(value=both["value"] + both["value_other"], limited=limited)
+        found = found[[*columns, "value", "limited"]]
+    assert found is not None
+    return found.assign(value=found["value"] / len(names))
+
+
+def chosen_by(scores: pd.DataFrame, by: str | None = None) -> dict[str, str]:
     """Return the metric that chooses, per dataset, from scores of separators that may be chosen.
 
-    It is the harmonic mean where a separator has it. Published scores may lack SNR or SDR; then it
-    is the first of `harness.metrics.DEFAULT` that any separator has.
+    It is `by`, if it is given, without the datasets that lack it. Otherwise it is the harmonic mean
+    where a separator has it. Published scores may lack SNR or SDR; then it is the first of
+    `harness.metrics.DEFAULT` that any separator has.
     """
     ok = scores[scores["status"] == "ok"]
     found = {}
     for dataset, rows in ok.groupby("dataset", observed=True):
+        if by is not None:
+            have = set(rows["metric"]) | {HARMONIC}
+            if have.issuperset(parts_of(by)):
+                found[str(dataset)] = by
+            continue
         have = rows.groupby("separator", observed=True)["metric"].agg(set)
         known = [metric for metric in DEFAULT if any(metric in metrics for metrics in have)]
         both = any({"snr", "sdr"} <= metrics for metrics in have)
@@ -215,8 +280,8 @@ def without_leaked(candidates: pd.DataFrame, leaked: Leaked) -> pd.DataFrame:
 def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
     """Return one grid per dataset, source and stem, in that order, from rows of `track_scores`.
 
-    Scores are limited to ±`limit`. A column ``limited`` marks scores that are means of limited
-    ones.
+    Scores are limited to ±`limit`, or to that of a column ``limit``. A column ``limited`` marks
+    scores that are means of limited ones.
     """
     if not len(candidates):
         return []
@@ -225,16 +290,19 @@ def grids(candidates: pd.DataFrame, limit: float = LIMIT) -> list[Grid]:
     at_name, names = pd.factorize(candidates["separator"].astype(object), sort=True)
     labels = {name: _labels(candidates[name], at_track) for name in TRACK[1:]}
     raw = candidates["score"].to_numpy(np.float64)
-    beyond = np.abs(raw) > limit
+    limits = np.full(len(raw), limit)
+    if "limit" in candidates:
+        limits = candidates["limit"].fillna(limit).to_numpy(float)
+    beyond = np.abs(raw) > limits
     if "limited" in candidates:
-        beyond |= candidates["limited"].to_numpy(bool)
+        beyond |= candidates["limited"].fillna(False).to_numpy(bool)
     groups: dict[Any, Any] = candidates.groupby(_PLACE, sort=False, observed=True).indices
     found = []
     for key, at in groups.items():
         rows, row = np.unique(at_track[at], return_inverse=True)
         columns, column = np.unique(at_name[at], return_inverse=True)
         scores = np.full((len(rows), len(columns)), np.nan)
-        scores[row, column] = np.clip(raw[at], -limit, limit)
+        scores[row, column] = np.clip(raw[at], -limits[at], limits[at])
         limited = np.zeros(scores.shape, dtype=bool)
         limited[row, column] = beyond[at]
         if len(np.unique(row * len(columns) + column)) < len(at):

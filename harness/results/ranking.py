@@ -32,8 +32,8 @@ from harness.results.runs import Run, leaked
 
 OVERALL = "overall"
 NO_GENRE = "unknown"
-ROLES = ("separator", "ensemble", "oracle", "anchor")  # only the first is ranked
-SEPARATOR = ROLES[0]
+ROLES = ("separator", "ensemble", "generative", "oracle", "anchor")  # only the first is ranked
+SEPARATOR, GENERATIVE = ROLES[0], ROLES[2]
 COMPETITOR = ["source", "stem", "separator"]
 Key = tuple[str, str]  # source, stem
 SUMMARY = ["n", "limited", "mean", "median", "sd", "q1", "q3"]
@@ -323,13 +323,19 @@ def _overall(block: pd.DataFrame, stems: list[str], limit: float) -> pd.DataFram
 
 
 def roles(run: Run) -> dict[str, str]:
-    """Return the role of every separator that has a score or an entry; see `ROLES`."""
+    """Return the role of every separator that has a score or an entry; see `ROLES`.
+
+    Separators whose entry says `generative` have a role of their own: all metrics that rank compare
+    waveforms, which says nothing between these and others (docs/metrics.md, "Listeners").
+    """
     kinds = run.record.get("ensembles") or {}
     found = {n: kinds.get(n, "ensemble") for n in map(str, run.ensembles["separator"].unique())}
     found |= dict.fromkeys(map(str, run.scores["separator"].unique()), SEPARATOR)
     for name, entry in (run.record.get("separators") or {}).items():
         if entry.get("role") in ROLES and found.get(name) != "oracle":
             found[name] = entry["role"]
+        if entry.get("generative") is True and found.get(name) == SEPARATOR:
+            found[name] = GENERATIVE
     return found
 
 

@@ -1,13 +1,14 @@
 """Best separator per stem, twice: an upper bound (oracle), and a choice that can be deployed.
 
-Both use the harmonic mean of `snr` and `sdr` (`harness.metrics.harmonic_mean`). On every track the
+Both use the harmonic mean of `snr` and `sdr` (`harness.metrics.harmonic_mean`), or the metric that
+`by` names (`harness.results.grid.check_by`). On every track the
 *oracle* chooses the separator with the best score on that same track. The *deployable* choice for a
 track is made on the tracks of all other artists of the dataset, or on another dataset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from harness.core.errors import HarnessError
 from harness.metrics import DEFAULT
 from harness.results.grid import (
     HARMONIC,
+    LIMIT,
     Grid,
     Leaked,
     chosen_by,
@@ -24,13 +26,14 @@ from harness.results.grid import (
     without_leaked,
 )
 from harness.results.runs import COLUMNS, SELECTION_COLUMNS, table
-from harness.selection.policies import NOBODY, Policy, best_mean, held_out, place_of
+from harness.selection.policies import NOBODY, PLACE, Policy, best_mean, held_out, place_of
 
 ORACLE = "best_of_oracle"
 DEPLOYABLE = "best_of"
 KINDS = {ORACLE: "oracle", DEPLOYABLE: "ensemble"}  # which of them uses the scores of the track
 Note = dict[str, str]  # dataset ("" for none) and note
 
+_OTHER = ["metric", "chosen", "other", "differ", "n", "loss"]
 _TRACK = ["dataset", "split", "track", "fed_by", "input", "stem"]
 _CELL = [*_TRACK, "separator"]
 
@@ -76,6 +79,45 @@ def choose_deployable(
     return chosen.assign(kind="deployable"), of_one_artist + notes
 
 
+def other_choices(
+    candidates: pd.DataFrame, others: Mapping[str, pd.DataFrame], *, on: str | None = None
+) -> pd.DataFrame:
+    """Compare the deployable choice with those by other metrics.
+
+    `candidates` and each of `others` ({metric: table}) are as from `candidates_of`. There is one
+    row per dataset, input, fed_by, stem and other metric: chosen and other (what the default and
+    the other metric choose for most tracks), differ (number of tracks with another choice) of n,
+    and loss: by how much the other metric's choice lowers the mean score of `candidates` over these
+    n tracks, negative if it raises it.
+    """
+    if candidates.empty:
+        return pd.DataFrame(columns=[*PLACE, *_OTHER])
+    ours, _ = choose_deployable(candidates, on=on)
+    scored = candidates[[*_CELL, "score"]].rename(columns={"separator": "by", "score": "score_by"})
+    rows = []
+    for metric, table_by in others.items():
+        theirs, _ = choose_deployable(table_by, on=on)
+        both = ours.merge(theirs[_CELL].rename(columns={"separator": "by"}), on=_TRACK)
+        both = both.merge(scored, on=[*_TRACK, "by"], how="left")
+        limit = both.get("limit", LIMIT)
+        loss = both["score"].clip(-limit, limit) - both["score_by"].clip(-limit, limit)
+        differs = both["by"].astype(object) != both["separator"].astype(object)
+        both = both.assign(loss=loss, differs=differs)
+        for place, part in both.groupby(PLACE, sort=True, observed=True):
+            rows.append(
+                {
+                    **dict(zip(PLACE, place, strict=True)),
+                    "metric": metric,
+                    "chosen": part["separator"].mode()[0],
+                    "other": part["by"].mode()[0],
+                    "differ": int(part["differs"].sum()),
+                    "n": len(part),
+                    "loss": float(part["loss"].mean()),
+                }
+            )
+    return pd.DataFrame(rows, columns=[*PLACE, *_OTHER])
+
+
 def choosing(found: Collection[Grid], on: str | None) -> dict[tuple[str, str], Grid]:
     """Return the grids of dataset `on`, by source and stem; empty if it is None."""
     if on is None:
@@ -112,6 +154,7 @@ def select(
     leaked: Leaked,
     *,
     on: str | None = None,
+    by: str | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Note]]:
     """Make both choices for every dataset and stem.
 
@@ -126,14 +169,16 @@ def select(
         (separator, dataset, split, track) that were trained on; they neither choose nor are chosen.
     on
         Dataset to choose on for all others; None cross-fits within each.
+    by
+        Metric that chooses, see `chosen_by`.
     """
-    candidates = candidates_of(scores, separators, leaked)
+    candidates = candidates_of(scores, separators, leaked, by)
     if candidates.empty:
         nothing = [_note("", "no separator has a score to choose by")]
         return table([], SELECTION_COLUMNS), table([]), nothing
     oracle = choose_oracle(candidates)
     deployable, notes = choose_deployable(candidates, on=on)
-    notes = [*_metric_notes(scores[scores["separator"].isin(list(separators))]), *notes]
+    notes = [*_metric_notes(scores[scores["separator"].isin(list(separators))], by), *notes]
     selection = pd.concat([oracle, deployable], ignore_index=True)[list(SELECTION_COLUMNS)]
     order = ["dataset", "fed_by", "input", "stem", "kind", "track"]
     rows = [
@@ -145,12 +190,13 @@ def select(
 
 
 def candidates_of(
-    scores: pd.DataFrame, separators: Collection[str], leaked: Leaked
+    scores: pd.DataFrame, separators: Collection[str], leaked: Leaked, by: str | None = None
 ) -> pd.DataFrame:
-    """Return the scores by which separators may be chosen, as from `track_scores`."""
+    """Return the scores by which separators may be chosen: `track_scores` by `chosen_by`."""
     ours = scores[scores["separator"].isin(list(separators))]
     parts = [
-        track_scores(ours[ours["dataset"] == name], by) for name, by in chosen_by(ours).items()
+        track_scores(ours[ours["dataset"] == name], metric)
+        for name, metric in chosen_by(ours, by).items()
     ]
     filled = [part for part in parts if len(part)]
     found = pd.concat(filled, ignore_index=True) if filled else track_scores(ours[:0])
@@ -162,12 +208,15 @@ def _note(dataset: str, rest: str) -> Note:
     return {"dataset": dataset, "note": dataset + rest}
 
 
-def _metric_notes(scores: pd.DataFrame) -> list[Note]:
+def _metric_notes(scores: pd.DataFrame, by: str | None) -> list[Note]:
     """Say where another metric than the harmonic mean chooses, and which separators lack it."""
     notes = []
-    for dataset, metric in chosen_by(scores).items():
+    found = chosen_by(scores, by)
+    for dataset in sorted(set(scores.loc[scores["status"] == "ok", "dataset"]) - set(found)):
+        notes.append(_note(dataset, f": has no {by}; nothing is chosen"))
+    for dataset, metric in found.items():
         here = scores[(scores["dataset"] == dataset) & (scores["status"] == "ok")]
-        if metric != HARMONIC:
+        if metric not in (HARMONIC, by):
             why = f": no separator has both SNR and SDR; {metric} chooses"
             notes.append(_note(dataset, why))
         lacks = sorted(set(here["separator"]) - set(track_scores(here, metric)["separator"]))

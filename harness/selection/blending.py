@@ -32,7 +32,7 @@ import scipy  # which imports `optimize` when it is first used
 from harness.core.audio import Float64
 from harness.core.errors import HarnessError
 from harness.metrics import BlendProducts, harmonic_mean, scorer
-from harness.results.grid import HARMONIC, LIMIT, Grid, IntArray
+from harness.results.grid import HARMONIC, LIMIT, Grid, IntArray, parts_of
 from harness.selection.policies import fold_of
 from harness.selection.statistics import draw
 
@@ -42,6 +42,7 @@ Score = Callable[[npt.ArrayLike], Float64]  # weights (blends, K) → dB (blends
 Chooser = Callable[[Float64], Float64]  # counts (jobs, tracks) → weights (jobs, K)
 Kept = Mapping[tuple[str, str, str, str], BlendProducts]  # by (dataset, split, track, stem)
 
+_MADE_OF = {HARMONIC: ("snr", "sdr")}
 ROUNDS = 20  # of greedy selection, and so the finest weight of one bag
 BAGS = 8
 QUARTERS = 4  # a blend is mixed with the best single separator in shares of 0, ¼ … 1
@@ -70,6 +71,9 @@ class Products:
 
     def scorer(self, metric: str = HARMONIC) -> Score:
         """Return the function that scores blends by one metric, within ±`grid.LIMIT` dB."""
+        if len(parts := parts_of(metric)) > 1:
+            each = [self.scorer(part) for part in parts]
+            return lambda weights: np.asarray(np.mean([one(weights) for one in each], axis=0))
         if metric != HARMONIC:
             one = scorer(self.blends, metric)
             return lambda weights: np.clip(one(weights), -LIMIT, LIMIT)
@@ -84,6 +88,12 @@ class Products:
         """Return the products of these separators alone; they are sorted, as those of a grid."""
         blends = tuple(blend.only(separators) for blend in self.blends)
         return Products(self.grid.only(separators), blends)
+
+
+def scored_by(kept: Kept, metric: str) -> Kept:
+    """Return the inner products that determine a metric of blends, or a mean of several."""
+    needed = {name for part in parts_of(metric) for name in _MADE_OF.get(part, (part,))}
+    return {place: blend for place, blend in kept.items() if needed <= set(blend.metrics)}
 
 
 def products_of(grid: Grid, kept: Kept) -> Products:

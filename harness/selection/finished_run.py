@@ -11,13 +11,16 @@ import pandas as pd
 
 from harness import selection
 from harness.core.files import only_one
-from harness.metrics import BlendProducts
+from harness.metrics import METRICS, BlendProducts
 from harness.results import importing
+from harness.results.grid import parts_of
 from harness.results.ranking import may_choose
 from harness.results.replacing import check_place
 from harness.results.run_products import blends_of_run
 from harness.results.runs import Run, read_run, write_run
 from harness.selection.best_of import KINDS
+
+USUAL = ("snr+si_sar",)  # means that `select` tries, where a run has their parts
 
 
 def select_again(folder: Path, on: str | None = None) -> Run:
@@ -28,9 +31,13 @@ def select_again(folder: Path, on: str | None = None) -> Run:
     return chosen
 
 
-def with_selection(run: Run, on: str | None = None) -> Run:
-    """Return the run with its selection, made on other artists' tracks or on dataset `on`."""
-    chosen, ensembles, notes = selection.select(*may_choose(run), on=on)
+def with_selection(run: Run, on: str | None = None, by: str | None = None) -> Run:
+    """Return the run with its selection, made on other artists' tracks or on dataset `on`.
+
+    `by` is the metric that chooses; a run that is written has the default choice, so that its
+    report and its tables are of one choice.
+    """
+    chosen, ensembles, notes = selection.select(*may_choose(run), on=on, by=by)
     record = {**run.record, "selection_notes": notes, "ensembles": KINDS}
     return replace(run, selection=chosen, ensembles=ensembles, record=record)
 
@@ -48,15 +55,41 @@ def kept_products(
     return blends_of_run(results / "work", units, ours, by_band=by_band)
 
 
-def worth_of_blends(run: Run, results: Path, on: str | None = None) -> pd.DataFrame:
-    """Return the first table of `harness.selection.blends`, also of blends by band if kept."""
-    candidates = selection.candidates_of(*may_choose(run))
+def worth_of_blends(
+    run: Run, results: Path, on: str | None = None, by: str | None = None
+) -> pd.DataFrame:
+    """Return the first table of `harness.selection.blends`, also of blends by band if kept.
+
+    It is empty if inner products do not determine the metric `by`.
+    """
+    candidates, metric = selection.candidates_of(*may_choose(run), by), by or selection.HARMONIC
     each = [kept_products(run, results, by_band=by_band) for by_band in (False, True)]
-    whole, by_band = (selection.blends(candidates, kept, on=on)[0] for kept in each)
+    whole, by_band = (
+        selection.blends(candidates, selection.scored_by(kept, metric), metric=metric, on=on)[0]
+        for kept in each
+    )
     found = pd.concat([whole, by_band]) if len(by_band) else whole
     return found.sort_values(
         ["dataset", "fed_by", "input", "stem"], kind="stable", ignore_index=True
     )
+
+
+def choices_by(run: Run, on: str | None = None, by: str | None = None) -> pd.DataFrame:
+    """Return `harness.selection.other_choices`: the default choice beside those by other metrics.
+
+    These are `by`, if it is given, otherwise all metrics of the run of which higher is better, and
+    `USUAL` means of several.
+    """
+    scores, ranked, leaks = may_choose(run)
+    ours = scores[scores["separator"].isin(ranked) & (scores["status"] == "ok")]
+    have = {*map(str, ours["metric"].unique())}
+    names = [name for name in METRICS if name in have and METRICS[name].higher_is_better]
+    names += [name for name in USUAL if have.issuperset(parts_of(name))]
+    default = selection.candidates_of(ours, ranked, leaks)
+    others = {
+        name: selection.candidates_of(ours, ranked, leaks, name) for name in ([by] if by else names)
+    }
+    return selection.other_choices(default, others, on=on)
 
 
 def import_scores(

@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import write_atomic
 from harness.registry import FILE_NAME, Entry
 from harness.results import ranking
-from harness.results.grid import HARMONIC, LIMIT, Grid, add_harmonic, grids
+from harness.results.grid import HARMONIC, Grid, grids, limit_of, track_scores, unit_of
 from harness.results.runs import Run
 from harness.selection.blending import Kept
 from harness.selection.budget import Budget
@@ -114,6 +114,7 @@ def params_of(
     *,
     how: str,
     kept: Kept,
+    by: str | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the parameters of an ensemble to `save`, and warnings.
 
@@ -123,36 +124,50 @@ def params_of(
 
     Separators that the registry lacks cannot be chosen. If a run has several datasets, `on` is
     required. `how` is one of `harness.selection.WAYS`, see `harness.selection.weights_of`. `kept`
-    are inner products as from `finished_run.kept_products`, by band for ``bands``.
+    are inner products as from `finished_run.kept_products`, by band for ``bands``. `by` is the
+    metric that chooses, and of the held-out scores, unless it is not in dB: then they are unknown.
     """
     check_way(how)
-    candidates = _candidates(run, entries, on)
+    metric = by or HARMONIC
+    if how in selection.BLENDED and kept and not selection.scored_by(kept, metric):
+        raise HarnessError(
+            f"--how {how} --by {metric}: inner products do not determine {metric} of a blend; use "
+            "--how best, or another metric"
+        )
+    kept = selection.scored_by(kept, metric)
+    candidates = _candidates(run, entries, on, by)
     here = [g.complete() for g in grids(candidates) if on in (None, g.dataset)]
     chosen = _choices([grid for grid in here if len(grid.tracks)])
-    weights = {stem: selection.weights_of(g, how, kept) for stem, g in chosen.items()}
+    weights = {stem: selection.weights_of(g, how, kept, metric) for stem, g in chosen.items()}
     stems = _reachable(weights, entries)
     if not stems:
         raise HarnessError(
             f"{run.name}: no separator can be selected; 'harness select {run.name}' says why"
         )
     wanted = {(chosen[stem].source, stem): by for stem, by in stems.items()}
-    held_out, warnings = selection.expected(candidates, kept, how, on, wanted)
-    held_out = _with_mixture(held_out, run, [chosen[stem] for stem in stems], on)
-    params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems])}
+    held_out, warnings = selection.expected(candidates, kept, how, on, wanted, metric)
+    held_out = _with_mixture(held_out, run, [chosen[stem] for stem in stems], on, metric)
+    params = {"stems": stems, **_known(how, [chosen[stem] for stem in stems], metric)}
     if any(isinstance(weight, tuple) for by in stems.values() for weight in by.values()):
         params["edges"] = next(iter(kept.values())).edges
     return params | ({"held_out": held_out} if held_out else {}), warnings
 
 
 def params_within(
-    run: Run, entries: Mapping[str, Entry], budget: Budget, on: str | None = None
+    run: Run,
+    entries: Mapping[str, Entry],
+    budget: Budget,
+    on: str | None = None,
+    by: str | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of an ensemble to `save`: the best per stem, in total within a budget.
 
     The stems are those of the level below the mixture that has most of them. The held-out scores
-    come from cross-fitting the choice within the budget over artists of the same dataset.
+    come from cross-fitting the choice within the budget over artists of the same dataset. `by` is
+    as for `params_of`.
     """
-    candidates = _candidates(run, entries, on)
+    metric = by or HARMONIC
+    candidates = _candidates(run, entries, on, by)
     mixed = candidates["input"] == "mixture"
     ours = candidates[mixed] if mixed.any() else candidates
     ours = ours if on is None else ours[ours["dataset"] == on]
@@ -166,34 +181,38 @@ def params_within(
     row = max(rows, key=lambda row: len(row["chosen"]))
     found = [grid.complete() for grid in grids(ours) if grid.stem in row["chosen"]]
     stems = {stem: {name: 1.0} for stem, name in row["chosen"].items()}
-    held_out = _with_mixture(row["held_out"], run, found, on=None)
-    return {"stems": stems, **_known("best", found), "held_out": held_out}
+    held_out = _with_mixture(row["held_out"], run, found, None, metric)
+    return {"stems": stems, **_known("best", found, metric), "held_out": held_out}
 
 
 def _with_mixture(
-    held_out: Mapping[str, Any], run: Run, found: Sequence[Grid], on: str | None
+    held_out: Mapping[str, Any], run: Run, found: Sequence[Grid], on: str | None, metric: str
 ) -> dict[str, Any]:
     """Return the held-out scores of stems, each with that of the unprocessed input, if it is known.
 
-    It is the mean over the tracks of `found`, or with `on` over those of all other datasets.
+    It is the mean over the tracks of `found`, or with `on` over those of all other datasets. The
+    fields of an ensemble are in dB, so that scores by a metric of another unit are left out.
     """
-    scores = add_harmonic(run.scores)
+    if unit_of(metric) != "dB":
+        return {}
     inputs = [name for name, role in ranking.roles(run).items() if role == "anchor"]
-    mine = scores["separator"].isin(inputs) & (scores["metric"] == HARMONIC)
-    scores = scores[mine & (scores["status"] == "ok") & scores["value"].notna()]
+    scores = track_scores(run.scores[run.scores["separator"].isin(inputs)], metric)
     known = {}
     for grid in found:
         same = (
             scores[["stem", "input", "fed_by"]].eq([grid.stem, grid.input, grid.fed_by]).all(axis=1)
         )
         here = scores["dataset"] == grid.dataset if on is None else scores["dataset"] != on
-        values = np.clip(scores.loc[same & here, "value"].to_numpy(float), -LIMIT, LIMIT)
+        limit = limit_of(metric)
+        values = np.clip(scores.loc[same & here, "score"].to_numpy(float), -limit, limit)
         if len(values):
             known[grid.stem] = {"mixture": round(float(values.mean()), 3)}
     return {stem: {**held, **known.get(stem, {})} for stem, held in held_out.items()}
 
 
-def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.DataFrame:
+def _candidates(
+    run: Run, entries: Mapping[str, Entry], on: str | None, by: str | None
+) -> pd.DataFrame:
     """Return the scores to choose by: of separators that the registry can run.
 
     Without `on` a dataset of one artist does not choose beside others: nothing would be held out.
@@ -205,7 +224,7 @@ def _candidates(run: Run, entries: Mapping[str, Entry], on: str | None) -> pd.Da
             f"{run.name}: none of its separators is in the registry, so a saved ensemble could not "
             f"run; 'harness select {run.name}' shows the choice"
         )
-    candidates = selection.candidates_of(scores, able, leaked)
+    candidates = selection.candidates_of(scores, able, leaked, by)
     artists = candidates.groupby("dataset", observed=True)["artist"].nunique()
     known = sorted(artists.index[artists > 1]) or sorted(artists.index)
     if on is None and len(known) > 1:
@@ -227,14 +246,14 @@ def made_consistent(params: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     )
 
 
-def _known(how: str, found: Sequence[Grid]) -> dict[str, Any]:
+def _known(how: str, found: Sequence[Grid], metric: str) -> dict[str, Any]:
     """Return how an ensemble is combined, and by which metric and on which tracks it was chosen."""
     if how in selection.UNSCORED:
         return {"how": how}
     if how == "mean":
-        return {"metric": HARMONIC}
+        return {"metric": metric}
     return {
-        "metric": HARMONIC,
+        "metric": metric,
         "chosen_on": sorted({f"{grid.dataset}:{split}" for grid in found for split in grid.splits}),
         "tracks": max(len(grid.tracks) for grid in found),
         "artists": max(grid.n_artists for grid in found),

@@ -196,6 +196,19 @@ def _ends(rows: Float64, tail: float, mean: Float64) -> tuple[Float64, Float64]:
     return np.minimum(low, mean), np.maximum(high, mean)
 
 
+def percentile_ends(resampled: Float64, n: int, value: float) -> tuple[float, float]:
+    """Return the ends of the expanded 95 % interval of any statistic of `n` clusters.
+
+    `resampled` holds it in each resample, shape (resamples,); NaN is left out. The percentiles are
+    those of `mean_intervals`, and the ends NaN with fewer than `MIN_ARTISTS` clusters.
+    """
+    some = resampled[np.isfinite(resampled)]
+    if n < MIN_ARTISTS or not len(some) or not np.isfinite(value):
+        return np.nan, np.nan
+    low, high = _ends(some[None], _tail(n), np.array([value]))
+    return float(low[0]), float(high[0])
+
+
 def rounded_mean(values: Float64, who: npt.NDArray[Any]) -> dict[str, float]:
     """Return score, low and high: the mean with its interval, rounded to two decimals.
 

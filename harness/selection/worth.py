@@ -178,7 +178,7 @@ def named_weights(separators: Sequence[str], weights: Float64) -> dict[str, Weig
     }
 
 
-def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, Weight]:
+def weights_of(grid: Grid, how: str, kept: Kept, metric: str = HARMONIC) -> dict[str, Weight]:
     """Return the weights of one stem that all tracks choose; in every band they sum to one.
 
     The grid is complete, with at least one track. Of the `WAYS`, ``best`` is the separator with the
@@ -190,7 +190,7 @@ def weights_of(grid: Grid, how: str, kept: Kept) -> dict[str, Weight]:
     products = products_of(grid, kept)
     if how == "best" or products.n_separators < 2 or not products.blends:
         return {str(best_mean(grid)(grid)[0]): 1.0}
-    return rounded(products.grid.separators, choose_weights(products)[0])
+    return rounded(products.grid.separators, choose_weights(products, metric=metric)[0])
 
 
 def rounded(names: Sequence[str], weights: npt.ArrayLike) -> dict[str, Weight]:
@@ -218,24 +218,25 @@ def expected(
     how: str,
     on: str | None,
     wanted: Mapping[Place, Mapping[str, Weight]],
+    metric: str = HARMONIC,
 ) -> tuple[dict[str, Expected], list[str]]:
     """Return the expected scores of an ensemble's stems, on music that did not choose it.
 
-    They are {stem: mean harmonic mean of SNR and SDR, with its 95 % interval} of the same method
+    They are {stem: mean of the metric that chooses, with its 95 % interval} of the same method
     (`how`, one of `WAYS`), applied to other artists' tracks or to dataset `on`. The warnings say if
     a blend is not significantly better than the best single separator, or the mean is worse, or the
     score is unknown (`UNSCORED`). `wanted` is {(source, stem): weights} as from `weights_of`.
     """
     if how in UNSCORED:
         return {}, [f"the score of {how} is unknown until the ensemble is itself run"]
-    parts, warnings = list(_held_out(candidates, kept, how, on)), list[str]()
+    parts, warnings = list(_held_out(candidates, kept, how, on, metric)), list[str]()
     if how != "best":
-        worth, rows = blends(candidates, kept, on=on)
+        worth, rows = blends(candidates, kept, metric=metric, on=on)
         warnings = _warnings(worth, how, wanted, {stem for *_, stem in kept})
     if how in BLENDED:
         blended = [
             ((g.source, g.stem), g.scores[:, g.separators.index(BLEND)], g.who)
-            for g in grids(track_scores(rows))
+            for g in grids(track_scores(rows, metric))
         ]
         replaced = {place for place, by in wanted.items() if len(by) > 1}
         replaced |= {place for place, *_ in blended}
@@ -249,7 +250,7 @@ def expected(
 
 
 def _held_out(
-    candidates: pd.DataFrame, kept: Kept, how: str, on: str | None
+    candidates: pd.DataFrame, kept: Kept, how: str, on: str | None, metric: str
 ) -> Iterator[tuple[Place, Float64, Names]]:
     """Yield held-out scores and artists of each stem: of the best separator, or the plain mean."""
     for grid, other in with_choosing([grid.complete() for grid in grids(candidates)], on):
@@ -260,7 +261,7 @@ def _held_out(
             yield place, grid.at(held_out(grid, best_mean, other)), grid.who
         elif (products := products_of(grid, kept)).blends:
             alike = np.full((1, products.n_separators), 1 / products.n_separators)
-            yield place, products.scorer()(alike)[0], products.grid.who
+            yield place, products.scorer(metric)(alike)[0], products.grid.who
 
 
 def _warnings(

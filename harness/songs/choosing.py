@@ -18,6 +18,7 @@ from harness.core.errors import HarnessError
 from harness.registry import ENSEMBLE, Entry
 from harness.registry.dataset_names import read_split
 from harness.registry.weight_files import UNASKED, find, fits, is_here, to_fetch
+from harness.results.grid import HARMONIC
 from harness.separators import lacking_package, obstacle, runs_own_code
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -359,9 +360,12 @@ def _rating_of_saved(entry: Entry, stems: Sequence[str], turn: int, whole: bool)
 
 
 def _published(entry: Entry, stems: Sequence[str]) -> float:
-    """Return the mean published score (`RANKED_BY`) over stems; minus infinity if unknown."""
+    """Return the mean published score (`RANKED_BY`) over stems; minus infinity if unknown.
+
+    That of a generative separator does not compare it with others.
+    """
     found = (p.scores for p in entry.published if (p.metric, p.dataset) == RANKED_BY)
-    return _mean(next(found, {}), stems)
+    return _mean({} if entry.generative else next(found, {}), stems)
 
 
 def _missing(entries: Mapping[str, Entry], stems: Sequence[str]) -> Entry | None:
@@ -381,6 +385,8 @@ def _missing(entries: Mapping[str, Entry], stems: Sequence[str]) -> Entry | None
 
 def _held_out(entry: Entry, stems: Sequence[str]) -> float:
     """Return the mean held-out score of an ensemble over stems; minus infinity if unknown."""
+    if entry.blend.metric not in ("", HARMONIC):
+        return _mean({}, stems)  # scores by other metrics are not comparable
     return _mean({stem: held.score for stem, held in entry.blend.held_out.items()}, stems)
 
 

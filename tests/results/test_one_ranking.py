@@ -82,7 +82,7 @@ def parent_of(run, monkeypatch):
     monkeypatch.setattr(runner, "score_rows", lambda *_: run.scores.to_numpy().tolist())
     monkeypatch.setattr(runner, "leak_rows", lambda plan: run.record["leaks"])
     units = [
-        type("U", (), {"entry": type("E", (), {"name": name, "role": about["role"]})})
+        type("U", (), {"entry": type("E", (), {"generative": False, "name": name, **about})})
         for name, about in run.record["separators"].items()
     ]
     plan = type("P", (), {"units": units})
@@ -114,6 +114,20 @@ def test_one_silent_estimate_costs_the_same_everywhere():
     assert cell["mean"] == round(table["mean_a"], 2) == 3.56
     assert board.rows[0][:1] == ("a",)
     assert "3.56" in " ".join(map(str, board.rows[0]))
+
+
+def test_a_generative_separator_has_no_place_whatever_its_scores_are(monkeypatch):
+    run = planted(made=[9.0] * 12, a=[5.0] * 12, b=[6.0] * 12)
+    run.record["separators"]["made"]["generative"] = True
+    assert ranking.roles(run)["made"] == ranking.GENERATIVE
+    cells = page_of(run)[0]
+    assert math.isnan(cells["made"]["rank"] or math.nan)
+    assert page_best(run) == chosen(run)[0] == parent_of(run, monkeypatch) == "b"
+    ranked, apart = boards.boards(make_report(run))
+    assert [row[0] for row in ranked.rows] == ["b", "a"]
+    assert (apart.head[0], [row[0] for row in apart.rows]) == ("generative", ["made"])
+    oracle = selection.select(*ranking.may_choose(run))[0]
+    assert "made" not in set(oracle["separator"])
 
 
 def test_a_track_is_shown_as_it_is_though_it_is_limited_in_means():

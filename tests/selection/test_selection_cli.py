@@ -13,6 +13,7 @@ from harness import cli, registry
 from harness.cli.list_ import state_of
 from harness.core.bands import in_words
 from harness.metrics import write_blends
+from harness.results.grid import track_scores
 from harness.results.runs import SELECTION_COLUMNS, Run, read_run, table, write_run
 
 MEANS = {
@@ -94,6 +95,65 @@ def test_select_says_what_the_choice_is_worth(call):
     shown = call("select")
     assert "expected scores of the choice" in shown
     assert "held-out scores" in shown
+
+
+@pytest.fixture
+def disagree(call, tmp_path):
+    """`call` on a run in which SI-SDR prefers the other separators: 10 dB less for `good`."""
+    path = tmp_path / "results" / "main"
+    found = read_run(path)
+    here = found.scores[(found.scores["dataset"] == "set") & (found.scores["separator"] != "twin")]
+    more = here[here["metric"] == "snr"].assign(metric="si_sdr")
+    more["value"] -= 10.0 * (more["separator"] == "good")
+    write_run(path, replace(found, scores=pd.concat([here, more], ignore_index=True)))
+    return call
+
+
+def test_select_by_another_metric_and_says_where_it_would_differ(disagree, tmp_path):
+    default = json.loads(disagree("select", "--json"))
+    rows = {(row["metric"], row["stem"]): row for row in default["other_metrics"]}
+    assert rows["si_sdr", "vocals"]["chosen"] == "good"
+    assert rows["si_sdr", "vocals"]["other"] == "fair"
+    assert rows["si_sdr", "vocals"]["differ"] == rows["si_sdr", "vocals"]["n"] == 12
+    assert rows["si_sdr", "vocals"]["loss"] > 1  # dB by the default metric
+    assert rows["si_sdr", "drums"]["differ"] == rows["sdr", "vocals"]["differ"] == 0
+    kept = read_run(tmp_path / "results" / "main").selection
+    shown = disagree("select", "--by", "si_sdr")
+    assert "selected by si_sdr" in shown
+    assert "12 of 12" in shown
+    assert "vocals: use fair" in shown
+    after = read_run(tmp_path / "results" / "main").selection
+    assert after.equals(kept)  # the run keeps the default choice
+
+
+def test_a_mean_of_two_metrics_chooses_and_is_saved_with_its_name(disagree, tmp_path):
+    rows = "".join(f"{n}: {{family: nmf, stems: [vocals, drums]}}\n" for n in COSTS)
+    (tmp_path / "model_registry.yaml").write_text(rows)
+    said = disagree("select", "--by", "snr + si_sdr", "--save", "both")
+    assert "held out by snr+si_sdr vocals" in said
+    saved = registry.load()["both"].blend
+    assert saved.metric == "snr+si_sdr"
+    assert saved.stems == {"vocals": {"fair": 1.0}, "drums": {"fair": 1.0}}
+    scores = read_run(tmp_path / "results" / "main").scores
+    mine = scores[(scores["separator"] == "fair") & (scores["stem"] == "vocals")]
+    both = mine[mine["metric"].isin(["snr", "si_sdr"])]["value"].clip(-30, 30).mean()
+    assert saved.held_out["vocals"].score == pytest.approx(both, abs=0.006)
+
+
+def test_a_mean_limits_each_of_its_metrics_first():
+    scores = planted({"vocals": {"a": 0.0}}, artists=1)
+    scores.loc[scores["metric"] == "snr", "value"] = np.inf
+    scores.loc[scores["metric"] == "sdr", "value"] = 10.0
+    (row,) = track_scores(scores, "snr+sdr").to_dict("records")
+    assert (row["score"], row["limited"]) == (20.0, True)
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [("isr", "no scores of 'isr'"), ("snr+snr", "twice"), ("snr+", "no scores of ''")],
+)
+def test_a_metric_that_cannot_choose_is_refused(call, by, message):
+    assert message in call("select", "--by", by, expected=2)
 
 
 def test_select_on_another_dataset_and_within_a_budget(call):
