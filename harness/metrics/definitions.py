@@ -51,7 +51,8 @@ class Pair:
     references: tuple[Audio, ...] = ()  # all of the track, this stem's first
 
 
-_kept = partial(field, default_factory=lambda: np.empty((0, 0)), kw_only=True)
+def _none() -> Float64:
+    return np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,16 @@ class InnerProducts:
     artifacts: Float64  # of P−e per frame, shape (frames, K, K)
     whole: Float64  # of x, e₁, …, eK over the whole track, shape (K+1, K+1)
     whole_own: Float64  # of Pj over the whole track, shape (K, K)
-    among: Float64 = _kept()  # of references, per frame, (frames, R, R)
-    cross: Float64 = _kept()  # of them and e₁, …, eK, (frames, R, K)
-    whole_among: Float64 = _kept()  # of the whole track, (R, R)
-    whole_cross: Float64 = _kept()  # of the whole track, (R, K)
-    mixture_own: Float64 = _kept()  # |Pj|² of the mixture, (1, 1)
+    #: of references, per frame, (frames, R, R)
+    among: Float64 = field(default_factory=_none, kw_only=True)
+    #: of them and e₁, …, eK, (frames, R, K)
+    cross: Float64 = field(default_factory=_none, kw_only=True)
+    #: of the whole track, (R, R)
+    whole_among: Float64 = field(default_factory=_none, kw_only=True)
+    #: of the whole track, (R, K)
+    whole_cross: Float64 = field(default_factory=_none, kw_only=True)
+    #: |Pj|² of the mixture, (1, 1)
+    mixture_own: Float64 = field(default_factory=_none, kw_only=True)
 
 
 # The energies above and below a metric's fraction bar, as quadratic forms in (−1, weights): two
@@ -271,7 +277,7 @@ _SCORES = (
     Metric(
         "pes",
         "PES",
-        "predicted energy at silence: median over 1 s frames with a silent reference of Σx̂² + 1e-12",
+        "predicted energy at silence: median of Σx̂² + 1e-12 over 1 s frames with a silent reference",
         lambda pair: db(pair.energies.ee + EMPTY, 1.0),
         _pes_forms,
         per_frame=True,

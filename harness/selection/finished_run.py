@@ -18,6 +18,7 @@ from harness.results.replacing import check_place
 from harness.results.run_products import blends_of_run
 from harness.results.runs import Run, read_run, write_run
 from harness.selection.best_of import KINDS
+from harness.selection.blending import Kept
 
 
 def select_again(folder: Path, on: str | None = None) -> Run:
@@ -48,11 +49,17 @@ def kept_products(
     return blends_of_run(results / "work", units, ours, by_band=by_band)
 
 
-def worth_of_blends(run: Run, results: Path, on: str | None = None) -> pd.DataFrame:
-    """Return the first table of `harness.selection.blends`, also of blends by band if kept."""
+def worth_of_blends(
+    run: Run, results: Path, on: str | None = None, *, kept: Kept | None = None
+) -> pd.DataFrame:
+    """Return the first table of `harness.selection.blends`, also of blends by band if kept.
+
+    `kept` are the `kept_products` of the run if they were read already.
+    """
     candidates = selection.candidates_of(*may_choose(run))
-    each = [kept_products(run, results, by_band=by_band) for by_band in (False, True)]
-    whole, by_band = (selection.blends(candidates, kept, on=on)[0] for kept in each)
+    each = kept_products(run, results) if kept is None else kept
+    cut = kept_products(run, results, by_band=True)
+    whole, by_band = (selection.blends(candidates, found, on=on)[0] for found in (each, cut))
     found = pd.concat([whole, by_band]) if len(by_band) else whole
     return found.sort_values(
         ["dataset", "fed_by", "input", "stem"], kind="stable", ignore_index=True

@@ -177,7 +177,7 @@ class Analysis:
         return self._gram[np.ix_(at, at)]
 
     def _between(self, one: str, other: str) -> float:
-        """⟨reference, reference⟩ over the whole track, all channels together."""
+        """Return ⟨reference, reference⟩ over the whole track, all channels together."""
         left, right = self.places[one], self.places[other]
         if not (left.exact and right.exact):
             return float(gram([self.references[one], self.references[other]])[0, 1])
@@ -208,7 +208,8 @@ class Analysis:
     ) -> dict[str, Float64]:
         """Compute the arrays of `InnerProducts` of the estimates' bands, without frames.
 
-        `others` are the other references. `mixture_own` is not among the arrays. In memory at a time are the bands of one estimate, or of a piece of all.
+        `others` are the other references. `mixture_own` is not among the arrays. In memory at a
+        time are the bands of one estimate, or of a piece of all.
         """
         reference, n = self.references[stem], (len(taps) + 1) * len(estimates)
         none = dict.fromkeys(("rest", "projected", "artifacts"), np.zeros((0, n, n)))

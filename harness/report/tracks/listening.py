@@ -10,10 +10,12 @@ from harness.benchmark import clips
 from harness.core.files import digest, write_atomic
 from harness.core.taxonomy import in_order
 from harness.datasets import DATASETS
+from harness.metrics import BlendProducts, bleed
 from harness.report.computed import Report, part
 from harness.report.tracks import track_page
 from harness.report.tracks.track_page import TrackPage
 from harness.results.ranking import genre_name
+from harness.results.run_products import find_blends
 
 AUDIO = ("none", "private", "allowed")
 Place = tuple[str, str, str]  # dataset, split, track
@@ -90,11 +92,24 @@ def _pages_of(
         for stem in in_order({stem for found in estimates.values() for stem in found})
     ]
     mixture = clips.read_true(work_folder, key, "mixture")
+    ours = {u["key"]: u["separator"] for u in units if u["separator"] in report.ranked}
+    products = find_blends(work_folder, key, ours)
     for page in pages:
         true = mixture, clips.read_true(work_folder, key, page.stem)
         here = scores[scores["stem"] == page.stem]
         own = {name: found.get(page.stem) for name, found in estimates.items()}
-        yield page, track_page.render(report, (page, pages), true, own, here)
+        errors = _errors(products.get(page.stem), ours)
+        yield page, track_page.render(report, (page, pages), true, own, here, errors)
+
+
+def _errors(
+    products: BlendProducts | None, ours: Mapping[str, str]
+) -> dict[str, bleed.SecondErrors]:
+    """Return what the errors of each separator consist of, as far as it was kept."""
+    if products is None or not products.sources:
+        return {}
+    keys = [key for key in products.separators if key in ours]
+    return {ours[key]: bleed.second_errors(products, key) for key in keys}
 
 
 def _href(dataset: str, split: str, track: str, stem: str) -> str:
