@@ -274,17 +274,6 @@ _SCORES = (
         with_references=True,
         keyed=False,
     ),
-    Metric(
-        "pes",
-        "PES",
-        "predicted energy at silence: median of Σx̂² + 1e-12 over 1 s frames with a silent reference",
-        lambda pair: db(pair.energies.ee + EMPTY, 1.0),
-        _pes_forms,
-        per_frame=True,
-        at_silence=True,
-        higher_is_better=False,
-        keyed=False,
-    ),
     _optional(
         "sd_sdr",
         "SD-SDR",
@@ -320,6 +309,16 @@ _SCORES = (
         _over_mixture("si_sdr", _si_sdr_forms),
         Needs.REFERENCES,
         with_references=True,
+    ),
+    _optional(
+        "pes",
+        "PES",
+        "predicted energy at silence: median over 1 s frames with a silent reference of Σx̂²+1e-12",
+        lambda pair: db(pair.energies.ee + EMPTY, 1.0),
+        _pes_forms,
+        per_frame=True,
+        at_silence=True,
+        higher_is_better=False,
     ),
 )
 _cost = partial(Metric, higher_is_better=False)
