@@ -1,5 +1,6 @@
 """Clips that are kept of a run, the excerpts chosen from them, and the pages made of both."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,11 @@ from harness.core.errors import HarnessError, StorageError
 from harness.datasets import DATASETS, load
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.tracks import Source, Track
+from harness.metrics import analyse
 from harness.registry import Entry
 from harness.report import writing
 from harness.report.computed import make_report
+from harness.report.page import bleed_tables
 from harness.report.tracks import excerpts, frame_lines, listening, track_page
 from harness.results.runs import read_run
 
@@ -270,3 +273,42 @@ def test_the_page_names_separators_without_a_clip(run, tmp_path):
     assert re.search(r'No audio was kept of <span class="name">lost</span>', page)
     assert 'id="audio-0-2"' in page
     assert 'id="audio-0-3"' not in page
+
+
+def test_the_error_of_each_second_is_named(run, tmp_path):
+    write_pages(run, tmp_path, "private")
+    view = json.loads(re.search(r'id="view">(.*?)</script>', page_of(tmp_path, "bass"))[1])
+    (estimate,) = [source for source in view["sources"] if source["name"] == "planted"]
+    assert view["kinds"] == ["missing", "too loud", "vocals", "drums", "other", "no stem"]
+    height, level, *shares = estimate["errors"][BURST]
+    assert (height, shares[-1]) == (100, 100)  # a constant is in no stem
+    assert level > 0
+    assert max(height for i, (height, *_) in enumerate(estimate["errors"]) if i != BURST) == 0
+
+
+def test_the_report_has_the_bleed_matrix_of_what_was_scored(run, tmp_path):
+    page = writing.write_report([run], tmp_path).read_text(encoding="utf-8")
+    matrix = page.partition('id="bleed-0"')[2].partition("</table>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", matrix)
+    assert len(cells) == 4 * 5
+    assert [cells[5 * i + i] for i in range(4)] == ["0.0"] * 4
+    assert {cells[5 * i + k] for i in range(4) for k in range(4) if i != k} == {"–"}
+
+
+def test_bleed_is_the_median_over_tracks():
+    stems = {stem: signal.astype(np.float32) for stem, signal in song_stems(3).items()}
+    ready, drums = analyse(stems, RATE, metrics=[]), stems["drums"]
+    kept = {
+        ("songs", "test", str(i), "vocals"): ready.blend(
+            "vocals", {"much": stems["vocals"] + np.float32(gain) * drums, "none": stems["vocals"]}
+        )
+        for i, gain in enumerate((0.01, 0.1, 0.5))
+    }
+    none, much = bleed_tables.matrices(kept)["songs"]
+    assert (none.separator, much.separator, much.tracks) == ("none", "much", 3)
+    ((stem, cells),) = much.rows
+    levels = dict(zip(much.sources, cells, strict=True))
+    assert stem == "vocals"
+    assert levels["drums"].level == pytest.approx(-20, abs=1e-4)
+    assert levels["vocals"].own
+    assert [name for name, cell in levels.items() if cell.shade] == ["drums"]
