@@ -210,7 +210,7 @@ def added(seconds: int, threads: int) -> dict[str, str]:
         return [ready.blend(s, dict.fromkeys(systems, estimates[s])) for s in STEMS]
 
     def extra(stem: str, products: BlendProducts) -> np.ndarray:
-        """What is new of `blend`, and the levels and errors for the report."""
+        """Time what is new of `blend`, and the levels and errors for the report."""
         own = [references[stem], *[estimates[stem]] * len(systems)]
         others = [references[name] for name in STEMS if name != stem]
         took = timed(lambda: gram([*own, *others]))[1] - timed(lambda: gram(own))[1]

@@ -52,9 +52,9 @@ class Analysis:
         self._rows, self._calls = rows, Lock()
         self._mixture_own: dict[str, float] = {}
         self._gram: Float64 | None = None  # of all references, once needed
+        self._tiled = self.hop == self.window or len(self.bounds) == 1
         if not rows:
             return
-        self._tiled = self.hop == self.window or len(self.bounds) == 1
         self._over_tiles = self._correlator(self._tiles)
         if not self._tiled:
             self._over_frames = self._correlator(self.bounds)
@@ -191,8 +191,10 @@ class Analysis:
         """Compute the arrays of `InnerProducts` of several estimates of one stem."""
         order = own_first(stem, self.references)
         signals = [*(self.references[name] for name in order), *estimates]
-        by_frame = np.stack([_gram(signals, a, b) for a, b in self.bounds])
         by_tile = np.stack([_gram(signals, a, b) for a, b in self._tiles])
+        by_frame = by_tile[: len(self.bounds)]
+        if not self._tiled:
+            by_frame = np.stack([_gram(signals, a, b) for a, b in self.bounds])
         plain = _split(by_frame, by_tile.sum(axis=0), len(order))
         plain["mixture_own"] = np.array([[self.mixture_own(stem)]])
         by_frame = plain["plain"]
