@@ -147,6 +147,7 @@ def _parts_forms(products: InnerProducts) -> tuple[Float64, Float64, Float64]:
     whole, among, cross = products.whole[None], products.whole_among, products.whole_cross
     target = whole[:, 1:, :1] * whole[:, :1, 1:] / whole[:, :1, :1]
     beside = cross - among[:, :1] * cross[:1] / among[0, 0]
+    beside[0] = 0  # without the rounding
     interference = (beside.T @ inverted(among) @ beside)[None]
     return target, interference, whole[:, 1:, 1:] - target - interference
 

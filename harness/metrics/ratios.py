@@ -183,6 +183,7 @@ def scaled_parts(
         return target, 0.0, 0.0
     gram, cross = energies.among[:-1, :-1], energies.among[:-1, -1]
     beside = cross - gram[:, 0] * (xe / xx)  # ⟨reference, e − αx⟩
+    beside[0] = 0  # without the rounding
     inverse = inverted(gram)
     interference = float(beside @ inverse @ beside)
     artifacts = residual - interference
