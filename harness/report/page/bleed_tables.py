@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.core.taxonomy import in_order
+from harness.core.text import decimals
 from harness.metrics import BlendProducts, bleed
 from harness.metrics.ratios import medians_of
 
@@ -23,6 +24,13 @@ class BleedCell(NamedTuple):
     level: float  # dB, median over tracks; NaN if there is none
     own: bool  # whether this is the stem that was asked for
     shade: int  # percent of the strongest color; 0 for the own stem
+
+    @property
+    def shown(self) -> str:
+        """The level as text: empty if there is none, a dash if it cannot be heard."""
+        if math.isnan(self.level):
+            return ""
+        return decimals(self.level, 1) if self.level >= INAUDIBLE else "–"
 
 
 class BleedMatrix(NamedTuple):
@@ -78,7 +86,8 @@ def _cell(own: bool, level: float) -> BleedCell:
     return BleedCell(level, own, round(100 * min(max(part, 0.0), 1.0)))
 
 
-def _order(matrix: BleedMatrix) -> tuple[list[str], float, str]:
-    """Sort by the stems, then by the mean level of other stems."""
+def _order(matrix: BleedMatrix) -> tuple[int, list[str], float, str]:
+    """Sort by the stems, most of them first, then by the mean level of other stems."""
     shades = [cell.shade for _, cells in matrix.rows for cell in cells[:-1] if not cell.own]
-    return matrix.sources, float(np.mean(shades)) if shades else 0.0, matrix.separator
+    mean = float(np.mean(shades)) if shades else 0.0
+    return -len(matrix.sources), matrix.sources, mean, matrix.separator
