@@ -255,6 +255,7 @@ def test_only_stems_of_both_sides_are_scored(rng):
 def test_metrics_are_named_after_themselves():
     assert all(metric.name == name for name, metric in METRICS.items())
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == [
+        "pes",
         "rtf",
         "cpu_seconds",
         "peak_memory",
