@@ -194,7 +194,7 @@ def memory(line: str) -> float:
     return kibibytes * 1024 / 1e6
 
 
-def added(seconds: int, threads: int) -> dict[str, str]:
+def added(seconds: int, threads: int, repeats: int) -> dict[str, str]:
     """CPU time that the metrics of `FREE` and bleed add to scoring a track with three separators.
 
     Scoring is the analysis of the references, the scores of each separator, and the inner products
@@ -218,7 +218,7 @@ def added(seconds: int, threads: int) -> dict[str, str]:
         return took + timed(lambda: [bleed.second_errors(products, name) for name in systems])[1]
 
     turns = []
-    for turn in range(TURNS + 1):
+    for turn in range(repeats + 1):
         before = timed(lambda: whole(BEFORE))[1][1]
         kept, after = timed(lambda: whole((*BEFORE, *FREE)))
         rest = sum(extra(*pair)[1] for pair in zip(STEMS, kept, strict=True))
@@ -252,7 +252,9 @@ def main() -> None:
         if options.fresh:
             return fresh_child(options.seconds[0], options.threads)
         if options.added:
-            return print(table({n: added(n, options.threads) for n in options.seconds}))
+            return print(
+                table({n: added(n, options.threads, options.repeats) for n in options.seconds})
+            )
         need("museval", "mir_eval", "fast_bss_eval", programs=("ffmpeg", "ffprobe"))
         columns = {}
         for seconds in options.seconds:
