@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,7 +132,7 @@ def render(
     )
 
 
-def _errors(errors: SecondErrors | None) -> list[list[Json]]:
+def _errors(errors: SecondErrors | None) -> list[list[Any]]:
     """Return per second the height of the error from 0 to 100, and the percentages of its kinds."""
     if errors is None:
         return []
