@@ -26,11 +26,14 @@ import threadpoolctl
 from needs import need
 from scipy.signal import lfilter
 
-from harness.metrics import References, analyse
+from harness.metrics import BlendProducts, References, analyse, bleed
+from harness.metrics.engine.bss_eval import gram
 
 RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
 METRICS = ("csdr", "isr", "sir", "sar")
+BEFORE = ("snr", "sdr", "si_sdr", *METRICS)
+FREE = ("si_sir", "si_sar", "sd_sdr", "snri", "sdri", "si_sdri", "pes")
 LONGEST_FOR_FAST_BSS_EVAL = 60  # seconds; it needs 15 GB for four minutes
 TURNS = 5  # of the engine to each of another tool's
 Signals = dict[str, np.ndarray]
@@ -191,6 +194,44 @@ def memory(line: str) -> float:
     return kibibytes * 1024 / 1e6
 
 
+def added(seconds: int, threads: int, repeats: int) -> dict[str, str]:
+    """CPU time that the metrics of `FREE` and bleed add to scoring a track with three separators.
+
+    Scoring is the analysis of the references, the scores of each separator, and the inner products
+    that are kept for blends.
+    """
+    references, estimates = make_track(seconds)
+    systems = "abc"
+
+    def whole(metrics: tuple[str, ...]) -> list[BlendProducts]:
+        ready = analyse(references, RATE, metrics=metrics, threads=threads)
+        for _ in systems:
+            ready.score(estimates)
+        return [ready.blend(s, dict.fromkeys(systems, estimates[s])) for s in STEMS]
+
+    def extra(stem: str, products: BlendProducts) -> np.ndarray:
+        """Time what is new of `blend`, and the levels and errors for the report."""
+        own = [references[stem], *[estimates[stem]] * len(systems)]
+        others = [references[name] for name in STEMS if name != stem]
+        took = timed(lambda: gram([*own, *others]))[1] - timed(lambda: gram(own))[1]
+        took += timed(lambda: bleed.levels(products))[1]
+        return took + timed(lambda: [bleed.second_errors(products, name) for name in systems])[1]
+
+    turns = []
+    for turn in range(repeats + 1):
+        before = timed(lambda: whole(BEFORE))[1][1]
+        kept, after = timed(lambda: whole((*BEFORE, *FREE)))
+        rest = sum(extra(*pair)[1] for pair in zip(STEMS, kept, strict=True))
+        if turn:  # the first one is slower
+            turns.append((before, after[1] - before, rest))
+    before, scores, rest = np.median(turns, axis=0)
+    return {
+        "scoring, CPU s": f"{before:.2f}",
+        "added by metrics": f"{100 * scores / before:.1f} %",
+        "added by kept products and bleed": f"{100 * rest / before:.1f} %",
+    }
+
+
 def table(columns: dict[int, dict[str, str]]) -> str:
     """Return the results as a Markdown table, one column per track length."""
     names = dict.fromkeys(name for column in columns.values() for name in column)
@@ -204,11 +245,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, nargs="+", default=[10, 30])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=1, help="turns of the other tools")
+    parser.add_argument("--added", action="store_true", help="only what free metrics add")
     parser.add_argument("--fresh", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     with threadpoolctl.threadpool_limits(options.threads):
         if options.fresh:
             return fresh_child(options.seconds[0], options.threads)
+        if options.added:
+            return print(
+                table({n: added(n, options.threads, options.repeats) for n in options.seconds})
+            )
         need("museval", "mir_eval", "fast_bss_eval", programs=("ffmpeg", "ffprobe"))
         columns = {}
         for seconds in options.seconds:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.benchmark.signals import Unit
+from harness.benchmark.store import Store
 from harness.benchmark.work import Settings
 from harness.core import taxonomy
 from harness.core.errors import HarnessError
@@ -42,6 +43,7 @@ class Plan:
     units: tuple[Unit, ...] = ()
     skips: tuple[Skip, ...] = ()
     omitted: tuple[Omission, ...] = ()  # what a folder of estimates lacks
+    unscored: tuple[Omission, ...] = ()  # metrics that earlier work lacks, see `unscored`
 
 
 def make_plan(
@@ -208,7 +210,8 @@ def unit_key(
     """Return the cache key of a unit of work: a hash of everything that can change its scores.
 
     These are the separator (parameters, weights and version of its code), the audio of the track,
-    the stems, the sample rate, the excerpt, and the versions of the metrics. Names of separators,
+    the stems, the sample rate, the excerpt, and the versions of the metrics, but not that metrics
+    which are not `Metric.keyed` exist: work that lacks them stays valid. Names of separators,
     tracks and files are not among them, so that renaming one repeats nothing. `content` is a hash
     of the track's audio. A unit in cascade has the key of `Unit.in_cascade`.
     """
@@ -222,8 +225,32 @@ def unit_key(
             "sample_rate": sample_rate,
             "excerpt": excerpt.seconds,
             "precision": PRECISION,
-            "metrics": {name: METRICS[name].version for name in DEFAULT},
+            "metrics": {
+                name: metric.version
+                for name, metric in METRICS.items()
+                if name in DEFAULT and (metric.keyed or metric.version > 1)
+            },
         }
+    )
+
+
+def unscored(units: Iterable[Unit], store: Store) -> tuple[Omission, ...]:
+    """Return which separators were scored before some metrics existed, per dataset."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for unit in units:
+        scores = (store.get(unit.key) or {}).get("scores", {}).values()
+        lacking = {name for of_stem in scores for name in DEFAULT if name not in of_stem}
+        if lacking:
+            found.setdefault((unit.track.dataset, unit.entry.name), set()).update(lacking)
+    return tuple(
+        Omission(
+            f"scored before {', '.join(METRICS[m].label for m in DEFAULT if m in lacking)} "
+            "existed, so these are not shown; to have them, run into a new folder (--results)",
+            separator,
+            dataset,
+            what="separator scored in part",
+        )
+        for (dataset, separator), lacking in found.items()
     )
 
 

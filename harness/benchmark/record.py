@@ -46,7 +46,9 @@ def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterat
             notes = [*result["notes"], *unit.track.notes]
             notes += ["the reference holds bleed"] if stem in unit.track.bleed else []
             for metric in DEFAULT:
-                value, note = result["scores"][stem].get(metric, (math.nan, "not computed"))
+                if metric not in result["scores"][stem]:
+                    continue  # scored before the metric existed, see `plan.unscored`
+                value, note = result["scores"][stem][metric]
                 status = "undefined" if math.isnan(value) else "ok"
                 yield (*head, stem, metric, value, status, "; ".join(filter(None, [note, *notes])))
 
@@ -158,7 +160,7 @@ def omissions(datasets: Sequence[Dataset], plan: Plan) -> tuple[Omission, ...]:
             in_part = (skip.separator, skip.dataset) in ran  # such as not in cascade
             what = "separator run in part" if in_part else "separator not run"
             separators.append(Omission(skip.reason, skip.separator, skip.dataset or "", what=what))
-    return (*tracks, *plan.omitted, *separators)
+    return (*tracks, *plan.omitted, *separators, *plan.unscored)
 
 
 def _place(unit: Unit) -> dict[str, str]:

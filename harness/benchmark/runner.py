@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.benchmark import kept_products
 from harness.benchmark.cascades import Parents, plan_cascades, wanted_parents
-from harness.benchmark.plan import Plan, make_plan, mark, plan_for_files
+from harness.benchmark.plan import Plan, make_plan, mark, plan_for_files, unscored
 from harness.benchmark.record import (
     cost_rows,
     is_current,
@@ -134,6 +134,7 @@ def _do(
         fed = plan_cascades(plan, parents) if cascade else Plan()
         reused += sum(is_done(unit, store, settings) for unit in fed.units)
         plan = replace(plan, units=plan.units + fed.units, skips=plan.skips + fed.skips)
+        plan = replace(plan, unscored=unscored(plan.units, store))
         out = omissions(datasets, plan)
         state = state_of(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and is_current(folder, state):

@@ -6,7 +6,7 @@ Runs, tables, reports and blends read `METRICS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
 from typing import Any
@@ -15,15 +15,29 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.audio import Audio, Float64
-from harness.metrics.ratios import Energies, db, sdr_of, si_sdr_of, snr_of
+from harness.metrics.ratios import (
+    Energies,
+    db,
+    improvement,
+    inverted,
+    of_mixture,
+    sdr_of,
+    si_sar_of,
+    si_sdr_of,
+    si_sir_of,
+    snr_of,
+)
+
+EMPTY = 1e-12  # energy added to that of silent frames, so that they have a value in dB
 
 
 class Needs(IntEnum):
     """What a metric is computed from; each value includes the ones before."""
 
     SIGNALS = 0  # the audio and its energies
-    OWN_FILTERS = 1  # and the projection on the stem's own delays, `Energies.whole_own`
-    ALL_FILTERS = 2  # and the projection on all stems' delays, all other fields of `Energies`
+    REFERENCES = 1  # and inner products with all references, `Energies.among`
+    OWN_FILTERS = 2  # and the projection on the stem's own delays, `Energies.whole_own`
+    ALL_FILTERS = 3  # and the projection on all stems' delays, all other fields of `Energies`
 
 
 @dataclass(frozen=True)
@@ -34,11 +48,19 @@ class Pair:
     estimate: Audio  # of the same shape
     sample_rate: int
     energies: Energies  # as far as the metrics of the run need them
+    references: tuple[Audio, ...] = ()  # all of the track, this stem's first
+
+
+def _none() -> Float64:
+    return np.empty((0, 0))
 
 
 @dataclass(frozen=True)
 class InnerProducts:
-    """Inner products of a reference x and K estimates e of it; Pj and P as in `Energies`."""
+    """Inner products of a reference x and K estimates e of it; Pj and P as in `Energies`.
+
+    The R references of the track begin with x. What earlier versions did not keep is empty.
+    """
 
     plain: Float64  # of x, e₁, …, eK per frame, shape (frames, K+1, K+1)
     own: Float64  # of x, Pj₁, …, PjK per frame, shape (frames, K+1, K+1)
@@ -47,6 +69,16 @@ class InnerProducts:
     artifacts: Float64  # of P−e per frame, shape (frames, K, K)
     whole: Float64  # of x, e₁, …, eK over the whole track, shape (K+1, K+1)
     whole_own: Float64  # of Pj over the whole track, shape (K, K)
+    #: of references, per frame, (frames, R, R)
+    among: Float64 = field(default_factory=_none, kw_only=True)
+    #: of them and e₁, …, eK, (frames, R, K)
+    cross: Float64 = field(default_factory=_none, kw_only=True)
+    #: of the whole track, (R, R)
+    whole_among: Float64 = field(default_factory=_none, kw_only=True)
+    #: of the whole track, (R, K)
+    whole_cross: Float64 = field(default_factory=_none, kw_only=True)
+    #: |Pj|² of the mixture, (1, 1)
+    mixture_own: Float64 = field(default_factory=_none, kw_only=True)
 
 
 # The energies above and below a metric's fraction bar, as quadratic forms in (−1, weights): two
@@ -64,11 +96,14 @@ class Metric:
     compute: Callable[[Pair], float | Float64] | None = None  # None: a cost, measured by the run
     forms: Callable[[InnerProducts], Forms] | None = None  # None: a blend cannot be scored by it
     needs: Needs = Needs.SIGNALS
+    with_references: bool = False  # `forms` use the other references, too
     per_frame: bool = False  # `compute` and `forms` return frames; the score is their median
+    at_silence: bool = False  # over the frames in which the reference is silent
     unit: str = "dB"  # or ``s``, ``bytes``, ``values``, ``×`` for a pure ratio
     higher_is_better: bool = True
     version: int = 1  # raise it if a value would change: old scores are then computed again
     default: bool = True  # in every run; otherwise only on request
+    keyed: bool = True  # a part of cache keys; if not, work done before it existed stays valid
 
     def described(self) -> dict[str, Any]:
         """Return what the record of a run says about the metric."""
@@ -107,13 +142,68 @@ def _si_sdr_forms(products: InnerProducts) -> Forms:
     return _of_estimates(inside), _of_estimates(whole[:, 1:, 1:] - inside)
 
 
+def _parts_forms(products: InnerProducts) -> tuple[Float64, Float64, Float64]:
+    """Forms in w of target, interference and artifacts, see `ratios.scaled_parts`."""
+    whole, among, cross = products.whole[None], products.whole_among, products.whole_cross
+    target = whole[:, 1:, :1] * whole[:, :1, 1:] / whole[:, :1, :1]
+    beside = cross - among[:, :1] * cross[:1] / among[0, 0]
+    beside[0] = 0  # without the rounding
+    interference = (beside.T @ inverted(among) @ beside)[None]
+    return target, interference, whole[:, 1:, 1:] - target - interference
+
+
+def _si_sir_forms(products: InnerProducts) -> Forms:
+    target, interference, _ = _parts_forms(products)
+    return _of_estimates(target), _of_estimates(interference)
+
+
+def _si_sar_forms(products: InnerProducts) -> Forms:
+    target, _, artifacts = _parts_forms(products)
+    return _of_estimates(target), _of_estimates(artifacts)
+
+
+def _sd_sdr_forms(products: InnerProducts) -> Forms:
+    return _si_sdr_forms(products)[0], products.whole[None]
+
+
+def _sd_sdr(pair: Pair) -> float:
+    xx, _, dd, xe = pair.energies.total
+    return float(db(xe**2 / xx, dd))
+
+
+def _snr_forms(products: InnerProducts) -> Forms:
+    return _of_reference(products.whole[None]), products.whole[None]
+
+
+def _over_mixture(
+    metric: str, forms: Callable[[InnerProducts], Forms]
+) -> Callable[[InnerProducts], Forms]:
+    """Return the forms of a metric's improvement over the mixture."""
+
+    def improved(products: InnerProducts) -> Forms:
+        own = float(products.mixture_own[0, 0])
+        above, below = of_mixture(products.whole_among, own)[metric]
+        kept = slice(None) if below > 0 else slice(0)  # without frames: NaN
+        estimate = forms(products)
+        return estimate[0][kept] * below, estimate[1][kept] * above
+
+    return improved
+
+
+def _pes_forms(products: InnerProducts) -> Forms:
+    above, below = _of_estimates(products.plain[:, 1:, 1:]), np.zeros_like(products.plain)
+    above[:, 0, 0], below[:, 0, 0] = EMPTY, 1
+    return above, below
+
+
+_optional = partial(Metric, default=False, keyed=False)
 _SCORES = (
     Metric(
         "snr",
         "SNR",
         "10·log10(Σx² / Σ(x−x̂)²) over the whole track and all channels",
         lambda pair: snr_of(pair.energies),
-        lambda of: (_of_reference(of.whole[None]), of.whole[None]),
+        _snr_forms,
     ),
     Metric(
         "sdr",
@@ -164,6 +254,72 @@ _SCORES = (
         lambda of: (_of_estimates(of.projected), _of_estimates(of.artifacts)),
         Needs.ALL_FILTERS,
         per_frame=True,
+    ),
+    Metric(
+        "si_sir",
+        "SI-SIR",
+        "‖αx‖²/‖I‖² with α as in SI-SDR, I the projection of x̂−αx on all references (no delays)",
+        lambda pair: si_sir_of(pair.energies, pair.references, pair.estimate),
+        _si_sir_forms,
+        Needs.REFERENCES,
+        with_references=True,
+        keyed=False,
+    ),
+    Metric(
+        "si_sar",
+        "SI-SAR",
+        "‖αx‖²/‖x̂−αx−I‖² with α and I as in SI-SIR",
+        lambda pair: si_sar_of(pair.energies, pair.references, pair.estimate),
+        _si_sar_forms,
+        Needs.REFERENCES,
+        with_references=True,
+        keyed=False,
+    ),
+    _optional(
+        "sd_sdr",
+        "SD-SDR",
+        "‖αx‖²/‖x−x̂‖² with α as in SI-SDR: SNR that also charges a wrong level",
+        _sd_sdr,
+        _sd_sdr_forms,
+    ),
+    _optional(
+        "snri",
+        "SNRi",
+        "SNR minus that of the mixture, which is the sum of the references",
+        lambda pair: improvement("snr", snr_of(pair.energies), pair.energies),
+        _over_mixture("snr", _snr_forms),
+        Needs.REFERENCES,
+        with_references=True,
+    ),
+    _optional(
+        "sdri",
+        "SDRi",
+        "SDR minus that of the mixture, which is the sum of the references",
+        lambda pair: improvement("sdr", sdr_of(pair.energies), pair.energies),
+        _over_mixture("sdr", _sdr_forms),
+        Needs.OWN_FILTERS,
+        with_references=True,
+    ),
+    _optional(
+        "si_sdri",
+        "SI-SDRi",
+        "SI-SDR minus that of the mixture, which is the sum of the references",
+        lambda pair: improvement(
+            "si_sdr", si_sdr_of(pair.energies, pair.reference, pair.estimate), pair.energies
+        ),
+        _over_mixture("si_sdr", _si_sdr_forms),
+        Needs.REFERENCES,
+        with_references=True,
+    ),
+    _optional(
+        "pes",
+        "PES",
+        "predicted energy at silence: median over 1 s frames with a silent reference of Σx̂²+1e-12",
+        lambda pair: db(pair.energies.ee + EMPTY, 1.0),
+        _pes_forms,
+        per_frame=True,
+        at_silence=True,
+        higher_is_better=False,
     ),
 )
 _cost = partial(Metric, higher_is_better=False)

@@ -25,6 +25,8 @@ from harness.metrics.definitions import METRICS, Forms, InnerProducts, Metric
 from harness.metrics.ratios import db, medians_of
 
 ARRAYS = tuple(field.name for field in fields(InnerProducts))
+CROSS = ("cross", "whole_cross")  # of references and estimates, the only ones not symmetric
+OF_SOURCES = ("among", "whole_among", "mixture_own", *CROSS)  # absent in files of old versions
 VALUES = 1 << 20  # numbers worked on at once
 
 
@@ -38,6 +40,7 @@ class BlendProducts(InnerProducts):
 
     separators: tuple[str, ...]  # in the order of the arrays
     edges: tuple[float, ...] = ()  # between the bands, in Hz; empty if estimates were not cut
+    sources: tuple[str, ...] = ()  # stems of the references, this one first; empty if not kept
 
     @property
     def n_bands(self) -> int:
@@ -51,7 +54,9 @@ class BlendProducts(InnerProducts):
 
     def _can(self, metric: Metric) -> bool:
         """Whether a metric can be computed from the products that are here."""
-        return metric.forms is not None and (len(self.plain) > 0 or not metric.per_frame)
+        kept = bool(self.sources) or not metric.with_references
+        frames = len(self.plain) > 0 or not metric.per_frame
+        return metric.forms is not None and kept and frames
 
     def score(self, weights: Mapping[str, Weight]) -> dict[str, float]:
         """Score one blend: metric → dB, as `References.score` does for the blended audio.
@@ -75,7 +80,7 @@ class BlendProducts(InnerProducts):
         w = np.array([[weights.get(name, 0.0) for name in self.separators]])
         found = {}
         for name in self.metrics:
-            if METRICS[name].per_frame:
+            if METRICS[name].per_frame and not METRICS[name].at_silence:
                 found[name] = np.full(len(self.plain), np.nan)
                 above, below = (_energies(w, _halves(form))[0] for form in self.forms(name))
                 found[name][self._sounding] = db(above, below)
@@ -97,6 +102,9 @@ class BlendProducts(InnerProducts):
         arrays = {}
         for name in ARRAYS:
             matrix = getattr(self, name)
+            if name in OF_SOURCES:
+                arrays[name] = matrix @ sums.T if name in CROSS and self.sources else matrix
+                continue
             change = sums if matrix.shape[-1] == sums.shape[1] else with_reference
             arrays[name] = change @ matrix @ change.T
         return replace(self, **arrays)
@@ -109,10 +117,12 @@ class BlendProducts(InnerProducts):
                 f"blend: {metric!r} cannot be computed from these inner products; choose from "
                 f"{', '.join(self.metrics)}"
             )
-        if not self.whole[0, 0] > 0:
+        if not self.whole[0, 0] > 0 and not record.at_silence:
             return np.empty((0, *self.whole.shape)), np.empty((0, *self.whole.shape))
         above, below = record.forms(self)
-        kept = self._sounding if record.per_frame else slice(None)
+        kept: Any = slice(None)
+        if record.per_frame:
+            kept = ~self._sounding if record.at_silence else self._sounding
         return above[kept], below[kept]
 
     @property
@@ -160,9 +170,11 @@ def write_blends(path: Path, blends: Mapping[str, BlendProducts]) -> None:
     for stem, blend in blends.items():
         arrays[f"{stem}/separators"] = np.array(blend.separators, np.str_)
         arrays[f"{stem}/edges"] = np.array(blend.edges, np.float64)
+        arrays[f"{stem}/sources"] = np.array(blend.sources, np.str_)
         for name in ARRAYS:
             matrix = getattr(blend, name)
-            arrays[f"{stem}/{name}"] = matrix[..., *np.triu_indices(matrix.shape[-1])]
+            half = np.triu_indices(matrix.shape[-1])
+            arrays[f"{stem}/{name}"] = matrix if name in CROSS else matrix[..., *half]
     part = path.with_suffix(".part.npz")
     np.savez_compressed(part, allow_pickle=False, **arrays)
     part.replace(path)
@@ -183,16 +195,22 @@ def _unpacked(stem: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Blend
     """Rebuild one stem's matrices from their halves."""
     separators = tuple(str(name) for name in arrays[f"{stem}/separators"])
     edges = tuple(float(edge) for edge in arrays.get(f"{stem}/edges", np.zeros(0)))
+    sources = tuple(str(name) for name in arrays.get(f"{stem}/sources", ()))
     matrices = {}
     for name in ARRAYS:
+        if name in OF_SOURCES and not sources:
+            continue
         half = np.asarray(arrays[f"{stem}/{name}"], np.float64)
+        if name in CROSS:
+            matrices[name] = half
+            continue
         size = round(((8 * half.shape[-1] + 1) ** 0.5 - 1) / 2)
         full = np.zeros((*half.shape[:-1], size, size))
         rows, columns = np.triu_indices(size)
         full[..., rows, columns] = half
         full[..., columns, rows] = half
         matrices[name] = full
-    return BlendProducts(**matrices, separators=separators, edges=edges)
+    return BlendProducts(**matrices, separators=separators, edges=edges, sources=sources)
 
 
 def _halves(forms: Float64) -> Float64:

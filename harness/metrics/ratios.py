@@ -6,6 +6,7 @@ energy is of the estimate.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,6 +17,7 @@ from harness.core.audio import Audio, Float64, check_pair
 from harness.metrics.engine import kernel
 
 SAFE = 1e-7  # a difference of energies this small against them has lost half its digits
+DEPENDENT = 1e-12  # eigenvalues this small against the largest one count as zero
 ROUNDING = 1e-30  # energy of what float64 leaves of an exactly scaled copy
 PIECE = 1 << 16  # samples summed at a time, so that the copies in float64 stay in the cache
 
@@ -36,6 +38,9 @@ class Energies:
     total: tuple[float, float, float, float]  # ⟨x,x⟩, ⟨e,e⟩, ⟨x−e,x−e⟩, ⟨x,e⟩ of the whole track
     whole_own: float = float("nan")  # |Pj|² of the whole track
     whole_projected: float = float("nan")  # |P|² of the whole track
+    mixture_own: float = float("nan")  # |Pj|² of the mixture instead of the estimate
+    #: ⟨·,·⟩ of x, the other references and e over the whole track, shape (references + 1,) twice
+    among: Float64 = field(default_factory=lambda: np.empty((0, 0)))
     own: Float64 = field(default_factory=_absent)  # |Pj|²
     spatial: Float64 = field(default_factory=_absent)  # |Pj−x|²
     interference: Float64 = field(default_factory=_absent)  # |P−Pj|²
@@ -143,8 +148,78 @@ def si_sdr_of(energies: Energies, reference: Audio, estimate: Audio) -> float:
         return -float("inf")
     residual = dd - (xx - xe) ** 2 / xx  # of x−e, whose part along x is (1−α)x
     if residual < SAFE * max(ee, dd):
-        residual = _residual(reference, estimate, xe / xx)
+        residual = _residual([reference], estimate, [xe / xx])
     return float(db(xe**2 / xx, residual if residual > ROUNDING * ee else 0.0))
+
+
+def si_sir_of(energies: Energies, references: Sequence[Audio], estimate: Audio) -> float:
+    """SI-SIR from energies, see `scaled_parts`."""
+    target, interference, _ = scaled_parts(energies, references, estimate)
+    return float(db(target, interference)) if energies.total[0] > 0 else float("nan")
+
+
+def si_sar_of(energies: Energies, references: Sequence[Audio], estimate: Audio) -> float:
+    """SI-SAR from energies, see `scaled_parts`."""
+    target, _, artifacts = scaled_parts(energies, references, estimate)
+    return float(db(target, artifacts)) if energies.total[0] > 0 else float("nan")
+
+
+def scaled_parts(
+    energies: Energies, references: Sequence[Audio], estimate: Audio
+) -> tuple[float, float, float]:
+    """Energies of an estimate's target αx, interference and artifacts, which add up to its own.
+
+    The interference is the part of e − αx in the span of all references, each with one scale for
+    the whole track and all channels; the artifacts are the rest. `references` has x first, as
+    `Energies.among` has.
+    """
+    xx, ee, dd, xe = energies.total
+    if xx == 0 or ee == 0:
+        return 0.0, 0.0, 0.0
+    target, residual = xe**2 / xx, dd - (xx - xe) ** 2 / xx
+    if residual < SAFE * max(ee, dd):
+        residual = _residual([references[0]], estimate, [xe / xx])
+    if residual <= ROUNDING * ee:
+        return target, 0.0, 0.0
+    gram, cross = energies.among[:-1, :-1], energies.among[:-1, -1]
+    beside = cross - gram[:, 0] * (xe / xx)  # ⟨reference, e − αx⟩
+    beside[0] = 0  # without the rounding
+    inverse = inverted(gram)
+    interference = float(beside @ inverse @ beside)
+    artifacts = residual - interference
+    if artifacts < SAFE * max(ee, dd):
+        artifacts = _residual(references, estimate, (inverse @ cross).tolist())
+    return target, max(interference, 0.0), artifacts if artifacts > ROUNDING * ee else 0.0
+
+
+def inverted(gram: Float64) -> Float64:
+    """Invert Gram matrices of references, shape (…, references, references).
+
+    What depends on other references, or is silent, is treated as `numpy.linalg.pinv` does.
+    """
+    size = np.sqrt(np.maximum(np.diagonal(gram, axis1=-2, axis2=-1), 0))
+    size = np.where(size > 0, size, 1)
+    scales = size[..., :, None] * size[..., None, :]
+    return np.asarray(np.linalg.pinv(gram / scales, rcond=DEPENDENT, hermitian=True) / scales)
+
+
+def of_mixture(among: Float64, own: float) -> dict[str, tuple[float, float]]:
+    """Return the energies above and below the fraction bars of the mixture's scores.
+
+    Keys are ``snr``, ``sdr``, ``si_sdr``. The mixture is the sum of the references, whose inner
+    products are `among`, the stem's own first; `own` is `Energies.mixture_own`.
+    """
+    xx, mm, xm = float(among[0, 0]), float(among.sum()), float(among[0].sum())
+    dd = float(among[1:, 1:].sum())
+    inside = xm**2 / xx
+    residual = max(dd - (xx - xm) ** 2 / xx, 0.0)
+    return {"snr": (xx, dd), "sdr": (own, max(mm - own, 0.0)), "si_sdr": (inside, residual)}
+
+
+def improvement(metric: str, value: float, energies: Energies) -> float:
+    """Return how much higher a score is than the mixture's; NaN if the mixture is perfect."""
+    above, below = of_mixture(energies.among[:-1, :-1], energies.mixture_own)[metric]
+    return value - float(db(above, below)) if below > 0 else float("nan")
 
 
 def sdr_of(energies: Energies) -> float:
@@ -182,11 +257,13 @@ def inner_products(reference: Audio, estimate: Audio, start: int, stop: int) -> 
     return np.asarray(np.sum([kernel.inner_products(x, e) for x, e in pairs], axis=0))
 
 
-def _residual(reference: Audio, estimate: Audio, scale: float) -> float:
-    """‖e − scale·x‖², piece by piece."""
+def _residual(references: Sequence[Audio], estimate: Audio, scales: Sequence[float]) -> float:
+    """‖e − Σ scale·reference‖², piece by piece."""
     energy = 0.0
-    for start in range(0, reference.shape[1], PIECE):
+    for start in range(0, estimate.shape[1], PIECE):
         part = slice(start, start + PIECE)
-        rest = (estimate[:, part].astype(np.float64) - scale * reference[:, part]).ravel()
-        energy += float(rest @ rest)
+        rest = estimate[:, part].astype(np.float64)
+        for reference, scale in zip(references, scales, strict=True):
+            rest -= scale * reference[:, part]
+        energy += float(np.vdot(rest, rest))
     return energy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from harness.core.bands import low_passes
 from harness.core.errors import HarnessError
 from harness.metrics.checks import suspicions
 from harness.metrics.definitions import DEFAULT, METRICS, Metric, Needs, Pair, Score
-from harness.metrics.engine.bss_eval import Analysis
+from harness.metrics.engine.bss_eval import Analysis, gram, own_first
 from harness.metrics.engine.correlations import NotFiniteError
 from harness.metrics.engine.threads import in_threads
 from harness.metrics.products import BlendProducts
@@ -38,6 +38,7 @@ FIRST_LOOK = 64  # samples that are searched for sound first; each further piece
 SILENT_REFERENCE = "silent reference"
 SILENT_ESTIMATE = "silent estimate"
 NO_FRAME = "reference silent in every whole frame"
+NEVER_SILENT = "reference silent in no whole frame"
 REFUSED = "museval refuses a track with a silent reference or estimate"
 
 
@@ -114,7 +115,7 @@ class References:
         self.stems = tuple(self._references)
         self._bounds = frame_bounds(self._references[self.stems[0]].shape[1], *self._frames)
         self._needs = max((metric.needs for metric in self._metrics), default=Needs.SIGNALS)
-        if self._needs > Needs.SIGNALS:
+        if self._needs >= Needs.OWN_FILTERS:
             _ = self._analysis  # now, so that the first separator does not wait for it
 
     @property
@@ -137,12 +138,14 @@ class References:
         """
         given = self._shaped(estimates)
         pairs = self._pairs(given, self._needs)
+        pairs |= self._silent_pairs(given)
         kept = self._kept(given)
         doubts = suspicions(self._references, given, self._sample_rate) if checks else {}
         scores: dict[str, dict[str, Score]] = {stem: {} for stem in given}
         for stem, of_stem in scores.items():
             for metric in self._metrics:
-                score = self._score(metric, pairs.get(stem), kept[stem])
+                frames = ~self._reference_sounding[stem] if metric.at_silence else kept[stem]
+                score = self._score(metric, pairs.get(stem), frames)
                 of_stem[metric.name] = Score(score.value, _joined(score.note, doubts.get(stem, "")))
         return scores
 
@@ -162,7 +165,7 @@ class References:
                 if stem in pairs
                 else none
                 for name, metric in METRICS.items()
-                if metric.compute and metric.per_frame and metric.default
+                if metric.compute and metric.per_frame and metric.default and not metric.at_silence
             }
             for stem in given
         }
@@ -207,14 +210,24 @@ class References:
         if edges:
             reference, n = self._references[stem], self._references[stem].shape[1]
             analysis = self._analysis_of({stem: reference}, n, n)  # one frame
-            arrays = analysis.products_by_band(stem, given, low_passes(self._sample_rate, edges))
+            taps, others = low_passes(self._sample_rate, edges), own_first(stem, self.stems)[1:]
+            arrays = analysis.products_by_band(
+                stem, given, taps, [self._references[name] for name in others]
+            )
+            arrays["mixture_own"] = np.array([[self._analysis.mixture_own(stem)]])
         else:
             arrays = self._analysis.products(stem, given)
-        return BlendProducts(**arrays, separators=tuple(estimates), edges=tuple(edges))
+        return BlendProducts(
+            **arrays,
+            separators=tuple(estimates),
+            edges=tuple(edges),
+            sources=tuple(own_first(stem, self.stems)),
+        )
 
     def _score(self, metric: Metric, pair: Pair | None, kept: npt.NDArray[np.bool_]) -> Score:
         """Score one stem by one metric."""
-        if metric.compute is None or pair is None:
+        silent = pair is None or (pair.energies.total[0] == 0 and not metric.at_silence)
+        if metric.compute is None or pair is None or silent:
             return Score(float("nan"), SILENT_REFERENCE)
         _, ee, dd, _ = pair.energies.total
         note = "" if ee else SILENT_ESTIMATE
@@ -226,7 +239,7 @@ class References:
         value = metric.compute(pair)
         if not metric.per_frame:
             return Score(float(value), note)
-        frames, empty = np.asarray(value), NO_FRAME
+        frames, empty = np.asarray(value), NEVER_SILENT if metric.at_silence else NO_FRAME
         if self._compat == "museval":  # which leaves out infinite frames, too
             kept, empty = kept & np.isfinite(frames), REFUSED
         return Score(median_of(frames[kept]), note if kept.any() else empty)
@@ -234,25 +247,54 @@ class References:
     def _pairs(self, given: Mapping[str, Audio], needs: Needs) -> dict[str, Pair]:
         """Each estimate with its reference and energies; without silent references."""
         return {
-            stem: Pair(self._references[stem], given[stem], self._sample_rate, energies)
+            stem: self._pair(stem, given[stem], energies)
             for stem, energies in self._energies(given, needs).items()
             if energies.total[0] > 0
         }
 
+    def _silent_pairs(self, given: Mapping[str, Audio]) -> dict[str, Pair]:
+        """Pairs of references that are silent throughout, if a metric is for silence."""
+        if not any(metric.at_silence for metric in self._metrics):
+            return {}
+        silent = [stem for stem in given if not self._references[stem].any()]
+        return {
+            stem: self._pair(
+                stem,
+                given[stem],
+                frame_energies(self._references[stem], given[stem], *self._frames),
+            )
+            for stem in silent
+        }
+
+    def _pair(self, stem: str, estimate: Audio, energies: Energies) -> Pair:
+        """Return what metrics are computed from."""
+        references = tuple(self._references[name] for name in own_first(stem, self.stems))
+        return Pair(references[0], estimate, self._sample_rate, energies, references)
+
     def _energies(self, given: Mapping[str, Audio], needs: Needs) -> dict[str, Energies]:
         """Energies of the stems, with the filters needed; those may lack stems that are silent."""
         try:
-            if needs > Needs.SIGNALS:
+            if needs >= Needs.OWN_FILTERS:
                 return self._analysis.energies(given, joint=needs is Needs.ALL_FILTERS)
             pairs = [(self._references[stem], given[stem], *self._frames) for stem in given]
             found = in_threads(lambda pair: frame_energies(*pair), pairs, self._threads)
             if not np.isfinite([energies.total for energies in found]).all():
                 raise NotFiniteError
+            if needs is Needs.REFERENCES:
+                found = [
+                    replace(energies, among=self._among(stem, given[stem]))
+                    for stem, energies in zip(given, found, strict=True)
+                ]
             return dict(zip(given, found, strict=True))
         except NotFiniteError:
             for stem, estimate in given.items():
                 check(estimate, f"{stem}, estimate")
             raise
+
+    def _among(self, stem: str, estimate: Audio) -> Float64:
+        """Compute `Energies.among` from the signals."""
+        order = own_first(stem, self.stems)
+        return gram([*(self._references[name] for name in order), estimate])
 
     def _shaped(self, estimates: Mapping[str, Audio]) -> dict[str, Audio]:
         """Estimates of the stems that both sides have, in order, checked for their shape."""

@@ -15,7 +15,7 @@ from harness.report.tables import sheets, table_files
 from harness.report.tracks.listening import AUDIO, write_tracks
 from harness.report.tracks.sounds import MEGABYTES
 from harness.results.runs import join, read_run
-from harness.selection.finished_run import with_selection, worth_of_blends
+from harness.selection.finished_run import kept_products, with_selection, worth_of_blends
 
 MOST_BLENDED = 60  # tracks of a dataset; with more, harness select says what blends are worth
 
@@ -45,8 +45,9 @@ def write_report(
     write_rest(report, path.parent, figures=figures)
     run = report.run
     few = run.scores.groupby(["dataset", "split"])["track"].nunique().max() <= MOST_BLENDED
-    blended = worth_of_blends(run, folders[0].parent) if few else None
-    page = render(report, listen, blended)
+    kept = kept_products(run, folders[0].parent) if few else {}
+    blended = worth_of_blends(run, folders[0].parent, kept=kept) if few else None
+    page = render(report, listen, blended, kept)
     write_atomic(path, page.encode("utf-8", "replace") + mark)
     return path
 

@@ -19,6 +19,7 @@ from harness.results.replacing import check_place
 from harness.results.run_products import blends_of_run
 from harness.results.runs import Run, read_run, write_run
 from harness.selection.best_of import KINDS
+from harness.selection.blending import Kept
 
 USUAL = ("snr+si_sar",)  # means that `select` tries, where a run has their parts
 
@@ -56,17 +57,23 @@ def kept_products(
 
 
 def worth_of_blends(
-    run: Run, results: Path, on: str | None = None, by: str | None = None
+    run: Run,
+    results: Path,
+    on: str | None = None,
+    by: str | None = None,
+    *,
+    kept: Kept | None = None,
 ) -> pd.DataFrame:
     """Return the first table of `harness.selection.blends`, also of blends by band if kept.
 
-    It is empty if inner products do not determine the metric `by`.
+    It is empty if inner products do not determine the metric `by`. `kept` are the `kept_products`
+    of the run if they were read already.
     """
     candidates, metric = selection.candidates_of(*may_choose(run), by), by or selection.HARMONIC
-    each = [kept_products(run, results, by_band=by_band) for by_band in (False, True)]
+    each = kept_products(run, results) if kept is None else kept
     whole, by_band = (
-        selection.blends(candidates, selection.scored_by(kept, metric), metric=metric, on=on)[0]
-        for kept in each
+        selection.blends(candidates, selection.scored_by(found, metric), metric=metric, on=on)[0]
+        for found in (each, kept_products(run, results, by_band=True))
     )
     found = pd.concat([whole, by_band]) if len(by_band) else whole
     return found.sort_values(

@@ -571,3 +571,20 @@ def test_results_of_an_earlier_version_need_no_checksum(mono_songs, tmp_path):
         path.write_text(json.dumps(content))
     outcome, _ = run(mono_songs, [entry()], tmp_path)
     assert (outcome.reused, outcome.damaged) == (outcome.units, ())
+
+
+def test_work_from_before_a_metric_existed_stays_and_says_what_it_lacks(songs, tmp_path):
+    outcome, _ = run(songs, [entry()], tmp_path, listen=0)
+    store = Store(tmp_path / "results" / "work")
+    for path in store.folder.glob("??/*.json"):
+        result = store.get(path.stem)
+        for scores in result["scores"].values():
+            del scores["si_sir"], scores["si_sar"]
+        store.put(path.stem, result)
+    again, result = run(songs, [entry()], tmp_path, listen=0)
+    assert again.reused == again.units == outcome.units
+    assert "snr" in set(result.scores["metric"])
+    assert not {"si_sir", "si_sar"} & set(result.scores["metric"])
+    (lack,) = [one for one in again.left_out if one.what == "separator scored in part"]
+    assert (lack.name, lack.dataset) == ("echo", "songs")
+    assert lack.reason.startswith("scored before SI-SIR, SI-SAR existed")

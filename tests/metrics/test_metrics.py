@@ -100,7 +100,7 @@ def test_a_silent_estimate_is_defined(rng):
     x = noise(rng)
     scores = analyse({"bass": x}, RATE).score({"bass": 0 * x})["bass"]
     values = {name: score.value for name, score in scores.items()}
-    nothing = dict.fromkeys(("sdr", "si_sdr", "sir", "sar"), -math.inf)
+    nothing = dict.fromkeys(("sdr", "si_sdr", "sir", "sar", "si_sir", "si_sar"), -math.inf)
     assert values == {"snr": 0.0, "csdr": 0.0, "isr": 0.0, **nothing}
     assert {score.note for score in scores.values()} == {"silent estimate"}
 
@@ -255,6 +255,7 @@ def test_only_stems_of_both_sides_are_scored(rng):
 def test_metrics_are_named_after_themselves():
     assert all(metric.name == name for name, metric in METRICS.items())
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == [
+        "pes",
         "rtf",
         "cpu_seconds",
         "peak_memory",

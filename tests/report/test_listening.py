@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +21,11 @@ from harness.core.errors import HarnessError, StorageError
 from harness.datasets import DATASETS, load
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.tracks import Source, Track
+from harness.metrics import analyse
 from harness.registry import Entry
 from harness.report import writing
 from harness.report.computed import make_report
+from harness.report.page import bleed_tables
 from harness.report.tracks import excerpts, frame_lines, listening, sounds, track_page
 from harness.results.runs import read_run
 
@@ -359,3 +362,42 @@ def test_compressed_audio_keeps_its_length_place_and_size(rate, channels, kbps):
         np.correlate(heard[rate // 2 : -rate // 4, 0], noise[0, rate // 2 + 50 : -rate // 4 - 50])
     )
     assert at == 50
+
+
+def test_the_error_of_each_second_is_named(run, tmp_path):
+    write_pages(run, tmp_path, "private")
+    view = json.loads(re.search(r'id="view">(.*?)</script>', page_of(tmp_path, "bass"))[1])
+    (estimate,) = [source for source in view["sources"] if source["name"] == "planted"]
+    assert view["kinds"] == ["missing", "too loud", "vocals", "drums", "other", "no stem"]
+    height, level, *shares = estimate["errors"][BURST]
+    assert (height, shares[-1]) == (100, 100)  # a constant is in no stem
+    assert level > 0
+    assert max(height for i, (height, *_) in enumerate(estimate["errors"]) if i != BURST) == 0
+
+
+def test_the_report_has_the_bleed_matrix_of_what_was_scored(run, tmp_path):
+    page = writing.write_report([run], tmp_path).read_text(encoding="utf-8")
+    matrix = page.partition('id="bleed-0"')[2].partition("</table>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", matrix)
+    assert len(cells) == 4 * 5
+    assert [cells[5 * i + i] for i in range(4)] == ["0.0"] * 4
+    assert {cells[5 * i + k] for i in range(4) for k in range(4) if i != k} == {"–"}
+
+
+def test_bleed_is_the_median_over_tracks():
+    stems = {stem: signal.astype(np.float32) for stem, signal in song_stems(3).items()}
+    ready, drums = analyse(stems, RATE, metrics=[]), stems["drums"]
+    kept = {
+        ("songs", "test", str(i), "vocals"): ready.blend(
+            "vocals", {"much": stems["vocals"] + np.float32(gain) * drums, "none": stems["vocals"]}
+        )
+        for i, gain in enumerate((0.01, 0.1, 0.5))
+    }
+    none, much = bleed_tables.matrices(kept)["songs"]
+    assert (none.separator, much.separator, much.tracks) == ("none", "much", 3)
+    ((stem, cells),) = much.rows
+    levels = dict(zip(much.sources, cells, strict=True))
+    assert stem == "vocals"
+    assert levels["drums"].level == pytest.approx(-20, abs=1e-4)
+    assert levels["vocals"].own
+    assert [name for name, cell in levels.items() if cell.shade] == ["drums"]

@@ -8,7 +8,7 @@ Vincent, Gribonval and Févotte, "Performance measurement in blind audio source 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
@@ -23,7 +23,7 @@ from harness.metrics.engine.correlations import TAPS, Correlations, Correlator
 from harness.metrics.engine.forms import FilteredEnergy, Frames
 from harness.metrics.engine.kernel import Row
 from harness.metrics.engine.toeplitz import Factor
-from harness.metrics.ratios import Energies, frame_bounds, inner_products
+from harness.metrics.ratios import PIECE, Energies, frame_bounds, inner_products
 
 FILTERED = ("own", "spatial", "interference", "projected", "artifacts")  # per frame
 CANCELLED = 1e-6  # a difference this small against its terms is computed again from the signals
@@ -50,9 +50,11 @@ class Analysis:
         self.bounds = frame_bounds(n, self.window, self.hop)
         self._tiles = [(a, min(a + self.window, n)) for a in range(0, n, self.window)]
         self._rows, self._calls = rows, Lock()
+        self._mixture_own: dict[str, float] = {}
+        self._gram: Float64 | None = None  # of all references, once needed
+        self._tiled = self.hop == self.window or len(self.bounds) == 1
         if not rows:
             return
-        self._tiled = self.hop == self.window or len(self.bounds) == 1
         self._over_tiles = self._correlator(self._tiles)
         if not self._tiled:
             self._over_frames = self._correlator(self.bounds)
@@ -95,7 +97,12 @@ class Analysis:
             for stem, part in parts.items():
                 own[stem] = self._own(stem, tiles.of(part))
                 plain = self._plain(stem, estimates[stem], tiles.of(part), frames.of(part))
-                found[stem] = replace(plain, whole_own=_energy(own[stem]))
+                found[stem] = replace(
+                    plain,
+                    whole_own=_energy(own[stem]),
+                    mixture_own=self.mixture_own(stem),
+                    among=self._among(stem, estimates[stem], tiles.of(part), plain),
+                )
             if not joint:
                 return found
             whitened, filters = self._project(tiles)
@@ -123,12 +130,74 @@ class Analysis:
         """Coordinates of the projection on a stem's own delays."""
         return self._factors[stem].whiten(tiles.total[:, self.places[stem].rows])
 
+    def mixture_own(self, stem: str) -> float:
+        """Energy of the projection of the mixture on a stem's own delays; 0 if it is silent.
+
+        The mixture is the sum of the references.
+        """
+        rows = self.places[stem].rows
+        if not rows:
+            return 0.0
+        if stem not in self._mixture_own:
+            channels = [place.channels for place in self.places.values()]
+            total = np.zeros((len(channels[0]), len(rows), TAPS))
+            for place in self.places.values():
+                for channel, (row, scale) in enumerate(place.channels):
+                    if place.rows:
+                        total[channel] += scale * self._by_tile.total[place.rows[row], rows]
+            self._mixture_own[stem] = _energy(self._factors[stem].whiten(total))
+        return self._mixture_own[stem]
+
+    def _among(self, stem: str, estimate: Audio, tiles: Correlations, plain: Energies) -> Float64:
+        """Compute `Energies.among` from correlations without delay."""
+        order = own_first(stem, self.references)
+        cross = [self._with_reference(name, estimate, tiles) for name in order[1:]]
+        _, ee, _, xe = plain.total
+        found = np.empty((len(order) + 1, len(order) + 1))
+        found[:-1, :-1] = self._among_references(order)
+        found[-1] = found[:, -1] = [xe, *cross, ee]
+        return found
+
+    def _with_reference(self, name: str, signal: Audio, tiles: Correlations) -> float:
+        """⟨signal, reference⟩ over the whole track, all channels together."""
+        where = self.places[name]
+        if not where.rows:
+            return 0.0
+        if not where.exact:
+            return float(gram([self.references[name], signal])[0, 1])
+        pairs = enumerate(where.channels)
+        return sum(s * float(tiles.total[c, where.rows[row], 0]) for c, (row, s) in pairs)
+
+    def _among_references(self, order: Sequence[str]) -> Float64:
+        """Inner products of the references over the whole track, in this order."""
+        if self._gram is None:
+            names = list(self.references)
+            self._gram = np.array([[self._between(a, b) for b in names] for a in names])
+        at = [list(self.references).index(name) for name in order]
+        return self._gram[np.ix_(at, at)]
+
+    def _between(self, one: str, other: str) -> float:
+        """Return ⟨reference, reference⟩ over the whole track, all channels together."""
+        left, right = self.places[one], self.places[other]
+        if not (left.exact and right.exact):
+            return float(gram([self.references[one], self.references[other]])[0, 1])
+        if not (left.rows and right.rows):
+            return 0.0
+        pairs = zip(left.channels, right.channels, strict=True)
+        total = self._by_tile.total[..., 0]
+        return sum(s * t * float(total[left.rows[i], right.rows[k]]) for (i, s), (k, t) in pairs)
+
     def products(self, stem: str, estimates: Sequence[Audio]) -> dict[str, Float64]:
         """Compute the arrays of `InnerProducts` of several estimates of one stem."""
-        signals = [self.references[stem], *estimates]
-        by_frame = np.stack([_gram(signals, a, b) for a, b in self.bounds])
+        order = own_first(stem, self.references)
+        signals = [*(self.references[name] for name in order), *estimates]
         by_tile = np.stack([_gram(signals, a, b) for a, b in self._tiles])
-        plain = {"plain": by_frame, "whole": by_tile.sum(axis=0)}
+        by_frame = by_tile[: len(self.bounds)]
+        if not self._tiled:
+            by_frame = np.stack([_gram(signals, a, b) for a, b in self.bounds])
+        plain = _split(by_frame, by_tile.sum(axis=0), len(order))
+        plain["mixture_own"] = np.array([[self.mixture_own(stem)]])
+        by_frame = plain["plain"]
         if not self.places[stem].rows:
             zeros = np.zeros((len(by_frame), len(estimates), len(estimates)))
             filtered = dict.fromkeys(("rest", "projected", "artifacts"), zeros)
@@ -137,21 +206,26 @@ class Analysis:
             return {**plain, **self._filtered_products(stem, estimates, by_frame[:, 1:, 1:])}
 
     def products_by_band(
-        self, stem: str, estimates: Sequence[Audio], taps: Row
+        self, stem: str, estimates: Sequence[Audio], taps: Row, others: Sequence[Audio]
     ) -> dict[str, Float64]:
         """Compute the arrays of `InnerProducts` of the estimates' bands, without frames.
 
-        In memory at a time are the bands of one estimate, or of a piece of all.
+        `others` are the other references. `mixture_own` is not among the arrays. In memory at a
+        time are the bands of one estimate, or of a piece of all.
         """
         reference, n = self.references[stem], (len(taps) + 1) * len(estimates)
         none = dict.fromkeys(("rest", "projected", "artifacts"), np.zeros((0, n, n)))
         none |= dict.fromkeys(("plain", "own"), np.zeros((0, n + 1, n + 1)))
-        whole, start = np.zeros((n + 1, n + 1)), 0
+        size = n + 1 + len(others)
+        among, start = np.zeros((size, size)), 0
         for piece in bands.split(estimates, taps):
             signals = piece.reshape(n, *piece.shape[2:])
             stop = start + piece.shape[3]
-            cut = [reference[:, start:stop], *signals]
-            whole, start = whole + _gram(cut, 0, stop - start), stop
+            cut = [*(signal[:, start:stop] for signal in (reference, *others)), *signals]
+            among, start = among + _gram(cut, 0, stop - start), stop
+        parts = _split(np.zeros((0, size, size)), among, 1 + len(others))
+        none |= {name: parts[name] for name in ("among", "cross", "whole_among", "whole_cross")}
+        whole = parts["whole"]
         if not self.places[stem].rows:
             return {**none, "whole": whole, "whole_own": np.zeros((n, n))}
         white = []
@@ -275,6 +349,33 @@ class Analysis:
 def _energy(signals: Float64) -> float:
     """Sum of squares."""
     return float(np.sum(signals**2))
+
+
+def own_first(stem: str, stems: Iterable[str]) -> list[str]:
+    """Return the stems in their order, this one first."""
+    return [stem, *(name for name in stems if name != stem)]
+
+
+def _split(by_frame: Float64, whole: Float64, references: int) -> dict[str, Float64]:
+    """Return the arrays of `InnerProducts` without filters from products of all signals.
+
+    The signals are the references, the stem's own first, and then the estimates.
+    """
+    kept = np.r_[0, references : whole.shape[-1]]
+    return {
+        "plain": by_frame[:, kept[:, None], kept],
+        "whole": whole[np.ix_(kept, kept)],
+        "among": by_frame[:, :references, :references],
+        "cross": by_frame[:, :references, references:],
+        "whole_among": whole[:references, :references],
+        "whole_cross": whole[:references, references:],
+    }
+
+
+def gram(signals: Sequence[Audio]) -> Float64:
+    """Inner products between signals over the whole track, all channels together."""
+    pieces = range(0, signals[0].shape[1], PIECE)
+    return np.asarray(sum(_gram(signals, start, start + PIECE) for start in pieces))
 
 
 def _gram(signals: Sequence[Audio], start: int, stop: int) -> Float64:

@@ -1,6 +1,7 @@
 // The listening panel: choosing a source and excerpt, playing, and drawing.
 
 const REFERENCE = 1; // the mixture is 0, separators follow
+const SVG = "http://www.w3.org/2000/svg";
 const panel = document.getElementById("panel");
 const find = (selector) => panel.querySelector(selector);
 const pick = { source: 0, excerpt: 0, difference: false, matched: true };
@@ -63,6 +64,7 @@ async function load(index) {
   player.load(buffers, from, Math.min(to, buffers[REFERENCE].duration));
   for (const input of panel.querySelectorAll("[name=excerpt]")) input.checked = Number(input.value) === index;
   drawScores();
+  drawErrors();
   drawPictures(mine);
   show();
   if (was) await player.play();
@@ -148,6 +150,43 @@ function drawDifference() {
   const row = find("[data-source=difference]");
   if (pick.source > REFERENCE) drawRow(row, difference(pick.source).samples, Math.max(1e-6, ...heard.peaks));
   row.querySelector(".pictures").hidden = pick.source <= REFERENCE;
+}
+
+// What the errors of each second of the excerpt consist of: one column of shares per second.
+function drawErrors() {
+  const { start, stop } = excerpt();
+  VIEW.sources.forEach(({ errors }, source) => {
+    const svg = find(`[data-source="${source}"] .errors`);
+    svg.toggleAttribute("hidden", errors.length === 0);
+    svg.setAttribute("viewBox", `0 0 ${stop - start} 100`);
+    svg.replaceChildren(...errors.slice(start, stop).flatMap((second, i) => errorColumn(second, i, start + i)));
+  });
+}
+
+function errorColumn([height, level, ...shares], x, at) {
+  const drawn = [];
+  let y = 100;
+  shares.forEach((share, kind) => {
+    const size = (height * share) / 100;
+    y -= size;
+    const name = kind === shares.length - 1 ? "rest" : kind;
+    if (size > 0) drawn.push(rectangle({ class: `kind-${name}`, x: x + 0.02, y, width: 0.96, height: size }));
+  });
+  const named = shares.map((share, kind) => [share, VIEW.kinds[kind]]).filter(([share]) => share >= 5);
+  const parts = named.sort((a, b) => b[0] - a[0]).map(([share, kind]) => `${kind} ${share} %`);
+  const whole = rectangle({ class: "whole", x, y: 0, width: 1, height: 100 });
+  const title = document.createElementNS(SVG, "title");
+  title.textContent = `${clockOf(at).replace(".0", "")}, error ${decibels(level)}: ${parts.join(", ") || "none"}`;
+  whole.append(title);
+  return [...drawn, whole];
+}
+
+const decibels = (level) => (typeof level === "number" ? gainText(level) : "−∞ dB");
+
+function rectangle(attributes) {
+  const rect = document.createElementNS(SVG, "rect");
+  for (const [name, value] of Object.entries(attributes)) rect.setAttribute(name, value);
+  return rect;
 }
 
 // The chart of the whole track, cut to the excerpt.

@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from harness.metrics import BlendProducts
 from harness.report import html, names, provenance
 from harness.report.computed import Report, part
-from harness.report.page import choices, means, payload, stem_tree, training_curves
+from harness.report.page import bleed_tables, choices, means, payload, stem_tree, training_curves
+from harness.report.page.bleed_tables import Place
 from harness.report.tracks.listening import by_track
 from harness.report.tracks.track_page import TrackPage
 from harness.results import runs
@@ -25,11 +27,15 @@ FEW = 5  # tracks; genres with fewer are marked
 
 
 def render(
-    report: Report, listen: Iterable[TrackPage] = (), blends: pd.DataFrame | None = None
+    report: Report,
+    listen: Iterable[TrackPage] = (),
+    blends: pd.DataFrame | None = None,
+    kept: Mapping[Place, BlendProducts] | None = None,
 ) -> str:
     """Return a run's report as HTML; equal runs give equal text.
 
-    It links to the track pages in `listen`. `blends` is as from `harness.selection.blends`.
+    It links to the track pages in `listen`. `blends` is as from `harness.selection.blends`, and
+    `kept` are the inner products of the run by (dataset, split, track, stem).
     """
     run, view = report.run, payload.build(report)
     return html.page(
@@ -45,6 +51,8 @@ def render(
         worth=choices.worth(report.candidates),
         stability=choices.stability(report),
         blends=choices.blends(blends),
+        bleed=bleed_tables.matrices(kept or {}),
+        inaudible=bleed_tables.INAUDIBLE,
         trees=_trees(run, view),
         hierarchies=stem_tree.fed_apart(run.scores),
         means={d["name"]: means.by_separator(d) for d in view["datasets"]},

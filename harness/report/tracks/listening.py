@@ -13,10 +13,12 @@ from harness.benchmark import clips
 from harness.core.files import digest, write_atomic
 from harness.core.taxonomy import LEVELS, in_order
 from harness.datasets import DATASETS
+from harness.metrics import BlendProducts, bleed
 from harness.report.computed import Report, part
 from harness.report.tracks import sounds, track_page
 from harness.report.tracks.track_page import TrackPage
 from harness.results.ranking import genre_name
+from harness.results.run_products import find_blends
 
 AUDIO = ("none", "private", "allowed")
 MAIN = {*LEVELS["two stems"], *LEVELS["four stems"]}  # all other stems are parts of these
@@ -138,11 +140,15 @@ def _contents(
     key = units[0]["track_key"]
     estimates = {u["separator"]: clips.read_estimates(work_folder, key, u["key"]) for u in units}
     mixture = clips.read_true(work_folder, key, "mixture")
+    ours = {u["key"]: u["separator"] for u in units if u["separator"] in report.ranked}
+    products = find_blends(work_folder, key, ours)
     for page in pages:
         true = mixture, clips.read_true(work_folder, key, page.stem)
         here = scores[scores["stem"] == page.stem]
         own = {name: found.get(page.stem) for name, found in estimates.items()}
-        yield track_page.render(report, (page, pages), true, own, here, allowed[page.href])
+        errors = _errors(products.get(page.stem), ours)
+        room = allowed[page.href]
+        yield track_page.render(report, (page, pages), true, own, here, errors, room)
 
 
 def _of_track(report: Report, place: Place) -> pd.DataFrame:
@@ -151,6 +157,16 @@ def _of_track(report: Report, place: Place) -> pd.DataFrame:
     for column, value in zip(("dataset", "split", "track"), place, strict=True):
         scores = scores[scores[column] == value]
     return scores
+
+
+def _errors(
+    products: BlendProducts | None, ours: Mapping[str, str]
+) -> dict[str, bleed.SecondErrors]:
+    """Return what the errors of each separator consist of, as far as it was kept."""
+    if products is None or not products.sources:
+        return {}
+    keys = [key for key in products.separators if key in ours]
+    return {ours[key]: bleed.second_errors(products, key) for key in keys}
 
 
 def _href(dataset: str, split: str, track: str, stem: str) -> str:

@@ -118,4 +118,6 @@ def _mp3(signal: Audio, rate: int, kbps: int) -> bytes:
 
 def _bit_rate(rate: int, kbps: int) -> int:
     """Return the bit rate that MP3 has at a sample rate, in kbit/s."""
-    return min(max(kbps, _LEAST), next(high for start, _, high in _BIT_RATES if rate_of(rate) >= start))
+    return min(
+        max(kbps, _LEAST), next(high for start, _, high in _BIT_RATES if rate_of(rate) >= start)
+    )

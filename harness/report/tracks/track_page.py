@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.benchmark import clips
@@ -13,12 +15,14 @@ from harness.core import text
 from harness.core.taxonomy import REFERENCE
 from harness.core.text import Json
 from harness.datasets import DATASETS
+from harness.metrics.bleed import SecondErrors
 from harness.report import html, names
 from harness.report.computed import Report, about, in_order
 from harness.report.tracks import excerpts, frame_lines, sounds
 from harness.results.grid import HARMONIC
 
 SCRIPTS = ("theme.js", "numbers.js", "sound.js", "pictures.js", "track.js")  # in this order
+ERROR_FLOOR = -30.0  # dB relative to the reference; smaller errors are not drawn
 TRUE = ("mixture", "reference")  # listed before the estimates, in this order
 
 
@@ -66,13 +70,14 @@ def render(
     true: tuple[Clip, Clip],
     estimates: Mapping[str, Clip | None],
     scores: pd.DataFrame,
+    errors: Mapping[str, SecondErrors],
     allowed: int,
 ) -> str:
     """Return one page as HTML.
 
     `page` is this page and all pages of its track, `true` the mixture and the reference. Of the
-    stem on the track, `estimates` is {separator: clip, or None}, and `scores` are all rows.
-    The page has at most `allowed` bytes.
+    stem on the track, `estimates` is {separator: clip, or None}, `scores` are all rows, and
+    `errors` is {separator: what its errors consist of}. The page has at most `allowed` bytes.
     """
     here, siblings = page
     sources = _sources(report, scores, estimates)
@@ -89,11 +94,18 @@ def render(
     stretches = [] if silent else excerpts.regions(chosen)
     named = [*TRUE, *frames][: len(TRUE) + fitting]
     low, high = frame_lines.limits(list(frames.values()))
+    separators = {source.label: source.name for source, _ in kept}
+    kinds = next((found.kinds for found in errors.values()), ())
     view = {
         "sources": [
-            {"name": name, "frames": [text.encode(float(value)) for value in frames.get(name, ())]}
+            {
+                "name": name,
+                "frames": [text.encode(float(value)) for value in frames.get(name, ())],
+                "errors": _errors(errors.get(separators.get(name, ""))),
+            }
             for name in named
         ],
+        "kinds": [names.stem_label(kind) for kind in kinds],
         "regions": stretches,
         "excerpts": [vars(excerpt) for excerpt in chosen],
         "loud": loud,
@@ -115,6 +127,8 @@ def render(
         quality=quality,
         best=sounds.QUALITIES[0],
         bold=next(iter(frames), ""),
+        kinds=[names.stem_label(kind) for kind in kinds],
+        floor=ERROR_FLOOR,
         missing=[source.label for source in sources if source.clip is None],
         excerpts=chosen,
         clock=frame_lines.clock,
@@ -123,6 +137,18 @@ def render(
         view=html.as_json(view),
         audio=sounds.encoded(true, [clip for _, clip in kept[:fitting]], stretches, quality.kbps),
     )
+
+
+def _errors(errors: SecondErrors | None) -> list[list[Any]]:
+    """Return per second the height of the error from 0 to 100, and the percentages of its kinds."""
+    if errors is None:
+        return []
+    heights = np.clip(100 * (1 - errors.levels / ERROR_FLOOR), 0, 100)
+    percentages = np.round(100 * errors.shares).astype(int)
+    return [
+        [round(float(height)), text.encode(round(float(level), 1)), *shares]
+        for height, level, shares in zip(heights, errors.levels, percentages.tolist(), strict=True)
+    ]
 
 
 def _sources(
