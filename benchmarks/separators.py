@@ -5,6 +5,7 @@
     python benchmarks/separators.py --threads 1      # as a run of the harness works
     python benchmarks/separators.py --readings       # parameters of every reading of the papers
     python benchmarks/separators.py --peers          # beside other programs, same weights
+    python benchmarks/separators.py --peers spleeter # one row of that table
 
 Each row is measured in a process of its own, best of three after one to warm up. Networks that have
 no weights yet are measured with random ones, which take as long. Memory is that of the whole
@@ -192,7 +193,8 @@ def print_peers(options: argparse.Namespace, devices: list[str]) -> None:
           "| ours, s | theirs, s | times faster | with the same chunks | largest difference |\n"
           "|---|---|---|---|---|---|---|---|")  # fmt: skip
     absent = set()
-    for name, peer in peers.PEERS.items():
+    for name in options.peers or peers.PEERS:
+        peer = peers.PEERS[name]
         if missing := lacking(peer.program.replace("-", "_")):
             absent.add(missing)
             continue
@@ -222,7 +224,9 @@ def main() -> None:
     parser.add_argument("--one", help="measure this separator in this process")
     parser.add_argument("--device", choices=PAPER, default="cpu", help="for --one")
     parser.add_argument("--asnet", action="store_true", help="only ASNet beside its paper")
-    parser.add_argument("--peers", action="store_true", help="only beside other programs")
+    parser.add_argument(
+        "--peers", nargs="*", choices=peers.PEERS, help="only beside other programs; rows of it"
+    )
     parser.add_argument("--pair", action="store_true", help="for --one: both programs")
     parser.add_argument("--readings", action="store_true", help="only count parameters")
     options = parser.parse_args()
@@ -230,7 +234,7 @@ def main() -> None:
         print_one(options) if options.one else print_readings()
         return
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    if options.peers:
+    if options.peers is not None:
         print_peers(options, devices)
         return
     if not options.asnet:
