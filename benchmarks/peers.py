@@ -120,7 +120,11 @@ def demucs(klass: str, arguments: Mapping[str, Any], device: str) -> Programs:
 def mel_config() -> dict[str, Any]:
     """Return the published configuration, with one of its six layers."""
     row: Any = registry.find(registry.load(), "mel_roformer").params["config"]
-    return {**row, "model": {**row["model"], "depth": 1, "flash_attn": True}}
+    return {
+        **row,
+        "model": {**row["model"], "depth": 1, "flash_attn": True},
+        "inference": {**row["inference"], "batch_size": 1},
+    }
 
 
 def audio_separator(device: str) -> Programs:
