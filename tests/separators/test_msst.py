@@ -654,3 +654,24 @@ def test_sixteen_bit_checkpoints_compute_in_32(planted, tmp_path):
     found = Msst(RATE, ("vocals",), **row)
     assert found.networks[0].inner.gain.dtype == torch.float32
     assert count_parameters(found.networks[0]) == 2
+
+
+@pytest.mark.filterwarnings("ignore")  # of the packages
+@pytest.mark.parametrize(("name", "layer"), [
+    ("mel_band_roformer", "RMSNorm"), ("bs_roformer", "RMSNorm"), ("scnet", "FusionLayer"),
+    ("scnet", "DualPathRNN"), ("mdx23c", "InstanceNorm2d"),
+])  # fmt: skip
+def test_slow_layers_are_replaced_and_give_the_same(name, layer):
+    network, song = reference_of(name), torch.from_numpy(noise(4032))[None]
+
+    def slow():
+        return [part for part in network.modules() if type(part).__name__ == layer]
+
+    assert slow()
+    parameters = count_parameters(network)
+    with torch.inference_mode():
+        wanted = network(song)
+        msst._make_faster(network)
+        assert not slow()
+        close(network(song).numpy(), wanted.numpy(), within=1e-5)
+    assert count_parameters(network) == parameters

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from harness import registry
@@ -15,7 +16,7 @@ from harness.registry import weight_files
 from harness.separators import load
 from harness.separators.chunked import separate_chunked
 from harness.separators.networks import count_parameters
-from harness.separators.networks.spleeter import Spleeter, SpleeterUNet
+from harness.separators.networks.spleeter import Spleeter, SpleeterUNet, Stretch
 from harness.separators.published_spleeter import PublishedSpleeter
 
 SMALL = {"n_fft": 256, "hop": 64, "bins": 64, "frames": 64, "width": 2}
@@ -231,3 +232,23 @@ def test_real_songs_are_separated_as_well_as_measured(
     for stem, least in (("vocals", vocals), ("accompaniment", accompaniment)):
         error = song[stem] - found[stem]
         assert 10 * np.log10(np.square(song[stem]).sum() / np.square(error).sum()) >= least
+
+
+def test_a_stretch_is_a_cropped_transposed_convolution():
+    torch.manual_seed(0)
+    stretch, x = Stretch(3, 2), torch.randn(2, 3, 6, 4, requires_grad=True)
+    plain = nn.ConvTranspose2d(3, 2, 5, stride=2)
+    plain.load_state_dict(stretch.state_dict())
+    for _ in range(2):
+        wanted = plain(x)[:, :, 1:-2, 1:-2]
+        with torch.no_grad():
+            assert torch.allclose(stretch(x), wanted, atol=1e-6)
+        gradients = [
+            torch.autograd.grad(found.square().sum(), [x, layer.weight])
+            for found, layer in ((stretch(x), stretch), (wanted, plain))
+        ]
+        for ours, theirs in zip(*gradients, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+        with torch.no_grad():  # what was kept of the old weights must not be used
+            stretch.weight.mul_(2)
+            plain.weight.mul_(2)

