@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harness.benchmark.signals import Unit
 from harness.benchmark.work import Settings
@@ -184,9 +185,10 @@ def _unit(
     if not scored:
         return None
     rate, excerpt = dataset.sample_rate, settings.excerpt
+    inputs = _inputs(entry, content, given, scored, rate, excerpt)
     key = unit_key(entry, content, given, scored, rate, excerpt)
     track_key = digest([content, rate, excerpt.seconds])
-    return Unit(entry, track, rate, given, scored, track_key, key)
+    return Unit(entry, track, rate, given, scored, track_key, key, made_from=digest(inputs))
 
 
 def unit_key(
@@ -204,19 +206,29 @@ def unit_key(
     tracks and files are not among them, so that renaming one repeats nothing. `content` is a hash
     of the track's audio. A unit in cascade has the key of `Unit.in_cascade`.
     """
-    return digest(
-        {
-            "entry": entry.identity(),
-            "family": code_versions(entry),
-            "given": given,
-            "scored": scored,
-            "audio": content,
-            "sample_rate": sample_rate,
-            "excerpt": excerpt.seconds,
-            "precision": PRECISION,
-            "metrics": {name: METRICS[name].version for name in DEFAULT},
-        }
-    )
+    inputs = _inputs(entry, content, given, scored, sample_rate, excerpt)
+    return digest({**inputs, "metrics": {name: METRICS[name].version for name in DEFAULT}})
+
+
+def _inputs(
+    entry: Entry,
+    content: str,
+    given: Sequence[str],
+    scored: Sequence[str],
+    sample_rate: int,
+    excerpt: Excerpt,
+) -> dict[str, Any]:
+    """Return everything that the estimates of a unit of work depend on."""
+    return {
+        "entry": entry.identity(),
+        "family": code_versions(entry),
+        "given": given,
+        "scored": scored,
+        "audio": content,
+        "sample_rate": sample_rate,
+        "excerpt": excerpt.seconds,
+        "precision": PRECISION,
+    }
 
 
 def why_unscored(track: Track, stem: str, source: str) -> str:

@@ -32,6 +32,7 @@ LEVEL_RANGE = 1e-4  # bleedless: values below a signal's own maximum times this 
 LEAST = 1e-10  # bleedless: smallest magnitude
 GATE = 10 ** (-68 / 20)  # logWMSE: differences below it count as none
 SOFT = 1e-3  # L1-SNR: added to both mean absolute values
+ZIMTOHRLI_RATE = 48000  # Hz
 QUIET_DB = -60.0  # L1-SNR: a reference below it adds no weight to a loss of level
 RESPONSE = "filter_ir.f32"  # of the package torch_log_wmse: 4000 taps at 44.1 kHz, float32
 RESPONSE_SHA256 = "bc9950e4f6be2846bf178017a5cca1e5407244d7b255d60de17b882f304998ab"
@@ -106,10 +107,35 @@ def measure(
     }
 
 
+def installed(name: str) -> bool:
+    """Whether a metric can be computed here: log-WMSE and Zimtohrli need a package."""
+    if name == "zimtohrli":
+        return find_spec("zimtohrli") is not None
+    return not name.startswith("log_wmse") or _response() is not None
+
+
+def require(name: str) -> None:
+    """Raise an error if the package that a metric needs is not installed."""
+    if not installed(name):
+        extra = "zimtohrli" if name == "zimtohrli" else "log-wmse"
+        raise HarnessError(
+            f"{name}: needs a package that is not installed; "
+            f"install it with: pip install 'mss-harness[{extra}]'"
+        )
+
+
+def _response() -> Path | None:
+    """Return the file with the filter of logWMSE, if its package is installed."""
+    package = find_spec("torch_log_wmse")
+    places = package.submodule_search_locations if package else None
+    path = Path(places[0], RESPONSE) if places else None
+    return path if path and path.is_file() else None
+
+
 def _frames(
     pair: torch.Tensor, size: int, hop: int, window: torch.Tensor
 ) -> Iterator[torch.Tensor]:
-    """Yield spectra of padded signals, a few frames at a time: (signals, channels, frames, bins)."""
+    """Yield spectra of padded signals, shape (signals, channels, frames, bins), piece by piece."""
     cut = pair.unfold(-1, size, hop)
     step = max(1, CHUNK // (size * pair.shape[0] * pair.shape[1]))
     for start in range(0, cut.shape[2], step):
@@ -198,7 +224,7 @@ def _aura(signals: _Signals, size: int) -> Float64:
 
 
 def _aura_mel(signals: _Signals, size: int) -> Float64:
-    """The same in mel bands of A-weighted signals."""
+    """Do the same in mel bands of A-weighted signals."""
     taps = _a_weighting(ASSUMED_RATE)
     reference, estimate = (_filtered(x, taps) for x in (signals.reference, signals.estimate))
     return _convergence(reference, estimate, size, swapped=True, mel=True)
@@ -278,15 +304,9 @@ def _filtered(signal: Audio, taps: Audio) -> Audio:
 @cache
 def _hearing(sample_rate: int) -> Audio:
     """Return the filter of logWMSE, read as numbers from the package that has it."""
-    package = find_spec("torch_log_wmse")
-    places = package.submodule_search_locations if package else None
-    path = Path(places[0], RESPONSE) if places else None
-    if path is None or not path.is_file():
-        raise HarnessError(
-            "log_wmse: the package torch-log-wmse (1.0 or newer), which has its filter, is not "
-            "installed; install it with: pip install 'mss-harness[log-wmse]'"
-        )
-    content = path.read_bytes()
+    require("log_wmse")
+    path = _response()
+    content = path.read_bytes() if path else b""
     if hashlib.sha256(content).hexdigest() != RESPONSE_SHA256:
         raise HarnessError(f"{path}: not the known filter; install torch-log-wmse again")
     taps = np.frombuffer(content, "<f4").astype(np.float32)
@@ -296,7 +316,7 @@ def _hearing(sample_rate: int) -> Audio:
 
 
 def _log_errors(signals: _Signals, taps: Audio) -> Float64:
-    """logWMSE of the error in channel j against the level of the mixture's channel i, (i, j)."""
+    """Return logWMSE (i, j): the error in channel j against the mixture's level in channel i."""
     if signals.mixture is None:
         raise HarnessError("log_wmse: it compares with the level of the mixture; give the mixture")
     error = _weighed(signals.estimate - signals.reference, taps)
@@ -314,6 +334,18 @@ def _weighed(signal: Audio, taps: Audio) -> Audio:
     full = scipy.signal.oaconvolve(signal, taps[None], axes=-1)
     start = len(taps) // 2 - 1 + len(taps) % 2
     return np.asarray(full[:, start : start + signal.shape[1]], np.float32)
+
+
+def _zimtohrli(signals: _Signals, size: int) -> Float64:
+    """Distance by Google's program; it takes one channel at 48 kHz."""
+    require("zimtohrli")
+    from zimtohrli import Pyohrli
+
+    program, rate = Pyohrli(), signals.sample_rate
+    one = [x.mean(axis=0) for x in (signals.reference, signals.estimate)]
+    if rate != ZIMTOHRLI_RATE:
+        one = [soxr.resample(x, rate, ZIMTOHRLI_RATE) for x in one]
+    return np.array([float(program.distance(*one)), 0.0])
 
 
 def _log_wmse(signals: _Signals, size: int) -> Float64:
@@ -334,6 +366,7 @@ _PASSES: Mapping[str, Callable[[_Signals, int], Float64]] = {
     "levels": _levels,
     "log_wmse": _log_wmse,
     "log_wmse_crossed": _log_wmse_crossed,
+    "zimtohrli": _zimtohrli,
 }
 
 
@@ -368,4 +401,5 @@ TOOLS: Mapping[str, _Tool] = {
     "mrstft": _Tool(
         _passes("weighted", *_MRSTFT_SIZES), lambda found: float(found.sum(axis=1).mean())
     ),
+    "zimtohrli": _Tool(_passes("zimtohrli"), lambda found: float(found[0, 0])),
 }
