@@ -50,6 +50,7 @@ class _Signals(NamedTuple):
     estimate: Audio
     mixture: Audio | None  # for logWMSE, which measures errors against its level
     sample_rate: int
+    weighted: dict[int, tuple[Audio, Audio]]  # reference and estimate, A-weighted as at this rate
 
 
 class _Task(NamedTuple):
@@ -97,8 +98,14 @@ def measure(
     check_pair(reference, estimate, "measure")
     if unknown := [name for name in names if name not in TOOLS]:
         raise HarnessError(f"measure: {unknown} are not known; choose from {sorted(TOOLS)}")
-    signals = _Signals(reference, estimate, mixture, sample_rate)
     tasks = list(dict.fromkeys(task for name in names for task in TOOLS[name].needs))
+    rates = {"aura_mel": ASSUMED_RATE, "weighted": sample_rate}  # by the passes that weigh
+    weighted = {
+        rate: (_filtered(reference, taps), _filtered(estimate, taps))
+        for rate in {rates[task.kind] for task in tasks if task.kind in rates}
+        for taps in [_a_weighting(rate)]
+    }
+    signals = _Signals(reference, estimate, mixture, sample_rate, weighted)
     done = in_threads(lambda task: task.of(signals), tasks, threads, transforms=True)
     found = dict(zip(tasks, done, strict=True))
     return {
@@ -225,15 +232,13 @@ def _aura(signals: _Signals, size: int) -> Float64:
 
 def _aura_mel(signals: _Signals, size: int) -> Float64:
     """Do the same in mel bands of A-weighted signals."""
-    taps = _a_weighting(ASSUMED_RATE)
-    reference, estimate = (_filtered(x, taps) for x in (signals.reference, signals.estimate))
+    reference, estimate = signals.weighted[ASSUMED_RATE]
     return _convergence(reference, estimate, size, swapped=True, mel=True)
 
 
 def _weighted(signals: _Signals, size: int) -> Float64:
     """Spectral distance of A-weighted signals, mean of the channels."""
-    taps = _a_weighting(signals.sample_rate)
-    reference, estimate = (_filtered(x, taps) for x in (signals.reference, signals.estimate))
+    reference, estimate = signals.weighted[signals.sample_rate]
     pairs = zip(reference, estimate, strict=True)
     each = [_convergence(x[None], y[None], size) for x, y in pairs]
     return np.asarray(np.mean(each, axis=0))
