@@ -83,7 +83,7 @@ def read_estimates(work_folder: Path, track_key: str, key: str) -> dict[str, Cli
 def stems_kept(work_folder: Path, track_key: str, key: str) -> list[str]:
     """Return the stems that `read_estimates` finds, without reading their audio."""
     try:
-        with np.load(_path(work_folder, track_key, key), allow_pickle=False) as file:
+        with np.load(clip_path(work_folder, track_key, key), allow_pickle=False) as file:
             return [name.partition(".")[2] for name in file.files if name.startswith("audio.")]
     except (OSError, ValueError, zipfile.BadZipFile):
         return []

@@ -7,6 +7,7 @@ Waiting on disk also bounds memory: only one stem of each separator is read at a
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +33,26 @@ def put_scratch(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio]) -
     if unit.entry.role == "separator" and unit.parent is None:
         with write_stream(scratch_path(work_folder, unit)) as file:
             np.savez(file, allow_pickle=False, **estimates)
+
+
+def estimates_path(work_folder: Path, unit: Unit) -> Path:
+    """Return where the estimates of a unit are kept whole, if they are."""
+    return work_folder / "estimates" / f"{unit.made_from}.npz"
+
+
+def put_estimates(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio]) -> None:
+    """Keep the scored estimates of a unit as they are, for metrics that are asked for later."""
+    with write_stream(estimates_path(work_folder, unit)) as file:
+        np.savez(file, allow_pickle=False, **estimates)
+
+
+def read_estimates(work_folder: Path, unit: Unit) -> dict[str, Audio]:
+    """Return the kept estimates of a unit; empty if they are not kept, or not as written."""
+    try:
+        with np.load(estimates_path(work_folder, unit), allow_pickle=False) as file:
+            return {stem: np.asarray(file[stem], np.float32) for stem in unit.scored}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return {}
 
 
 def waiting(work_folder: Path, units: Iterable[Unit]) -> list[Unit]:

@@ -194,9 +194,10 @@ def _unit(
     if not scored:
         return None
     rate, excerpt = dataset.sample_rate, settings.excerpt
+    inputs = _inputs(entry, content, given, scored, rate, excerpt)
     key = unit_key(entry, content, given, scored, rate, excerpt)
     track_key = digest([content, rate, excerpt.seconds])
-    return Unit(entry, track, rate, given, scored, track_key, key)
+    return Unit(entry, track, rate, given, scored, track_key, key, made_from=digest(inputs))
 
 
 def unit_key(
@@ -215,23 +216,34 @@ def unit_key(
     tracks and files are not among them, so that renaming one repeats nothing. `content` is a hash
     of the track's audio. A unit in cascade has the key of `Unit.in_cascade`.
     """
-    return digest(
-        {
-            "entry": entry.identity(),
-            "family": code_versions(entry),
-            "given": given,
-            "scored": scored,
-            "audio": content,
-            "sample_rate": sample_rate,
-            "excerpt": excerpt.seconds,
-            "precision": PRECISION,
-            "metrics": {
-                name: metric.version
-                for name, metric in METRICS.items()
-                if name in DEFAULT and (metric.keyed or metric.version > 1)
-            },
-        }
-    )
+    inputs = _inputs(entry, content, given, scored, sample_rate, excerpt)
+    versions = {
+        name: metric.version
+        for name, metric in METRICS.items()
+        if name in DEFAULT and (metric.keyed or metric.version > 1)
+    }
+    return digest({**inputs, "metrics": versions})
+
+
+def _inputs(
+    entry: Entry,
+    content: str,
+    given: Sequence[str],
+    scored: Sequence[str],
+    sample_rate: int,
+    excerpt: Excerpt,
+) -> dict[str, Any]:
+    """Return everything that the estimates of a unit of work depend on."""
+    return {
+        "entry": entry.identity(),
+        "family": code_versions(entry),
+        "given": given,
+        "scored": scored,
+        "audio": content,
+        "sample_rate": sample_rate,
+        "excerpt": excerpt.seconds,
+        "precision": PRECISION,
+    }
 
 
 def unscored(units: Iterable[Unit], store: Store) -> tuple[Omission, ...]:

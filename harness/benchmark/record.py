@@ -32,8 +32,13 @@ Row = tuple[Any, ...]
 NOT_DONE = "not done yet: the run was interrupted"
 
 
-def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
-    """Yield the rows of scores.parquet; a unit without a result is one row with the reason."""
+def score_rows(
+    plan: Plan, store: Store, failures: Failures, run: str, optional: Sequence[str] = ()
+) -> Iterator[Row]:
+    """Yield the rows of scores.parquet; a unit without a result is one row with the reason.
+
+    So is an optional metric of a stem that could not be computed.
+    """
     for unit in plan.units:
         head = _head(unit, run)
         result = None if unit.key in failures else store.get(unit.key)
@@ -51,6 +56,14 @@ def score_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterat
                 value, note = result["scores"][stem][metric]
                 status = "undefined" if math.isnan(value) else "ok"
                 yield (*head, stem, metric, value, status, "; ".join(filter(None, [note, *notes])))
+            for metric in optional:
+                key = unit.metric_key(metric)
+                found = None if key in failures else store.get(key)
+                why = failures.get(key, NOT_DONE)
+                value, note = found["scores"][stem][metric] if found else (math.nan, why)
+                status = "undefined" if math.isnan(value) else "ok"
+                status = status if found else "failed"
+                yield (*head, stem, metric, value, status, note)
 
 
 def cost_rows(plan: Plan, store: Store, failures: Failures, run: str) -> Iterator[Row]:
@@ -94,6 +107,7 @@ def state_of(
         {
             "environment": environment(),
             "run": settings.run,
+            "metrics": [[name, METRICS[name].version] for name in settings.metrics],
             "units": [[unit.key, unit.entry.name, unit.track.name] for unit in plan.units],
             "skips": [asdict(skip) for skip in plan.skips],
             "entries": [entry.model_dump(mode="json") for entry in entries],
@@ -137,7 +151,7 @@ def record_of(
         "precision": PRECISION,
         "seed": 0,
         "metrics": {
-            name: {**metric.described(), "computed": name in DEFAULT}
+            name: {**metric.described(), "computed": name in (*DEFAULT, *settings.metrics)}
             for name, metric in METRICS.items()
         },
         "leaks": leak_rows(plan),

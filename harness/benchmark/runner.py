@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,15 +24,16 @@ from harness.benchmark.record import (
     state_of,
 )
 from harness.benchmark.store import Store
-from harness.benchmark.work import Settings
+from harness.benchmark.work import Settings, keys_of
 from harness.benchmark.workers import Failures, execute, is_done
 from harness.core.errors import HarnessError
 from harness.core.files import only_one
 from harness.core.machine import Progress
+from harness.core.text import count
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.mixture_check import TOO_SHORT, examined
 from harness.datasets.tracks import Dataset, Omission
-from harness.registry import Entry, find
+from harness.registry import FILES, Entry, find
 from harness.results import grid, ranking
 from harness.results.replacing import check_place
 from harness.results.runs import SELECTION_COLUMNS, Run, leaked, table, write_run
@@ -62,6 +64,7 @@ def run(
     *,
     cascade: str | None = FIRST,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Separate, score and select; continue where an earlier run of the same work stopped.
 
@@ -73,7 +76,7 @@ def run(
     """
     check_cascade(cascade, entries)
     make = partial(make_plan, entries)
-    return _do(make, entries, datasets, settings, progress, cascade)
+    return _do(make, entries, datasets, settings, progress, tell, cascade)
 
 
 def check_cascade(name: str | None, entries: Sequence[Entry]) -> None:
@@ -91,13 +94,15 @@ def score_folder(
     settings: Settings,
     *,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Score the estimates in a folder as those of `entry`; otherwise like `run`."""
     if not folder.is_dir():
         raise HarnessError(f"{folder}: no such folder; name the one that holds the estimates")
     folder = folder.resolve()
     settings = replace(settings, estimates=str(folder))
-    return _do(partial(plan_for_files, entry, folder), [entry], datasets, settings, progress)
+    make = partial(plan_for_files, entry, folder)
+    return _do(make, [entry], datasets, settings, progress, tell)
 
 
 def _do(
@@ -106,9 +111,13 @@ def _do(
     datasets: Sequence[Dataset],
     settings: Settings,
     progress: Progress | None,
+    tell: Callable[[str], None] | None = None,
     cascade: str | None = None,
 ) -> Outcome:
-    """Do a plan while holding the results folder, then its cascades, and write the tables."""
+    """Do a plan while holding the results folder, then its cascades, and write the tables.
+
+    `tell` is given what finished work is read or separated again for more metrics, before it is.
+    """
     started = time.time()
     folder = settings.results / settings.run
     with only_one(settings.results):
@@ -127,6 +136,7 @@ def _do(
         check_place(settings.results, settings.run, made, force=settings.force)
         reused = sum(is_done(unit, store, settings) for unit in plan.units)
         waiting = kept_products.tidy(settings.work_folder, plan.units)
+        _tell_again(plan, store, settings, tell)
         failures: Failures = {}
         if reused < len(plan.units) or waiting:
             failures = execute(plan, settings, progress)
@@ -139,8 +149,9 @@ def _do(
         state = state_of(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and is_current(folder, state):
             return Outcome(folder, len(plan.units), reused, 0, fresh=False, left_out=out)
+        _tell_again(fed, store, settings, tell)
         failures |= execute(fed, settings, progress)
-        failed = sum(unit.key in failures for unit in plan.units)
+        failed = sum(not failures.keys().isdisjoint(keys_of(u, settings)) for u in plan.units)
         record = record_of(entries, datasets, plan, settings) | {
             "created": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -155,17 +166,49 @@ def _do(
         }
         bare = Run(
             name=settings.run,
-            scores=table(score_rows(plan, store, failures, settings.run)),
+            scores=table(score_rows(plan, store, failures, settings.run, settings.metrics)),
             costs=table(cost_rows(plan, store, failures, settings.run)),
             ensembles=table([]),
             selection=table([], SELECTION_COLUMNS),
             record=record,
         )
         write_run(folder, with_selection(bare))
-    reasons_seen = dict.fromkeys(failures[u.key] for u in plan.units if u.key in failures)
+    keys = (key for unit in plan.units for key in keys_of(unit, settings))
+    reasons_seen = dict.fromkeys(failures[key] for key in keys if key in failures)
     damaged = tuple(map(str, store.damaged))
     done = folder, len(plan.units), reused, failed, True
     return Outcome(*done, tuple(reasons_seen), damaged, out)
+
+
+def _tell_again(
+    plan: Plan, store: Store, settings: Settings, tell: Callable[[str], None] | None
+) -> None:
+    """Say how many finished jobs are read or separated again for metrics that they lack."""
+    unique = {unit.key: unit for unit in plan.units}.values()
+    lacking = [
+        unit
+        for unit in unique
+        if store.has(unit.key) and not all(map(store.has, keys_of(unit, settings)[1:]))
+    ]
+    if not (tell and lacking):
+        return
+    folder = settings.work_folder
+    ways = Counter(
+        "read"
+        if unit.entry.family == FILES or kept_products.estimates_path(folder, unit).is_file()
+        else "made"
+        for unit in lacking
+    )
+    names = [
+        name
+        for name in settings.metrics
+        if not all(store.has(unit.metric_key(name)) for unit in lacking)
+    ]
+    tell(
+        f"{', '.join(names)}: needs the audio of {count(len(lacking), 'finished job')}; "
+        f"{ways['read']} read their estimates from disk, {ways['made']} separate again"
+        + ("" if settings.keep_estimates or not ways["made"] else " (--keep-estimates keeps them)")
+    )
 
 
 def _equal(dataset: Dataset, fingerprints: Fingerprints, settings: Settings) -> Dataset:

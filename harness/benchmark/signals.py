@@ -9,7 +9,7 @@ from harness.core import audio, taxonomy
 from harness.core.audio import Audio
 from harness.core.files import digest
 from harness.datasets.tracks import Excerpt, Track, read_sources, track_length
-from harness.metrics import References, analyse
+from harness.metrics import METRICS, References, analyse
 from harness.registry import Entry
 
 
@@ -26,6 +26,11 @@ class Unit:
     key: str  # see `unit_key`
     parent: Unit | None = None  # in cascade: the unit whose estimate is this one's input
     listen: bool = False  # whether its estimates are kept for the report
+    made_from: str = ""  # a hash of all that its estimates depend on; no metric is among it
+
+    def metric_key(self, metric: str) -> str:
+        """Return the key under which its scores by one optional metric are stored."""
+        return digest([self.made_from, metric, METRICS[metric].version])
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -41,7 +46,12 @@ class Unit:
 
     def in_cascade(self, parent: Unit) -> Unit:
         """Return the unit whose input is the parent's estimate instead of the true stem."""
-        return replace(self, parent=parent, key=digest([self.key, parent.key]))
+        return replace(
+            self,
+            parent=parent,
+            key=digest([self.key, parent.key]),
+            made_from=digest([self.made_from, parent.made_from]),
+        )
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +18,8 @@ from harness.core import taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError, StorageError
 from harness.datasets.tracks import WHOLE, Excerpt
+from harness.metrics import measure
+from harness.metrics.references import SILENT_REFERENCE
 from harness.registry import FILES
 from harness.separators import Oracle, Separator, code_versions, load, parameters
 from harness.separators.protocol import made_of, run
@@ -43,6 +46,8 @@ class Settings:
     estimates: str = ""  # the folder of estimates that are scored; empty if separators run
     force: bool = False  # take the place of any run of that name
     rehash: bool = False  # read every file, also those that look unchanged
+    metrics: tuple[str, ...] = ()  # optional ones; see `harness.metrics.OPTIONAL`
+    keep_estimates: bool = False  # all of them, whole, so that more metrics need no separation
 
     @property
     def work_folder(self) -> Path:
@@ -61,7 +66,7 @@ class Settings:
 
     def described(self) -> dict[str, Any]:
         """Return what a run's record says of them: what may matter later."""
-        hidden = ("results", "excerpt", "force", "rehash")
+        hidden = ("results", "excerpt", "force", "rehash", "metrics")
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         return {**named, "excerpt_seconds": self.excerpt.seconds}
 
@@ -82,21 +87,83 @@ def do_batch(
         try:
             signals = read_signals([*units, *partners], settings.excerpt, settings.device)
         except Exception as error:
-            return {unit.key: _reason(error) for unit in units if not store.has(unit.key)}
+            missing = (key for unit in units for key in keys_of(unit, settings))
+            return {key: _reason(error) for key in missing if not store.has(key)}
         for unit in units:
             try:
-                result, estimates = do_unit(unit, signals, settings.device)
-                clips.put(work_folder, unit, estimates, signals)
-                if not store.has(unit.key):
-                    kept_products.put_scratch(work_folder, unit, estimates)
-                    store.put(unit.key, result)
+                estimates = _scored(unit, signals, settings, store)
             except StorageError:
                 raise
             except (Exception, SystemExit) as error:  # third-party code may call sys.exit
-                if not store.has(unit.key):  # otherwise only its clips were missing
-                    failures[unit.key] = _reason(error)
+                failures |= dict.fromkeys(
+                    (k for k in keys_of(unit, settings) if not store.has(k)), _reason(error)
+                )  # without any, only its clips were missing
+            else:
+                failures |= _measure(unit, estimates, signals, settings, store)
         kept_products.keep(work_folder, partners, signals, settings.edges)
     return failures
+
+
+def keys_of(unit: Unit, settings: Settings) -> list[str]:
+    """Return the keys of all results that a unit has: its scores, and each optional metric's."""
+    return [unit.key, *(unit.metric_key(name) for name in settings.metrics)]
+
+
+def _scored(unit: Unit, signals: Signals, settings: Settings, store: Store) -> Mapping[str, Audio]:
+    """Return the estimates of a unit; what is not stored of its scores, clips or estimates is."""
+    folder = settings.work_folder
+    if store.has(unit.key) and not (settings.again and clips.wanted(folder, unit)):
+        if kept := kept_products.read_estimates(folder, unit):
+            return kept
+        source = _input(unit, signals, settings.device)
+        given, _ = _run(_loaded(unit, settings.device), source, signals, unit)
+        estimates = {stem: made_of(given, stem) for stem in unit.scored}
+    else:
+        result, estimates = do_unit(unit, signals, settings.device)
+        clips.put(folder, unit, estimates, signals)
+        if not store.has(unit.key):
+            kept_products.put_scratch(folder, unit, estimates)
+            store.put(unit.key, result)
+    if settings.keep_estimates and unit.entry.family != FILES:
+        kept_products.put_estimates(folder, unit, estimates)
+    return estimates
+
+
+def _measure(
+    unit: Unit,
+    estimates: Mapping[str, Audio],
+    signals: Signals,
+    settings: Settings,
+    store: Store,
+) -> dict[str, str]:
+    """Compute and store the optional metrics that a unit lacks; return {key: reason} of failures.
+
+    Each has a result of its own, so that asking for one more computes only that one.
+    """
+    missing = [name for name in settings.metrics if not store.has(unit.metric_key(name))]
+    scores: dict[str, dict[str, dict[str, list[Any]]]] = {name: {} for name in missing}
+    try:
+        for stem, estimate in estimates.items() if missing else ():
+            reference = signals.stems[stem]
+            found = (
+                measure(
+                    missing, reference, estimate, signals.sample_rate,
+                    mixture=signals.mixture, threads=1,
+                )
+                if reference.any()
+                else {}
+            )  # fmt: skip
+            for name in missing:
+                value = found.get(name, float("nan"))
+                note = "" if found else SILENT_REFERENCE
+                if found and math.isnan(value):
+                    note = "the track is too short for it"
+                scores[name][stem] = {name: [value, note]}
+    except Exception as error:
+        return {unit.metric_key(name): _reason(error) for name in missing}
+    for name in missing:
+        store.put(unit.metric_key(name), {"scores": scores[name], "costs": {}, "notes": []})
+    return {}
 
 
 def do_unit(

@@ -17,7 +17,7 @@ from harness.benchmark import clips, kept_products
 from harness.benchmark.plan import Plan
 from harness.benchmark.signals import Unit
 from harness.benchmark.store import Store
-from harness.benchmark.work import Settings, do_batch
+from harness.benchmark.work import Settings, do_batch, keys_of
 from harness.core.errors import HarnessError
 from harness.core.machine import Progress, watched
 from harness.registry.weight_files import anywhere
@@ -48,11 +48,12 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
     unique = list(map(_anywhere, unique))
     todo = [unit for unit in unique if not is_done(unit, store, settings)]
     failures: Failures = {}
-    with _reporting(todo, store, failures, progress):
+    with _reporting(todo, store, settings, failures, progress):
         try:
             _work(make_batches(todo, unique, settings.jobs), settings, settings.jobs, failures)
         except TerminatedWorkerError:
-            _work_apart([u for u in todo if not store.has(u.key)], settings, failures)
+            left_over = [u for u in todo if not all(map(store.has, keys_of(u, settings)))]
+            _work_apart(left_over, settings, failures)
         left = kept_products.waiting(settings.work_folder, unique)
         batches = [TrackBatch((), track) for track in _by_track(left).values()]
         _work(batches, settings, settings.jobs, failures)
@@ -66,8 +67,10 @@ def _anywhere(unit: Unit) -> Unit:
 
 
 def is_done(unit: Unit, store: Store, settings: Settings) -> bool:
-    """Whether a unit is finished, and its clips are kept if the settings ask for them again."""
-    return store.has(unit.key) and not (settings.again and clips.wanted(settings.work_folder, unit))
+    """Whether a unit has all its results, and its clips if the settings ask for them again."""
+    folder = settings.work_folder
+    done = all(store.has(key) for key in keys_of(unit, settings))
+    return done and not (settings.again and clips.wanted(folder, unit))
 
 
 def make_batches(todo: Sequence[Unit], units: Sequence[Unit], jobs: int) -> list[TrackBatch]:
@@ -112,7 +115,7 @@ def _work_apart(units: Sequence[Unit], settings: Settings, failures: Failures) -
             # two jobs, so that joblib does not fall back to this very process
             _work([TrackBatch((unit,))], settings, 2, failures)
         except TerminatedWorkerError:
-            failures[unit.key] = KILLED
+            failures |= dict.fromkeys(keys_of(unit, settings), KILLED)
 
 
 def _workers(backend: str, jobs: int) -> AbstractContextManager[object]:
@@ -131,7 +134,11 @@ def _workers(backend: str, jobs: int) -> AbstractContextManager[object]:
 
 @contextmanager
 def _reporting(
-    todo: Sequence[Unit], store: Store, failures: Failures, progress: Progress | None
+    todo: Sequence[Unit],
+    store: Store,
+    settings: Settings,
+    failures: Failures,
+    progress: Progress | None,
 ) -> Iterator[None]:
     """Count finished units from another thread while the block runs.
 
@@ -144,10 +151,16 @@ def _reporting(
     ended = threading.Event()
 
     def watch() -> None:
+        def is_open(unit: Unit) -> bool:
+            keys = keys_of(unit, settings)
+            return not any(key in failures for key in keys) and not all(
+                store.path(key).is_file() for key in keys
+            )
+
         left = list(todo)
         while True:
             last = ended.wait(POLL)
-            left = [u for u in left if not (u.key in failures or store.path(u.key).is_file())]
+            left = [unit for unit in left if is_open(unit)]
             progress(len(todo) - len(left), len(todo))
             if last:
                 return

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.core.files import own_path
-from harness.registry import Entry, find
+from harness.metrics import OPTIONAL
+from harness.metrics.tool_metrics import installed, require
+from harness.registry import Entry, find, suggestion
 from harness.registry.dataset_names import DATASET_NAMES, dataset_name, split_name, standard
 from harness.results.replacing import check_name
-from harness.results.runs import runs_or_how
+from harness.results.runs import read_run, runs_or_how
 
 
 def choose_entries(
@@ -103,3 +105,27 @@ def name_from(title: str) -> str:
     'my_model_v2'
     """
     return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "estimates"
+
+
+def parse_metrics(text: str, run: Path) -> tuple[str, ...]:
+    """Return the optional metrics that are named; of an empty text those that a run has.
+
+    ``all`` leaves out those whose package is not installed.
+    """
+    if not text:
+        try:
+            known = read_run(run).record.get("metrics") or {}
+        except HarnessError:
+            return ()
+        return tuple(name for name in OPTIONAL if known.get(name, {}).get("computed"))
+    if text in ("all", "none"):
+        return tuple(filter(installed, OPTIONAL)) if text == "all" else ()
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in OPTIONAL:
+            raise HarnessError(
+                f"--metrics {text}: {name!r} is not an optional metric; "
+                f"{suggestion(name, OPTIONAL, most=20)}"
+            )
+        require(name)
+    return tuple(name for name in OPTIONAL if name in names)

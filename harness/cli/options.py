@@ -92,5 +92,12 @@ OFFLINE = typer.Option(
 KEEP_UNEQUAL = flag(
     "--keep-unequal", "Keep tracks in which the mixture is not the sum of the stems."
 )
+METRICS = option(
+    "--metrics NAME,…",
+    "",
+    "Also compute these metrics of other tools, such as bleedless,fullness; all for all of them, "
+    "none to drop those that the run has. They need the audio, and never rank.",
+    "those that the run has",
+)
 REHASH = flag("--rehash", "Read every audio file again, also those that look unchanged.")
 REPLACE = flag("--force", "Replace a run of that name, even if it was made from other data.")

@@ -9,10 +9,16 @@ from pathlib import Path
 from harness import registry
 from harness.benchmark import Settings, clips, runner
 from harness.cli import options
-from harness.cli.arguments import find_run, name_from, parse_data, parse_trained_on
+from harness.cli.arguments import (
+    find_run,
+    name_from,
+    parse_data,
+    parse_metrics,
+    parse_trained_on,
+)
 from harness.cli.options import argument, option
 from harness.cli.outcome import finish
-from harness.cli.terminal import progress
+from harness.cli.terminal import progress, say
 from harness.core import taxonomy
 from harness.core.errors import HarnessError
 from harness.core.machine import cores
@@ -65,6 +71,7 @@ def score(
     ),
     keep_unequal: bool = options.KEEP_UNEQUAL,
     rehash: bool = options.REHASH,
+    metrics: str = options.METRICS,
     jobs: int = options.JOBS,
     results_folder: Path = options.RESULTS,
     reports: Path = options.REPORTS,
@@ -101,6 +108,7 @@ def score(
         keep_unequal=keep_unequal,
         force=force,
         rehash=rehash,
+        metrics=parse_metrics(metrics, results_folder / entry.name),
     )
     beside = None
     if run_name:
@@ -109,7 +117,7 @@ def score(
     choice = DatasetChoice(parse_data(data), dataset, split, tracks)
     found = choose_datasets(choice, settings.jobs)
     with progress("scoring", as_json) as advance:
-        outcome = runner.score_folder(entry, folder, found, settings, progress=advance)
+        outcome = runner.score_folder(entry, folder, found, settings, progress=advance, tell=say)
     finish(outcome, reports, as_json, beside=beside)
 
 

@@ -104,6 +104,7 @@ class Metric:
     version: int = 1  # raise it if a value would change: old scores are then computed again
     default: bool = True  # in every run; otherwise only on request
     keyed: bool = True  # a part of cache keys; if not, work done before it existed stays valid
+    optional: bool = False  # computed by `tool_metrics.measure` from the audio; never ranked by
 
     def described(self) -> dict[str, Any]:
         """Return what the record of a run says about the metric."""
@@ -343,8 +344,96 @@ _COSTS = (
     ),
 )
 
-METRICS = {metric.name: metric for metric in (*_SCORES, *_COSTS)}
+_tool = partial(Metric, default=False, optional=True)
+_percent = partial(_tool, unit="0–100")
+_OPTIONAL = (
+    _percent(
+        "bleedless",
+        "Bleedless",
+        "100/(1+d), d the mean dB by which mel bands (512, window 4096, 44.1 kHz, 80 dB deep) of x̂ "
+        "are above those of x, over the bands that are; any added energy counts, not only other "
+        "stems; deaf to what is missing: a silent x̂ gets 100; deaf to phase and polarity",
+    ),
+    _percent(
+        "fullness",
+        "Fullness",
+        "100/(1+d), d the mean dB by which mel bands (512, window 4096, 44.1 kHz, 80 dB deep) of x̂ "
+        "are below those of x, over the bands that are; deaf to what is added, to phase and "
+        "polarity, not to level: −1 dB of gain gives 50",
+    ),
+    _percent(
+        "bleedless_mr",
+        "Bleedless MR",
+        "mean of bleedless with windows of 1024, 2048, 4096 and 8192 samples, an eighth as many "
+        "mel bands; deaf to what bleedless is deaf to",
+    ),
+    _percent(
+        "fullness_mr",
+        "Fullness MR",
+        "mean of fullness with windows of 1024, 2048, 4096 and 8192 samples, an eighth as many mel "
+        "bands; deaf to what fullness is deaf to",
+    ),
+    _percent(
+        "l1_freq",
+        "L1 freq",
+        "100/(1+10·mean||X̂|−|X||), rectangular windows of 2048, hop 1024; not relative to the "
+        "level of x, so that quiet stems score high; deaf to phase and polarity",
+    ),
+    _tool(
+        "log_wmse",
+        "log-WMSE",
+        "−4·ln(mean e²+1e-8) per channel, e the error filtered like hearing, over the RMS of the "
+        "mixture's channel, 0 below −68 dB; at most 73.68; deaf to errors that are small against "
+        "the mixture, however quiet x is",
+        unit="",
+    ),
+    _tool(
+        "log_wmse_msst",
+        "log-WMSE (MSST)",
+        "as MSS-Training calls log-WMSE: the error of every channel over the RMS of every channel "
+        "of the mixture, left and right crossed, always at 44.1 kHz; deaf to what log_wmse is",
+        unit="",
+    ),
+    _percent(
+        "aura_stft",
+        "Aura STFT",
+        "100/(1+10·d), d = ‖|X̂|−|X|‖/‖X̂‖ + mean|ln|X̂|−ln|X||, Hann windows of 1024, hop 256; the "
+        "norm is of x̂, as MSS-Training calls it; deaf to phase, polarity and bins below 1e-4",
+    ),
+    _percent(
+        "aura_mrstft",
+        "Aura MRSTFT",
+        "100/(1+10·d), d the mean of aura_stft's at windows of 1024, 2048 and 4096, of 128 mel "
+        "bands of A-weighted signals at 44.1 kHz; deaf to phase, polarity and low bass",
+    ),
+    _tool(
+        "l1_snr",
+        "L1-SNR",
+        "half of each: −10·log10((mean|x−x̂|+1e-3)/(mean|x|+1e-3)) less a term for lost level, and "
+        "the same of real plus imaginary parts at windows of 512, 1024 and 2048; deaf to errors "
+        "of stems that are quiet against 1e-3",
+    ),
+    _tool(
+        "mrstft",
+        "MRSTFT",
+        "mean over channels and windows of 256 to 4096 of ‖|X̂|−|X|‖/‖X‖ + mean|ln|X̂|−ln|X||, "
+        "A-weighted; deaf to phase, polarity, low bass and bins below 1e-4",
+        unit="",
+        higher_is_better=False,
+    ),
+    _tool(
+        "zimtohrli",
+        "Zimtohrli",
+        "psychoacoustic distance of x and x̂, the mean of their channels at 48 kHz, 0 for none; "
+        "deaf to the stereo image",
+        unit="",
+        higher_is_better=False,
+    ),
+)
+
+METRICS = {metric.name: metric for metric in (*_SCORES, *_COSTS, *_OPTIONAL)}
 DEFAULT = tuple(metric.name for metric in _SCORES if metric.default)
+OPTIONAL = tuple(metric.name for metric in _OPTIONAL)
 
 
 def harmonic_mean(snr: npt.ArrayLike, sdr: npt.ArrayLike) -> Any:

@@ -260,6 +260,8 @@ def test_metrics_are_named_after_themselves():
         "cpu_seconds",
         "peak_memory",
         "parameters",
+        "mrstft",
+        "zimtohrli",
     ]
 
 
