@@ -49,7 +49,8 @@ def put_estimates(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio])
 def read_estimates(work_folder: Path, unit: Unit) -> dict[str, Audio]:
     """Return the kept estimates of a unit; empty if they are not kept, or not as written."""
     try:
-        with np.load(estimates_path(work_folder, unit), allow_pickle=False) as file:
+        path = estimates_path(work_folder, unit)
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {stem: np.asarray(file[stem], np.float32) for stem in unit.scored}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return {}
