@@ -220,7 +220,7 @@ def table_boards(table: pd.DataFrame, title: str) -> list[Board]:
 def other_boards(table: pd.DataFrame) -> tuple[list[Board], list[str]]:
     """Lay `harness.selection.other_choices` out: where a choice differs, and a line on the rest."""
     differs = table[table["differ"] > 0]
-    texts = [f"{a} of {n}" for a, n in zip(differs["differ"], differs["n"], strict=True)]
+    texts = [f"{a}/{n}" for a, n in zip(differs["differ"], differs["n"], strict=True)]
     shown = differs.drop(columns=["differ", "n"]).assign(**{"other choice on tracks": texts})
     shown = shown.rename(
         columns={"chosen": "by default", "other": "by the metric", "loss": "lost by default score"}

@@ -120,7 +120,7 @@ def test_select_by_another_metric_and_says_where_it_would_differ(disagree, tmp_p
     kept = read_run(tmp_path / "results" / "main").selection
     shown = disagree("select", "--by", "si_sdr")
     assert "selected by si_sdr" in shown
-    assert "12 of 12" in shown
+    assert "12/12" in shown
     assert "vocals: use fair" in shown
     after = read_run(tmp_path / "results" / "main").selection
     assert after.equals(kept)  # the run keeps the default choice
