@@ -48,6 +48,7 @@ def test_bars_and_questions_show_codes_and_markup_as_text(capsys, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda: asked.append(1) or "y")
     assert terminal.agree(CODES + MARKUP)
     assert AS_TEXT + MARKUP in capsys.readouterr().err
+    monkeypatch.setattr(terminal.errors, "_width", 200)  # room for a long name and both times
     with terminal.progress(CODES + "[red]a[/red]", quiet=False) as advance:
         advance(1, 2)
     bar = capsys.readouterr().err
