@@ -10,6 +10,7 @@ from harness.cli.options import argument, flag, option
 from harness.cli.terminal import print_table, say, show
 from harness.core.errors import HarnessError
 from harness.report import comparison, exporting, writing
+from harness.report.tracks.sounds import MEGABYTES
 
 
 def report(
@@ -19,7 +20,7 @@ def report(
     audio: str | None = options.AUDIO,
     audio_size: float = option(
         "--audio-size MB",
-        float(writing.MEGABYTES),
+        float(MEGABYTES),
         "Largest size of all track pages with audio; one page has at most a twelfth of it.",
         min=1.0,
     ),

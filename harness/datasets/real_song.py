@@ -62,6 +62,7 @@ def planned(root: Path | None = None) -> Dataset:
     root = root or _default_folder()
     if _stems_here(root / SONG):
         return real_song(root)
+    stems: dict[str, tuple[Source, ...]]
     stems = {stem: (Source(root / SONG / f"{stem}.wav"),) for stem in FOUR_STEMS}
     stems["accompaniment"] = tuple(source for stem in BACKING for source in stems[stem])
     mixture = tuple(source for stem in FOUR_STEMS for source in stems[stem])

@@ -260,8 +260,7 @@ def chosen_by(scores: pd.DataFrame, by: str | None = None) -> dict[str, str]:
     found = {}
     for dataset, rows in ok.groupby("dataset", observed=True):
         if by is not None:
-            have = set(rows["metric"]) | {HARMONIC}
-            if have.issuperset(parts_of(by)):
+            if {*rows["metric"], HARMONIC}.issuperset(parts_of(by)):
                 found[str(dataset)] = by
             continue
         have = rows.groupby("separator", observed=True)["metric"].agg(set)

@@ -104,7 +104,8 @@ def _with_ends(of: Callable[[Float64], Float64], n_songs: int) -> Float64:
 def _share(right: Float64, pairs: Float64, drawn: Float64) -> Float64:
     """Return the share of pairs that are in order; both are numbers per song."""
     counted = drawn @ pairs
-    return np.divide(drawn @ right, counted, out=np.full(len(drawn), np.nan), where=counted > 0)
+    empty = np.full(len(drawn), np.nan)
+    return np.asarray(np.divide(drawn @ right, counted, out=empty, where=counted > 0))
 
 
 def _pairs(
@@ -122,7 +123,8 @@ def _pairs(
     above, rated = values[first] > values[second], ratings[first] > ratings[second]
     right = (above == rated) & (values[first] != values[second])
     song, n = songs[first], int(songs.max()) + 1
-    return np.bincount(song, minlength=n).astype(float), np.bincount(song, right, n)
+    counted = np.bincount(song, minlength=n).astype(np.float64)
+    return counted, np.bincount(song, right, n).astype(np.float64)
 
 
 def _spearman(values: Float64, ratings: Float64, songs: IntArray, drawn: Float64) -> Float64:

@@ -37,7 +37,8 @@ def paper_table(source: Report, choice: PaperChoice) -> Sheet:
     spread = _one("--spread", choice.spread, SPREADS) if choice.spread else ""
     dataset = _dataset(source, choice.dataset)
     by = chosen_by(source.scores[source.scores["separator"].isin(source.ranked)])
-    metric = choice.metric or by.get(dataset, source.metrics[0]["name"])
+    first: str = source.metrics[0]["name"]
+    metric = choice.metric or by.get(dataset, first)
     about = next(m for m in source.metrics if m["name"] == _metric(source, metric))
     ranking = source.ranking(dataset, metric)
     fed, stems = _stems(ranking.board, [taxonomy.canonical(stem) for stem in choice.stems])
