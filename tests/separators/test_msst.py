@@ -311,10 +311,8 @@ def listed_config(kind, rate, instruments, target):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "name",
-    [name if "htdemucs" in name else pytest.param(name, marks=pytest.mark.slow) for name in LISTED],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LISTED)
 def test_a_row_of_the_catalog_runs_by_name(name, server, tmp_path, monkeypatch, capsys):
     row, (instruments, target) = catalog.find_row(name), LISTED[name]
     rate = row.entry().sample_rate
