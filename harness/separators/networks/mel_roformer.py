@@ -65,7 +65,8 @@ class RmsNorm(nn.Module):
         """Return tokens (…, D), in 32 bits whatever the precision."""
         # about two thirds of the time of `functional.rms_norm` on a CPU
         gains = self.gamma * self.gamma.numel() ** 0.5
-        return functional.normalize(x.float(), dim=-1, eps=TINY) * gains
+        normed: Tensor = functional.normalize(x.float(), dim=-1, eps=TINY)
+        return normed * gains
 
 
 class Rotary(nn.Module):

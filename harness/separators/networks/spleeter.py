@@ -47,8 +47,8 @@ class Stretch(nn.ConvTranspose2d):
         now = (weight.data_ptr(), weight._version, weight.device, weight.dtype)
         if torch.is_grad_enabled() or self._kept[0] != now:
             taps = functional.pad(weight.flip(2, 3), (0, 1, 0, 1))  # an even number of them
-            taps = taps.unflatten(3, (3, 2)).unflatten(2, (3, 2)).flip(3, 5)
-            kernel = taps.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
+            taps = taps.reshape(*taps.shape[:2], 3, 2, 3, 2).flip(3, 5)
+            kernel: Tensor = taps.permute(1, 3, 5, 0, 2, 4).flatten(0, 2)
             if torch.is_grad_enabled():
                 return kernel
             self._kept = now, kernel.contiguous(memory_format=torch.channels_last)
