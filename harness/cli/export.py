@@ -39,7 +39,7 @@ def export(
     spread: str = option(
         "--spread WHICH",
         "",
-        f"What follows each mean in the one table: {', '.join(paper_table.SPREADS)}.",
+        f"What is written after each mean in the one table: {', '.join(paper_table.SPREADS)}.",
         "interval, or sd where there is none",
     ),
     out: Path | None = option(
