@@ -51,7 +51,8 @@ def shares(needs: Mapping[str, int], total: float) -> dict[str, int]:
     >>> shares({"a": 10, "b": 50, "c": 90}, 90)
     {'a': 10, 'b': 40, 'c': 40}
     """
-    found, left = {}, total
+    found: dict[str, int] = {}
+    left = total
     for i, name in enumerate(sorted(needs, key=lambda name: (needs[name], name))):
         found[name] = int(min(needs[name], left / (len(needs) - i)))
         left -= found[name]
