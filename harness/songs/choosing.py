@@ -88,7 +88,7 @@ def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = 
     if base.members:
         why = "; ".join(filter(None, [why, registry.expected_score_text(base)]))
     fed = _of_accompaniment(base, ready)
-    entries = {**entries, fed.name: fed} if fed else entries
+    entries = {**entries, base.name: base, fed.name: fed} if fed else entries  # of the catalog too
     own = _own(base, fed)
     written = wanted or (FOUR if fed and not name else _default_stems(base))
     needed = _needed(written, base, own, ready, entries)

@@ -54,8 +54,8 @@ def test_tracks_of_unknown_artists_are_not_one_artist():
 
 
 def test_a_metric_that_is_not_there_is_named():
-    with pytest.raises(HarnessError, match=r"'sdri': not in the table; (did you mean|known:)"):
-        track_scores(planted(TWO, artists=1), "sdri")
+    with pytest.raises(HarnessError, match=r"'sdrr': not in the table; (did you mean|known:)"):
+        track_scores(planted(TWO, artists=1), "sdrr")
 
 
 def test_tracks_of_one_artist_are_drawn_as_one(rng):
