@@ -473,7 +473,7 @@ def test_blends_by_band_are_scored_from_inner_products_as_from_audio(mono_songs,
     stems = left_of(song_stems(0))
     mixture = np.sum(list(stems.values()), axis=0)
     made = [load(e, stems=FOUR, sample_rate=8000).separate(mixture) for e in entries]
-    for stem, reference in stems.items():
+    for stem in stems:
         parts = [weighted(m[stem], 8000, edges, w) for m, w in zip(made, weights, strict=True)]
         expected = analyse(stems, 8000).score({stem: parts[0] + parts[1]})[stem]
         found = products[stem].score(dict(zip(keys, weights, strict=True)))

@@ -157,7 +157,7 @@ def test_what_does_not_run_says_what_to_do():
     ("name", "command"),
     [
         ("big_beta5e", "pip install 'mss-harness[msst]'"),
-        ("voc_ft", "pip install 'mss-harness[audio-separator]'"),
+        ("uvr_mdx_net_voc_ft", "pip install 'mss-harness[audio-separator]'"),
         ("model_scnet_tran_sdr_8_9272", "pip install 'msst[scnet-tran]'"),
     ],
 )

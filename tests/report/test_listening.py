@@ -381,7 +381,7 @@ def test_the_report_has_the_bleed_matrix_of_what_was_scored(run, tmp_path):
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", matrix)
     assert len(cells) == 4 * 5
     assert [cells[5 * i + i] for i in range(4)] == ["0.0"] * 4
-    vocals, drums, bass, other = range(4)  # the burst is like no stem, but not fully
+    vocals, drums, _, other = range(4)  # the burst is like no stem, but not fully
     assert {cells[5 * i + k] for i in (vocals, drums, other) for k in range(4) if i != k} == {"–"}
 
 

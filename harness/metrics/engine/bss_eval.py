@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from harness.metrics.engine.kernel import Row
 from harness.metrics.engine.toeplitz import Factor
 from harness.metrics.ratios import PIECE, Energies, frame_bounds, inner_products
 
+A = TypeVar("A")
+B = TypeVar("B")
 FILTERED = ("own", "spatial", "interference", "projected", "artifacts")  # per frame
 CANCELLED = 1e-6  # a difference this small against its terms is computed again from the signals
 
@@ -139,12 +141,12 @@ class Analysis:
         if not rows:
             return 0.0
         if stem not in self._mixture_own:
-            channels = [place.channels for place in self.places.values()]
-            total = np.zeros((len(channels[0]), len(rows), TAPS))
-            for place in self.places.values():
+            most = max(len(place.channels) for place in self.places.values())
+            total = np.zeros((most, len(rows), TAPS))
+            for place in (place for place in self.places.values() if place.rows):
                 for channel, (row, scale) in enumerate(place.channels):
-                    if place.rows:
-                        total[channel] += scale * self._by_tile.total[place.rows[row], rows]
+                    at = slice(None) if len(place.channels) == 1 else channel
+                    total[at] += scale * self._by_tile.total[place.rows[row], rows]
             self._mixture_own[stem] = _energy(self._factors[stem].whiten(total))
         return self._mixture_own[stem]
 
@@ -165,8 +167,9 @@ class Analysis:
             return 0.0
         if not where.exact:
             return float(gram([self.references[name], signal])[0, 1])
-        pairs = enumerate(where.channels)
-        return sum(s * float(tiles.total[c, where.rows[row], 0]) for c, (row, s) in pairs)
+        pairs, weight = _paired(range(len(signal)), where.channels)
+        found = sum(s * float(tiles.total[c, where.rows[row], 0]) for c, (row, s) in pairs)
+        return weight * found
 
     def _among_references(self, order: Sequence[str]) -> Float64:
         """Inner products of the references over the whole track, in this order."""
@@ -183,9 +186,10 @@ class Analysis:
             return float(gram([self.references[one], self.references[other]])[0, 1])
         if not (left.rows and right.rows):
             return 0.0
-        pairs = zip(left.channels, right.channels, strict=True)
+        pairs, weight = _paired(left.channels, right.channels)
         total = self._by_tile.total[..., 0]
-        return sum(s * t * float(total[left.rows[i], right.rows[k]]) for (i, s), (k, t) in pairs)
+        found = sum(s * t * float(total[left.rows[i], right.rows[k]]) for (i, s), (k, t) in pairs)
+        return weight * found
 
     def products(self, stem: str, estimates: Sequence[Audio]) -> dict[str, Float64]:
         """Compute the arrays of `InnerProducts` of several estimates of one stem."""
@@ -372,13 +376,33 @@ def _split(by_frame: Float64, whole: Float64, references: int) -> dict[str, Floa
     }
 
 
+def _paired(left: Sequence[A], right: Sequence[B]) -> tuple[list[tuple[A, B]], float]:
+    """Return which channels meet in an inner product, and the weight of its sum.
+
+    A single channel meets each of n, as if it were in all of them with the same energy as now.
+    """
+    if len(left) != len(right) and 1 in (len(left), len(right)):
+        return [(a, b) for a in left for b in right], max(len(left), len(right)) ** -0.5
+    return list(zip(left, right, strict=False)), 1.0
+
+
 def gram(signals: Sequence[Audio]) -> Float64:
-    """Inner products between signals over the whole track, all channels together."""
+    """Inner products between signals over the whole track, all channels together; see `_paired`."""
     pieces = range(0, signals[0].shape[1], PIECE)
     return np.asarray(sum(_gram(signals, start, start + PIECE) for start in pieces))
 
 
 def _gram(signals: Sequence[Audio], start: int, stop: int) -> Float64:
     """Inner products between signals over one stretch, all channels together."""
-    flat = np.stack([signal[:, start:stop].astype(np.float64).ravel() for signal in signals])
-    return np.asarray(flat @ flat.T)
+    most = max(map(len, signals))
+    flat = [_widened(signal[:, start:stop].astype(np.float64), most).ravel() for signal in signals]
+    return np.asarray(np.stack(flat) @ np.stack(flat).T)
+
+
+def _widened(signal: Float64, channels: int) -> Float64:
+    """Return a signal of so many channels and the same energy."""
+    if len(signal) == channels:
+        return signal
+    if len(signal) == 1:
+        return np.asarray(np.repeat(signal, channels, axis=0) * channels**-0.5)
+    return np.pad(signal, ((0, channels - len(signal)), (0, 0)))
