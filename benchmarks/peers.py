@@ -82,6 +82,7 @@ class Programs:
     ours: Separate
     theirs: Separate
     same_chunks: Separate | None = None  # ours with their chunks, where ours has others
+    whole: int | None = None  # samples of one chunk, where only within it both blend alike
 
 
 def saved(folder: Path, content: Any) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def mel_config() -> dict[str, Any]:
 
 
 def audio_separator(device: str) -> Programs:
-    """Compare with audio-separator; its window over a chunk is another one."""
+    """Compare with audio-separator, whose window over chunks and whose last chunk are others."""
     from harness.separators.audio_separator import AudioSeparator
     from harness.separators.networks.mel_roformer import MelRoformer
     from harness.separators.roformer import Roformer, network_options
@@ -142,7 +143,8 @@ def audio_separator(device: str) -> Programs:
         options |= {"config": config, "names": {"other": "accompaniment"}, "device": device}
         ours = Roformer(**options)
         theirs = AudioSeparator(architecture="mdxc", options={"overlap": 2}, **options)
-    return Programs(ours.separate, theirs.separate)
+    samples = 800 * config["model"]["stft_hop_length"]
+    return Programs(ours.separate, theirs.separate, whole=samples)
 
 
 def pymss(kind: str, config: Mapping[str, Any] | None, device: str) -> Programs:
@@ -293,6 +295,8 @@ def measure(name: str, audio: Audio, device: str) -> dict[str, float]:
             start = clock()
             given[work] = run(part)
             taken[work].append(clock() - start)
+    if programs.whole:
+        given = {work: run(audio[:, : programs.whole]) for work, run in works.items()}
     errors = [
         np.abs(given["same"][stem][:, : wanted.shape[1]] - wanted).max() / np.abs(wanted).max()
         for stem, wanted in given["theirs"].items()
