@@ -174,8 +174,8 @@ def finished(row: Row) -> Row:
     also = {slug(text) for text in row["also"]} - {name}
     done |= {"also": sorted(also)} if also else {}
     done["lists"] = row["lists"]
-    lacking = FACTS["no_class"] if kind in ("bs_mamba2", "bs_polarformer") else ""
-    lacking = row.get("unavailable") or lacking
+    lacking = kind in ("bs_mamba2", "bs_polarformer") or file in FACTS["no_class_for"]
+    lacking = row.get("unavailable") or (FACTS["no_class"] if lacking else "")
     done |= {"unavailable": lacking} if lacking else {}
     return done
 

@@ -1,5 +1,6 @@
 """Networks of the MSS-Training tool: from a configuration and a checkpoint to estimates."""
 
+import copy
 import hashlib
 import json
 import sys
@@ -206,6 +207,15 @@ def reference_of(name, settings=None):
     return network.eval()
 
 
+def rounding(name, network, song):
+    """Return what rounding alone may change, relative: norms of random layers amplify it."""
+    if name != "bs_roformer_hyperace":
+        return 1e-4
+    single = direct(name, network, song)
+    exact = direct(name, copy.deepcopy(network).double(), song.astype(np.float64))
+    return max(1e-4, 3 * float(np.abs(single - exact).max() / np.abs(exact).max()))
+
+
 def close(found, wanted, within=1e-4):
     error = np.abs(found - wanted).max() / np.abs(wanted).max()
     assert error < within, f"relative error {error:.1e}"
@@ -219,8 +229,9 @@ def test_a_chunk_is_what_its_class_returns(name, tmp_path):
     separator = Msst(RATE, msst._stems(CONFIGS[name], {}, HERE)[0], **row)
     song = noise(windows_of(CONFIGS[name], HERE).chunk)
     found = separator.separate(song)
+    within = rounding(name, network, song)
     for stem, signal in zip(separator.stems, direct(name, network, song), strict=True):
-        close(found[stem][:, : signal.shape[-1]], signal)
+        close(found[stem][:, : signal.shape[-1]], signal, within)
 
 
 def direct(name, network, song):
@@ -272,10 +283,11 @@ def test_fetched_it_separates_like_its_class(name, server, tmp_path, monkeypatch
     audio.write(work / "song.wav", song, RATE, subtype="FLOAT")
     run_cli(monkeypatch, capsys, "fetch", "separator", "mine")
     run_cli(monkeypatch, capsys, "separate", "song.wav", "--with", "mine")
+    within = rounding(name, network, song)
     for stem, signal in zip(stems, direct(name, network, song), strict=True):
         found, rate = audio.read(work / "separated/song" / f"{stem}.wav")
         assert (rate, found.shape) == (RATE, song.shape)
-        close(found[:, : signal.shape[-1]], signal)
+        close(found[:, : signal.shape[-1]], signal, within)
 
 
 # --- rows of the catalog --------------------------------------------------------------------------
@@ -337,9 +349,10 @@ def test_a_row_of_the_catalog_runs_by_name(name, server, tmp_path, monkeypatch, 
     outputs = msst._stems(settings, row.names, HERE)[0]
     wanted = dict(zip(outputs, direct(row.type, network, song), strict=True))
     assert {path.stem for path in (tmp_path / "separated/song").glob("*.wav")} == set(row.stems)
+    within = rounding(row.type, network, song)
     for stem in set(row.stems) & set(outputs):
         found, _ = audio.read(tmp_path / "separated/song" / f"{stem}.wav")
-        close(found[:, : wanted[stem].shape[-1]], wanted[stem])
+        close(found[:, : wanted[stem].shape[-1]], wanted[stem], within)
 
 
 def test_instruments_are_named_whatever_their_letters():
