@@ -154,8 +154,8 @@ def pymss(kind: str, config: Mapping[str, Any] | None, device: str) -> Programs:
     from harness.separators.msst import Msst, _stems, build
 
     settings = dict(config or mel_config())
-    if "roformer" in kind:  # said, because pymss has another default than the tool
-        settings["model"] = {**settings["model"], "zero_dc": True}
+    if "roformer" in kind:  # pymss never zeroes the lowest bin of Mel-Band RoFormers
+        settings["model"] = {**settings["model"], "zero_dc": False}
     here = Path(f"{kind}.yaml")
     torch.manual_seed(0)
     state = {
