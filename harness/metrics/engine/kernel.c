@@ -3,6 +3,7 @@
    A vector holds one number of eight neighbouring bins. Compilers turn it into whatever the
    processor has; on Linux the widest version that it can run is chosen when the library is loaded.
 */
+#include <math.h>
 #include <string.h>
 
 #define TILE 8    /* bins treated together */
@@ -166,3 +167,206 @@ CUT(cut_float, float)
 CUT(cut_double, double)
 INNER(inner_float, float)
 INNER(inner_double, double)
+
+/* The spectra of other tools' metrics, in float32: rows of `bins` complex numbers. Sums are added
+   up in lanes over one row, and in double precision over the rows. */
+#define LANES 16
+#define MAX_BINS 4097
+#define BUFFER (MAX_BINS + LANES) /* rounded up to whole lanes */
+
+#ifdef __clang__
+#define SHUFFLE(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
+#else
+#define SHUFFLE(A, B, ...) __builtin_shuffle(A, B, (ints){__VA_ARGS__})
+#endif
+#define EVEN(A, B) SHUFFLE(A, B, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(A, B) SHUFFLE(A, B, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define ZIP_LOW(A, B) SHUFFLE(A, B, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(A, B) SHUFFLE(A, B, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int ints __attribute__((vector_size(4 * LANES), aligned(4)));
+
+INLINE lanes read_lanes(const float *from) { return *(const lanes *)from; }
+INLINE lanes absolute(lanes x) { return (lanes)((ints)x & 0x7fffffff); }
+INLINE lanes at_least(lanes x, float least)
+{
+    ints below = x < least;
+    return (lanes)(((ints)x & ~below) | ((ints)((lanes){0} + least) & below));
+}
+
+/* Give a row of at least 10 bins the window of Hann, which in frequency is a sum of three bins.
+   There are zeros behind. */
+INLINE void hann(const float *in, long bins, float *out)
+{
+    long last = 2 * (bins - 1);
+    for (long n = 2;; n += LANES) {
+        n = n < last - LANES ? n : last - LANES;
+        *(lanes *)(out + n) = 0.5f * read_lanes(in + n)
+                              - 0.25f * (read_lanes(in + n - 2) + read_lanes(in + n + 2));
+        if (n == last - LANES)
+            break;
+    }
+    memset(out + last, 0, (2 + 2 * LANES) * sizeof *out);
+    out[0] = 0.5f * (in[0] - in[2]);
+    out[1] = 0;
+    out[last] = 0.5f * (in[last] - in[last - 2]);
+}
+
+/* Absolute values of a row with that window; powers below `least` are raised to it. */
+INLINE void sizes(const float *in, long bins, float least, float *row, float *out)
+{
+    hann(in, bins, row);
+    for (long k = 0; k < bins; k += LANES) {
+        lanes low = read_lanes(row + 2 * k), high = read_lanes(row + 2 * k + LANES);
+        lanes re = EVEN(low, high), im = ODD(low, high);
+        *(lanes *)(out + k) = at_least(re * re + im * im, least);
+    }
+    for (long k = 0; k < (bins + LANES - 1) / LANES * LANES; k++)
+        out[k] = sqrtf(out[k]);
+}
+
+/* The natural logarithm of positive numbers by the series of the inverse hyperbolic tangent. */
+INLINE lanes logarithm(lanes x)
+{
+    ints exponent = ((ints)x - 0x3f3504f3) >> 23; /* so that x is in [sqrt(1/2), sqrt(2)) */
+    x = (lanes)((ints)x - (exponent << 23));
+    lanes s = (x - 1) / (x + 1), q = s * s;
+    lanes series = 2 + q * (2 / 3.0f + q * (2 / 5.0f + q * (2 / 7.0f + q * (2 / 9.0f))));
+    return s * series + __builtin_convertvector(exponent, lanes) * 0.693147181f;
+}
+
+/* Call ADD(x, y, sums) for lanes of two rows; the lanes behind the end are ones. */
+#define EACH(ADD) \
+    lanes sums[4] = {{0}}; \
+    long n = 0; \
+    for (; n + LANES <= count; n += LANES) \
+        ADD(read_lanes(x + n), read_lanes(y + n), ~(ints){0}) \
+    if (n < count) { \
+        lanes end_x = 1 + (lanes){0}, end_y = end_x; \
+        ints used = {0}; \
+        for (int k = 0; n + k < count; k++) { \
+            end_x[k] = x[n + k], end_y[k] = y[n + k]; \
+            used[k] = -1; \
+        } \
+        ADD(end_x, end_y, used) \
+    } \
+    for (int i = 0; i < 4; i++) \
+        for (int k = 0; k < LANES; k++) \
+            out[i] += sums[i][k];
+
+#define USED(VALUE) (lanes)((ints)(VALUE) & used)
+
+/* Add up (y - x)^2, x^2, y^2 and |log(y / x)|. */
+INLINE void distance(lanes x, lanes y, ints used, lanes *sums)
+{
+    sums[0] += (y - x) * (y - x);
+    sums[1] += USED(x * x);
+    sums[2] += USED(y * y);
+    sums[3] += absolute(logarithm(y / x));
+}
+
+/* Write rows of a matrix of LANES rows, `step` apart, as columns one after the other. */
+INLINE void transpose(const float *in, long step, long columns, float *out)
+{
+    for (long k = 0; k < columns; k += LANES, in += LANES, out += LANES * LANES) {
+        lanes old[LANES], new[LANES];
+        for (int i = 0; i < LANES; i++)
+            old[i] = read_lanes(in + i * step);
+#pragma GCC unroll 4
+        for (int round = 0; round < 4; round++) {
+            for (int i = 0; i < LANES / 2; i++) {
+                new[2 * i] = ZIP_LOW(old[i], old[i + LANES / 2]);
+                new[2 * i + 1] = ZIP_HIGH(old[i], old[i + LANES / 2]);
+            }
+            for (int i = 0; i < LANES; i++)
+                old[i] = new[i];
+        }
+        for (int i = 0; i < LANES; i++)
+            *(lanes *)(out + i * LANES) = old[i];
+    }
+}
+
+/* Add up log(y / x) above and below zero, and count both. */
+INLINE void level(lanes x, lanes y, ints used, lanes *sums)
+{
+    lanes log = logarithm(y / x), one = 1 + (lanes){0};
+    ints above = used & (log > 0), below = used & (log < 0);
+    sums[0] += (lanes)((ints)log & above);
+    sums[1] += (lanes)((ints)log & below);
+    sums[2] += (lanes)((ints)one & above);
+    sums[3] += (lanes)((ints)one & below);
+}
+
+INLINE void row_distances(const float *x, const float *y, long count, double *out)
+{
+#define DISTANCE(X, Y, VALID) distance(X, Y, VALID, sums);
+    EACH(DISTANCE)
+}
+
+CLONES void distances(const float *x, const float *y, long rows, long length, double *out)
+{
+    for (; rows > 0; rows--, x += length, y += length)
+        row_distances(x, y, length, out);
+}
+
+CLONES void spectral_distances(const float *x, const float *y, long rows, long bins, float least,
+                               double *out)
+{
+    float row[2 * BUFFER], of_x[BUFFER], of_y[BUFFER];
+    for (; rows > 0; rows--, x += 2 * bins, y += 2 * bins) {
+        sizes(x, bins, least, row, of_x);
+        sizes(y, bins, least, row, of_y);
+        row_distances(of_x, of_y, bins, out);
+    }
+}
+
+CLONES void level_sums(const float *x, const float *y, long rows, long count, float least_x,
+                       float least_y, double *out)
+{
+    for (; rows > 0; rows--, x += count, y += count) {
+#define LEVEL(X, Y, VALID) level(at_least(X, least_x), at_least(Y, least_y), VALID, sums);
+        EACH(LEVEL)
+    }
+}
+
+/* Add up |y - x| and |x|, of the real and of the imaginary parts. */
+CLONES void parts(const float *x, const float *y, long rows, long bins, double *out)
+{
+    float of_x[2 * BUFFER], of_y[2 * BUFFER];
+    for (; rows > 0; rows--, x += 2 * bins, y += 2 * bins) {
+        lanes sums[2] = {{0}};
+        hann(x, bins, of_x);
+        hann(y, bins, of_y);
+        for (long n = 0; n < 2 * bins; n += LANES) {
+            sums[0] += absolute(read_lanes(of_y + n) - read_lanes(of_x + n));
+            sums[1] += absolute(read_lanes(of_x + n));
+        }
+        for (int i = 0; i < 2; i++)
+            for (int k = 0; k < LANES; k++)
+                out[2 * i + k % 2] += sums[i][k];
+    }
+}
+
+/* Write the bands of absolute values, (rows, bands). Band b is the sum of `counts[b]` bins from
+   `firsts[b]` on, times weights, which stand one after the other. `scratch` holds 2 LANES BUFFER. */
+CLONES void bands(const float *x, long rows, long bins, float least, const int *firsts,
+                  const int *counts, const float *weights, long number, float *scratch, float *out)
+{
+    float row[2 * BUFFER], *across = scratch + LANES * BUFFER;
+    for (; rows > 0; rows -= LANES, out += LANES * number) {
+        long frames = rows < LANES ? rows : LANES;
+        for (long i = 0; i < frames; i++, x += 2 * bins)
+            sizes(x, bins, least, row, scratch + i * BUFFER);
+        transpose(scratch, BUFFER, bins, across);
+        const float *weight = weights;
+        for (long b = 0; b < number; b++) {
+            const float *bin = across + firsts[b] * LANES;
+            lanes sum = {0};
+            for (int k = 0; k < counts[b]; k++, weight++, bin += LANES)
+                sum += *weight * read_lanes(bin);
+            for (long i = 0; i < frames; i++)
+                out[i * number + b] = sum[i];
+        }
+    }
+}

@@ -10,13 +10,15 @@ import ctypes
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
-from harness.core.audio import Float64
+from harness.core.audio import Audio, Float64
 
+Complex64 = npt.NDArray[np.complex64]
 Complex128 = npt.NDArray[np.complex128]
 Row = npt.NDArray[np.floating[Any]]
 Packed = npt.NDArray[Any]
@@ -26,6 +28,8 @@ LIBRARY = Path(__file__).with_name("libkernel.so")
 TILE = 8  # bins treated together
 GROUP = 4  # the number of signals is filled up with zeros to a multiple of this
 MAX_BLOCKS = 64  # limit of `multiply`
+MAX_BINS = 4097  # limit of spectra in float32, which have 10 bins at least
+LANES = 16  # of their numbers treated together
 SAMPLES = {"float32": "float", "float64": "double"}
 
 
@@ -97,6 +101,102 @@ def inner_products(x: Row, y: Row) -> Float64:
         return np.array([xx, yy, x @ x, xy])
 
 
+class Filters(NamedTuple):
+    """Bands as weighted sums of neighboring bins."""
+
+    firsts: npt.NDArray[np.int32]  # first bin of each band
+    counts: npt.NDArray[np.int32]  # bins of each band
+    weights: Audio  # of these bins, one band after the other
+
+
+def distances(x: Audio, y: Audio) -> Float64:
+    """Return the sums of (y − x)², x², y² and \\|log(y / x)\\|.
+
+    Both have shape (rows, numbers) and are positive float32, as all that follow; sums are exact to
+    that type.
+    """
+    if library := _library():
+        return _summed(library.distances, x, y)
+    parts = (y - x) ** 2, x**2, y**2, np.abs(np.log(y / x))
+    return np.array([part.sum(dtype=np.float64) for part in parts])
+
+
+def spectral_distances(x: Complex64, y: Complex64, least: float) -> Float64:
+    """Return `distances` of the absolute values of spectra that are given Hann's window.
+
+    Spectra have shape (frames, bins) and no window yet. Powers below `least` are raised to it.
+    """
+    if library := _library():
+        return _summed(library.spectral_distances, x, y, least)
+    return distances(_sizes(x, least), _sizes(y, least))
+
+
+def parts(x: Complex64, y: Complex64) -> Float64:
+    """Add up the real and the imaginary parts, of y − x and of x, with Hann's window.
+
+    Return the sums of the real and the imaginary absolute values of y − x, then of x.
+    """
+    if library := _library():
+        return _summed(library.parts, x, y)
+    x, y = _windowed(x), _windowed(y)
+    numbers = (part for z in (y - x, x) for part in (z.real, z.imag))
+    return np.array([np.abs(part).sum(dtype=np.float64) for part in numbers])
+
+
+def bands(x: Complex64, filters: Filters, least: float = 0.0) -> Audio:
+    """Filter the absolute values of spectra with Hann's window, (frames, bands)."""
+    if library := _library():
+        out = np.empty((len(x), len(filters.counts)), np.float32)
+        scratch = np.empty((2 * LANES, MAX_BINS + LANES), np.float32)
+        addresses = (array.ctypes.data for array in (*filters, scratch, out))
+        first, count, weights, *rest = addresses
+        bands = len(filters.counts)
+        library.bands(x.ctypes.data, *x.shape, least, first, count, weights, bands, *rest)
+        return out
+    ends = np.cumsum(filters.counts)
+    starts = np.repeat(filters.firsts - ends + filters.counts, filters.counts)
+    columns = starts + np.arange(len(filters.weights))
+    shape = len(filters.counts), x.shape[1]
+    matrix = scipy.sparse.csr_array((filters.weights, columns, [0, *ends]), shape)
+    return np.ascontiguousarray((matrix @ _sizes(x, least).T).T)
+
+
+def level_sums(x: Audio, y: Audio, least: tuple[float, float]) -> Float64:
+    """Return the sums of log(y / x) above and below 0, and the count of each.
+
+    Both have shape (rows, numbers); numbers below `least`, of x and y, are raised to it.
+    """
+    if library := _library():
+        return _summed(library.level_sums, x, y, *least)
+    logs = np.log(np.maximum(y, np.float32(least[1])) / np.maximum(x, np.float32(least[0])))
+    above, below = np.maximum(logs, 0), np.minimum(logs, 0)
+    sums = [part.sum(dtype=np.float64) for part in (above, below)]
+    return np.array([*sums, *map(np.count_nonzero, (above, below))])
+
+
+def _summed(function: Any, x: npt.NDArray[Any], y: npt.NDArray[Any], *least: float) -> Float64:
+    """Call a compiled function that adds up four numbers over the rows of two arrays."""
+    out = np.zeros(4)
+    function(x.ctypes.data, y.ctypes.data, *x.shape, *least, out.ctypes.data)
+    return out
+
+
+def _windowed(spectra: Complex64) -> Complex64:
+    """Give spectra Hann's window, which in frequency is a sum of three bins."""
+    out = spectra / 2
+    out[:, 1:-1] -= (spectra[:, :-2] + spectra[:, 2:]) / 4
+    for end, neighbor in ((0, 1), (-1, -2)):
+        out[:, end] = (spectra[:, end].real - spectra[:, neighbor].real) / 2
+    return out
+
+
+def _sizes(spectra: Complex64, least: float) -> Audio:
+    """Absolute values with Hann's window."""
+    windowed = _windowed(spectra)
+    power = windowed.real**2 + windowed.imag**2
+    return np.asarray(np.sqrt(np.maximum(power, np.float32(least))))
+
+
 def _fits(row: Row) -> bool:
     """Whether the compiled loops can read a signal."""
     return row.dtype.name in SAMPLES and row.flags.c_contiguous
@@ -110,16 +210,27 @@ def _pointers(spectra: Spectra) -> tuple[Any, int, int, int]:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """Load the compiled loops, if they exist and fit this machine."""
+    """Load the compiled loops, if they exist, fit this machine and are of this version."""
     try:
         library = ctypes.CDLL(str(LIBRARY))
-    except OSError:
+        _declare(library)
+    except (OSError, AttributeError):
         return None
-    number, pointer = ctypes.c_long, ctypes.c_void_p
+    return library
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """Tell which arguments the functions take."""
+    number, pointer, real = ctypes.c_long, ctypes.c_void_p, ctypes.c_float
     library.pack.argtypes = [pointer, number, number, number, pointer]
     library.multiply.argtypes = [pointer, number, number, number, pointer, number, pointer]
     for sample in SAMPLES.values():
         cut, inner = getattr(library, f"cut_{sample}"), getattr(library, f"inner_{sample}")
         cut.argtypes, cut.restype = [pointer, *[number] * 4, pointer], ctypes.c_double
         inner.argtypes, inner.restype = [pointer, pointer, number, pointer], None
-    return library
+    pair = [pointer, pointer, number, number]
+    library.distances.argtypes = library.parts.argtypes = [*pair, pointer]
+    library.spectral_distances.argtypes = [*pair, real, pointer]
+    library.level_sums.argtypes = [*pair, real, real, pointer]
+    filters = [pointer, pointer, pointer, number]
+    library.bands.argtypes = [pointer, number, number, real, *filters, pointer, pointer]
