@@ -201,8 +201,9 @@ def _sums(found: list[list[Any]]) -> Float64:
 
 def _l1_magnitudes(block: Block) -> Float64:
     """Add up differences of magnitudes; rectangular windows that overlap by half."""
-    x, y = (torch.from_numpy(z[block.first % 2 :: 2]).abs() for z in block[:2])
-    return np.array([float((x - y).abs().sum()), x.numel()])
+    frames = slice(block.first % 2, None, 2)
+    x, y = (kernel.sizes(z[frames].copy(), windowed=False) for z in block.spectra)
+    return np.array([np.abs(x - y).sum(dtype=np.float64), x.size])
 
 
 def _mean(found: list[list[Float64]]) -> Float64:
@@ -212,9 +213,9 @@ def _mean(found: list[list[Float64]]) -> Float64:
 
 def _l1_parts(block: Block) -> Float64:
     """Add up differences of real and of imaginary parts, and parts; Hann windows of unit norm."""
-    bins = block.reference.shape[1]
-    norm = math.sqrt(3 / 8 * 2 * (bins - 1))
-    return np.array([*(kernel.parts(*block[:2]) / norm), block.reference.size])
+    x, y = block.spectra
+    norm = math.sqrt(3 / 4 * (x.shape[1] - 1))
+    return np.array([*(kernel.parts(x, y) / norm), x.size])
 
 
 def _d1_of_parts(found: list[list[Float64]]) -> Float64:
@@ -247,14 +248,24 @@ def _d1(error: npt.ArrayLike, true: npt.ArrayLike) -> Float64:
 
 def _distances(block: Block) -> Float64:
     """Add up distances of magnitudes, see `_convergence`. Powers below `FLOOR` are raised to it."""
-    return np.array([*kernel.spectral_distances(*block[:2], FLOOR), block.reference.size])
+    x, y = block.sizes(FLOOR)
+    return np.array([*kernel.distances(x, y), x.size])
 
 
 def _mel_distances(block: Block) -> Float64:
     """Do the same in mel bands."""
-    filters = _mel_filters(block.reference.shape[1], _MELS)
-    x, y = (kernel.bands(spectra, filters, FLOOR) for spectra in block[:2])
+    x, y = _mel_bands(block.sizes(FLOOR), _MELS)
     return np.array([*kernel.distances(x, y), x.size])
+
+
+def _mel_levels(block: Block) -> list[Audio]:
+    """Return mel bands of both signals, a quarter as many as bins."""
+    sizes = block.sizes(0.0)
+    return _mel_bands(sizes, sizes[0].shape[1] // 4)
+
+
+def _mel_bands(sizes: Sequence[Audio], bands: int) -> list[Audio]:
+    return [kernel.bands(x, _mel_filters(x.shape[1], bands)) for x in sizes]
 
 
 def _convergence(sums: Float64, *, swapped: bool) -> Float64:
@@ -278,13 +289,7 @@ def _by_channel(found: list[list[Float64]]) -> Float64:
     return np.asarray(np.mean(each, axis=0))
 
 
-def _mel_pair(block: Block) -> tuple[Audio, Audio]:
-    bins = block.reference.shape[1]
-    filters = _mel_filters(bins, (bins - 1) // 4)
-    return kernel.bands(block.reference, filters), kernel.bands(block.estimate, filters)
-
-
-def _levels(found: list[list[tuple[Audio, Audio]]]) -> Float64:
+def _levels(found: list[list[list[Audio]]]) -> Float64:
     """Mean dB by which mel bands of the estimate are above, and below, those of the reference.
 
     Each mean is over the bands and frames that are above, or below; 0 without any.
@@ -378,7 +383,7 @@ _SPECTRAL: Mapping[str, _Spectral] = {
     "aura": _Spectral(_distances, _swapped),
     "aura_mel": _Spectral(_mel_distances, _swapped, weighted=True),
     "weighted": _Spectral(_distances, _by_channel, weighted=True),
-    "levels": _Spectral(_mel_pair, _levels, padding="zeros"),
+    "levels": _Spectral(_mel_levels, _levels, padding="zeros"),
 }
 _WHOLE: Mapping[str, Callable[[_Signals, int], Float64]] = {
     "l1_samples": _l1_samples,

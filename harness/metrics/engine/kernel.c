@@ -171,8 +171,6 @@ INNER(inner_double, double)
 /* The spectra of other tools' metrics, in float32: rows of `bins` complex numbers. Sums are added
    up in lanes over one row, and in double precision over the rows. */
 #define LANES 16
-#define MAX_BINS 4097
-#define BUFFER (MAX_BINS + LANES) /* rounded up to whole lanes */
 
 #ifdef __clang__
 #define SHUFFLE(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
@@ -195,35 +193,33 @@ INLINE lanes at_least(lanes x, float least)
     return (lanes)(((ints)x & ~below) | ((ints)((lanes){0} + least) & below));
 }
 
-/* Give a row of at least 10 bins the window of Hann, which in frequency is a sum of three bins.
-   There are zeros behind. */
-INLINE void hann(const float *in, long bins, float *out)
+/* Numbers of a row from `in` on with the window of Hann, which in frequency is a sum of three bins. */
+INLINE lanes hann(const float *in)
 {
-    long last = 2 * (bins - 1);
-    for (long n = 2;; n += LANES) {
-        n = n < last - LANES ? n : last - LANES;
-        *(lanes *)(out + n) = 0.5f * read_lanes(in + n)
-                              - 0.25f * (read_lanes(in + n - 2) + read_lanes(in + n + 2));
-        if (n == last - LANES)
-            break;
-    }
-    memset(out + last, 0, (2 + 2 * LANES) * sizeof *out);
-    out[0] = 0.5f * (in[0] - in[2]);
-    out[1] = 0;
-    out[last] = 0.5f * (in[last] - in[last - 2]);
+    return 0.5f * read_lanes(in) - 0.25f * (read_lanes(in - 2) + read_lanes(in + 2));
 }
 
-/* Absolute values of a row with that window; powers below `least` are raised to it. */
-INLINE void sizes(const float *in, long bins, float least, float *row, float *out)
+/* Write the absolute values of spectra of at least LANES + 2 bins, with the window of Hann or none.
+   Powers below `least` are raised to it. */
+CLONES void sizes(const float *in, long rows, long bins, int windowed, float least, float *out)
 {
-    hann(in, bins, row);
-    for (long k = 0; k < bins; k += LANES) {
-        lanes low = read_lanes(row + 2 * k), high = read_lanes(row + 2 * k + LANES);
-        lanes re = EVEN(low, high), im = ODD(low, high);
-        *(lanes *)(out + k) = at_least(re * re + im * im, least);
+    for (; rows > 0; rows--, in += 2 * bins, out += bins) {
+        const float *end = in + 2 * (bins - 1);
+        for (long k = 1; k < bins - 1; k += LANES) {
+            k = k < bins - 1 - LANES ? k : bins - 1 - LANES;
+            const float *from = in + 2 * k;
+            lanes low = windowed ? hann(from) : read_lanes(from);
+            lanes high = windowed ? hann(from + LANES) : read_lanes(from + LANES);
+            lanes re = EVEN(low, high), im = ODD(low, high);
+            *(lanes *)(out + k) = at_least(re * re + im * im, least);
+        }
+        float first = windowed ? 0.5f * (in[0] - in[2]) : in[0];
+        float last = windowed ? 0.5f * (end[0] - end[-2]) : end[0];
+        out[0] = first * first < least ? least : first * first;
+        out[bins - 1] = last * last < least ? least : last * last;
+        for (long k = 0; k < bins; k++)
+            out[k] = sqrtf(out[k]);
     }
-    for (long k = 0; k < (bins + LANES - 1) / LANES * LANES; k++)
-        out[k] = sqrtf(out[k]);
 }
 
 /* The natural logarithm of positive numbers by the series of the inverse hyperbolic tangent. */
@@ -266,13 +262,14 @@ INLINE void distance(lanes x, lanes y, ints used, lanes *sums)
     sums[3] += absolute(logarithm(y / x));
 }
 
-/* Write rows of a matrix of LANES rows, `step` apart, as columns one after the other. */
-INLINE void transpose(const float *in, long step, long columns, float *out)
+/* Write up to LANES rows as columns of LANES numbers one after the other. */
+INLINE void transpose(const float *in, long rows, long length, float *out)
 {
-    for (long k = 0; k < columns; k += LANES, in += LANES, out += LANES * LANES) {
+    long k = 0;
+    for (; rows == LANES && k + LANES <= length; k += LANES) {
         lanes old[LANES], new[LANES];
         for (int i = 0; i < LANES; i++)
-            old[i] = read_lanes(in + i * step);
+            old[i] = read_lanes(in + i * length + k);
 #pragma GCC unroll 4
         for (int round = 0; round < 4; round++) {
             for (int i = 0; i < LANES / 2; i++) {
@@ -283,8 +280,11 @@ INLINE void transpose(const float *in, long step, long columns, float *out)
                 old[i] = new[i];
         }
         for (int i = 0; i < LANES; i++)
-            *(lanes *)(out + i * LANES) = old[i];
+            *(lanes *)(out + (k + i) * LANES) = old[i];
     }
+    for (; k < length; k++)
+        for (int i = 0; i < rows; i++)
+            out[k * LANES + i] = in[i * length + k];
 }
 
 /* Add up log(y / x) above and below zero, and count both. */
@@ -298,26 +298,11 @@ INLINE void level(lanes x, lanes y, ints used, lanes *sums)
     sums[3] += (lanes)((ints)one & below);
 }
 
-INLINE void row_distances(const float *x, const float *y, long count, double *out)
+CLONES void distances(const float *x, const float *y, long rows, long count, double *out)
 {
+    for (; rows > 0; rows--, x += count, y += count) {
 #define DISTANCE(X, Y, VALID) distance(X, Y, VALID, sums);
-    EACH(DISTANCE)
-}
-
-CLONES void distances(const float *x, const float *y, long rows, long length, double *out)
-{
-    for (; rows > 0; rows--, x += length, y += length)
-        row_distances(x, y, length, out);
-}
-
-CLONES void spectral_distances(const float *x, const float *y, long rows, long bins, float least,
-                               double *out)
-{
-    float row[2 * BUFFER], of_x[BUFFER], of_y[BUFFER];
-    for (; rows > 0; rows--, x += 2 * bins, y += 2 * bins) {
-        sizes(x, bins, least, row, of_x);
-        sizes(y, bins, least, row, of_y);
-        row_distances(of_x, of_y, bins, out);
+        EACH(DISTANCE)
     }
 }
 
@@ -330,17 +315,29 @@ CLONES void level_sums(const float *x, const float *y, long rows, long count, fl
     }
 }
 
-/* Add up |y - x| and |x|, of the real and of the imaginary parts. */
+/* Add up |y - x| and |x|, of the real and of the imaginary parts, with the window of Hann. */
 CLONES void parts(const float *x, const float *y, long rows, long bins, double *out)
 {
-    float of_x[2 * BUFFER], of_y[2 * BUFFER];
+    long last = 2 * (bins - 1);
     for (; rows > 0; rows--, x += 2 * bins, y += 2 * bins) {
         lanes sums[2] = {{0}};
-        hann(x, bins, of_x);
-        hann(y, bins, of_y);
-        for (long n = 0; n < 2 * bins; n += LANES) {
-            sums[0] += absolute(read_lanes(of_y + n) - read_lanes(of_x + n));
-            sums[1] += absolute(read_lanes(of_x + n));
+        long n = 2;
+        for (; n + LANES <= last; n += LANES) {
+            lanes of_x = hann(x + n), of_y = hann(y + n);
+            sums[0] += absolute(of_y - of_x);
+            sums[1] += absolute(of_x);
+        }
+        for (; n < last; n++) {
+            float of_x = 0.5f * x[n] - 0.25f * (x[n - 2] + x[n + 2]);
+            float of_y = 0.5f * y[n] - 0.25f * (y[n - 2] + y[n + 2]);
+            sums[0][n % LANES] += fabsf(of_y - of_x);
+            sums[1][n % LANES] += fabsf(of_x);
+        }
+        for (int end = 0; end < 2; end++) {
+            long at = end ? last : 0, next = end ? last - 2 : 2;
+            float of_x = 0.5f * (x[at] - x[next]), of_y = 0.5f * (y[at] - y[next]);
+            sums[0][0] += fabsf(of_y - of_x);
+            sums[1][0] += fabsf(of_x);
         }
         for (int i = 0; i < 2; i++)
             for (int k = 0; k < LANES; k++)
@@ -348,17 +345,14 @@ CLONES void parts(const float *x, const float *y, long rows, long bins, double *
     }
 }
 
-/* Write the bands of absolute values, (rows, bands). Band b is the sum of `counts[b]` bins from
-   `firsts[b]` on, times weights, which stand one after the other. `scratch` holds 2 LANES BUFFER. */
-CLONES void bands(const float *x, long rows, long bins, float least, const int *firsts,
-                  const int *counts, const float *weights, long number, float *scratch, float *out)
+/* Write weighted sums of neighboring numbers, (rows, bands). Band b is the sum of `counts[b]` numbers
+   from `firsts[b]` on, times weights, which stand one after the other. `across` holds LANES rows. */
+CLONES void bands(const float *x, long rows, long length, const int *firsts, const int *counts,
+                  const float *weights, long number, float *across, float *out)
 {
-    float row[2 * BUFFER], *across = scratch + LANES * BUFFER;
-    for (; rows > 0; rows -= LANES, out += LANES * number) {
+    for (; rows > 0; rows -= LANES, x += LANES * length, out += LANES * number) {
         long frames = rows < LANES ? rows : LANES;
-        for (long i = 0; i < frames; i++, x += 2 * bins)
-            sizes(x, bins, least, row, scratch + i * BUFFER);
-        transpose(scratch, BUFFER, bins, across);
+        transpose(x, frames, length, across);
         const float *weight = weights;
         for (long b = 0; b < number; b++) {
             const float *bin = across + firsts[b] * LANES;

@@ -28,8 +28,7 @@ LIBRARY = Path(__file__).with_name("libkernel.so")
 TILE = 8  # bins treated together
 GROUP = 4  # the number of signals is filled up with zeros to a multiple of this
 MAX_BLOCKS = 64  # limit of `multiply`
-MAX_BINS = 4097  # limit of spectra in float32, which have 10 bins at least
-LANES = 16  # of their numbers treated together
+LANES = 16  # numbers of type float32 treated together
 SAMPLES = {"float32": "float", "float64": "double"}
 
 
@@ -109,26 +108,27 @@ class Filters(NamedTuple):
     weights: Audio  # of these bins, one band after the other
 
 
-def distances(x: Audio, y: Audio) -> Float64:
-    """Return the sums of (y − x)², x², y² and \\|log(y / x)\\|.
+def sizes(spectra: Complex64, least: float = 0.0, *, windowed: bool = True) -> Audio:
+    """Return absolute values of spectra, (frames, bins), that are given Hann's window, or none.
 
-    Both have shape (rows, numbers) and are positive float32, as all that follow; sums are exact to
-    that type.
+    There are at least 18 bins. Powers below `least` are raised to it.
     """
+    if library := _library():
+        out = np.empty(spectra.shape, np.float32)
+        source = spectra.ctypes.data, *spectra.shape
+        library.sizes(*source, windowed, least, out.ctypes.data)
+        return out
+    found = _windowed(spectra) if windowed else spectra
+    power = found.real**2 + found.imag**2
+    return np.asarray(np.sqrt(np.maximum(power, np.float32(least))))
+
+
+def distances(x: Audio, y: Audio) -> Float64:
+    """Return the sums of (y − x)², x², y² and the absolute log(y / x), shape (rows, numbers)."""
     if library := _library():
         return _summed(library.distances, x, y)
-    parts = (y - x) ** 2, x**2, y**2, np.abs(np.log(y / x))
-    return np.array([part.sum(dtype=np.float64) for part in parts])
-
-
-def spectral_distances(x: Complex64, y: Complex64, least: float) -> Float64:
-    """Return `distances` of the absolute values of spectra that are given Hann's window.
-
-    Spectra have shape (frames, bins) and no window yet. Powers below `least` are raised to it.
-    """
-    if library := _library():
-        return _summed(library.spectral_distances, x, y, least)
-    return distances(_sizes(x, least), _sizes(y, least))
+    found = (y - x) ** 2, x**2, y**2, np.abs(np.log(y / x))
+    return np.array([part.sum(dtype=np.float64) for part in found])
 
 
 def parts(x: Complex64, y: Complex64) -> Float64:
@@ -143,22 +143,21 @@ def parts(x: Complex64, y: Complex64) -> Float64:
     return np.array([np.abs(part).sum(dtype=np.float64) for part in numbers])
 
 
-def bands(x: Complex64, filters: Filters, least: float = 0.0) -> Audio:
-    """Filter the absolute values of spectra with Hann's window, (frames, bands)."""
+def bands(x: Audio, filters: Filters) -> Audio:
+    """Filter rows of numbers into bands, (rows, bands)."""
+    firsts, counts, weights = filters
     if library := _library():
-        out = np.empty((len(x), len(filters.counts)), np.float32)
-        scratch = np.empty((2 * LANES, MAX_BINS + LANES), np.float32)
-        addresses = (array.ctypes.data for array in (*filters, scratch, out))
-        first, count, weights, *rest = addresses
-        bands = len(filters.counts)
-        library.bands(x.ctypes.data, *x.shape, least, first, count, weights, bands, *rest)
+        out = np.empty((len(x), len(counts)), np.float32)
+        across = np.empty((x.shape[1], LANES), np.float32)
+        arrays = (array.ctypes.data for array in filters)
+        target = len(counts), across.ctypes.data, out.ctypes.data
+        library.bands(x.ctypes.data, *x.shape, *arrays, *target)
         return out
-    ends = np.cumsum(filters.counts)
-    starts = np.repeat(filters.firsts - ends + filters.counts, filters.counts)
-    columns = starts + np.arange(len(filters.weights))
-    shape = len(filters.counts), x.shape[1]
-    matrix = scipy.sparse.csr_array((filters.weights, columns, [0, *ends]), shape)
-    return np.ascontiguousarray((matrix @ _sizes(x, least).T).T)
+    ends = np.cumsum(counts)
+    columns = np.repeat(firsts - ends + counts, counts) + np.arange(len(weights))
+    shape = len(counts), x.shape[1]
+    matrix = scipy.sparse.csr_array((weights, columns, [0, *ends]), shape)
+    return np.ascontiguousarray((matrix @ np.ascontiguousarray(x.T)).T)
 
 
 def level_sums(x: Audio, y: Audio, least: tuple[float, float]) -> Float64:
@@ -188,13 +187,6 @@ def _windowed(spectra: Complex64) -> Complex64:
     for end, neighbor in ((0, 1), (-1, -2)):
         out[:, end] = (spectra[:, end].real - spectra[:, neighbor].real) / 2
     return out
-
-
-def _sizes(spectra: Complex64, least: float) -> Audio:
-    """Absolute values with Hann's window."""
-    windowed = _windowed(spectra)
-    power = windowed.real**2 + windowed.imag**2
-    return np.asarray(np.sqrt(np.maximum(power, np.float32(least))))
 
 
 def _fits(row: Row) -> bool:
@@ -230,7 +222,6 @@ def _declare(library: ctypes.CDLL) -> None:
         inner.argtypes, inner.restype = [pointer, pointer, number, pointer], None
     pair = [pointer, pointer, number, number]
     library.distances.argtypes = library.parts.argtypes = [*pair, pointer]
-    library.spectral_distances.argtypes = [*pair, real, pointer]
     library.level_sums.argtypes = [*pair, real, real, pointer]
-    filters = [pointer, pointer, pointer, number]
-    library.bands.argtypes = [pointer, number, number, real, *filters, pointer, pointer]
+    library.sizes.argtypes = [pointer, number, number, ctypes.c_int, real, pointer]
+    library.bands.argtypes = [pointer, number, number, *[pointer] * 3, number, pointer, pointer]

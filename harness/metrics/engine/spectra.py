@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from harness.core.audio import Audio
+from harness.metrics.engine import kernel
 from harness.metrics.engine.kernel import Complex64
 
 CHUNK = 1 << 18  # samples that are transformed at a time
 OVERLAP = 4  # a frame starts at each such part of the size
 
 
-class Block(NamedTuple):
+@dataclass
+class Block:
     """Spectra of the same frames of one channel of two signals, without a window."""
 
-    reference: Complex64  # shape (frames, size // 2 + 1)
-    estimate: Complex64
+    spectra: tuple[Complex64, Complex64]  # each (frames, size // 2 + 1)
     first: int  # number of the first frame
     padding: str = ""  # what is beyond the ends of the signals, if these frames reach there
+    _sizes: dict[float, list[Audio]] = field(default_factory=dict)
+
+    def sizes(self, least: float) -> list[Audio]:
+        """Absolute values with Hann's window, at least the root of `least`; computed once."""
+        if least not in self._sizes:
+            self._sizes[least] = [kernel.sizes(each, least) for each in self.spectra]
+        return self._sizes[least]
 
 
 def blocks(
@@ -39,16 +46,15 @@ def blocks(
     for start in range(0, n_inside, step):
         stop = min(start + step, n_inside)
         cut = (x[start * hop : (stop - 1) * hop + size].unfold(0, size, hop) for x in pair)
-        yield Block(*map(_transformed, cut), early + start)
+        yield Block(_transformed(*cut), early + start)
     for frames in (range(min(early, n_frames)), range(early + n_inside, n_frames)):
         for padding in paddings if frames else ():
             cut = (_padded(x, frames, size, padding) for x in pair)
-            yield Block(*map(_transformed, cut), frames.start, padding)
+            yield Block(_transformed(*cut), frames.start, padding)
 
 
-def _transformed(frames: torch.Tensor) -> Complex64:
-    found: Complex64 = torch.fft.rfft(frames).numpy()
-    return found
+def _transformed(reference: torch.Tensor, estimate: torch.Tensor) -> tuple[Complex64, Complex64]:
+    return torch.fft.rfft(reference).numpy(), torch.fft.rfft(estimate).numpy()
 
 
 def _padded(signal: torch.Tensor, frames: range, size: int, padding: str) -> torch.Tensor:
