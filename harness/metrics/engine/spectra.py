@@ -11,7 +11,7 @@ from harness.core.audio import Audio
 from harness.metrics.engine import kernel
 from harness.metrics.engine.kernel import Complex64
 
-CHUNK = 1 << 18  # samples that are transformed at a time
+CHUNK = 1 << 19  # samples that are transformed at a time; making a transform costs time too
 OVERLAP = 4  # a frame starts at each such part of the size
 
 
