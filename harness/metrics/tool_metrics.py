@@ -1,8 +1,12 @@
 """Metrics of other tools, computed as these compute them, from the audio of reference and estimate.
 
 Signals are float32 of shape (channels, samples), as everywhere. A tool that assumes 44.1 kHz is
-followed in that, except where a definition says otherwise. Sums are in float64. What each metric is
-deaf to stands in `harness.metrics.definitions` and in docs/metrics.md.
+followed in that, except where a definition says otherwise. What each metric is deaf to stands in
+`harness.metrics.definitions` and in docs/metrics.md.
+
+A metric names its tasks. Most add something up over short-time spectra, block by block, so that no
+spectrogram is ever whole; all tasks of one size share the spectra. Spectra are in float32, and sums
+over frames in float64.
 """
 
 from __future__ import annotations
@@ -160,9 +164,12 @@ def _found(
         partial(_add_up, shared[size, rate], *pairs[rate], size)
         for size, rate in sorted(shared, reverse=True)  # those that take longest come first
     ]
-    whole = [task for task in tasks if task.kind in _WHOLE]
-    jobs += [partial(lambda task: {task: _WHOLE[task.kind](signals, task.rate)}, t) for t in whole]
+    jobs += [partial(_alone, task, signals) for task in tasks if task.kind in _WHOLE]
     return {task: value for found in _parallel(jobs, threads) for task, value in found.items()}
+
+
+def _alone(task: _Task, signals: _Signals) -> dict[_Task, Float64]:
+    return {task: _WHOLE[task.kind](signals, task.rate)}
 
 
 def _parallel(jobs: Sequence[Callable[[], Any]], threads: int | None) -> list[Any]:
@@ -182,15 +189,13 @@ def _add_up(
     if reference.shape[1] <= size // 2:
         return {task: np.full(2, np.nan) for task in tasks}
     whats = {task: _SPECTRAL[task.kind] for task in tasks}
-    found: dict[_Task, list[list[Any]]] = {task: [] for task in tasks}
+    found: dict[_Task, list[list[Any]]] = {task: [[] for _ in reference] for task in tasks}
     paddings = sorted({what.padding for what in whats.values()})
-    for pair in zip(reference, estimate, strict=True):
-        for of_channels in found.values():
-            of_channels.append([])
+    for channel, pair in enumerate(zip(reference, estimate, strict=True)):
         for block in blocks(*pair, size, paddings):
             for task, what in whats.items():
                 if block.padding in ("", what.padding):
-                    found[task][-1].append(what.of_block(block))
+                    found[task][channel].append(what.of_block(block))
     return {task: what.of_track(found[task]) for task, what in whats.items()}
 
 

@@ -220,7 +220,7 @@ def _declare(library: ctypes.CDLL) -> None:
         cut, inner = getattr(library, f"cut_{sample}"), getattr(library, f"inner_{sample}")
         cut.argtypes, cut.restype = [pointer, *[number] * 4, pointer], ctypes.c_double
         inner.argtypes, inner.restype = [pointer, pointer, number, pointer], None
-    pair = [pointer, pointer, number, number]
+    pair: list[Any] = [pointer, pointer, number, number]
     library.distances.argtypes = library.parts.argtypes = [*pair, pointer]
     library.level_sums.argtypes = [*pair, real, real, pointer]
     library.sizes.argtypes = [pointer, number, number, ctypes.c_int, real, pointer]
