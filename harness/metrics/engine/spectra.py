@@ -76,15 +76,16 @@ def filtered(signal: Audio, taps: Audio, start: int) -> Audio:
     size = 1 << max(12, (8 * rest).bit_length())
     hop = size - rest
     n_blocks = -(-signal.shape[1] // hop)
-    response = torch.fft.rfft(torch.from_numpy(taps), size)
+    response = torch.fft.rfft(torch.from_numpy(taps), size) / size
     out = torch.empty(len(signal), n_blocks * hop)
     for channel, whole in zip(signal, out, strict=True):
         x = torch.zeros(n_blocks * hop + rest)
         x[rest - start : rest - start + len(channel)] = torch.from_numpy(channel)
         pieces, found = x.unfold(0, size, hop), whole.view(n_blocks, hop)
-        step = max(1, CHUNK // size)
+        step = max(64, CHUNK // size)
         for at in range(0, n_blocks, step):
-            spectra = torch.fft.rfft(pieces[at : at + step]) * response
-            found[at : at + step] = torch.fft.irfft(spectra, size)[:, rest:]
+            spectra = torch.fft.rfft(pieces[at : at + step])
+            spectra *= response
+            found[at : at + step] = torch.fft.irfft(spectra, size, norm="forward")[:, rest:]
     result: Audio = out[:, : signal.shape[1]].numpy()
     return result
