@@ -29,7 +29,7 @@ import torch
 from harness.core.audio import Audio, Float64, check_pair
 from harness.core.errors import HarnessError
 from harness.metrics.engine import kernel
-from harness.metrics.engine.spectra import Block, blocks, filtered
+from harness.metrics.engine.spectra import SpectraBlock, blocks, filtered
 from harness.metrics.engine.threads import in_threads
 from harness.metrics.ratios import PIECE, inner_products
 
@@ -70,7 +70,7 @@ class _Task(NamedTuple):
 class _Spectral(NamedTuple):
     """What is added up over the blocks of spectra of one size."""
 
-    of_block: Callable[[Block], Any]
+    of_block: Callable[[SpectraBlock], Any]
     of_track: Callable[[list[list[Any]]], Float64]  # two numbers, from each channel's blocks
     padding: str = "reflect"
     weighted: bool = False  # whether signals are A-weighted
@@ -155,11 +155,12 @@ def _found(
     for task in sorted(tasks, reverse=True):
         if task.kind in _SPECTRAL:
             shared[task.size, task.rate * _SPECTRAL[task.kind].weighted].append(task)
-    pair = [signals.reference, signals.estimate]
+    pair = signals.reference, signals.estimate
     rates = sorted({rate for _, rate in shared if rate})
     to_weigh = [(signal, _a_weighting(rate), 50) for rate in rates for signal in pair]
     heard = iter(_parallel([partial(filtered, *each) for each in to_weigh], threads))
-    pairs = {0: pair} | {rate: [next(heard), next(heard)] for rate in rates}
+    pairs: dict[int, tuple[Audio, Audio]] = {0: pair}
+    pairs |= {rate: (next(heard), next(heard)) for rate in rates}
     jobs: list[Callable[[], dict[_Task, Float64]]] = [
         partial(_add_up, shared[size, rate], *pairs[rate], size)
         for size, rate in sorted(shared, reverse=True)  # those that take longest come first
@@ -204,7 +205,7 @@ def _sums(found: list[list[Any]]) -> Float64:
     return np.array([np.sum(blocks, axis=0) for blocks in found])
 
 
-def _l1_magnitudes(block: Block) -> Float64:
+def _l1_magnitudes(block: SpectraBlock) -> Float64:
     """Add up differences of magnitudes; rectangular windows that overlap by half."""
     frames = slice(block.first % 2, None, 2)
     x, y = (kernel.sizes(z[frames].copy(), windowed=False) for z in block.spectra)
@@ -216,7 +217,7 @@ def _mean(found: list[list[Float64]]) -> Float64:
     return np.array([total / count, 0.0])
 
 
-def _l1_parts(block: Block) -> Float64:
+def _l1_parts(block: SpectraBlock) -> Float64:
     """Add up differences of real and of imaginary parts, and parts; Hann windows of unit norm."""
     x, y = block.spectra
     norm = math.sqrt(3 / 4 * (x.shape[1] - 1))
@@ -251,26 +252,27 @@ def _d1(error: npt.ArrayLike, true: npt.ArrayLike) -> Float64:
     return np.asarray(10 * np.log10(np.add(error, SOFT) / np.add(true, SOFT)))
 
 
-def _distances(block: Block) -> Float64:
+def _distances(block: SpectraBlock) -> Float64:
     """Add up distances of magnitudes, see `_convergence`. Powers below `FLOOR` are raised to it."""
     x, y = block.sizes(FLOOR)
     return np.array([*kernel.distances(x, y), x.size])
 
 
-def _mel_distances(block: Block) -> Float64:
+def _mel_distances(block: SpectraBlock) -> Float64:
     """Do the same in mel bands."""
-    x, y = _mel_bands(block.sizes(FLOOR), _MELS)
+    x, y = _mel_bands(*block.sizes(FLOOR), _MELS)
     return np.array([*kernel.distances(x, y), x.size])
 
 
-def _mel_levels(block: Block) -> list[Audio]:
+def _mel_levels(block: SpectraBlock) -> tuple[Audio, Audio]:
     """Return mel bands of both signals, a quarter as many as bins."""
-    sizes = block.sizes(0.0)
-    return _mel_bands(sizes, sizes[0].shape[1] // 4)
+    x, y = block.sizes(0.0)
+    return _mel_bands(x, y, x.shape[1] // 4)
 
 
-def _mel_bands(sizes: Sequence[Audio], bands: int) -> list[Audio]:
-    return [kernel.bands(x, _mel_filters(x.shape[1], bands)) for x in sizes]
+def _mel_bands(x: Audio, y: Audio, bands: int) -> tuple[Audio, Audio]:
+    filters = _mel_filters(x.shape[1], bands)
+    return kernel.bands(x, filters), kernel.bands(y, filters)
 
 
 def _convergence(sums: Float64, *, swapped: bool) -> Float64:
@@ -294,7 +296,7 @@ def _by_channel(found: list[list[Float64]]) -> Float64:
     return np.asarray(np.mean(each, axis=0))
 
 
-def _levels(found: list[list[list[Audio]]]) -> Float64:
+def _levels(found: list[list[tuple[Audio, Audio]]]) -> Float64:
     """Mean dB by which mel bands of the estimate are above, and below, those of the reference.
 
     Each mean is over the bands and frames that are above, or below; 0 without any.
@@ -302,8 +304,9 @@ def _levels(found: list[list[list[Audio]]]) -> Float64:
     pairs = [pair for of_channel in found for pair in of_channel]
     loud = (max(float(bands.max()) for bands in each) for each in zip(*pairs, strict=True))
     x, y = (max(LEAST, LEVEL_RANGE * most) for most in loud)
-    above, below, *counts = sum(kernel.level_sums(*pair, (x, y)) for pair in pairs)
-    return 20 / math.log(10) * np.array([above, -below]) / np.maximum(counts, 1)
+    sums = np.sum([kernel.level_sums(*pair, (x, y)) for pair in pairs], axis=0)
+    means = np.abs(sums[:2]) / np.maximum(sums[2:], 1)
+    return np.asarray(20 / math.log(10) * means)
 
 
 @cache

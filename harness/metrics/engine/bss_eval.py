@@ -396,8 +396,7 @@ def _gram(signals: Sequence[Audio], start: int, stop: int) -> Float64:
     """Inner products between signals over one stretch, all channels together."""
     most = max(map(len, signals))
     flat = [_widened(signal[:, start:stop].astype(np.float64), most).ravel() for signal in signals]
-    together = np.stack(flat)
-    return np.asarray(together @ together.T)
+    return np.asarray(np.stack(flat) @ np.stack(flat).T)
 
 
 def _widened(signal: Float64, channels: int) -> Float64:

@@ -16,24 +16,25 @@ OVERLAP = 4  # a frame starts at each such part of the size
 
 
 @dataclass
-class Block:
+class SpectraBlock:
     """Spectra of the same frames of one channel of two signals, without a window."""
 
     spectra: tuple[Complex64, Complex64]  # each (frames, size // 2 + 1)
     first: int  # number of the first frame
     padding: str = ""  # what is beyond the ends of the signals, if these frames reach there
-    _sizes: dict[float, list[Audio]] = field(default_factory=dict)
+    _sizes: dict[float, tuple[Audio, Audio]] = field(default_factory=dict)
 
-    def sizes(self, least: float) -> list[Audio]:
+    def sizes(self, least: float) -> tuple[Audio, Audio]:
         """Absolute values with Hann's window, at least the root of `least`; computed once."""
         if least not in self._sizes:
-            self._sizes[least] = [kernel.sizes(each, least) for each in self.spectra]
+            x, y = self.spectra
+            self._sizes[least] = kernel.sizes(x, least), kernel.sizes(y, least)
         return self._sizes[least]
 
 
 def blocks(
     reference: Audio, estimate: Audio, size: int, paddings: Collection[str]
-) -> Iterator[Block]:
+) -> Iterator[SpectraBlock]:
     """Transform frames around every quarter of `size` of one channel, shape (samples,), float32.
 
     There are more than ``size // 2`` samples. Frames that reach beyond an end come once for each of
@@ -46,11 +47,11 @@ def blocks(
     for start in range(0, n_inside, step):
         stop = min(start + step, n_inside)
         cut = (x[start * hop : (stop - 1) * hop + size].unfold(0, size, hop) for x in pair)
-        yield Block(_transformed(*cut), early + start)
+        yield SpectraBlock(_transformed(*cut), early + start)
     for frames in (range(min(early, n_frames)), range(early + n_inside, n_frames)):
         for padding in paddings if frames else ():
             cut = (_padded(x, frames, size, padding) for x in pair)
-            yield Block(_transformed(*cut), frames.start, padding)
+            yield SpectraBlock(_transformed(*cut), frames.start, padding)
 
 
 def _transformed(reference: torch.Tensor, estimate: torch.Tensor) -> tuple[Complex64, Complex64]:
