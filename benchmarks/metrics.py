@@ -6,6 +6,8 @@ separator, ``further`` each separator after it. *Warm* is a process that has sco
 one that has only loaded its libraries. The table is in Markdown.
 
     python benchmarks/metrics.py --seconds 10 30 60 240 --threads 2
+    python benchmarks/metrics.py --added --seconds 60 --threads 1 --repeats 3
+    python benchmarks/metrics.py --tools --seconds 240 --threads 2
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,9 @@ import threadpoolctl
 from needs import need
 from scipy.signal import lfilter
 
-from harness.metrics import BlendProducts, References, analyse, bleed
+from harness.metrics import OPTIONAL, BlendProducts, References, analyse, bleed, measure
 from harness.metrics.engine.bss_eval import gram
+from harness.metrics.tool_metrics import installed
 
 RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
@@ -232,6 +236,28 @@ def added(seconds: int, threads: int, repeats: int) -> dict[str, str]:
     }
 
 
+def tools(seconds: int, threads: int, repeats: int) -> dict[str, str]:
+    """Time of the metrics of other tools for one stereo stem, each alone and all together.
+
+    Zimtohrli, which is a program of its own, is timed alone.
+    """
+    references, estimates = make_track(seconds)
+    mixture = np.sum([*references.values()], axis=0)
+
+    def took(names: list[str]) -> str:
+        work = partial(
+            measure, names, references["vocals"], estimates["vocals"], RATE,
+            mixture=mixture, threads=threads,
+        )  # fmt: skip
+        wall, cpu = np.median([timed(work)[1] for _ in range(repeats)], axis=0)
+        return f"{wall:.2f} wall, {cpu:.2f} CPU"
+
+    here = [name for name in OPTIONAL if installed(name)]
+    together = [name for name in here if name != "zimtohrli"]
+    timed(lambda: measure(together, *[np.ones((1, RATE), np.float32)] * 2, RATE, mixture=mixture))
+    return {"**together**, s": took(together), **{f"`{name}`, s": took([name]) for name in here}}
+
+
 def table(columns: dict[int, dict[str, str]]) -> str:
     """Return the results as a Markdown table, one column per track length."""
     names = dict.fromkeys(name for column in columns.values() for name in column)
@@ -246,14 +272,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=1, help="turns of the other tools")
     parser.add_argument("--added", action="store_true", help="only what free metrics add")
+    parser.add_argument("--tools", action="store_true", help="only metrics of other tools")
     parser.add_argument("--fresh", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     with threadpoolctl.threadpool_limits(options.threads):
         if options.fresh:
             return fresh_child(options.seconds[0], options.threads)
-        if options.added:
+        if options.added or options.tools:
+            measured = added if options.added else tools
             return print(
-                table({n: added(n, options.threads, options.repeats) for n in options.seconds})
+                table({n: measured(n, options.threads, options.repeats) for n in options.seconds})
             )
         need("museval", "mir_eval", "fast_bss_eval", programs=("ffmpeg", "ffprobe"))
         columns = {}

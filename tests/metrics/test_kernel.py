@@ -1,6 +1,7 @@
 """The compiled loops give what NumPy gives without them."""
 
 import ctypes
+import ctypes.util
 
 import numpy as np
 import pytest
@@ -83,3 +84,69 @@ def test_a_library_of_another_machine_is_not_used(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"libkernel\.so"):
         ctypes.CDLL(str(kernel.LIBRARY))
     assert kernel._library.__wrapped__() is None
+
+
+def test_a_library_of_another_version_is_not_used(monkeypatch):
+    library = ctypes.util.find_library("c")
+    if library is None:
+        pytest.skip("no other library is known here")
+    monkeypatch.setattr(kernel, "LIBRARY", library)
+    assert kernel._library.__wrapped__() is None
+
+
+FRAMES = [(1, 33), (16, 129), (37, 130)]  # rows, bins
+SINGLE = 2e-6  # relative; these loops are in float32
+
+
+def windowed(spectra):
+    """Transform back, apply Hann's window, and transform again, in double precision."""
+    size = 2 * (spectra.shape[1] - 1)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+    return np.fft.rfft(np.fft.irfft(spectra.astype(complex)) * hann)
+
+
+def frames(rng, *shape):
+    signals = rng.standard_normal((shape[0], 2 * (shape[1] - 1)))
+    return np.fft.rfft(signals).astype(np.complex64)
+
+
+@pytest.mark.parametrize("shape", FRAMES)
+def test_sizes_of_windowed_spectra(compiled, rng, shape):
+    x = frames(rng, *shape)
+    atol = SINGLE * np.abs(x).max()
+    np.testing.assert_allclose(kernel.sizes(x), np.abs(windowed(x)), atol=atol)
+    np.testing.assert_allclose(kernel.sizes(x, windowed=False), np.abs(x), atol=atol)
+    raised = np.maximum(np.abs(windowed(x)), 3)
+    np.testing.assert_allclose(kernel.sizes(x, 9.0), raised, atol=atol)
+
+
+@pytest.mark.parametrize("shape", FRAMES)
+def test_sums_over_real_and_imaginary_parts(compiled, rng, shape):
+    x, y = frames(rng, *shape), frames(rng, *shape)
+    both = windowed(y) - windowed(x), windowed(x)
+    expected = [np.abs(part).sum() for z in both for part in (z.real, z.imag)]
+    np.testing.assert_allclose(kernel.parts(x, y), expected, rtol=SINGLE)
+
+
+@pytest.mark.parametrize("shape", [*FRAMES, (3, 5)])
+def test_distances_and_levels(compiled, rng, shape):
+    x, y = np.exp(3 * rng.standard_normal((2, *shape))).astype(np.float32)
+    y[0, :3] = x[0, :3]
+    a, b = x.astype(float), y.astype(float)
+    expected = [np.sum(z) for z in ((b - a) ** 2, a**2, b**2, np.abs(np.log(b / a)))]
+    np.testing.assert_allclose(kernel.distances(x, y), expected, rtol=SINGLE)
+    logs = np.log(np.maximum(b, 1.5) / np.maximum(a, 0.25))
+    parts = logs[logs > 0], logs[logs < 0]
+    found = kernel.level_sums(x, y, (0.25, 1.5))
+    np.testing.assert_allclose(found[:2], [part.sum() for part in parts], rtol=SINGLE)
+    assert found[2:].tolist() == [part.size for part in parts]
+
+
+@pytest.mark.parametrize("rows", [1, 16, 35])
+def test_bands_are_weighted_sums_of_neighbors(compiled, rng, rows):
+    x = rng.random((rows, 40)).astype(np.float32)
+    matrix = np.zeros((4, 40))
+    matrix[0, 0], matrix[2, 3:9], matrix[3, 20:] = 2, rng.random(6), rng.random(20)
+    weights = matrix[matrix > 0].astype(np.float32)
+    filters = kernel.Filters(*np.array([[0, 0, 3, 20], [1, 0, 6, 20]], np.int32), weights)
+    np.testing.assert_allclose(kernel.bands(x, filters), x @ matrix.T, rtol=SINGLE)

@@ -3,6 +3,7 @@
    A vector holds one number of eight neighbouring bins. Compilers turn it into whatever the
    processor has; on Linux the widest version that it can run is chosen when the library is loaded.
 */
+#include <math.h>
 #include <string.h>
 
 #define TILE 8    /* bins treated together */
@@ -166,3 +167,200 @@ CUT(cut_float, float)
 CUT(cut_double, double)
 INNER(inner_float, float)
 INNER(inner_double, double)
+
+/* The spectra of other tools' metrics, in float32: rows of `bins` complex numbers. Sums are added
+   up in lanes over one row, and in double precision over the rows. */
+#define LANES 16
+
+#ifdef __clang__
+#define SHUFFLE(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
+#else
+#define SHUFFLE(A, B, ...) __builtin_shuffle(A, B, (ints){__VA_ARGS__})
+#endif
+#define EVEN(A, B) SHUFFLE(A, B, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(A, B) SHUFFLE(A, B, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define ZIP_LOW(A, B) SHUFFLE(A, B, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_HIGH(A, B) SHUFFLE(A, B, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+
+typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int ints __attribute__((vector_size(4 * LANES), aligned(4)));
+
+INLINE lanes read_lanes(const float *from) { return *(const lanes *)from; }
+INLINE lanes absolute(lanes x) { return (lanes)((ints)x & 0x7fffffff); }
+INLINE lanes at_least(lanes x, float least)
+{
+    ints below = x < least;
+    return (lanes)(((ints)x & ~below) | ((ints)((lanes){0} + least) & below));
+}
+
+/* Numbers of a row from `in` on with the window of Hann, which in frequency is a sum of three bins. */
+INLINE lanes hann(const float *in)
+{
+    return 0.5f * read_lanes(in) - 0.25f * (read_lanes(in - 2) + read_lanes(in + 2));
+}
+
+/* Write the absolute values of spectra of at least LANES + 2 bins, with the window of Hann or none.
+   Powers below `least` are raised to it. */
+CLONES void sizes(const float *in, long rows, long bins, int windowed, float least, float *out)
+{
+    for (; rows > 0; rows--, in += 2 * bins, out += bins) {
+        const float *end = in + 2 * (bins - 1);
+        for (long k = 1; k < bins - 1; k += LANES) {
+            k = k < bins - 1 - LANES ? k : bins - 1 - LANES;
+            const float *from = in + 2 * k;
+            lanes low = windowed ? hann(from) : read_lanes(from);
+            lanes high = windowed ? hann(from + LANES) : read_lanes(from + LANES);
+            lanes re = EVEN(low, high), im = ODD(low, high);
+            *(lanes *)(out + k) = at_least(re * re + im * im, least);
+        }
+        float first = windowed ? 0.5f * (in[0] - in[2]) : in[0];
+        float last = windowed ? 0.5f * (end[0] - end[-2]) : end[0];
+        out[0] = first * first < least ? least : first * first;
+        out[bins - 1] = last * last < least ? least : last * last;
+        for (long k = 0; k < bins; k++)
+            out[k] = sqrtf(out[k]);
+    }
+}
+
+/* The natural logarithm of positive numbers by the series of the inverse hyperbolic tangent. */
+INLINE lanes logarithm(lanes x)
+{
+    ints exponent = ((ints)x - 0x3f3504f3) >> 23; /* so that x is in [sqrt(1/2), sqrt(2)) */
+    x = (lanes)((ints)x - (exponent << 23));
+    lanes s = (x - 1) / (x + 1), q = s * s;
+    lanes series = 2 + q * (2 / 3.0f + q * (2 / 5.0f + q * (2 / 7.0f + q * (2 / 9.0f))));
+    return s * series + __builtin_convertvector(exponent, lanes) * 0.693147181f;
+}
+
+/* Call ADD(x, y, sums) for lanes of two rows; the lanes behind the end are ones. */
+#define EACH(ADD) \
+    lanes sums[4] = {{0}}; \
+    long n = 0; \
+    for (; n + LANES <= count; n += LANES) \
+        ADD(read_lanes(x + n), read_lanes(y + n), ~(ints){0}) \
+    if (n < count) { \
+        lanes end_x = 1 + (lanes){0}, end_y = end_x; \
+        ints used = {0}; \
+        for (int k = 0; n + k < count; k++) { \
+            end_x[k] = x[n + k], end_y[k] = y[n + k]; \
+            used[k] = -1; \
+        } \
+        ADD(end_x, end_y, used) \
+    } \
+    for (int i = 0; i < 4; i++) \
+        for (int k = 0; k < LANES; k++) \
+            out[i] += sums[i][k];
+
+#define USED(VALUE) (lanes)((ints)(VALUE) & used)
+
+/* Add up (y - x)^2, x^2, y^2 and |log(y / x)|. */
+INLINE void distance(lanes x, lanes y, ints used, lanes *sums)
+{
+    sums[0] += (y - x) * (y - x);
+    sums[1] += USED(x * x);
+    sums[2] += USED(y * y);
+    sums[3] += absolute(logarithm(y / x));
+}
+
+/* Write up to LANES rows as columns of LANES numbers one after the other. */
+INLINE void transpose(const float *in, long rows, long length, float *out)
+{
+    long k = 0;
+    for (; rows == LANES && k + LANES <= length; k += LANES) {
+        lanes old[LANES], new[LANES];
+        for (int i = 0; i < LANES; i++)
+            old[i] = read_lanes(in + i * length + k);
+#pragma GCC unroll 4
+        for (int round = 0; round < 4; round++) {
+            for (int i = 0; i < LANES / 2; i++) {
+                new[2 * i] = ZIP_LOW(old[i], old[i + LANES / 2]);
+                new[2 * i + 1] = ZIP_HIGH(old[i], old[i + LANES / 2]);
+            }
+            for (int i = 0; i < LANES; i++)
+                old[i] = new[i];
+        }
+        for (int i = 0; i < LANES; i++)
+            *(lanes *)(out + (k + i) * LANES) = old[i];
+    }
+    for (; k < length; k++)
+        for (int i = 0; i < rows; i++)
+            out[k * LANES + i] = in[i * length + k];
+}
+
+/* Add up log(y / x) above and below zero, and count both. */
+INLINE void level(lanes x, lanes y, ints used, lanes *sums)
+{
+    lanes log = logarithm(y / x), one = 1 + (lanes){0};
+    ints above = used & (log > 0), below = used & (log < 0);
+    sums[0] += (lanes)((ints)log & above);
+    sums[1] += (lanes)((ints)log & below);
+    sums[2] += (lanes)((ints)one & above);
+    sums[3] += (lanes)((ints)one & below);
+}
+
+CLONES void distances(const float *x, const float *y, long rows, long count, double *out)
+{
+    for (; rows > 0; rows--, x += count, y += count) {
+#define DISTANCE(X, Y, VALID) distance(X, Y, VALID, sums);
+        EACH(DISTANCE)
+    }
+}
+
+CLONES void level_sums(const float *x, const float *y, long rows, long count, float least_x,
+                       float least_y, double *out)
+{
+    for (; rows > 0; rows--, x += count, y += count) {
+#define LEVEL(X, Y, VALID) level(at_least(X, least_x), at_least(Y, least_y), VALID, sums);
+        EACH(LEVEL)
+    }
+}
+
+/* Add up |y - x| and |x|, of the real and of the imaginary parts, with the window of Hann. */
+CLONES void parts(const float *x, const float *y, long rows, long bins, double *out)
+{
+    long last = 2 * (bins - 1);
+    for (; rows > 0; rows--, x += 2 * bins, y += 2 * bins) {
+        lanes sums[2] = {{0}};
+        long n = 2;
+        for (; n + LANES <= last; n += LANES) {
+            lanes of_x = hann(x + n), of_y = hann(y + n);
+            sums[0] += absolute(of_y - of_x);
+            sums[1] += absolute(of_x);
+        }
+        for (; n < last; n++) {
+            float of_x = 0.5f * x[n] - 0.25f * (x[n - 2] + x[n + 2]);
+            float of_y = 0.5f * y[n] - 0.25f * (y[n - 2] + y[n + 2]);
+            sums[0][n % LANES] += fabsf(of_y - of_x);
+            sums[1][n % LANES] += fabsf(of_x);
+        }
+        for (int end = 0; end < 2; end++) {
+            long at = end ? last : 0, next = end ? last - 2 : 2;
+            float of_x = 0.5f * (x[at] - x[next]), of_y = 0.5f * (y[at] - y[next]);
+            sums[0][0] += fabsf(of_y - of_x);
+            sums[1][0] += fabsf(of_x);
+        }
+        for (int i = 0; i < 2; i++)
+            for (int k = 0; k < LANES; k++)
+                out[2 * i + k % 2] += sums[i][k];
+    }
+}
+
+/* Write weighted sums of neighboring numbers, (rows, bands). Band b is the sum of `counts[b]` numbers
+   from `firsts[b]` on, times weights, which stand one after the other. `across` holds LANES rows. */
+CLONES void bands(const float *x, long rows, long length, const int *firsts, const int *counts,
+                  const float *weights, long number, float *across, float *out)
+{
+    for (; rows > 0; rows -= LANES, x += LANES * length, out += LANES * number) {
+        long frames = rows < LANES ? rows : LANES;
+        transpose(x, frames, length, across);
+        const float *weight = weights;
+        for (long b = 0; b < number; b++) {
+            const float *bin = across + firsts[b] * LANES;
+            lanes sum = {0};
+            for (int k = 0; k < counts[b]; k++, weight++, bin += LANES)
+                sum += *weight * read_lanes(bin);
+            for (long i = 0; i < frames; i++)
+                out[i * number + b] = sum[i];
+        }
+    }
+}
