@@ -106,7 +106,9 @@ def test_slope_is_deaf_to_level_and_to_what_is_between_the_hits(drums):
 
 def test_they_are_for_drums_alone_and_need_an_onset(drums):
     swell = np.sin(np.linspace(0, np.pi, drums.shape[1])) ** 2
-    level = (0.1 * swell * np.sin(0.01 * np.arange(swell.size)) * np.ones((2, 1))).astype(np.float32)
+    level = (0.1 * swell * np.sin(0.01 * np.arange(swell.size)) * np.ones((2, 1))).astype(
+        np.float32
+    )
     silent = np.zeros_like(drums)
     stems = {"drums": drums, "kick": level, "snare": silent, "vocals": drums[::-1].copy()}
     names = ["onset_f", "attack_slope"]

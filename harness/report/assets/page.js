@@ -3,7 +3,7 @@
 function draw() {
   if (!state.metric) return;
   const metric = METRICS.get(state.metric);
-  const unit = metric.unit ? ` in ${metric.unit}` : "";
+  const unit = metric.unit && `${isRange(metric.unit) ? "," : " in"} ${metric.unit}`;
   document.getElementById("definition").replaceChildren(element("b", {}, metric.label), `${unit}: ${metric.definition}`);
   drawBoards();
   all("figure.strips").forEach(drawStrips);

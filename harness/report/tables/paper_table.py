@@ -77,7 +77,7 @@ def paper_table(source: Report, choice: PaperChoice) -> Sheet:
 
 def _caption(about: dict[str, Any], where: str, spread: str, n: int | None) -> str:
     """Return what the numbers are: metric, definition, dataset, tracks, spread, limit."""
-    unit = f" in {about['unit']}" if about["unit"] else ""
+    unit = f"{',' if about['unit'][0].isdigit() else ' in'} {about['unit']}" if about["unit"] else ""
     tracks = f"the {text.count(n, 'track')}" if n is not None else "the n tracks"
     spreads = {
         INTERVAL: ", with its 95 % interval (bootstrap by artist)",
