@@ -135,7 +135,7 @@ class Ranking:
     def _board(self, key: Key, found: Compared) -> dict[str, Any]:
         """Return the columns of one stem."""
         columns, names = summarise(found.grid), found.scored.separators
-        ranked = found.ranked if self.metric not in METRICS or METRICS[self.metric].ranks else ()
+        ranked = found.ranked if places(self.metric) else ()
         at = [names.index(name) for name in ranked]
         ranks = np.full((2, len(names)), np.nan)
         means = found.rivals.means if ranked else np.empty(0)
@@ -191,6 +191,11 @@ def rank(
     }
     tracks = tuple(sorted(_places(here)))
     return Ranking(dataset, metric, found, tracks, unscored, higher_is_better)
+
+
+def places(metric: str) -> bool:
+    """Whether separators have places by a metric, see `harness.metrics.Metric.ranks`."""
+    return metric not in METRICS or METRICS[metric].ranks
 
 
 def _compared(grid: Grid, ranked: Collection[str], leaks: Leaked) -> Compared:
