@@ -86,7 +86,9 @@ def onsets(signals: tuple[Audio, ...], sample_rate: int) -> list[Float64]:
     """Return the onsets of each signal in s; loudness is that of the first, the reference."""
     levels = [_bands(signal, sample_rate) for signal in signals]
     loudest = float(levels[0].max(initial=0))
-    return [_peaks(level / loudest) * HOP if loudest else np.empty(0) for level in levels]
+    if not loudest:
+        return [np.empty(0) for _ in signals]
+    return [np.asarray(_peaks(level / loudest) * HOP, np.float64) for level in levels]
 
 
 def _bands(signal: Audio, sample_rate: int) -> Float64:
