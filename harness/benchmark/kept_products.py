@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.benchmark.signals import Signals, Unit
 from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.core.files import complete_file, digest, write_stream
 from harness.metrics import BlendProducts, Score, write_blends
 from harness.results.run_products import BY_BAND, WHOLE, all_blends
@@ -65,7 +66,11 @@ def scores_of(
     determine for every stem, see `BlendProducts.score_of`.
     """
     left = list(units)
-    for blends in all_blends(work_folder, left[0][0].track_key):
+    try:
+        kept = list(all_blends(work_folder, left[0][0].track_key))
+    except HarnessError:  # damaged; the audio will do
+        return
+    for blends in kept:
         here = {stem: {*blend.separators} for stem, blend in blends.items()}
         ready = [u for u in left if all(u[0].key in here.get(stem, ()) for stem in u[0].scored)]
         left = [u for u in left if u not in ready]
