@@ -133,7 +133,7 @@ function fillCard(item) {
   item.querySelector(".winner").textContent = names.join(", ") || "–";
   item.querySelector(".score").textContent = winners.length ? withUnit(winners[0][1][state.stat]) : "";
   const enough = (artists.mixture ?? 0) >= FEWEST;
-  item.querySelector(".sure").textContent = winners.length ? (enough ? leadText(of, cells, winners[0]) : "too few artists for a test") : "";
+  item.querySelector(".sure").textContent = winners.length ? (enough ? leadText(of, cells, winners[0]) : "too few artists for a test") : isPlacing() ? "" : "not by this metric alone";
 }
 
 // Whether the winner of a stem is significantly better than the others with its input.

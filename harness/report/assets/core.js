@@ -106,6 +106,9 @@ function compare(a, b, direction) {
   return a < b ? -direction : a > b ? direction : 0;
 }
 
+// Whether separators have places by the chosen metric; some are deaf to too much.
+const isPlacing = () => METRICS.get(state.metric).ranks !== false;
+
 // Whether the unit of a metric is the range of its values, such as 0–100.
 function isRange(unit) {
   return /^\d/.test(unit);
