@@ -9,6 +9,7 @@ frequency bands, the same holds for Σ w·(band of estimate).
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -219,11 +220,11 @@ def write_blends(path: Path, blends: Mapping[str, BlendProducts]) -> None:
 def read_blends(path: Path) -> dict[str, BlendProducts]:
     """Read a file of `write_blends`: stem → inner products."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
         stems = [name.removesuffix("/separators") for name in arrays if "/separators" in name]
         return {stem: _unpacked(stem, arrays) for stem in stems}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise HarnessError(f"{path}: cannot be read as inner products; score again") from error
 
 
