@@ -29,9 +29,9 @@ import threadpoolctl
 from needs import need
 from scipy.signal import lfilter
 
-from harness.metrics import OPTIONAL, BlendProducts, References, analyse, bleed, measure
+from harness.metrics import BlendProducts, References, analyse, bleed, measure
 from harness.metrics.engine.bss_eval import gram
-from harness.metrics.tool_metrics import installed
+from harness.metrics.tool_metrics import TOOLS, installed
 
 RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
@@ -252,7 +252,7 @@ def tools(seconds: int, threads: int, repeats: int) -> dict[str, str]:
         wall, cpu = np.median([timed(work)[1] for _ in range(repeats)], axis=0)
         return f"{wall:.2f} wall, {cpu:.2f} CPU"
 
-    here = [name for name in OPTIONAL if installed(name)]
+    here = [name for name in TOOLS if installed(name)]
     together = [name for name in here if name != "zimtohrli"]
     timed(lambda: measure(together, *[np.ones((1, RATE), np.float32)] * 2, RATE, mixture=mixture))
     return {"**together**, s": took(together), **{f"`{name}`, s": took([name]) for name in here}}

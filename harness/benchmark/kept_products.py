@@ -8,16 +8,17 @@ Waiting on disk also bounds memory: only one stem of each separator is read at a
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from harness.benchmark.signals import Signals, Unit
 from harness.core.audio import Audio
+from harness.core.errors import HarnessError
 from harness.core.files import complete_file, digest, write_stream
-from harness.metrics import BlendProducts, write_blends
-from harness.results.run_products import BY_BAND, WHOLE
+from harness.metrics import BlendProducts, Score, write_blends
+from harness.results.run_products import BY_BAND, WHOLE, all_blends
 
 
 def scratch_path(work_folder: Path, unit: Unit) -> Path:
@@ -54,6 +55,31 @@ def read_estimates(work_folder: Path, unit: Unit) -> dict[str, Audio]:
             return {stem: np.asarray(file[stem], np.float32) for stem in unit.scored}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return {}
+
+
+def scores_of(
+    work_folder: Path, units: Iterable[tuple[Unit, Sequence[str]]]
+) -> Iterator[tuple[Unit, str, dict[str, Score]]]:
+    """Score units of one track from kept inner products: unit, metric, stem → score.
+
+    `units` are given with the metrics of each. Those are left out that its products do not
+    determine for every stem, see `BlendProducts.score_of`.
+    """
+    left = list(units)
+    try:
+        kept = list(all_blends(work_folder, left[0][0].track_key))
+    except HarnessError:  # damaged; the audio will do
+        return
+    for blends in kept:
+        here = {stem: {*blend.separators} for stem, blend in blends.items()}
+        ready = [u for u in left if all(u[0].key in here.get(stem, ()) for stem in u[0].scored)]
+        left = [u for u in left if u not in ready]
+        for unit, metrics in ready:
+            for metric in metrics:
+                each = {stem: blends[stem].score_of(unit.key, metric) for stem in unit.scored}
+                found = {stem: score for stem, score in each.items() if score}
+                if len(found) == len(each):
+                    yield unit, metric, found
 
 
 def waiting(work_folder: Path, units: Iterable[Unit]) -> list[Unit]:

@@ -18,7 +18,7 @@ from harness.core.files import digest
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.scan import printable
 from harness.datasets.tracks import Dataset, Excerpt, Omission, Track, cut_short, track_length
-from harness.metrics import DEFAULT, METRICS
+from harness.metrics import DEFAULT, METRICS, When
 from harness.registry import Entry, Weights
 from harness.separators import code_versions, obstacle
 from harness.separators.from_disk import as_meant, find_files, meaning, not_of
@@ -212,15 +212,15 @@ def unit_key(
 
     These are the separator (parameters, weights and version of its code), the audio of the track,
     the stems, the sample rate, the excerpt, and the versions of the metrics, but not that metrics
-    which are not `Metric.keyed` exist: work that lacks them stays valid. Names of separators,
+    of `When.NEW_WORK` exist: work that lacks them stays valid. Names of separators,
     tracks and files are not among them, so that renaming one repeats nothing. `content` is a hash
     of the track's audio. A unit in cascade has the key of `Unit.in_cascade`.
     """
     inputs = _inputs(entry, content, given, scored, sample_rate, excerpt)
     versions = {
         name: metric.version
-        for name, metric in METRICS.items()
-        if name in DEFAULT and (metric.keyed or metric.version > 1)
+        for name in DEFAULT
+        if (metric := METRICS[name]).when is When.ALWAYS or metric.version > 1
     }
     return digest({**inputs, "metrics": versions})
 

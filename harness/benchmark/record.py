@@ -56,7 +56,7 @@ def score_rows(
                 value, note = result["scores"][stem][metric]
                 status = "undefined" if math.isnan(value) else "ok"
                 yield (*head, stem, metric, value, status, "; ".join(filter(None, [note, *notes])))
-            for metric in optional:
+            for metric in (m for m in optional if METRICS[m].is_for(stem)):
                 key = unit.metric_key(metric)
                 found = None if key in failures else store.get(key)
                 why = failures.get(key, NOT_DONE)

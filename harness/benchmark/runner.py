@@ -23,8 +23,9 @@ from harness.benchmark.record import (
     score_rows,
     state_of,
 )
+from harness.benchmark.signals import Unit
 from harness.benchmark.store import Store
-from harness.benchmark.work import Settings, keys_of
+from harness.benchmark.work import Settings, keys_of, metrics_of, put_metric
 from harness.benchmark.workers import Failures, execute, is_done
 from harness.core.errors import HarnessError
 from harness.core.files import only_one
@@ -33,6 +34,7 @@ from harness.core.text import count
 from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.mixture_check import TOO_SHORT, examined
 from harness.datasets.tracks import Dataset, Omission
+from harness.metrics import METRICS
 from harness.registry import FILES, Entry, find
 from harness.results import grid, ranking
 from harness.results.replacing import check_place
@@ -134,6 +136,7 @@ def _do(
             raise HarnessError(f"run: nothing can run ({reasons}); see 'harness check'")
         made = made_of(entries, datasets, plan, settings)
         check_place(settings.results, settings.run, made, force=settings.force)
+        _from_products(plan, store, settings, tell)
         reused = sum(is_done(unit, store, settings) for unit in plan.units)
         waiting = kept_products.tidy(settings.work_folder, plan.units)
         _tell_again(plan, store, settings, tell)
@@ -180,6 +183,26 @@ def _do(
     return Outcome(*done, tuple(reasons_seen), damaged, out)
 
 
+def _from_products(
+    plan: Plan, store: Store, settings: Settings, tell: Callable[[str], None] | None
+) -> None:
+    """Score finished jobs by the metrics that they lack, where kept inner products suffice."""
+    tracks: dict[str, dict[str, tuple[Unit, list[str]]]] = {}
+    for unit in plan.units:
+        lacking = [n for n in metrics_of(unit, settings) if not store.has(unit.metric_key(n))]
+        free = [name for name in lacking if METRICS[name].forms]
+        if free and store.has(unit.key):
+            tracks.setdefault(unit.track_key, {})[unit.key] = unit, free
+    done: dict[str, set[str]] = {}  # metric → keys of units
+    for units in tracks.values():
+        for unit, name, scores in kept_products.scores_of(settings.work_folder, units.values()):
+            put_metric(store, unit, name, {s: [v.value, v.note] for s, v in scores.items()})
+            done.setdefault(name, set()).add(unit.key)
+    if tell and done:
+        jobs = count(len(set().union(*done.values())), "finished job")
+        tell(f"{', '.join(done)}: {jobs} scored from stored inner products, without audio")
+
+
 def _tell_again(
     plan: Plan, store: Store, settings: Settings, tell: Callable[[str], None] | None
 ) -> None:
@@ -196,17 +219,23 @@ def _tell_again(
     ways = Counter(
         "read"
         if unit.entry.family == FILES or kept_products.estimates_path(folder, unit).is_file()
+        else "simple"
+        if unit.entry.role in ("anchor", "oracle")
         else "made"
         for unit in lacking
     )
+    simple = f", {ways['simple']} (anchors and oracles) are made again" if ways["simple"] else ""
     names = [
         name
         for name in settings.metrics
-        if not all(store.has(unit.metric_key(name)) for unit in lacking)
+        if any(
+            name in metrics_of(unit, settings) and not store.has(unit.metric_key(name))
+            for unit in lacking
+        )
     ]
     tell(
         f"{', '.join(names)}: needs the audio of {count(len(lacking), 'finished job')}; "
-        f"{ways['read']} read their estimates from disk, {ways['made']} separate again"
+        f"{ways['read']} read their estimates from disk, {ways['made']} separate again{simple}"
         + ("" if settings.keep_estimates or not ways["made"] else " (--keep-estimates keeps them)")
     )
 

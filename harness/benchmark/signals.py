@@ -67,11 +67,13 @@ class Signals:
     _analysed: dict[tuple[str, ...], References] = field(default_factory=dict)
 
     def references(self, stem: str) -> References:
-        """Return the analyzed references of the level on which `stem` is scored."""
+        """Return the references of the level on which `stem` is scored, analyzed once."""
         level = taxonomy.level_of(stem, self.available)
         if level not in self._analysed:
             true = {name: self.stems[name] for name in level}
-            self._analysed[level] = analyse(true, self.sample_rate, threads=1, device=self.device)
+            self._analysed[level] = analyse(
+                true, self.sample_rate, metrics=(), threads=1, device=self.device
+            )
         return self._analysed[level]
 
 

@@ -18,8 +18,8 @@ from harness.core import taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError, StorageError
 from harness.datasets.tracks import WHOLE, Excerpt
-from harness.metrics import measure
-from harness.metrics.references import SILENT_REFERENCE
+from harness.metrics import DEFAULT, METRICS, measure
+from harness.metrics.definitions import SILENT_REFERENCE
 from harness.registry import FILES
 from harness.separators import Oracle, Separator, code_versions, load, parameters
 from harness.separators.protocol import made_of, run
@@ -106,7 +106,12 @@ def do_batch(
 
 def keys_of(unit: Unit, settings: Settings) -> list[str]:
     """Return the keys of all results that a unit has: its scores, and each optional metric's."""
-    return [unit.key, *(unit.metric_key(name) for name in settings.metrics)]
+    return [unit.key, *map(unit.metric_key, metrics_of(unit, settings))]
+
+
+def metrics_of(unit: Unit, settings: Settings) -> list[str]:
+    """Return the optional metrics that are for any stem of a unit."""
+    return [m for m in settings.metrics if any(map(METRICS[m].is_for, unit.scored))]
 
 
 def _scored(unit: Unit, signals: Signals, settings: Settings, store: Store) -> Mapping[str, Audio]:
@@ -138,32 +143,49 @@ def _measure(
 ) -> dict[str, str]:
     """Compute and store the optional metrics that a unit lacks; return {key: reason} of failures.
 
-    Each has a result of its own, so that asking for one more computes only that one.
+    Each has a result of its own, so that asking for one more computes only that one. A metric that
+    is for some stems only has no score of the others.
     """
-    missing = [name for name in settings.metrics if not store.has(unit.metric_key(name))]
-    scores: dict[str, dict[str, dict[str, list[Any]]]] = {name: {} for name in missing}
+    wanted = metrics_of(unit, settings)
+    missing = [name for name in wanted if not store.has(unit.metric_key(name))]
+    if not missing:
+        return {}
     try:
-        for stem, estimate in estimates.items() if missing else ():
-            reference = signals.stems[stem]
-            found = (
-                measure(
-                    missing, reference, estimate, signals.sample_rate,
-                    mixture=signals.mixture, threads=1,
-                )
-                if reference.any()
-                else {}
-            )  # fmt: skip
-            for name in missing:
-                value = found.get(name, float("nan"))
-                note = "" if found else SILENT_REFERENCE
-                if found and math.isnan(value):
-                    note = "the track is too short for it"
-                scores[name][stem] = {name: [value, note]}
+        scores = _score(estimates, signals, [name for name in missing if METRICS[name].compute])
+        tools = [name for name in missing if not METRICS[name].compute]
+        for stem, found in _by_tools(estimates, signals, tools).items():
+            scores[stem] |= found
     except Exception as error:
         return {unit.metric_key(name): _reason(error) for name in missing}
     for name in missing:
-        store.put(unit.metric_key(name), {"scores": scores[name], "costs": {}, "notes": []})
+        put_metric(store, unit, name, {s: of[name] for s, of in scores.items() if name in of})
     return {}
+
+
+def put_metric(store: Store, unit: Unit, name: str, values: Mapping[str, list[Any]]) -> None:
+    """Store the scores of a unit by one optional metric, {stem: [value, note]}."""
+    scores = {stem: {name: value} for stem, value in values.items()}
+    store.put(unit.metric_key(name), {"scores": scores, "costs": {}, "notes": []})
+
+
+def _by_tools(
+    estimates: Mapping[str, Audio], signals: Signals, names: Sequence[str]
+) -> dict[str, dict[str, list[Any]]]:
+    """Score each stem by metrics of other tools."""
+    scores: dict[str, dict[str, list[Any]]] = {}
+    for stem, estimate in estimates.items() if names else ():
+        reference = signals.stems[stem]
+        found: dict[str, float] = {}
+        if reference.any():
+            rate, mixture = signals.sample_rate, signals.mixture
+            found = measure(names, reference, estimate, rate, mixture=mixture, threads=1)
+        for name in names:
+            value = found.get(name, float("nan"))
+            note = "" if found else SILENT_REFERENCE
+            if found and math.isnan(value):
+                note = "the track is too short for it"
+            scores.setdefault(stem, {})[name] = [value, note]
+    return scores
 
 
 def do_unit(
@@ -218,14 +240,18 @@ def _run(
     return run(separator, unit.entry, source, rate, where=where, references=signals.stems)
 
 
-def _score(estimates: Mapping[str, Audio], signals: Signals) -> dict[str, dict[str, list[Any]]]:
-    """Score each stem against the references of its level."""
+def _score(
+    estimates: Mapping[str, Audio], signals: Signals, metrics: Sequence[str] = DEFAULT
+) -> dict[str, dict[str, list[Any]]]:
+    """Score each stem against the references of its level; default metrics with `suspicions`."""
     by_level: dict[tuple[str, ...], dict[str, Audio]] = {}
     for stem, estimate in estimates.items():
         by_level.setdefault(taxonomy.level_of(stem, signals.available), {})[stem] = estimate
-    scores: dict[str, dict[str, list[Any]]] = {}
-    for stems in by_level.values():
-        for stem, values in signals.references(next(iter(stems))).score(stems, checks=True).items():
+    scores: dict[str, dict[str, list[Any]]] = {stem: {} for stem in estimates}
+    for stems in by_level.values() if metrics else ():
+        ready = signals.references(next(iter(stems)))
+        found = ready.score(stems, checks=metrics is DEFAULT, metrics=metrics)
+        for stem, values in found.items():
             scores[stem] = {metric: [s.value, s.note] for metric, s in values.items()}
     return scores
 

@@ -95,8 +95,8 @@ KEEP_UNEQUAL = flag(
 METRICS = option(
     "--metrics NAME,…",
     "",
-    "Also compute these metrics of other tools, such as bleedless,fullness; all for all of them, "
-    "none to drop those that the run has. They need the audio, and never rank.",
+    "Also compute these metrics, such as sd_sdr,snri or bleedless,fullness; all for all of them, "
+    "none to drop those that the run has.",
     "those that the run has",
 )
 REHASH = flag("--rehash", "Read every audio file again, also those that look unchanged.")

@@ -64,16 +64,21 @@ def validity(
 def _print(title: str, rows: pd.DataFrame, *, pairs_only: bool) -> None:
     """Print the metrics of one stem and group of separators, the best first."""
     size = f"{count(rows['n'].max(), 'estimate')} of {count(rows['songs'].max(), 'song')}"
-    head = ["metric", "Spearman (95 %)", "pairs in order (95 %)", "pairs"]
-    cells = [
-        [
-            validity_page.label(row),
-            validity_page.with_ends(row, "spearman"),
-            validity_page.with_ends(row, "in_order"),
-            str(row["pairs"]),
-        ]
-        for row in rows.to_dict("records")
-    ]
+    columns = {
+        "metric": [validity_page.label(row) for row in rows.to_dict("records")],
+        "Spearman (95 %)": [
+            validity_page.with_ends(row, "spearman") for row in rows.to_dict("records")
+        ],
+        "pairs in order (95 %)": [
+            validity_page.with_ends(row, "in_order") for row in rows.to_dict("records")
+        ],
+        "pairs": rows["pairs"].astype(str).tolist(),
+    }
     if pairs_only:
-        head, cells = head[:1] + head[2:], [row[:1] + row[2:] for row in cells]
-    print_table(f"{title}, {size}", head, cells)
+        del columns["Spearman (95 %)"]
+    if rows["pairs"].nunique() == 1:  # then the table fits 80 characters
+        size += f", {count(int(rows['pairs'].iloc[0]), 'pair')}"
+        del columns["pairs"]
+    print_table(
+        f"{title}, {size}", [*columns], [list(row) for row in zip(*columns.values(), strict=True)]
+    )

@@ -2,8 +2,8 @@
 
 `definitions` lists the metrics. `references` analyses the references of a track once and scores any
 number of separators, `products` scores blends without their audio, `ratios` holds the formulas,
-`tool_metrics` has the metrics of other tools, `checks` finds wrong estimates, `sameness` compares
-two separators, and ``engine/`` is BSS Eval.
+`tool_metrics` has the metrics of other tools, `onsets` those of attacks, `checks` finds wrong
+estimates, `sameness` compares two separators, and ``engine/`` is BSS Eval.
 
 A reference is a true stem, and an estimate is a separator's version of it, of the same shape
 (channels, samples). Scores are in dB, NaN if undefined, and ``inf`` for a perfect estimate.
@@ -16,6 +16,7 @@ from harness.metrics.definitions import (
     OPTIONAL,
     Metric,
     Score,
+    When,
     harmonic_mean,
 )
 from harness.metrics.products import BlendProducts, read_blends, scorer, write_blends
@@ -33,6 +34,7 @@ __all__ = [
     "Metric",
     "References",
     "Score",
+    "When",
     "analyse",
     "csdr",
     "differences",

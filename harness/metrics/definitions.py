@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.audio import Audio, Float64
+from harness.core.taxonomy import STEMS, ancestors
+from harness.metrics.onsets import attack_slope, onset_f
 from harness.metrics.ratios import (
     Energies,
     db,
@@ -29,6 +31,22 @@ from harness.metrics.ratios import (
 )
 
 EMPTY = 1e-12  # energy added to that of silent frames, so that they have a value in dB
+DRUMS = tuple(stem for stem in STEMS if "drums" in (stem, *ancestors(stem)))
+
+SILENT_REFERENCE = "silent reference"
+SILENT_ESTIMATE = "silent estimate"
+NO_FRAME = "reference silent in every whole frame"
+NEVER_SILENT = "reference silent in no whole frame"
+IS_MIXTURE = "the mixture is the stem itself"
+NO_ONSET = "no onset in the reference"
+
+
+class When(StrEnum):
+    """When a metric is computed."""
+
+    ALWAYS = "always"  # in every run: work that was finished without it is done again
+    NEW_WORK = "new work"  # in every run: work that was finished without it stays valid, lacks it
+    ON_REQUEST = "on request"  # of `--metrics`; it is stored apart, so that nothing else changes
 
 
 class Needs(IntEnum):
@@ -93,7 +111,8 @@ class Metric:
     name: str  # in tables
     label: str  # in headings
     definition: str  # one line, printed on every report
-    compute: Callable[[Pair], float | Float64] | None = None  # None: a cost, measured by the run
+    #: None: a cost, which the run measures, or a metric of another tool, see `tool_metrics`
+    compute: Callable[[Pair], float | Float64] | None = None
     forms: Callable[[InnerProducts], Forms] | None = None  # None: a blend cannot be scored by it
     needs: Needs = Needs.SIGNALS
     with_references: bool = False  # `forms` use the other references, too
@@ -102,9 +121,14 @@ class Metric:
     unit: str = "dB"  # or ``s``, ``bytes``, ``values``, ``×`` for a pure ratio
     higher_is_better: bool = True
     version: int = 1  # raise it if a value would change: old scores are then computed again
-    default: bool = True  # in every run; otherwise only on request
-    keyed: bool = True  # a part of cache keys; if not, work done before it existed stays valid
-    optional: bool = False  # computed by `tool_metrics.measure` from the audio; never ranked by
+    when: When = When.ALWAYS
+    stems: tuple[str, ...] = ()  # the only ones that it is for; empty: all
+    ranks: bool = True  # False: it is deaf to too much to place or choose separators by it alone
+    undefined: str = ""  # note on a value that is NaN
+
+    def is_for(self, stem: str) -> bool:
+        """Whether the metric is computed for a stem."""
+        return not self.stems or stem in self.stems
 
     def described(self) -> dict[str, Any]:
         """Return what the record of a run says about the metric."""
@@ -197,7 +221,10 @@ def _pes_forms(products: InnerProducts) -> Forms:
     return above, below
 
 
-_optional = partial(Metric, default=False, keyed=False)
+_new = partial(Metric, when=When.NEW_WORK)
+_optional = partial(Metric, when=When.ON_REQUEST)
+_deaf = partial(_optional, ranks=False)
+_attack = partial(_deaf, stems=DRUMS, undefined=NO_ONSET)
 _SCORES = (
     Metric(
         "snr",
@@ -256,7 +283,7 @@ _SCORES = (
         Needs.ALL_FILTERS,
         per_frame=True,
     ),
-    Metric(
+    _new(
         "si_sir",
         "SI-SIR",
         "‖αx‖²/‖I‖² with α as in SI-SDR, I the projection of x̂−αx on all references (no delays)",
@@ -264,9 +291,8 @@ _SCORES = (
         _si_sir_forms,
         Needs.REFERENCES,
         with_references=True,
-        keyed=False,
     ),
-    Metric(
+    _new(
         "si_sar",
         "SI-SAR",
         "‖αx‖²/‖x̂−αx−I‖² with α and I as in SI-SIR",
@@ -274,7 +300,6 @@ _SCORES = (
         _si_sar_forms,
         Needs.REFERENCES,
         with_references=True,
-        keyed=False,
     ),
     _optional(
         "sd_sdr",
@@ -291,6 +316,7 @@ _SCORES = (
         _over_mixture("snr", _snr_forms),
         Needs.REFERENCES,
         with_references=True,
+        undefined=IS_MIXTURE,
     ),
     _optional(
         "sdri",
@@ -300,6 +326,7 @@ _SCORES = (
         _over_mixture("sdr", _sdr_forms),
         Needs.OWN_FILTERS,
         with_references=True,
+        undefined=IS_MIXTURE,
     ),
     _optional(
         "si_sdri",
@@ -311,6 +338,7 @@ _SCORES = (
         _over_mixture("si_sdr", _si_sdr_forms),
         Needs.REFERENCES,
         with_references=True,
+        undefined=IS_MIXTURE,
     ),
     _optional(
         "pes",
@@ -322,6 +350,23 @@ _SCORES = (
         at_silence=True,
         higher_is_better=False,
     ),
+    _attack(
+        "onset_f",
+        "Onset F",
+        "F-measure of the onsets of x̂ against those of x, 50 ms apart at most; drums only; deaf to "
+        "level and to what sounds: a click at the time of a hit counts as the hit",
+        lambda pair: onset_f(pair.reference, pair.estimate, pair.sample_rate),
+        unit="0–1",
+    ),
+    _attack(
+        "attack_slope",
+        "Attack slope",
+        "median over the onsets of x of how much the rise of x̂ differs from that of x; the rise is "
+        "the energy of the 10 ms after the attack over that of the 10 ms before, at most 30 dB; "
+        "drums only; deaf to level, to decay and to all that is between the hits",
+        lambda pair: attack_slope(pair.reference, pair.estimate, pair.sample_rate),
+        higher_is_better=False,
+    ),
 )
 _cost = partial(Metric, higher_is_better=False)
 _COSTS = (
@@ -331,7 +376,6 @@ _COSTS = (
         "cpu seconds",
         "CPU time of separating the track, all threads together",
         unit="s",
-        default=False,
     ),
     _cost(
         "peak_memory", "Memory", "largest resident memory while separating the track", unit="bytes"
@@ -344,9 +388,8 @@ _COSTS = (
     ),
 )
 
-_tool = partial(Metric, default=False, optional=True)
-_percent = partial(_tool, unit="0–100")
-_OPTIONAL = (
+_percent = partial(_deaf, unit="0–100")
+_TOOLS = (
     _percent(
         "bleedless",
         "Bleedless",
@@ -379,7 +422,7 @@ _OPTIONAL = (
         "100/(1+10·mean||X̂|−|X||), rectangular windows of 2048, hop 1024; not relative to the "
         "level of x, so that quiet stems score high; deaf to phase and polarity",
     ),
-    _tool(
+    _deaf(
         "log_wmse",
         "log-WMSE",
         "−4·ln(mean e²+1e-8) per channel, e the error filtered like hearing, over the RMS of the "
@@ -387,7 +430,7 @@ _OPTIONAL = (
         "the mixture, however quiet x is",
         unit="",
     ),
-    _tool(
+    _deaf(
         "log_wmse_msst",
         "log-WMSE (MSST)",
         "as MSS-Training calls log-WMSE: the error of every channel over the RMS of every channel "
@@ -406,14 +449,14 @@ _OPTIONAL = (
         "100/(1+10·d), d the mean of aura_stft's at windows of 1024, 2048 and 4096, of 128 mel "
         "bands of A-weighted signals at 44.1 kHz; deaf to phase, polarity and low bass",
     ),
-    _tool(
+    _deaf(
         "l1_snr",
         "L1-SNR",
         "half of each: −10·log10((mean|x−x̂|+1e-3)/(mean|x|+1e-3)) less a term for lost level, and "
         "the same of real plus imaginary parts at windows of 512, 1024 and 2048; deaf to errors "
         "of stems that are quiet against 1e-3",
     ),
-    _tool(
+    _deaf(
         "mrstft",
         "MRSTFT",
         "mean over channels and windows of 256 to 4096 of ‖|X̂|−|X|‖/‖X‖ + mean|ln|X̂|−ln|X||, "
@@ -421,7 +464,7 @@ _OPTIONAL = (
         unit="",
         higher_is_better=False,
     ),
-    _tool(
+    _deaf(
         "zimtohrli",
         "Zimtohrli",
         "psychoacoustic distance of x and x̂, the mean of their channels at 48 kHz, 0 for none; "
@@ -431,9 +474,9 @@ _OPTIONAL = (
     ),
 )
 
-METRICS = {metric.name: metric for metric in (*_SCORES, *_COSTS, *_OPTIONAL)}
-DEFAULT = tuple(metric.name for metric in _SCORES if metric.default)
-OPTIONAL = tuple(metric.name for metric in _OPTIONAL)
+METRICS = {metric.name: metric for metric in (*_SCORES, *_COSTS, *_TOOLS)}
+DEFAULT = tuple(metric.name for metric in _SCORES if metric.when is not When.ON_REQUEST)
+OPTIONAL = tuple(name for name, metric in METRICS.items() if metric.when is When.ON_REQUEST)
 
 
 def harmonic_mean(snr: npt.ArrayLike, sdr: npt.ArrayLike) -> Any:

@@ -9,6 +9,7 @@ frequency bands, the same holds for Σ w·(band of estimate).
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,13 +22,25 @@ from scipy.linalg import block_diag
 from harness.core.audio import Float64
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
-from harness.metrics.definitions import METRICS, Forms, InnerProducts, Metric
+from harness.metrics.definitions import (
+    DEFAULT,
+    METRICS,
+    NEVER_SILENT,
+    NO_FRAME,
+    SILENT_ESTIMATE,
+    SILENT_REFERENCE,
+    Forms,
+    InnerProducts,
+    Metric,
+    Score,
+)
 from harness.metrics.ratios import db, medians_of
 
 ARRAYS = tuple(field.name for field in fields(InnerProducts))
 CROSS = ("cross", "whole_cross")  # of references and estimates, the only ones not symmetric
 OF_SOURCES = ("among", "whole_among", "mixture_own", *CROSS)  # absent in files of old versions
 VALUES = 1 << 20  # numbers worked on at once
+SURE = 50.0  # dB; beyond it products that cancel may have lost the sixth digit after the point
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class BlendProducts(InnerProducts):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the default metrics that can be scored."""
-        return tuple(m.name for m in METRICS.values() if m.default and self._can(m))
+        return tuple(name for name in DEFAULT if self._can(METRICS[name]))
 
     def _can(self, metric: Metric) -> bool:
         """Whether a metric can be computed from the products that are here."""
@@ -74,6 +87,30 @@ class BlendProducts(InnerProducts):
     def scores(self, weights: npt.ArrayLike) -> dict[str, Float64]:
         """Score many blends, shape (blends, K): metric → dB, shape (blends,); NaN if silent."""
         return {name: scorer([self], name)(weights)[:, 0] for name in self.metrics}
+
+    def score_of(self, separator: str, metric: str) -> Score | None:
+        """Score one separator as `References.score` does from its audio, to 1e-6 dB.
+
+        None if the products do not determine the metric, or not to so many digits.
+        """
+        record = METRICS[metric]
+        if not self._can(record):
+            return None
+        one = self.only([separator])
+        xx, ee = np.diagonal(one.whole)
+        if not xx > 0 and not record.at_silence:
+            return Score(float("nan"), SILENT_REFERENCE)
+        value = float(scorer([one], metric)([[1.0]])[0, 0])
+        if record.per_frame and not (one._sounding != record.at_silence).any():
+            return Score(value, NEVER_SILENT if record.at_silence else NO_FRAME)
+        if np.isnan(value):
+            return Score(value, record.undefined)
+        if not record.at_silence:
+            base = metric.removesuffix("i")  # an improvement over the mixture has two parts
+            own = float(scorer([one], base)([[1.0]])[0, 0])
+            if not max(abs(value), abs(own), abs(own - value)) < SURE:
+                return None
+        return Score(value, "" if ee > 0 else SILENT_ESTIMATE)
 
     def frames(self, weights: Mapping[str, float]) -> dict[str, Float64]:
         """Score each frame of one blend: metric → dB, shape (frames,); NaN where it is silent."""
@@ -183,11 +220,11 @@ def write_blends(path: Path, blends: Mapping[str, BlendProducts]) -> None:
 def read_blends(path: Path) -> dict[str, BlendProducts]:
     """Read a file of `write_blends`: stem → inner products."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
         stems = [name.removesuffix("/separators") for name in arrays if "/separators" in name]
         return {stem: _unpacked(stem, arrays) for stem in stems}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise HarnessError(f"{path}: cannot be read as inner products; score again") from error
 
 

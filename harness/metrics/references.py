@@ -14,7 +14,18 @@ from harness.core.audio import Audio, Float64, check, check_pair
 from harness.core.bands import low_passes
 from harness.core.errors import HarnessError
 from harness.metrics.checks import suspicions
-from harness.metrics.definitions import DEFAULT, METRICS, Metric, Needs, Pair, Score
+from harness.metrics.definitions import (
+    DEFAULT,
+    METRICS,
+    NEVER_SILENT,
+    NO_FRAME,
+    SILENT_ESTIMATE,
+    SILENT_REFERENCE,
+    Metric,
+    Needs,
+    Pair,
+    Score,
+)
 from harness.metrics.engine.bss_eval import Analysis, gram, own_first
 from harness.metrics.engine.correlations import NotFiniteError
 from harness.metrics.engine.threads import in_threads
@@ -35,10 +46,6 @@ MUSEVAL_RIDGE = float(np.finfo(np.float64).eps)  # changes scores below about �
 ILL_CONDITIONED = 1e-12  # eigenvalues of the Gram matrix; below it museval disagrees with itself
 FIRST_LOOK = 64  # samples that are searched for sound first; each further piece is longer
 
-SILENT_REFERENCE = "silent reference"
-SILENT_ESTIMATE = "silent estimate"
-NO_FRAME = "reference silent in every whole frame"
-NEVER_SILENT = "reference silent in no whole frame"
 REFUSED = "museval refuses a track with a silent reference or estimate"
 
 
@@ -69,9 +76,7 @@ def analyse(
     >>> round(scores["bass"]["snr"].value, 3)
     20.0
     """
-    known = [name for name, metric in METRICS.items() if metric.compute]
-    if unknown := [name for name in metrics if name not in known]:
-        raise HarnessError(f"metrics: {unknown} cannot be computed; choose from {known}")
+    chosen = _records(metrics)
     if not references:
         raise HarnessError("metrics: no references given; give at least one stem")
     for stem, signal in references.items():
@@ -82,7 +87,6 @@ def analyse(
     frames = int(window * sample_rate), int((hop or window) * sample_rate)
     if min(frames) < 1:
         raise HarnessError(f"metrics: window {window} s and hop {hop} s; both must be positive")
-    chosen = [METRICS[name] for name in metrics]
     return References(dict(references), sample_rate, chosen, frames, compat, threads, device)
 
 
@@ -114,8 +118,7 @@ class References:
     def __post_init__(self) -> None:
         self.stems = tuple(self._references)
         self._bounds = frame_bounds(self._references[self.stems[0]].shape[1], *self._frames)
-        self._needs = max((metric.needs for metric in self._metrics), default=Needs.SIGNALS)
-        if self._needs >= Needs.OWN_FILTERS:
+        if _needs(self._metrics) >= Needs.OWN_FILTERS:
             _ = self._analysis  # now, so that the first separator does not wait for it
 
     @property
@@ -128,22 +131,32 @@ class References:
         return self._analysis.conditioning
 
     def score(
-        self, estimates: Mapping[str, Audio], *, checks: bool = False
+        self,
+        estimates: Mapping[str, Audio],
+        *,
+        checks: bool = False,
+        metrics: Sequence[str] | None = None,
     ) -> dict[str, dict[str, Score]]:
         """Score one separator's estimates, for the stems that it and the references have.
+
+        `metrics` are those given to `analyse`, unless others are named here.
 
         The result is stem → metric → `Score`. A silent reference gives NaN; a silent estimate gives
         0 dB for ``snr``, ``csdr`` and ``isr``, −inf for the others; notes say so. With `checks`,
         notes also say what looks wrong about an estimate, see `suspicions`.
         """
         given = self._shaped(estimates)
-        pairs = self._pairs(given, self._needs)
-        pairs |= self._silent_pairs(given)
+        chosen = self._metrics if metrics is None else _records(metrics)
+        pairs = self._pairs(given, _needs(chosen))
+        if any(metric.at_silence for metric in chosen):
+            pairs |= self._silent_pairs(given)
         kept = self._kept(given)
         doubts = suspicions(self._references, given, self._sample_rate) if checks else {}
         scores: dict[str, dict[str, Score]] = {stem: {} for stem in given}
         for stem, of_stem in scores.items():
-            for metric in self._metrics:
+            for metric in chosen:
+                if not metric.is_for(stem):
+                    continue
                 frames = ~self._reference_sounding[stem] if metric.at_silence else kept[stem]
                 score = self._score(metric, pairs.get(stem), frames)
                 of_stem[metric.name] = Score(score.value, _joined(score.note, doubts.get(stem, "")))
@@ -164,8 +177,8 @@ class References:
                 name: np.where(kept[stem], metric.compute(pairs[stem]), np.nan)
                 if stem in pairs
                 else none
-                for name, metric in METRICS.items()
-                if metric.compute and metric.per_frame and metric.default and not metric.at_silence
+                for name in DEFAULT
+                if (metric := METRICS[name]).compute and metric.per_frame
             }
             for stem in given
         }
@@ -238,7 +251,8 @@ class References:
                 note = _joined(note, f"ill-conditioned, {self.conditioning:.0e}")
         value = metric.compute(pair)
         if not metric.per_frame:
-            return Score(float(value), note)
+            undefined = metric.undefined if np.isnan(value) else ""
+            return Score(float(value), _joined(undefined, note))
         frames, empty = np.asarray(value), NEVER_SILENT if metric.at_silence else NO_FRAME
         if self._compat == "museval":  # which leaves out infinite frames, too
             kept, empty = kept & np.isfinite(frames), REFUSED
@@ -253,9 +267,7 @@ class References:
         }
 
     def _silent_pairs(self, given: Mapping[str, Audio]) -> dict[str, Pair]:
-        """Pairs of references that are silent throughout, if a metric is for silence."""
-        if not any(metric.at_silence for metric in self._metrics):
-            return {}
+        """Pairs of references that are silent throughout, for metrics of silence."""
         silent = [stem for stem in given if not self._references[stem].any()]
         return {
             stem: self._pair(
@@ -335,6 +347,19 @@ class References:
         """Whether each frame is not silent; for museval, whether the sum of its channels is not."""
         added = self._compat == "museval"
         return np.array([_sounds(signal[:, a:b], added=added) for a, b in self._bounds])
+
+
+def _records(metrics: Sequence[str]) -> list[Metric]:
+    """Return the records of metrics that are computed from energies and signals."""
+    known = [name for name, metric in METRICS.items() if metric.compute]
+    if unknown := [name for name in metrics if name not in known]:
+        raise HarnessError(f"metrics: {unknown} cannot be computed; choose from {known}")
+    return [METRICS[name] for name in metrics]
+
+
+def _needs(metrics: Sequence[Metric]) -> Needs:
+    """Return what metrics are computed from, together."""
+    return max((metric.needs for metric in metrics), default=Needs.SIGNALS)
 
 
 def _sounds(signal: Audio, *, added: bool) -> bool:

@@ -130,7 +130,7 @@ def in_order(metrics: set[str]) -> list[str]:
 
 
 def about(record: Mapping[str, Any], name: str) -> Json:
-    """Return name, label, unit, version, higher and definition of a metric."""
+    """Return name, label, unit, version, higher, definition and ranks of a metric."""
     entry = part(record, "metrics").get(name) or {}
     ours = name == grid.HARMONIC
     return {
@@ -140,4 +140,5 @@ def about(record: Mapping[str, Any], name: str) -> Json:
         "version": entry.get("version", ""),
         "higher": bool(entry.get("higher_is_better", True)),
         "definition": entry.get("definition") or (names.HARMONIC_DEFINITION if ours else ""),
+        "ranks": ranking.places(name),
     }

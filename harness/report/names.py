@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Collection
 
 from harness.core.taxonomy import STEMS
+from harness.metrics import DEFAULT, OPTIONAL
 from harness.metrics import METRICS as RECORDS
 from harness.results.grid import HARMONIC
 from harness.results.ranking import OVERALL, level
 
-METRICS = (HARMONIC, *(name for name, metric in RECORDS.items() if metric.compute))
-COSTS = tuple(m.name for m in RECORDS.values() if m.default and not m.compute)
+COSTS = ("rtf", "peak_memory", "parameters")  # that have a column
+METRICS = (HARMONIC, *dict.fromkeys((*DEFAULT, *OPTIONAL)))
 HARMONIC_LABEL = "SNR–SDR mean"
 HARMONIC_DEFINITION = (
     "harmonic mean 2ab/(a+b) of SNR and SDR where both are positive, the smaller of the two where "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from harness.report import html, names, provenance
 from harness.selection.agreement import ACROSS, GROUPS
 
 FOLDER = "validity"  # below the folder of all reports
-_WIDE = 120  # user units of a drawn interval
+_WIDE = 200  # user units of a drawn interval
+_STEP = 0.25  # of the left ends of the charts
 
 
 def write(table: pd.DataFrame, reports: Path) -> Path:
@@ -67,24 +69,32 @@ def border(table: pd.DataFrame) -> list[str]:
 
 def _part(test: str, stem: str, rows: pd.DataFrame) -> dict[str, Any]:
     """Return the section of one test and stem."""
+    least = {name: _left_end(rows[[f"{name}_low", name]]) for name in ("spearman", "in_order")}
     groups = [
-        {"title": GROUPS[str(group)], "rows": _rows(of.to_dict("records"))}
+        {"title": GROUPS[str(group)], "rows": _rows(of.to_dict("records"), least)}
         | {"pairs_only": group == ACROSS, "n": int(of["n"].max()), "songs": int(of["songs"].max())}
         for group, of in rows.groupby("group", sort=False)
     ]
-    return {"test": test, "stem": stem, "groups": groups, "border": border(rows)}
+    ends = {name: text.decimals(end) for name, end in least.items()}
+    return {"test": test, "stem": stem, "groups": groups, "border": border(rows), "least": ends}
 
 
-def _rows(rows: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+def _left_end(values: pd.DataFrame) -> float:
+    """Return where the charts of one statistic begin, the same for all groups; 0 at most."""
+    least = values.min().min()
+    return min(0.0, math.floor(least / _STEP) * _STEP) if pd.notna(least) else 0.0
+
+
+def _rows(rows: Sequence[Mapping[Any, Any]], least: Mapping[str, float]) -> list[dict[str, Any]]:
     return [
         {
             "label": label(row),
             "n": row["n"],
             "pairs": row["pairs"],
             "spearman": with_ends(row, "spearman"),
-            "spearman_picture": _interval(row, "spearman", -1.0, 0.0),
+            "spearman_picture": _interval(row, "spearman", least["spearman"], 0.0),
             "in_order": with_ends(row, "in_order"),
-            "in_order_picture": _interval(row, "in_order", 0.0, 0.5),
+            "in_order_picture": _interval(row, "in_order", least["in_order"], 0.5),
         }
         for row in rows
     ]
@@ -99,7 +109,8 @@ def _interval(row: Mapping[Any, Any], name: str, least: float, chance: float) ->
     a, b, middle, zero = (_WIDE * (x - least) / (1 - least) for x in (*ends, chance))
     return Markup(
         f'<svg class="interval" viewBox="-3 0 {_WIDE + 6} 14" width="{_WIDE + 6}" height="14" '
-        f'aria-hidden="true"><line class="grid" x1="{zero:.1f}" x2="{zero:.1f}" y1="0" y2="14"/>'
+        f'aria-hidden="true"><path class="axis" d="M0 7H{_WIDE}"/>'
+        f'<path class="chance" d="M{zero:.1f} 0V14"/>'
         f'<line class="span" x1="{a:.1f}" x2="{b:.1f}" y1="7" y2="7"/>'
         f'<circle cx="{middle:.1f}" cy="7" r="3"/></svg>'
     )

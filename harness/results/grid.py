@@ -22,7 +22,7 @@ import pandas as pd
 
 from harness.core.audio import Float64
 from harness.core.errors import HarnessError
-from harness.metrics import DEFAULT, METRICS, harmonic_mean
+from harness.metrics import DEFAULT, METRICS, OPTIONAL, harmonic_mean
 from harness.registry import suggestion
 from harness.results.runs import source_of
 
@@ -176,11 +176,18 @@ def check_by(by: str, scores: pd.DataFrame) -> str:
     have |= {HARMONIC} if {"snr", "sdr"} <= have else set()
     for name in names:
         if name not in have:
-            raise HarnessError(f"--by {by}: no scores of {name!r}; {suggestion(name, have, 20)}")
+            how = f"add them with --metrics {name}" if name in OPTIONAL else ""
+            how = how or suggestion(name, have, 20)
+            raise HarnessError(f"--by {by}: no scores of {name!r}; {how}")
         if name in METRICS and not METRICS[name].higher_is_better:
             raise HarnessError(
                 f"--by {by}: a lower {name} is better; choose by a metric of which higher is better"
             )
+    if not any(name not in METRICS or METRICS[name].ranks for name in names):
+        raise HarnessError(
+            f"--by {by}: never chooses alone, since it is deaf to too much (docs/metrics.md); "
+            "choose by snr, or by a mean such as snr+si_sar"
+        )
     if len({unit_of(name) for name in names}) > 1:
         raise HarnessError(f"--by {by}: the metrics have different units; name metrics of one unit")
     if len(set(names)) < len(names):

@@ -96,7 +96,8 @@ class Ranking:
 
         The summary is over n tracks, of which `limited` count as ±30 dB; sd is of the sample. The
         dataset has `common` and `left_out` tracks. Equal values share the better rank; those not
-        ranked have NaN. `leaked`: the summary includes tracks of its training data.
+        ranked have NaN, and so have all by a metric without `Metric.ranks`. `leaked`: the summary
+        includes tracks of its training data.
         """
         return _frame(_BOARD, (self._board(*item) for item in self.stems.items()))
 
@@ -134,9 +135,11 @@ class Ranking:
     def _board(self, key: Key, found: Compared) -> dict[str, Any]:
         """Return the columns of one stem."""
         columns, names = summarise(found.grid), found.scored.separators
-        at = [names.index(name) for name in found.ranked]
+        ranked = found.ranked if places(self.metric) else ()
+        at = [names.index(name) for name in ranked]
         ranks = np.full((2, len(names)), np.nan)
-        for row, values in zip(ranks, (found.rivals.means, columns["median"][at]), strict=True):
+        means = found.rivals.means if ranked else np.empty(0)
+        for row, values in zip(ranks, (means, columns["median"][at]), strict=True):
             row[at] = _ranks(values if self.higher_is_better else -values)
         return columns | {
             "source": key[0],
@@ -188,6 +191,11 @@ def rank(
     }
     tracks = tuple(sorted(_places(here)))
     return Ranking(dataset, metric, found, tracks, unscored, higher_is_better)
+
+
+def places(metric: str) -> bool:
+    """Whether separators have places by a metric, see `harness.metrics.Metric.ranks`."""
+    return metric not in METRICS or METRICS[metric].ranks
 
 
 def _compared(grid: Grid, ranked: Collection[str], leaks: Leaked) -> Compared:

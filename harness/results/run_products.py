@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,17 @@ from harness.metrics import BlendProducts, read_blends
 WHOLE, BY_BAND = "blends", "bands"  # folders inside the work folder
 
 
+def all_blends(
+    work_folder: Path, track_key: str, *, by_band: bool = False
+) -> Iterator[dict[str, BlendProducts]]:
+    """Yield the inner products of one track, stem → products, once per set that was run together.
+
+    Separators have the names of their keys, as in `find_blends`.
+    """
+    folder = work_folder / (BY_BAND if by_band else WHOLE) / track_key
+    yield from map(read_blends, sorted(folder.glob("*.npz")))
+
+
 def find_blends(
     work_folder: Path, track_key: str, keys: Collection[str], *, by_band: bool = False
 ) -> dict[str, BlendProducts]:
@@ -21,9 +32,7 @@ def find_blends(
     Separators have the names of their `keys`, which are those of ``units`` in a run's record, and
     may be more than these. The result is empty if these were never run together.
     """
-    folder = work_folder / (BY_BAND if by_band else WHOLE) / track_key
-    for path in sorted(folder.glob("*.npz")):
-        found = read_blends(path)
+    for found in all_blends(work_folder, track_key, by_band=by_band):
         if set(keys) <= {key for blend in found.values() for key in blend.separators}:
             return found
     return {}

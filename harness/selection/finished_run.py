@@ -84,13 +84,14 @@ def worth_of_blends(
 def choices_by(run: Run, on: str | None = None, by: str | None = None) -> pd.DataFrame:
     """Return `harness.selection.other_choices`: the default choice beside those by other metrics.
 
-    These are `by`, if it is given, otherwise all metrics of the run of which higher is better, and
-    `USUAL` means of several.
+    These are `by`, if it is given, otherwise all metrics of the run that rank and of which higher
+    is better, and `USUAL` means of several.
     """
     scores, ranked, leaks = may_choose(run)
     ours = scores[scores["separator"].isin(ranked) & (scores["status"] == "ok")]
     have = {*map(str, ours["metric"].unique())}
-    names = [name for name in METRICS if name in have and METRICS[name].higher_is_better]
+    records = [METRICS[name] for name in METRICS if name in have]
+    names = [metric.name for metric in records if metric.higher_is_better and metric.ranks]
     names += [name for name in USUAL if have.issuperset(parts_of(name))]
     default = selection.candidates_of(ours, ranked, leaks)
     others = {

@@ -25,10 +25,10 @@ def families(monkeypatch):
     planted.Echo.seen.clear()
 
 
-def run(songs: Path, results: Path, **settings):
+def run(songs: Path, results: Path, stems=("vocals",), role="separator", **settings):
     """Run the mixture as the vocals of two songs; return the outcome, its scores, what was told."""
     told: list[str] = []
-    entry = Entry(name="echo", family="echo", stems=("vocals",))
+    entry = Entry(name="echo", family="echo", stems=stems, role=role)
     dataset = folder(songs, name="songs")
     dataset = dataset.__class__(**{**dataset.__dict__, "tracks": dataset.tracks[:2]})
     chosen = Settings(results=results, listen=0, **settings)
@@ -148,3 +148,62 @@ def test_a_command_without_metrics_keeps_those_of_the_run(songs, tmp_path):
     assert {*TWO} <= {*parse_metrics("all", outcome.folder)} <= {*OPTIONAL}
     with pytest.raises(HarnessError, match=r"'bleedles' is not an optional metric; .*bleedless"):
         parse_metrics("bleedles", outcome.folder)
+
+
+def test_free_metrics_come_from_kept_products_and_nothing_is_separated(songs, tmp_path):
+    free = ("sd_sdr", "snri", "sdri", "si_sdri", "pes")
+    _, before, _ = run(songs, tmp_path / "a")
+    outcome, found, told = run(songs, tmp_path / "a", metrics=free)
+    assert len(planted.Echo.seen) == 2  # of the first run
+    assert told == [
+        f"{', '.join(free)}: 2 finished jobs scored from stored inner products, without audio"
+    ]
+    assert (outcome.reused, outcome.fresh) == (2, True)
+    old = found[~found["metric"].isin(free)].reset_index(drop=True)
+    assert old.equals(before.reset_index(drop=True))
+    _, heard, _ = run(songs, tmp_path / "b", metrics=free)  # all at once, from the audio
+    for name in free:
+        one, other = rows(found, name), rows(heard, name)
+        assert one["value"].tolist() == pytest.approx(
+            other["value"].tolist(), abs=1e-6, nan_ok=True
+        )
+        assert one[["status", "note"]].to_numpy().tolist() == (
+            other[["status", "note"]].to_numpy().tolist()
+        )
+    mixture = rows(found, "snri")["value"]
+    assert mixture.tolist() == pytest.approx([0, 0], abs=1e-6)  # echo gives the mixture
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_free_metrics_without_products_are_of_the_audio(songs, tmp_path, damaged):
+    run(songs, tmp_path)
+    for path in (tmp_path / "work" / "blends").rglob("*.npz"):
+        path.write_bytes(path.read_bytes()[:50]) if damaged else path.unlink()
+    _, scores, told = run(songs, tmp_path, metrics=("sd_sdr",))
+    assert len(planted.Echo.seen) == 4
+    assert told == [
+        "sd_sdr: needs the audio of 2 finished jobs; 0 read their estimates from disk, "
+        "2 separate again (--keep-estimates keeps them)"
+    ]
+    assert np.isfinite(rows(scores, "sd_sdr")["value"]).all()
+
+
+def test_metrics_of_drums_are_for_drums_alone(songs, tmp_path):
+    _, scores, told = run(songs, tmp_path, metrics=("onset_f",), stems=("vocals", "drums"))
+    assert set(rows(scores, "onset_f")["stem"]) == {"drums"}
+    assert rows(scores, "onset_f")["value"].between(0, 1).all()
+    run(songs, tmp_path)
+    seen = len(planted.Echo.seen)
+    _, scores, told = run(songs, tmp_path, metrics=("onset_f",))  # of vocals: nothing to hear
+    assert told == []
+    assert len(planted.Echo.seen) == seen
+    assert rows(scores, "onset_f").empty
+
+
+def test_anchors_are_made_again_which_is_said_apart(songs, tmp_path):
+    run(songs, tmp_path, role="anchor")
+    _, _, told = run(songs, tmp_path, role="anchor", metrics=("snri",))
+    assert told == [
+        "snri: needs the audio of 2 finished jobs; 0 read their estimates from disk, "
+        "0 separate again, 2 (anchors and oracles) are made again"
+    ]

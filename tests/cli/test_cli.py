@@ -477,6 +477,26 @@ def test_select_counts_who_won(harness, songs):
     assert [line.split(" dB ")[1] for line in lines] == ["on held-out tracks)"] * 2
 
 
+def test_metrics_of_a_finished_run_separate_nothing_and_may_choose(harness, mono_songs):
+    names = ("--separator", "repet", "--separator", "hpss", "--data", f"songs={mono_songs}")
+    command = ("run", *names, "--tracks", "2", "--jobs", "1", "--listen", "0", "--keep-estimates")
+    harness(*command)
+    assert "add them with --metrics sd_sdr" in harness(
+        "select", "--by", "sd_sdr", expected=2, errors=True
+    )
+    said = harness(*command, "--metrics", "sd_sdr,snri", errors=True)
+    assert "sd_sdr, snri: 4 finished jobs scored from stored inner products, without audio" in said
+    assert "separate" not in said
+    said = harness(*command, "--metrics", "sd_sdr,snri,bleedless,onset_f", errors=True)
+    assert "bleedless: needs the audio of 4 finished jobs; 4 read their estimates" in said
+    assert "0 separate again" in said
+    found = read_run(Path("results/main")).scores
+    assert {"sd_sdr", "snri", "bleedless"} < set(found["metric"])
+    assert "onset_f" not in set(found["metric"])  # of vocals and accompaniment
+    assert "selected by sd_sdr" in harness("select", "--by", "sd_sdr")
+    assert "never chooses alone" in harness("select", "--by", "bleedless", expected=2, errors=True)
+
+
 def test_tracks_and_split_narrow_the_run(harness, tmp_path):
     for split, seeds in (("train", (1, 2)), ("test", (3, 4))):
         for seed in seeds:

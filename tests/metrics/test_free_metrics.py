@@ -205,3 +205,27 @@ def test_bands_are_scored_as_their_sum(rng):
         assert scorer([cut], name)([[0.3, 0.7, 0.3, 0.7]]) == pytest.approx(
             scorer([whole], name)([[0.3, 0.7]]), abs=1e-4
         )
+
+
+def test_one_separator_scores_from_products_as_from_its_audio(tracks, rng):
+    references = next(iter(tracks.values()))
+    ready = analyse(references, RATE, metrics=())
+    systems = {name: estimates_of(references, rng) for name in "ab"}
+    near = references["drums"] + np.float32(1e-4) * references["bass"]
+    silent = np.zeros_like(near)
+    given = {**{name: found["drums"] for name, found in systems.items()}, "near": near, "0": silent}
+    blend = ready.blend("drums", given)
+    names = (*FREE, "pes")
+    for separator in "ab":
+        true = ready.score({"drums": given[separator]}, metrics=names)["drums"]
+        for name in names:
+            found = blend.score_of(separator, name)
+            assert found is not None
+            assert found.value == pytest.approx(true[name].value, abs=1e-6, nan_ok=True)
+            assert found.note == true[name].note
+    assert blend.score_of("near", "sd_sdr") is None  # 80 dB: its digits cancel
+    silence = blend.score_of("0", "snri")
+    true = ready.score({"drums": silent}, metrics=["snri"])["drums"]["snri"]
+    assert silence is not None
+    assert (silence.value, silence.note) == (pytest.approx(true.value, abs=1e-6), true.note)
+    assert blend.score_of("a", "onset_f") is None

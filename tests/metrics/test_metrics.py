@@ -256,6 +256,7 @@ def test_metrics_are_named_after_themselves():
     assert all(metric.name == name for name, metric in METRICS.items())
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == [
         "pes",
+        "attack_slope",
         "rtf",
         "cpu_seconds",
         "peak_memory",

@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import yaml
 from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, row, rows_table
 
 from harness.core.errors import HarnessError
-from harness.metrics import harmonic_mean
+from harness.metrics import METRICS, harmonic_mean
 from harness.report import exporting
 from harness.report.computed import make_report
 from harness.report.tables import model_card, paper_table, sheets, table_files
@@ -275,3 +276,29 @@ def test_a_paper_table_of_what_the_run_lacks_is_an_error(folder, tmp_path, choic
 def test_an_unknown_format_is_an_error(folder, tmp_path):
     with pytest.raises(HarnessError, match=r"--format xls: not known; .*csv, latex, markdown, mod"):
         exporting.export(folder, "xls", tmp_path)
+
+
+def test_a_metric_that_is_a_share_has_its_range_and_no_places():
+    run = demo_run(10)
+    rows = [
+        row(name, f"t{i}", "drums", "onset_f", 0.9 - i / 100, artist=f"a{i}")
+        for name in ("nmf", "scnet")
+        for i in range(10)
+    ]
+    scores = pd.concat([run.scores, rows_table(rows)], ignore_index=True)
+    about = {**METRICS["onset_f"].described(), "computed": True}
+    record = {**run.record, "metrics": {**run.record.get("metrics", {}), "onset_f": about}}
+    source = make_report(replace(run, scores=scores, record=record))
+    sheet = paper_table.paper_table(source, paper_table.PaperChoice("demo", "onset_f"))
+    (block,) = sheet.blocks
+    assert {cells[0] for cells in block.rows} >= {"nmf", "scnet"}
+    assert block.bold == frozenset()
+    assert block.caption.startswith("Onset F, 0–1 (F-measure")
+    assert "dB" not in block.caption
+    assert "Bold" not in block.caption
+    board = source.ranking("demo", "onset_f").board
+    assert board["mean"].tolist() == pytest.approx([0.855, 0.855])
+    assert board["rank"].isna().all()
+    found = source.certainties("demo", "onset_f").values()
+    assert not any(cell.group for stem in found for cell in stem.cells.values())
+    assert {"Onset F, 0–1"} <= {*sheets._labels(source).values()}

@@ -131,11 +131,9 @@ function fillCard(item) {
   const winners = Object.entries(cells).filter(([, cell]) => rankOf(cell) === 1);
   const names = winners.map(([row]) => rowLabel(of.rows[row]));
   item.querySelector(".winner").textContent = names.join(", ") || "–";
-  const unit = METRICS.get(state.metric).unit;
-  const score = winners.length ? decimals(winners[0][1][state.stat]) : "";
-  item.querySelector(".score").textContent = score && `${score} ${unit}`.trim();
+  item.querySelector(".score").textContent = winners.length ? withUnit(winners[0][1][state.stat]) : "";
   const enough = (artists.mixture ?? 0) >= FEWEST;
-  item.querySelector(".sure").textContent = winners.length ? (enough ? leadText(of, cells, winners[0]) : "too few artists for a test") : "";
+  item.querySelector(".sure").textContent = winners.length ? (enough ? leadText(of, cells, winners[0]) : "too few artists for a test") : isPlacing() ? "" : "not by this metric alone";
 }
 
 // Whether the winner of a stem is significantly better than the others with its input.

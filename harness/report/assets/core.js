@@ -106,6 +106,20 @@ function compare(a, b, direction) {
   return a < b ? -direction : a > b ? direction : 0;
 }
 
+// Whether separators have places by the chosen metric; some are deaf to too much.
+const isPlacing = () => METRICS.get(state.metric).ranks !== false;
+
+// Whether the unit of a metric is the range of its values, such as 0–100.
+function isRange(unit) {
+  return /^\d/.test(unit);
+}
+
+// A value of the chosen metric with its unit.
+function withUnit(value) {
+  const { unit } = METRICS.get(state.metric);
+  return unit && !isRange(unit) ? `${decimals(value)} ${unit}` : decimals(value);
+}
+
 // Mark the column that a table is sorted by; a second click reverses the direction.
 function markSorted(table, key, first) {
   const heads = all("thead th[data-key]", table);

@@ -3,8 +3,8 @@
 function draw() {
   if (!state.metric) return;
   const metric = METRICS.get(state.metric);
-  const unit = metric.unit ? ` in ${metric.unit}` : "";
-  document.getElementById("definition").replaceChildren(element("b", {}, metric.label), `${unit}: ${metric.definition}`);
+  const unit = metric.unit && `${isRange(metric.unit) ? "," : " in"} ${metric.unit}`;
+  document.getElementById("definition").replaceChildren(element("b", {}, metric.label), `${unit}: ${metric.definition}`, isPlacing() ? "" : ". No separator has a place by this metric alone");
   drawBoards();
   all("figure.strips").forEach(drawStrips);
   all(".by-stem").forEach(drawByStem);

@@ -104,7 +104,7 @@ function showTip(event, picture, points, of) {
   const about = [artist[best.track], genre[best.track]].filter(Boolean).join(", ");
   const tip = document.getElementById("tip");
   tip.replaceChildren(
-    element("b", {}, `${decimals(best.value)} ${METRICS.get(state.metric).unit}`),
+    element("b", {}, withUnit(best.value)),
     element("span", { class: "name" }, track[best.track]),
     element("small", {}, [about, rowLabel(of.rows[best.index])].filter(Boolean).join(" · ")),
   );

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.results.grid import Grid
-from harness.results.ranking import Compared, Key, Ranking, by_genre
+from harness.results.ranking import Compared, Key, Ranking, by_genre, places
 from harness.selection import (
     MIN_ARTISTS,
     mean_intervals,
@@ -51,7 +51,8 @@ class Certainty(NamedTuple):
 def certainties(found: Ranking) -> dict[Key, Certainty]:
     """Return how sure the means of a ranking are, by (input, stem)."""
     sign, failure = 1 if found.higher_is_better else -1, failure_of(found.metric)
-    return {key: _certainty(stem, sign, failure) for key, stem in found.stems.items()}
+    placed = places(found.metric)
+    return {key: _certainty(stem, sign, failure, placed) for key, stem in found.stems.items()}
 
 
 def genre_intervals(found: Ranking) -> pd.DataFrame:
@@ -83,15 +84,15 @@ def intervals(grid: Grid, *, median: bool = True) -> dict[str, Cell]:
     return cells
 
 
-def _certainty(stem: Compared, sign: int, failure: float) -> Certainty:
-    """Return what is sure of one stem; `sign` is −1 where lower is better."""
+def _certainty(stem: Compared, sign: int, failure: float, placed: bool) -> Certainty:
+    """Return what is sure of one stem; `sign` is −1 where lower is better; ranks if `placed`."""
     grid, rivals = stem.grid, stem.rivals
     if grid.n_artists < MIN_ARTISTS:
         return Certainty(grid.n_artists, {}, _plain_pairs(rivals))
     rivals = replace(rivals, scores=sign * rivals.scores)
     compared = pairs(rivals, failure=failure)
     cells = intervals(grid)
-    for row in ranking(rivals, compared=compared).to_dict("records"):
+    for row in ranking(rivals, compared=compared).to_dict("records") if placed else ():
         ranks = {name: row[name] for name in ("group", "rank_low", "rank_high", "p_best")}
         cells[row["separator"]] = cells[row["separator"]]._replace(**ranks)
     ends = compared[["difference", *["low", "high"][::sign]]].to_numpy()

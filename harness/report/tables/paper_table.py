@@ -43,7 +43,8 @@ def paper_table(source: Report, choice: PaperChoice) -> Sheet:
     ranking = source.ranking(dataset, metric)
     fed, stems = _stems(ranking.board, [taxonomy.canonical(stem) for stem in choice.stems])
     board = ranking.board[ranking.board["source"] == fed]
-    shown = _separators(board, stems, choice.separators, higher=about["higher"])
+    usual = board["rank"].notna() if about["ranks"] else board["separator"].isin(source.ranked)
+    shown = _separators(board, stems, choice.separators, usual, higher=about["higher"])
     cells = {(row["separator"], row["stem"]): row for row in board.to_dict("records")}
     sure = {
         stem: found.cells for (at, stem), found in source.certainties(dataset, metric).items()
@@ -77,7 +78,9 @@ def paper_table(source: Report, choice: PaperChoice) -> Sheet:
 
 def _caption(about: dict[str, Any], where: str, spread: str, n: int | None) -> str:
     """Return what the numbers are: metric, definition, dataset, tracks, spread, limit."""
-    unit = f" in {about['unit']}" if about["unit"] else ""
+    unit = (
+        f"{',' if about['unit'][0].isdigit() else ' in'} {about['unit']}" if about["unit"] else ""
+    )
     tracks = f"the {text.count(n, 'track')}" if n is not None else "the n tracks"
     spreads = {
         INTERVAL: ", with its 95 % interval (bootstrap by artist)",
@@ -86,10 +89,11 @@ def _caption(about: dict[str, Any], where: str, spread: str, n: int | None) -> s
     }
     limit = limit_of(about["name"])
     limited = f" Scores beyond ±{LIMIT:g} dB count as ±{LIMIT:g} dB." if limit == LIMIT else ""
+    bold = " Bold: the best separator per stem." if about["ranks"] else ""
     meaning = f" ({about['definition']})" if about["definition"] else ""
     return (
         f"{about['label']}{unit}{meaning} on {where}: mean over {tracks} that all ranked "
-        f"separators have{spreads[spread]}.{limited} Bold: the best separator per stem."
+        f"separators have{spreads[spread]}.{limited}{bold}"
     )
 
 
@@ -145,13 +149,21 @@ def _stems(board: pd.DataFrame, wanted: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _separators(
-    board: pd.DataFrame, stems: Sequence[str], wanted: Sequence[str], *, higher: bool
+    board: pd.DataFrame,
+    stems: Sequence[str],
+    wanted: Sequence[str],
+    usual: pd.Series,
+    *,
+    higher: bool,
 ) -> list[str]:
-    """Return the separators that are shown: with the most ranks first, then by their mean."""
+    """Return the separators that are shown: with the most ranks first, then by their mean.
+
+    They are those `wanted`, or those of the rows that are `usual`.
+    """
     here = board[board["stem"].isin(stems) & (board["n"] > 0)]
     for name in wanted:
         _one("--separator", name, sorted(here["separator"].unique()))
-    ranked = here["separator"].isin(wanted) if wanted else here["rank"].notna()
-    about = here[ranked].groupby("separator").agg(n=("mean", "count"), mean=("mean", "mean"))
+    kept = here["separator"].isin(wanted) if wanted else usual[here.index]
+    about = here[kept].groupby("separator").agg(n=("mean", "count"), mean=("mean", "mean"))
     about["mean"] *= 1 if higher else -1
     return list(about.sort_values(["n", "mean"], ascending=False, kind="stable").index)

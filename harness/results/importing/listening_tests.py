@@ -51,7 +51,9 @@ def read_listening_test(path: Path, lower: Collection[str] = ()) -> ListeningTes
     rows = list(file.rows(()))
     if not rows:
         raise file.error("has no row")
+    name = path.stem
     if set(_GENSVS) <= set(rows[0]):
+        name = "gensvs"
         rows = [_from_gensvs(row) for row in rows]
     if missing := [name for name in (*ITEM, RATING) if name not in rows[0]]:
         raise file.error(
@@ -76,7 +78,7 @@ def read_listening_test(path: Path, lower: Collection[str] = ()) -> ListeningTes
     if len(twice := table[table.duplicated(["song", "separator", "stem"])]):
         song, separator = twice.iloc[0][["song", "separator"]]
         raise file.error(f"rates {separator!r} on {song!r} twice")
-    return ListeningTest(path.stem, table, tuple(names.values()), frozenset(falling))
+    return ListeningTest(name, table, tuple(names.values()), frozenset(falling))
 
 
 def find_tables(paths: Sequence[Path]) -> list[Path]:
