@@ -24,6 +24,7 @@ from harness.core.errors import HarnessError
 from harness.registry import checkpoint_catalog as catalog
 from harness.registry import pins, weight_files
 from harness.registry.checkpoint_catalog import FAMILY_OF, PATH, checked_row
+from harness.registry.weight_files import size_of
 from harness.results.leaks import leak_statuses
 from harness.results.runs import PAIR
 from harness.separators import audio_separator, load, protocol
@@ -142,14 +143,36 @@ def test_every_row_is_complete(row):
 
 
 def test_what_was_trained_on_all_of_musdb18_is_leaked_and_ranked_nowhere():
-    names = ["mdx", "mdx_extra", "mdx_q", "mdx_extra_q", "umxhq", "scnet_checkpoint_musdb18"]
+    leaked = ["mdx_extra", "mdx_extra_q", "e51eebcc_c1b80bdd", "kuielab_a_vocals"]
+    names = [*leaked, "mdx", "mdx_q", "scnet_checkpoint_musdb18"]
     table = pd.DataFrame([(name, *A_TEST_SONG) for name in names], columns=PAIR)
     data = {name: catalog.find_row(name).trained_on for name in names}
-    assert leak_statuses(table, data)["status"].tolist() == ["leaked"] * 4 + ["clean"] * 2
+    assert leak_statuses(table, data)["status"].tolist() == ["leaked"] * 4 + ["clean"] * 3
+
+
+def test_weights_of_demucs_are_for_research():
+    names = ["mdx", "mdx_extra", "repro_mdx_a", "htdemucs4", "htdemucs4_6stems", "75fc33f5_1941ce65"]
+    licenses = [catalog.find_row(name).license for name in names]
+    licenses += [BUILT_IN[n].license.weights for n in ("htdemucs", "htdemucs_ft", "hdemucs_mmi")]
+    assert set(licenses) == {"research only (its author)"}
+    assert not catalog.may_earn(licenses[0])
+
+
+def test_places_that_are_gone_are_asked_last():
+    gone = ("https://github.com/TRvlvr/model_repo/", "hf:jarredou/")
+    for file in (file for row in ROWS for file in row.weights):
+        places = [url.startswith(gone) for url in file.urls]
+        assert places == sorted(places)
+        assert not file.file.endswith(".onnx") or not all(places)
+
+
+def test_no_size_is_said_to_be_zero():
+    assert not [row.name for row in ROWS if " 0 " in f" {size_of(row.entry().weights)} "]
+    assert size_of(catalog.find_row("kuielab_a_vocals").entry().weights) == "size unknown"
 
 
 def test_what_does_not_run_says_what_to_do():
-    for name in ("mdx_q", "umxhq", "umxse", "umxl", "tasnet"):
+    for name in ("mdx_q", "tasnet"):
         assert "; " in registry.find(registry.load(), name).unavailable
 
 

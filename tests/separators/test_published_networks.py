@@ -4,10 +4,15 @@ Their programs are compared where they are found: the folders of UNMIX_SOURCE, B
 DTTNET_SOURCE are copies of their repositories.
 """
 
+import hashlib
 import importlib
+import io
+import json
 import os
 import sys
 import types
+import zipfile
+from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,14 +20,23 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from web import send
 
+from harness import registry
 from harness.core.errors import HarnessError
 from harness.core.files import file_digest
+from harness.registry import Weights, weight_files
+from harness.separators import load
 from harness.separators.networks import count_parameters
 from harness.separators.networks.bsrnn import BSRNN
 from harness.separators.networks.dttnet import DTTNet, sizes_of
 from harness.separators.networks.open_unmix import BLOCK, OpenUnmix, UnmixTarget, wiener
-from harness.separators.published_networks import PublishedBsrnn, PublishedDttnet, PublishedUnmix
+from harness.separators.published_networks import (
+    CHUNK,
+    PublishedBsrnn,
+    PublishedDttnet,
+    PublishedUnmix,
+)
 
 RATE = 44100
 UNMIX = {"n_fft": 128, "hop": 32, "width": 8, "layers": 1}
@@ -53,6 +67,33 @@ def trained(network: nn.Module, seed: int = 0) -> nn.Module:
     return network.eval()
 
 
+def targets(count: int) -> list[dict[str, torch.Tensor]]:
+    """Return files like those of Open-Unmix, which also have what its networks do not train."""
+    seen = 16000 * 128 // RATE + 1
+    networks = [trained(UnmixTarget(65, seen, 2, 8, 1), seed=i) for i in range(count)]
+    beside = {"sample_rate": torch.tensor(44100.0), "stft.window": torch.hann_window(128)}
+    return [network.state_dict() | beside for network in networks]
+
+
+def bands() -> dict[str, torch.Tensor]:
+    return trained(BSRNN(**BAND)).state_dict()
+
+
+def paths(bins: int) -> dict[str, torch.Tensor]:
+    """Return tensors like those of a file of DTTNet, under the names of its trainer."""
+    state = trained(DTTNet(bins=bins, bottleneck=4, **DTT), seed=bins).state_dict()
+    beside = {"window": torch.hann_window(96), "freq_pad": torch.zeros(1, 4, 49 - bins, 1)}
+    return state | beside
+
+
+def saved(folder: Path, *states: dict[str, torch.Tensor]) -> dict:
+    """Write checkpoints, and return the keywords of a separator."""
+    files = [folder / f"{i}.ckpt" for i in range(len(states))]
+    for file, state in zip(files, states, strict=True):
+        torch.save(state, file)
+    return {"weights": files, "sha256": [file_digest(file) for file in files]}
+
+
 def close(found: torch.Tensor, expected: torch.Tensor, share: float = 1e-4) -> bool:
     """Whether no sample differs by more than a share of the loudest."""
     assert found.shape == expected.shape
@@ -74,7 +115,7 @@ def test_dttnet_and_bsrnn_have_the_published_sizes():
         bass = DTTNet(bins=864, bottleneck=2)
         band = BSRNN()
     assert count_parameters(network) == 4_958_468
-    assert count_parameters(band) == 0
+    assert count_parameters(band) == 108_727_540
     assert sizes_of(network.state_dict()) == {"bins": 2048, "bottleneck": 8}
     assert sizes_of(bass.state_dict()) == {"bins": 864, "bottleneck": 2}
 
@@ -257,3 +298,118 @@ def test_one_stem_has_no_filter():
     network = trained(OpenUnmix(("vocals",), **UNMIX))
     assert network.iterations == 0
     assert network(music(500)[None]).shape == (1, 1, 2, 500)
+
+
+# --- the separators -------------------------------------------------------------------------------
+
+
+def test_a_song_longer_than_a_chunk_is_nearly_that_of_one_chunk(tmp_path):
+    unmix = PublishedUnmix(network=UNMIX, **saved(tmp_path, *targets(4)))
+    samples = CHUNK * UNMIX["hop"] + 50_000
+    mixture = music(samples)
+    found = unmix.separate(mixture.numpy())
+    with torch.inference_mode():
+        whole = unmix.networks[0](mixture[None])[0]
+    for stem, expected in zip(FOUR, whole, strict=True):
+        error = torch.from_numpy(found[stem]) - expected
+        assert 0 < error.square().mean() < 1e-4 * expected.square().mean()
+
+
+@pytest.mark.parametrize("samples", [1, 40, 3000])
+def test_signals_may_be_short(tmp_path, samples):
+    unmix = PublishedUnmix(network=UNMIX, **saved(tmp_path, *targets(4)))
+    dttnet = PublishedDttnet(network=DTT, **saved(tmp_path, paths(40)))
+    for separator in (unmix, dttnet):
+        found = separator.separate(music(3000)[:, :samples].numpy() + np.float32(0.1))
+        assert {x.shape for x in found.values()} == {(2, samples)}
+        assert all(np.isfinite(x).all() for x in found.values())
+
+
+def test_bsrnn_hears_every_song_at_the_same_level(tmp_path):
+    bsrnn = PublishedBsrnn(network=BAND, **saved(tmp_path, bands()))
+    mixture = music(9000).numpy()
+    loud, soft = bsrnn.separate(mixture), bsrnn.separate(0.01 * mixture)
+    for stem in bsrnn.stems:
+        assert np.abs(loud[stem] - 100 * soft[stem]).max() < 1e-4 * np.abs(loud[stem]).max()
+    assert not any(x.any() for x in bsrnn.separate(np.zeros((2, 9000), np.float32)).values())
+
+
+def test_files_that_do_not_fit_are_named(tmp_path):
+    four = saved(tmp_path, *targets(4))
+    with pytest.raises(HarnessError, match="3 files for 4 stems .* one file per stem"):
+        PublishedUnmix(weights=four["weights"][:3], sha256=four["sha256"][:3], network=UNMIX)
+    with pytest.raises(HarnessError, match=r"0\.ckpt: does not fit .*correct the entry's network"):
+        PublishedUnmix(**four)
+    with pytest.raises(HarnessError, match=r"0\.ckpt: does not fit DTTNet"):
+        PublishedDttnet(weights=four["weights"][:1], sha256=four["sha256"][:1])
+    with pytest.raises(HarnessError, match=r"0\.ckpt: does not fit BSRNN"):
+        PublishedBsrnn(weights=four["weights"][:1], sha256=four["sha256"][:1], network=BAND)
+
+
+# --- a zip of a trainer's checkpoint --------------------------------------------------------------
+
+
+class DictConfig:
+    """Options as trainers store them: an object of a package that need not be installed."""
+
+    def __init__(self, **content: object) -> None:
+        self.__dict__.update({"_content": dict(content), "_kind": int, "_made": defaultdict(dict)})
+
+
+DictConfig.__module__ = "omegaconf.dictconfig"
+
+
+@pytest.fixture
+def zipped(monkeypatch) -> bytes:
+    """A zip as that of BSRNN: a checkpoint with options and the state of training, in a folder."""
+    monkeypatch.setitem(
+        sys.modules, "omegaconf.dictconfig", stub("omegaconf.dictconfig", DictConfig=DictConfig)
+    )
+    checkpoint, archive = io.BytesIO(), io.BytesIO()
+    options = {"cfg_optim": DictConfig(lr=1e-3, algo="adam")}
+    state = {"state_dict": bands(), "hyper_parameters": options, "epoch": 7}
+    torch.save(state | {"optimizer_states": [{"state": {0: {"step": torch.ones(1)}}}]}, checkpoint)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as content:
+        content.writestr("simo/separator.ckpt", checkpoint.getvalue())
+        content.writestr("__MACOSX/simo/._separator.ckpt", b"")
+    return archive.getvalue()
+
+
+def entry_at(server, tmp_path, monkeypatch, md5: str):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    known = registry.load()["bsrnn_simo"]
+    (file,) = known.weights
+    url = f"zip:{server.url}#md5={md5}!{file.urls[0].partition('!')[2]}"
+    weights = [{"file": file.file, "urls": [url], "wheel_size": 10}]
+    row = {"extends": "bsrnn_simo", "weights": weights, "params": {"network": BAND}}
+    Path(registry.FILE_NAME).write_text(json.dumps({"mine": row}))
+    return registry.load()["mine"]
+
+
+def test_a_checkpoint_in_a_zip_is_fetched_pinned_and_read(server, zipped, tmp_path, monkeypatch):
+    half = len(zipped) // 2
+    server.behave = lambda http, n: send(http, zipped, stop=half if n == 1 else None)
+    entry = entry_at(server, tmp_path, monkeypatch, hashlib.md5(zipped).hexdigest())
+    path = weight_files.fetch(entry.weights[0])
+    assert server.asked == [None, f"bytes={half}-"]
+    assert {p.name for p in path.parent.iterdir()} == {"simo-bsrnn-opt.ckpt", "pinned.json"}
+    assert entry.weights[0].known_sha256 == file_digest(path)
+    assert weight_files.notes_on(entry) == ["weights pinned at first use"]
+    found = load(entry).separate(music(9000).numpy())
+    assert all(x.any() for x in found.values())
+
+
+def test_a_zip_that_is_not_the_published_one_is_refused(server, zipped, tmp_path, monkeypatch):
+    server.behave = lambda http, _: send(http, zipped)
+    entry = entry_at(server, tmp_path, monkeypatch, "0" * 32)
+    with pytest.raises(HarnessError, match=f"md5 is {hashlib.md5(zipped).hexdigest()}"):
+        weight_files.fetch(entry.weights[0])
+    assert not list(weight_files.folder().iterdir())
+
+
+def test_a_name_that_says_how_its_hash_begins_is_believed(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    server.behave = lambda http, _: send(http, b"other weights")
+    with pytest.raises(HarnessError, match="by its name it begins with b62c91ce"):
+        weight_files.fetch(Weights(file="vocals-b62c91ce.pth", urls=(server.url,)))
