@@ -113,7 +113,7 @@ def size_of(files: Sequence[Weights]) -> str:
 
 
 def _sizes(files: Iterable[Weights]) -> list[int | None]:
-    """Return the bytes of each download: of a file, or of a wheel or zip, once for all its files."""
+    """Return the bytes of each download: of a file, or of an archive, once for all its files."""
     sizes, wheels = [], {}
     for file in files:
         member = read_address(file.urls[0]) if file.urls else None

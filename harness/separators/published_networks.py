@@ -16,9 +16,8 @@ from harness.separators import checkpoints
 from harness.separators.learned import Learned, Networked, fitting
 from harness.separators.networks.bsrnn import BSRNN
 from harness.separators.networks.dttnet import DTTNet, sizes_of
-from harness.separators.networks.open_unmix import BLOCK, OpenUnmix
+from harness.separators.networks.open_unmix import OpenUnmix
 
-CHUNK = 32 * BLOCK  # frames of a chunk of Open-Unmix: 223 s at 44.1 kHz
 BESIDE = {"sample_rate", "stft.window", "transform.0.window", "window", "freq_pad"}
 """Tensors of checkpoints that are no weights: the networks here compute them."""
 
@@ -49,7 +48,7 @@ class PublishedUnmix(Networked):
     def _separate(self, audio: Audio) -> dict[str, Audio]:
         network: OpenUnmix = self.networks[0]
         mixture = signals.to_channels(audio, network.channels, "openunmix")
-        found = self.chunked(network, mixture, CHUNK * network.stft.hop)
+        found = self.chunked(network, mixture, network.segment)
         return dict(zip(self.stems, found, strict=True))
 
 

@@ -81,9 +81,7 @@ class BandAttention(nn.Module):
 
     @staticmethod
     def _layer(inputs: int, outputs: int, bands: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1), nn.PReLU(), FrameNorm(outputs, bands)
-        )
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.PReLU(), FrameNorm(outputs, bands))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the same shape."""
@@ -195,9 +193,7 @@ class BSRNN(nn.Module):
         self.stft = TorchStft(n_fft, hop)
         self.widths = band_widths(sample_rate, n_fft)
         self.BN = nn.ModuleList(
-            nn.Sequential(
-                nn.GroupNorm(1, 2 * width, EPSILON), nn.Conv1d(2 * width, features, 1)
-            )
+            nn.Sequential(nn.GroupNorm(1, 2 * width, EPSILON), nn.Conv1d(2 * width, features, 1))
             for width in self.widths
         )
         arguments: dict[str, Any] = {

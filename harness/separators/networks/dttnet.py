@@ -134,8 +134,7 @@ class DTTNet(nn.Module):
         self.bottleneck_block1 = block(SCALES)
         self.bottleneck_block2 = BothPaths(widths[SCALES], paths, heads)
         self.us = nn.ModuleList(
-            normed(nn.ConvTranspose2d(widths[i + 1], widths[i], 2, stride=2), widths[i])
-            for i in up
+            normed(nn.ConvTranspose2d(widths[i + 1], widths[i], 2, stride=2), widths[i]) for i in up
         )
         self.decoding_blocks = nn.ModuleList(map(block, up))
         self.final_conv = nn.Sequential(nn.Conv2d(growth, 2 * channels, 1))

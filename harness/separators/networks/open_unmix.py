@@ -15,6 +15,7 @@ from torch.nn import functional
 from harness.separators.networks.features import TorchStft, apply_masks
 
 BLOCK = 300  # frames that are masked, and filtered, together
+CHUNK = 32 * BLOCK  # frames that the recurrent layers hear at once: 223 s at 44.1 kHz
 DROPOUT = 0.4
 LOUDEST = 10.0  # magnitude to which a block is scaled down before the filter
 EPSILON = 1e-10  # of the filter: added to summed power; its root is the noise in each bin
@@ -81,6 +82,7 @@ class OpenUnmix(nn.Module):
     ) -> None:
         super().__init__()
         self.stems, self.channels = tuple(stems), channels
+        self.segment = CHUNK * hop  # samples
         self.stft = TorchStft(n_fft, hop)
         self.iterations = iterations if len(self.stems) > 1 else 0
         bins = n_fft // 2 + 1
