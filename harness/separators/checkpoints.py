@@ -177,7 +177,7 @@ def _known_classes() -> Iterator[None]:
         for maker in (scalar, array)
     ]
     values: list[type] = [np.ndarray, np.dtype, *DTYPES]
-    allowed = [*CLASSES, *CONTAINERS, *stand_ins, *makers, *values]
+    allowed: list[Any] = [*CLASSES, *CONTAINERS, *stand_ins, *makers, *values]
     with torch.serialization.safe_globals(allowed):
         yield
 

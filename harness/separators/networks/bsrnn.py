@@ -50,7 +50,8 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the same shape (B, D, T)."""
         out, _ = self.main_layer(self.norm(x).transpose(1, 2))
-        return x + self.proj(out).transpose(1, 2)
+        found: Tensor = self.proj(out)
+        return x + found.transpose(1, 2)
 
 
 class FrameNorm(nn.Module):
@@ -87,7 +88,7 @@ class BandAttention(nn.Module):
         """Return the same shape."""
         query, key, value = (self._of_heads(kind, x) for kind in "QKV")
         found = functional.scaled_dot_product_attention(query, key, value)
-        features = found.unflatten(-1, (-1, x.shape[3]))  # (B, H, T, D / H, M)
+        features = torch.unflatten(found, -1, (-1, x.shape[3]))  # (B, H, T, D / H, M)
         merged = features.permute(0, 1, 3, 2, 4).flatten(1, 2)
         out: Tensor = x + self.attn_concat_proj(merged)
         return out
@@ -132,12 +133,13 @@ class BandSplitLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the same shape."""
         count, bands, features, frames = x.shape
-        x = self.time_net(x.flatten(0, 1)).unflatten(0, (count, bands))
+        x = torch.unflatten(self.time_net(x.flatten(0, 1)), 0, (count, bands))
         x = x.permute(0, 3, 2, 1).flatten(0, 1)  # (B · C · T, D, M)
         x = self.band_net(x).reshape(-1, self.channels, frames, features, bands)
         x = self.tac_module(x.permute(0, 2, 4, 1, 3))  # (B, T, M, C, D)
         x = x.permute(0, 3, 4, 1, 2).reshape(count, features, frames, bands)
-        return self.attn_block(x).permute(0, 3, 1, 2)
+        attended: Tensor = self.attn_block(x)
+        return attended.permute(0, 3, 1, 2)
 
 
 class BandMasks(nn.Module):
@@ -216,12 +218,13 @@ class BSRNN(nn.Module):
         spectrum = self.stft.mirrored(mixture).transpose(-1, -2)  # (B, C, K, T)
         x = self._features(spectrum.flatten(0, 1))
         masks = torch.stack([masker(x) for masker in self.maskers])  # (S, B · C, K, T)
-        found = masks.unflatten(1, spectrum.shape[:2]) * spectrum
+        found = torch.unflatten(masks, 1, spectrum.shape[:2]) * spectrum
         return self.stft.inverse(found.transpose(-1, -2), samples).transpose(0, 1)
 
     def _features(self, spectrum: Tensor) -> Tensor:
         """Return features (B · C, M, D, T) of spectra (B · C, K, T)."""
-        split = torch.view_as_real(spectrum).permute(0, 3, 1, 2).split(self.widths, dim=2)
+        planes = torch.view_as_real(spectrum).permute(0, 3, 1, 2)
+        split = torch.split(planes, self.widths, dim=2)
         bands = [layers(band.flatten(1, 2)) for layers, band in zip(self.BN, split, strict=True)]
         found: Tensor = self.separator(torch.stack(bands, dim=1))
         return found

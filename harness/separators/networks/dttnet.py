@@ -75,7 +75,8 @@ class Along(nn.Module):
         """Return the sum with the input, rows and steps exchanged: (B, steps, rows, C)."""
         flat = x.flatten(0, 1)
         out, _ = self.rnn(self.groupnorm(flat.transpose(1, 2)).transpose(1, 2))
-        return (x + self.fc(out).view_as(x)).transpose(1, 2)
+        found: Tensor = x + self.fc(out).view_as(x)
+        return found.transpose(1, 2)
 
 
 class BothPaths(nn.Module):
@@ -91,10 +92,11 @@ class BothPaths(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the same shape (B, C, T, F)."""
-        y = x.unflatten(1, (self.heads, -1)).flatten(0, 1).permute(0, 3, 2, 1)
+        y = torch.unflatten(x, 1, (self.heads, -1)).flatten(0, 1).permute(0, 3, 2, 1)
         for layer in self.bsrnn:
             y = layer(y)
-        return y.permute(0, 3, 2, 1).reshape(x.shape)
+        out: Tensor = y.permute(0, 3, 2, 1).reshape(x.shape)
+        return out
 
 
 class DTTNet(nn.Module):
@@ -145,7 +147,7 @@ class DTTNet(nn.Module):
         padded = functional.pad(mixture, (0, max(0, self.segment - samples)))
         spectrum = self.stft.mirrored(padded)  # (B, channels, T, all bins)
         planes = torch.view_as_real(spectrum[..., : self.bins]).permute(0, 1, 4, 2, 3)
-        found = self._spectra(planes.flatten(1, 2)).unflatten(1, (self.channels, 2))
+        found = torch.unflatten(self._spectra(planes.flatten(1, 2)), 1, (self.channels, 2))
         seen = torch.view_as_complex(found.permute(0, 1, 3, 4, 2).float().contiguous())
         whole = functional.pad(seen, (0, spectrum.shape[-1] - self.bins))
         return self.stft.inverse(whole, samples)[:, None]

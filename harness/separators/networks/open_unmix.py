@@ -154,18 +154,24 @@ def wiener(mixture: Tensor, sources: Tensor, iterations: int) -> Tensor:
         power = y.abs().square().mean(dim=1)  # (S, T, K)
         summed = power.sum(dim=1) + EPSILON
         pairs = [[(a * b.conj()).sum(dim=1) / summed for b in y.unbind(1)] for a in y.unbind(1)]
-        spatial = torch.stack([torch.stack(row) for row in pairs])  # (C, C, S, K)
-        total = (spatial[:, :, :, None] * power).sum(dim=2)  # (C, C, T, K)
+        # (C, C, 1, K) per source: products of all sources would fill much memory
+        spatial = torch.stack([torch.stack(row) for row in pairs])[..., None, :].unbind(2)
+        total = torch.zeros_like(spatial[0])
+        for covariance, level in zip(spatial, power, strict=True):
+            total = total + covariance * level
         white = _solved(total, x, EPSILON**0.5)
-        y = torch.stack([(row[:, :, None] * white[:, None]).sum(dim=0) for row in spatial], dim=1)
-        y *= power[:, None]
+        y = torch.stack(
+            [(c * white).sum(dim=1) * level for c, level in zip(spatial, power, strict=True)]
+        )
     return (y * scale).to(mixture.dtype)
 
 
 def _solved(matrix: Tensor, x: Tensor, noise: float) -> Tensor:
     """Return z of (matrix + noise · identity) z = x; matrix (C, C, …), x (C, …), C 1 or 2."""
+    a: Tensor = matrix[0, 0]
     if len(x) == 1:
-        return x / (matrix[0, 0] + noise)
-    (a, b), (c, d) = matrix
+        return x / (a + noise)
+    b, c, d = matrix[0, 1], matrix[1, 0], matrix[1, 1]
     a, d = a + noise, d + noise
-    return torch.stack([d * x[0] - b * x[1], a * x[1] - c * x[0]]) / (a * d - b * c)
+    adjugate = torch.stack([d * x[0] - b * x[1], a * x[1] - c * x[0]])
+    return adjugate / (a * d - b * c)
