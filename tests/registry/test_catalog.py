@@ -214,6 +214,28 @@ def test_the_documentation_says_what_each_type_needs():
     assert found == {kind: (n, able[kind]) for kind, n in rows.items()}
 
 
+def table_of_papers() -> list[list[str]]:
+    guide = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    lines = [line for line in guide.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+@pytest.mark.parametrize("cells", table_of_papers(), ids=lambda cells: cells[0])
+def test_the_table_of_papers_names_rows_and_repeats_their_scores(cells):
+    names = re.findall(r"`(\w+)`", cells[1])
+    known = set(BUILT_IN)
+    rows = [BUILT_IN[n] if n in known else catalog.find_row(n).entry() for n in names]
+    places = {"registry" if name in known else "catalog" for name in names}
+    assert places == set(re.findall(r"registry|catalog", cells[2]))
+    stems = zip(("vocals", "bass", "drums", "other"), cells[3:7], strict=True)
+    shown = {stem: float(cell) for stem, cell in stems if cell}
+    published = [
+        {**p.scores} for row in rows for p in row.published if p.metric in cells[7].lower()
+    ]
+    published = [{"other": s.get("other_rest"), **s} for s in published]
+    assert not shown or any(shown.items() <= scores.items() for scores in published)
+
+
 # --- found by name --------------------------------------------------------------------------------
 
 
