@@ -29,7 +29,7 @@ def band_widths(sample_rate: int, n_fft: int) -> list[int]:
     --------
     >>> widths = band_widths(44100, 2048)
     >>> len(widths), widths[0], widths[-1], sum(widths)
-    (57, 2, 113, 1025)
+    (57, 2, 121, 1025)
     """
     bins = n_fft // 2 + 1
     per_hz = bins / (sample_rate / 2)
