@@ -93,7 +93,8 @@ class OpenUnmix(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Return estimates (B, S, C, N) of mixtures (B, C, N)."""
-        return torch.stack([self._one(signal) for signal in mixture])
+        found = [self._one(signal) for signal in mixture]
+        return torch.stack(found) if len(found) > 1 else found[0][None]  # without a copy
 
     def _one(self, signal: Tensor) -> Tensor:
         samples, border, hop = signal.shape[1], self.stft.n_fft // 2, self.stft.hop
@@ -128,7 +129,9 @@ class OpenUnmix(nn.Module):
             piece = self.stft.overlapped(wiener(mixture, sources, self.iterations))
             total[..., first * hop : first * hop + piece.shape[-1]] += piece
         inside = slice(border, border + samples)
-        return total[..., inside] / self.stft.envelope(frames)[inside]
+        found = total[..., inside]
+        found /= self.stft.envelope(frames)[inside]
+        return found
 
 
 def wiener(mixture: Tensor, sources: Tensor, iterations: int) -> Tensor:
