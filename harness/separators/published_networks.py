@@ -25,9 +25,9 @@ BESIDE = {"sample_rate", "stft.window", "transform.0.window", "window", "freq_pa
 class PublishedUnmix(Networked):
     """Open-Unmix from one file of tensors per stem, in the order of the stems.
 
-    `network` are the arguments of `OpenUnmix` that differ from its defaults. A song of up to 223 s
-    is separated as a whole, as by its own program; longer ones in chunks of that length. Between
-    two chunks the Wiener filter's blocks of frames are those of the whole song, except in the last.
+    `network` are the arguments of `OpenUnmix` that differ from its defaults. A song of up to 111 s
+    is separated as a whole, as by its own program; longer ones in chunks of that length, which
+    start with a block of the Wiener filter, so that these blocks are those of the whole song.
     """
 
     stems = ("vocals", "drums", "bass", "other")
@@ -48,7 +48,11 @@ class PublishedUnmix(Networked):
     def _separate(self, audio: Audio) -> dict[str, Audio]:
         network: OpenUnmix = self.networks[0]
         mixture = signals.to_channels(audio, network.channels, "openunmix")
-        found = self.chunked(network, mixture, network.segment)
+        long = mixture.shape[1] > network.segment
+        options: dict[str, Any] = (
+            {"fill": lambda samples: samples} if long else {}
+        )  # the last one is shorter
+        found = self.chunked(network, mixture, network.segment, **options)
         return dict(zip(self.stems, found, strict=True))
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from harness.separators.networks.features import TorchStft, apply_masks
 
 BLOCK = 300  # frames that are masked, and filtered, together
-CHUNK = 32 * BLOCK  # frames that the recurrent layers hear at once: 223 s at 44.1 kHz
+CHUNK = 16 * BLOCK  # frames that the recurrent layers hear at once: 111 s at 44.1 kHz
 DROPOUT = 0.4
 LOUDEST = 10.0  # magnitude to which a block is scaled down before the filter
 EPSILON = 1e-10  # of the filter: added to summed power; its root is the noise in each bin
