@@ -40,10 +40,18 @@ from harness.registry import Entry
 from harness.separators import load
 from harness.separators.chunked import separate_chunked
 from harness.separators.networks import NETWORKS, count_parameters
+from harness.separators.networks.bsrnn import BSRNN
+from harness.separators.networks.dttnet import DTTNet
+from harness.separators.networks.open_unmix import OpenUnmix
 
 RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
 UNTRAINED = "random weights"
+PUBLISHED: dict[str, tuple[Callable[..., Any], float]] = {  # and the overlap of their rows
+    "open_unmix": (OpenUnmix, 0.25),
+    "bsrnn": (BSRNN, 1 / 12),
+    "dttnet": (DTTNet, 0.75),  # of one stem
+}
 PAPER = {"cpu": (315.4, 4.2), "cuda": (42.7, 2.6)}  # ms for 5 s, GB: ASNet, section 4.3
 PAPER_ON = {"cpu": "Xeon Silver 4210", "cuda": "RTX 3090"}
 BATCH = {"cpu": 1, "cuda": 8}
@@ -91,8 +99,15 @@ def prepare(name: str, device: str, audio: Audio) -> tuple[Work, int]:
     """Return what to time and the number of parameters."""
     if name.endswith(UNTRAINED):
         torch.manual_seed(0)
-        network: Any = NETWORKS[name.split(",")[0]]().eval()
-        options = {"segment": network.segment, "batch": BATCH[device], "device": device}
+        short = name.split(",")[0]
+        build, overlap = PUBLISHED.get(short) or (NETWORKS[short], 0.25)
+        network: Any = build().eval()
+        options = {
+            "overlap": overlap,
+            "segment": network.segment,
+            "batch": BATCH[device],
+            "device": device,
+        }
         work = functools.partial(separate_chunked, network, audio, **options)
         return work, count_parameters(network)
     entry = registry.find(registry.load(), name)
@@ -158,7 +173,7 @@ def apart(name: str, device: str, options: argparse.Namespace, *more: str) -> di
 
 
 def print_table(options: argparse.Namespace, devices: list[str]) -> None:
-    names = [f"{name}, {UNTRAINED}" for name in NETWORKS]
+    names = [f"{name}, {UNTRAINED}" for name in [*NETWORKS, *PUBLISHED]]
     print(
         f"| {options.seconds} s stereo | device | parameters | s | real-time factor | peak, MiB |"
     )

@@ -36,8 +36,10 @@ FACTS = strict_yaml.read(Path(__file__).with_name("catalog_facts.yaml"))
 GOAL = ROOT / "harness" / "catalog" / "models.jsonl"
 
 MSST = {kind for kind, family in FAMILY_OF.items() if family == "msst"}
-NEVER = {"bs_mamba2", "bs_polarformer", "openunmix"}  # types without a class here
+NEVER = {"bs_mamba2", "bs_polarformer"}  # types without a class here
 FETCHABLE = ("https://", "hf:")
+GONE = ("https://github.com/TRvlvr/model_repo/", "hf:jarredou/")  # since 2026; asked last
+MIRROR = "hf:Politrees/UVR_resources/models/MDXNet"  # of MDX files
 MUSIC_ONLY = {"separation", "dereverb", "denoise", "decrowd"}  # purposes of splifft
 LEADS = ("karaoke", "Karaoke", "vocals", "Vocals")  # names in configurations for karaoke
 MVSEP = "multisong (mvsep.com)"
@@ -95,6 +97,7 @@ def share_files(rows: list[Row], hashes: dict[str, str | None]) -> None:
                     raise SystemExit(f"{file['file']}: two files have this name")
             row["weights"][i] = first
     for file in files.values():
+        file["urls"].sort(key=lambda url: url.startswith(GONE))
         file["sha256"] = file.get("sha256") or hashes.get(file["file"])
         for key in [key for key, value in file.items() if not value]:
             del file[key]
@@ -111,6 +114,7 @@ class Catalog:
     def add(self, row: Row) -> None:
         """Add a row, or its facts to the row of the same checkpoint."""
         row["file"] = re.sub(r"\.chpt$", ".ckpt", row["file"])
+        row |= {k: v for k, v in facts_of(row["file"]).items() if k in ("sha256", "size", "scores")}
         same = self._by_hash.get(row.get("sha256") or "") or self._same_file(row)
         if same is None:
             self.rows.append(same := {"also": [], "scores": [], "lists": [], "urls": []})
@@ -134,6 +138,12 @@ class Catalog:
         return None
 
 
+def facts_of(file: str) -> Row:
+    """Return what is known of a file by hand."""
+    license_text = next((text for text, of in FACTS["licenses"].items() if file in of), None)
+    return {"license": license_text, **FACTS["models"].get(file, {})}
+
+
 def merge_config(old: Row, new: Row) -> None:
     """Add addresses of the same configuration; a hash holds only for the file it was made of."""
     if old.get("sha256") and new.get("sha256") not in (None, old["sha256"]):
@@ -150,7 +160,7 @@ def finished(row: Row) -> Row:
     """Return a row as it is written: our names of stems, plain file names, nothing empty."""
     file = row["file"]
     name = slug(row.get("id") or file)
-    facts = FACTS["models"].get(file, {})
+    facts = facts_of(file)
     kind = "bs_roformer_hyperace" if "hyperace" in file else facts.get("type") or row["type"]
     task = row.get("task", "separation")
     ours, names = stems_of(row, task)
@@ -189,7 +199,7 @@ def weights_of(row: Row, name: str, kind: str) -> list[Row]:
     model = file_of(stem + (suffix or Path(row["file"]).suffix), row)
     if kind in MSST:
         config = row.get("config") or {"urls": [], "by_hand": "find its configuration"}
-        return [model, file_of(f"{stem}.yaml", config)]
+        return [model, file_of(f"{stem}.yaml", config | facts_of(row["file"]).get("config", {}))]
     if kind in ("vr", "mdx"):
         return [model, dict(FACTS["settings"][kind])]
     return [model]
@@ -197,6 +207,7 @@ def weights_of(row: Row, name: str, kind: str) -> list[Row]:
 
 def file_of(name: str, row: Row) -> Row:
     urls = [hub(url) for url in row["urls"] if url.startswith(FETCHABLE)]
+    urls += [f"{MIRROR}/{name}"] if name.endswith(".onnx") and urls[0].startswith(GONE) else []
     kept = {"file": name, "sha256": row.get("sha256"), "size": row.get("size"), "urls": urls}
     if not urls:
         kept["by_hand"] = row.get("by_hand") or "download it from its author's page"
@@ -206,7 +217,7 @@ def file_of(name: str, row: Row) -> Row:
 def stems_of(row: Row, task: str) -> tuple[list[str], dict[str, str]]:
     """Return our names of the stems, and how the configuration names those that differ."""
     theirs = row.get("theirs")
-    given = theirs or row.get("stems") or FACTS["models"].get(row["file"], {}).get("stems") or []
+    given = theirs or row.get("stems") or facts_of(row["file"]).get("stems") or []
     if not given:
         return [], {}
     ours = list(our_stems(given).values())
@@ -446,7 +457,8 @@ def from_demucs(lists: Path) -> list[Row]:
             "weights": [
                 {k: v for k, v in {
                     "file": part["path"], "sha256": part["sha256"],
-                    "size": sizes.get(part["path"]), "urls": part["urls"],
+                    "size": sizes.get(part["path"]) or facts_of(part["path"]).get("size"),
+                    "urls": part["urls"],
                 }.items() if v}
                 for part in parts
             ],

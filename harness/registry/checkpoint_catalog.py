@@ -34,7 +34,6 @@ FAMILY_OF = {  # the type of a row: the family that runs it
         "msst",
     ),
     "demucs": "demucs", "mdx": "audio_separator", "vr": "audio_separator",
-    "openunmix": "openunmix",
 }  # fmt: skip
 NOT_SHOWN = {  # types that a configuration does not show, or that need another package than most
     "bs_conformer", "bs_roformer_hyperace", "htdemucs", "scnet_masked", "scnet_tran",
@@ -218,8 +217,8 @@ def checked_row(raw: Mapping[str, Any], path: Path) -> CatalogRow:
 
 def _check_url(url: str, where: str) -> None:
     """Refuse an address that is not one of a file on a server, of a hub or of a package."""
-    if not url.startswith(("https://", "hf:", "pypi:")):
-        raise HarnessError(f"{where}: {url!r} is not safe; use https, hf: or pypi:")
+    if not url.startswith(("https://", "hf:", "pypi:", "zip:https://")):
+        raise HarnessError(f"{where}: {url!r} is not safe; use https, hf:, pypi: or zip:https")
     try:
         address(url)
     except HarnessError as error:

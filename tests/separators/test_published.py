@@ -14,6 +14,7 @@ from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from test_demucs import DRUMSEP, FOUR, RATE, model_of, package
 from test_mel_roformer import CONFIG, network_of
+from test_published_networks import BAND, DTT, UNMIX, bands, paths, targets
 from test_scnet import TINY, tiny
 from test_spleeter import SMALL, arrays
 from web import Server, redirect, send
@@ -24,6 +25,7 @@ from harness.separators import load
 DEMUCS = {"sample_rate": RATE}
 ROFORMER = {"sample_rate": CONFIG["audio"]["sample_rate"], "params": {"config": CONFIG}}
 SPLEETER = {"params": {"network": SMALL}}
+OPEN_UNMIX, BSRNN, DTTNET = ({"params": {"network": sizes}} for sizes in (UNMIX, BAND, DTT))
 SCNET = {"sample_rate": 8000, "params": {"network": TINY}}
 # {registry row: (what else a row says of weights so small, what its files hold)}
 PUBLISHED = {
@@ -33,6 +35,11 @@ PUBLISHED = {
     "hdemucs_mmi": (DEMUCS, lambda: [package(model_of(HDemucs))]),
     "drumsep": (DEMUCS, lambda: [package(model_of(HDemucs, DRUMSEP))]),
     "spleeter_2stems": (SPLEETER, lambda: [arrays(), arrays()]),
+    "umxhq": (OPEN_UNMIX, lambda: targets(4)),
+    "umx": (OPEN_UNMIX, lambda: targets(4)),
+    "bsrnn_simo": (BSRNN, lambda: [{"state_dict": bands()}]),
+    "dttnet_vocals": (DTTNET, lambda: [{"state_dict": paths(40)}]),
+    "dttnet": (DTTNET, lambda: [paths(bins) for bins in (40, 24, 40, 40)]),
     "scnet": (SCNET, lambda: [tiny().state_dict()]),
     "scnet_large": (SCNET, lambda: [{"best_state": as_parallel(tiny().state_dict())}]),
     "mel_roformer": (ROFORMER, lambda: [network_of().state_dict()]),

@@ -52,6 +52,15 @@ class TorchStft(nn.Module):
         tail = self.n_fft // 2 + -signal.shape[-1] % self.hop
         return self.frames(functional.pad(signal.float(), (self.n_fft // 2, tail)))
 
+    def mirrored(self, signal: Tensor) -> Tensor:
+        """Return the spectrogram (B, C, T, K) of a signal (B, C, N) whose ends are mirrored.
+
+        A signal too short to be mirrored is continued with zeros.
+        """
+        border = self.n_fft // 2
+        long = functional.pad(signal.float(), (0, max(0, border + 1 - signal.shape[-1])))
+        return self.frames(functional.pad(long, (border, border), mode="reflect"))
+
     def frames(self, signal: Tensor) -> Tensor:
         """Return the spectrogram (…, T, K) of the frames that lie within a signal (…, N)."""
         spectrum: Tensor = torch.fft.rfft(signal.unfold(-1, self.n_fft, self.hop) * self.window)
