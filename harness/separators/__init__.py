@@ -57,6 +57,7 @@ FAMILIES: dict[str, Family] = {
     "demucs": Family("harness.separators.demucs:Demucs", 1, learned=True),
     "scnet": Family("harness.separators.published_scnet:PublishedScnet", 1, learned=True),
     "spleeter": Family("harness.separators.published_spleeter:PublishedSpleeter", 1, learned=True),
+    "tasnet": Family("harness.separators.published_tasnet:PublishedTasnet", 1, learned=True),
     "msst": Family("harness.separators.msst:Msst", 1, learned=True),
     "files": Family("harness.separators.from_disk:FromDisk", 1),
     "nmf": Family("harness.separators.nmf:Nmf", 1),

@@ -171,8 +171,8 @@ class TasNet(Network):
 
     The estimates sum to the mixture: their masks sum to one, and what the transform loses is shared
     equally. `music` is the form in which Défossez et al. trained Conv-TasNet on music (2019): masks
-    by ReLU from the last block alone, no biases, no normalization of levels. Its estimates need not
-    sum to the mixture.
+    by ReLU from the last block alone, no biases, no normalization of levels, silence after the last
+    whole frame. Its estimates need not sum to the mixture.
 
     The output gate takes its weights from self-attention, or from a plain convolution with
     ``attention="none"``. ``se`` and ``cbam`` weight the output of the dilated convolution, ``sk``
@@ -205,6 +205,7 @@ class TasNet(Network):
             raise ValueError(f"kernel {kernel} is not even, or taps {taps} are not odd")
         super().__init__(stems, sample_rate, channels, segment)
         self.kernel, self.hop, self.music = kernel, kernel // 2, music
+        self.per_repeat = blocks
         self.encoder = nn.Conv1d(channels, filters, kernel, self.hop, bias=False)
         self.norm = FrameNorm(filters, eps=EPS) if music else global_norm(filters)
         self.reduce = nn.Conv1d(filters, narrow, 1, bias=not music)
@@ -231,11 +232,12 @@ class TasNet(Network):
     def _filtered(self, x: Tensor) -> Tensor:
         """Return estimates (B, stems, C, N), of which `music` needs no more."""
         samples = x.shape[-1]
-        tail = max(self.kernel - samples, (self.kernel - samples) % self.hop)
-        code = torch.relu(self.encoder(functional.pad(x, (0, tail))))
+        tail = 0 if self.music else (self.kernel - samples) % self.hop
+        code = torch.relu(self.encoder(functional.pad(x, (0, max(tail, self.kernel - samples)))))
         masked = (self._masks(code) * code[:, None]).flatten(0, 1)
         estimates: Tensor = self.decoder(masked)[..., :samples]
-        return estimates.unflatten(0, (len(x), len(self.stems)))
+        whole = functional.pad(estimates, (0, samples - estimates.shape[-1]))
+        return whole.unflatten(0, (len(x), len(self.stems)))
 
     def _masks(self, code: Tensor) -> Tensor:
         """Return (B, stems, filters, F) from the encoder's output (B, filters, F)."""
