@@ -14,7 +14,6 @@ from pathlib import Path
 from harness.datasets.scan import TRACK, Scan, collect
 from harness.datasets.tracks import Dataset, Source, Track
 
-
 TRAINING_SINGERS = ("abjones", "amy")
 
 

@@ -210,9 +210,7 @@ def test_the_row_builds_the_published_network():
 def test_estimates_are_those_of_the_published_class(samples):
     oracle = pytest.importorskip("audio_separator.separator.uvr_lib_v5.demucs.tasnet_v2")
     torch.manual_seed(1)
-    theirs = oracle.ConvTasNet(
-        list(STEMS), N=8, L=20, B=6, H=8, X=3, R=2, samplerate=RATE
-    ).eval()
+    theirs = oracle.ConvTasNet(list(STEMS), N=8, L=20, B=6, H=8, X=3, R=2, samplerate=RATE).eval()
     for name, tensor in theirs.named_parameters():
         if name.endswith(("gamma", "beta")):
             tensor.add_(0.3 * torch.randn_like(tensor))

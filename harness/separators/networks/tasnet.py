@@ -60,7 +60,9 @@ class Block(nn.Module):
         self.output_gate: nn.Module | None = None
         if gates in ("output", "both"):
             plain = attention == "none"
-            self.output_gate = nn.Conv1d(narrow, narrow, 1) if plain else SelfAttention(narrow, head)
+            self.output_gate = (
+                nn.Conv1d(narrow, narrow, 1) if plain else SelfAttention(narrow, head)
+            )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the block's output, and what it adds to the sum over all blocks."""
