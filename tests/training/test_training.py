@@ -600,9 +600,8 @@ def test_a_run_begins_with_the_weights_of_an_earlier_one(dataset, tmp_path):
 
 
 def test_weights_of_another_network_are_no_start(dataset, tmp_path):
-    first = train(
-        recipe(steps=1, options={"stems": ["vocals"]}), [dataset], Session(tmp_path / "a")
-    )
+    one = recipe(steps=1, options={"stems": ["vocals"]})
+    first = train(one, [dataset], Session(tmp_path / "a"))
     with pytest.raises(HarnessError, match=r"does not fit the network .*its stems are vocals"):
         train(recipe(steps=1), [dataset], Session(tmp_path / "b", start=first.weights))
 
