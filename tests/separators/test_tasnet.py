@@ -9,7 +9,7 @@ import torch
 from harness import registry
 from harness.core.errors import HarnessError
 from harness.separators.networks import count_parameters
-from harness.separators.networks.tasnet import Block, SelfAttention, TasNet
+from harness.separators.networks.tasnet import SelfAttention, TasNet, TasNetBlock
 from harness.separators.published_tasnet import PUBLISHED, PublishedTasnet, renamed
 
 RATE = 8000
@@ -74,7 +74,7 @@ def test_a_shut_gate_blocks_its_path(gates, shut):
     shut, it passes on its input.
     """
     torch.manual_seed(0)
-    block = Block(6, 8, 3, 1, gates=gates, attention="self", head=4, music=False).eval()
+    block = TasNetBlock(6, 8, 3, 1, gates=gates, attention="self", head=4, music=False).eval()
     one, two = noise(1, 6, 40), noise(1, 6, 40, seed=1)
     changes = [block(x)[0] - x for x in (one, two)]
     assert not torch.allclose(*changes, atol=1e-3)
@@ -199,11 +199,15 @@ def test_a_checkpoint_of_another_size_is_refused(tmp_path):
         PublishedTasnet(RATE, network=SMALL, **file)
 
 
-def test_the_row_builds_the_published_network():
-    entry = registry.load()["tasnet"]
-    assert (entry.stems, entry.channels, entry.sample_rate) == (STEMS, 2, 44100)
-    assert entry.trained_on == ("musdb18:train",)
-    assert "research" in entry.license.weights
+def test_the_catalog_has_the_published_checkpoints():
+    for name, trained_on in {
+        "tasnet_beb46fac": ("musdb18:train",),
+        "tasnet_extra-df3777b2.th": ("musdb18:train", "private"),
+    }.items():
+        entry = registry.find(registry.load(), name)
+        assert (entry.family, entry.stems, entry.sample_rate) == ("tasnet", STEMS, 44100)
+        assert (entry.trained_on, entry.unavailable) == (trained_on, "")
+        assert entry.license.weights.startswith("research only")
 
 
 @pytest.mark.parametrize("samples", [4000, 4321])

@@ -26,7 +26,7 @@ REDUCTION = 8  # channels per channel in the middle of the channel attentions
 EPS = 1e-8
 
 
-class Block(nn.Module):
+class TasNetBlock(nn.Module):
     """A dilated convolution between two mixings of channels; (B, narrow, F) in and out."""
 
     def __init__(
@@ -212,7 +212,7 @@ class TasNet(Network):
         self.norm = FrameNorm(filters, eps=EPS) if music else global_norm(filters)
         self.reduce = nn.Conv1d(filters, narrow, 1, bias=not music)
         self.blocks = nn.ModuleList(
-            Block(
+            TasNetBlock(
                 narrow, wide, taps, 2 ** (i % blocks),
                 gates=gates, attention=attention, head=head, music=music,
             )
