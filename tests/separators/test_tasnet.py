@@ -115,9 +115,18 @@ def test_without_gates_nothing_is_heard_beyond_the_dilations():
     assert (frames.min(), frames.max()) == (49 - 14, 49 + 14)
 
 
-def test_impossible_sizes_are_refused():
-    with pytest.raises(ValueError, match="kernel 7 is not even"):
-        TasNet(kernel=7)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernel": 7}, "kernel 7 is not even"),
+        ({"taps": 4}, "taps 4 are not odd"),
+        ({"gates": "dual"}, "'dual' is none of none, input, output, both"),
+        ({"attention": "all"}, "'all' is none of self, se, cbam, sk, none"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TasNet(**options)
 
 
 # --- published checkpoints --------------------------------------------------------------------

@@ -9,7 +9,7 @@ has. docs/mir1k.md says how each sentence of the text was read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -205,6 +205,9 @@ class TasNet(Network):
     ) -> None:
         if kernel % 2 or not taps % 2:
             raise ValueError(f"kernel {kernel} is not even, or taps {taps} are not odd")
+        for name, known in ((gates, get_args(Gates)), (attention, get_args(Attention))):
+            if name not in known:
+                raise ValueError(f"{name!r} is none of {', '.join(known)}")
         super().__init__(stems, sample_rate, channels, segment)
         self.kernel, self.hop, self.music = kernel, kernel // 2, music
         self.per_repeat = blocks
@@ -239,7 +242,7 @@ class TasNet(Network):
         masked = (self._masks(code) * code[:, None]).flatten(0, 1)
         estimates: Tensor = self.decoder(masked)[..., :samples]
         whole = functional.pad(estimates, (0, samples - estimates.shape[-1]))
-        return whole.unflatten(0, (len(x), len(self.stems)))
+        return whole.reshape(len(x), len(self.stems), *whole.shape[1:])
 
     def _masks(self, code: Tensor) -> Tensor:
         """Return (B, stems, filters, F) from the encoder's output (B, filters, F)."""
