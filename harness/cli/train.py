@@ -37,6 +37,9 @@ def train(
     out: Path | None = option(
         "--out FOLDER", None, "Folder for weights, curves and model card.", "training/RECIPE"
     ),
+    start_from: Path | None = option(
+        "--start-from FILE", None, "Begin with these weights of the same network.", "random weights"
+    ),
     resume: bool = flag("--resume", "Continue an earlier training from its last saved state."),
     offline: bool = options.OFFLINE,
 ) -> None:
@@ -58,6 +61,7 @@ def train(
         device=choose_device(device, learned=True),
         seed=seed,
         seconds=seconds_budget,
+        start=start_from,
         resume=resume,
     )
     with progress("training", quiet=False) as advance:

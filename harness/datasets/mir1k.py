@@ -1,7 +1,10 @@
 """MIR-1K: karaoke clips, 16 kHz, accompaniment on the left and voice on the right channel.
 
-It has no official split; all clips are ``test``. The mixture is the plain sum of both channels,
-which is mono.
+It has no official split. As in the literature (Huang et al., "Singing-voice separation from
+monaural recordings using deep recurrent neural networks", ISMIR 2014) the clips of two singers are
+for training, those of all others for the test. Songs are shared among the singers, and the names do
+not say which, so that accompaniments may occur in both. The mixture is the plain sum of both
+channels, which is mono.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from pathlib import Path
 
 from harness.datasets.scan import TRACK, Scan, collect
 from harness.datasets.tracks import Dataset, Source, Track
+
+TRAINING_SINGERS = ("abjones", "amy")
 
 
 def mir1k(root: Path) -> Dataset:
@@ -22,12 +27,13 @@ def mir1k(root: Path) -> Dataset:
 
 def _track(path: Path) -> Track:
     """Describe one clip."""
+    singer = path.stem.partition("_")[0]
     accompaniment, voice = Source(path, channel=0), Source(path, channel=1)
     return Track(
         dataset="mir1k",
         name=path.stem,
-        artist=path.stem.partition("_")[0],
-        split="test",
+        artist=singer,
+        split="train" if singer in TRAINING_SINGERS else "test",
         mixture=(accompaniment, voice),
         stems={"vocals": (voice,), "accompaniment": (accompaniment,)},
     )

@@ -34,6 +34,7 @@ FAMILY_OF = {  # the type of a row: the family that runs it
         "msst",
     ),
     "demucs": "demucs", "mdx": "audio_separator", "vr": "audio_separator",
+    "tasnet": "tasnet",
 }  # fmt: skip
 NOT_SHOWN = {  # types that a configuration does not show, or that need another package than most
     "bs_conformer", "bs_roformer_hyperace", "htdemucs", "scnet_masked", "scnet_tran",

@@ -19,7 +19,7 @@ _DATASETS = {
     "dsd100": ("train test", "dsd sisec16 sisec2016"),
     "medleydb": ("", ""),
     "moisesdb": ("test", "moises"),
-    "mir1k": ("test", ""),
+    "mir1k": ("train test", ""),
     "demo": ("train test", ""),
     "real_song": ("test", ""),
     "ccmixter": ("", ""),

@@ -60,6 +60,7 @@ FAMILIES: dict[str, Family] = {
     "openunmix": Family("harness.separators.published_networks:PublishedUnmix", 1, learned=True),
     "bsrnn": Family("harness.separators.published_networks:PublishedBsrnn", 1, learned=True),
     "dttnet": Family("harness.separators.published_networks:PublishedDttnet", 1, learned=True),
+    "tasnet": Family("harness.separators.published_tasnet:PublishedTasnet", 1, learned=True),
     "msst": Family("harness.separators.msst:Msst", 1, learned=True),
     "files": Family("harness.separators.from_disk:FromDisk", 1),
     "nmf": Family("harness.separators.nmf:Nmf", 1),

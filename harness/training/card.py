@@ -37,7 +37,7 @@ def model_card(run: TrainingRun, ended: str) -> Card:
         "network": run.recipe.network,
         "config": network.config(),
         "parameters": count_parameters(network),
-        "trained_on": [f"{group['dataset']}:{group['split']}" for group in training],
+        "trained_on": run.trained_on,
         "training": training,
         "validation": describe_tracks(run.validation.songs),
         "steps": progress.step,

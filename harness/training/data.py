@@ -70,8 +70,9 @@ def split_by_artist(
     """Return (training, validation) songs; no artist is in both.
 
     Artists are ordered by a hash of their names, so that the order does not depend on the set of
-    tracks. Whole artists go to validation until it has `share` of the tracks, or `most` tracks. A
-    track without a known artist counts as an artist of its own.
+    tracks. Whole artists go to validation until it has `share` of the tracks, or `most` tracks. An
+    artist with more than half of the tracks does not. A track without a known artist counts as an
+    artist of its own.
     """
     by_artist: dict[str, list[TrainingSong]] = {}
     for song in songs:
@@ -83,7 +84,8 @@ def split_by_artist(
     order = sorted(by_artist, key=lambda name: hashlib.sha256(name.encode()).digest())
     wanted = min(max(1, round(share * len(songs))), most)
     held: list[TrainingSong] = []
-    for artist in order[:-1]:
+    few = [name for name in order if 2 * len(by_artist[name]) <= len(songs)]
+    for artist in few[: len(order) - 1]:
         if len(held) >= wanted:
             break
         held += by_artist[artist]

@@ -136,11 +136,10 @@ def _validate(run: TrainingRun) -> dict[str, float]:
     progress.stale = 0 if better else progress.stale + 1
     if better:
         progress.best, progress.best_step, progress.scores = value, progress.step, scores
-        songs = (song.track for song in run.training.songs)
         about = {
             "network": run.recipe.network,
             "config": network.config(),
-            "trained_on": sorted({f"{track.dataset}:{track.split}" for track in songs}),
+            "trained_on": run.trained_on,
         }
         checkpoints.save(run.weights, network, about)
     elif progress.stale % max(1, run.recipe.patience // 3) == 0:

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from harness.core.errors import HarnessError
-from harness.core.files import digest
+from harness.core.files import digest, file_digest
 from harness.datasets.tracks import Dataset
 from harness.registry import suggestion
+from harness.separators import checkpoints
+from harness.separators.learned import fitting
 from harness.separators.networks import NETWORKS
 from harness.training.batches import Batches, ExcerptForm
 from harness.training.data import MEMORY, Material, TrainingSong, split_by_artist, usable_songs
@@ -31,6 +33,7 @@ class Session:
     device: str = "cpu"  # or ``cuda``, ``mps``
     seed: int = 0
     seconds: float | None = None  # pause after this time; None: train to the end
+    start: Path | None = None  # weights of an earlier run to begin from; None: random ones
     resume: bool = False  # continue from the state in `out`; without it, a used folder is refused
     save_seconds: float = 60.0  # between two states on disk: a kill loses at most this time
     workers: int = 1  # threads that make batches
@@ -59,9 +62,16 @@ class TrainingRun:
     batches: Batches
     training: Material
     validation: Material
+    earlier: tuple[str, ...]  # training data of the weights that it began from
     identity: dict[str, Any]  # must be the same to resume
     say: Callable[[str], None]
     begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def trained_on(self) -> list[str]:
+        """The datasets and splits behind the weights, sorted."""
+        songs = (song.track for song in self.training.songs)
+        return sorted({*self.earlier, *(f"{track.dataset}:{track.split}" for track in songs)})
 
     @property
     def weights(self) -> Path:
@@ -77,7 +87,9 @@ def prepare(
         hint = suggestion(recipe.network, NETWORKS)
         raise HarnessError(f"recipe {recipe.name}: no network {recipe.network!r}; {hint}")
     seed_step(session.seed, -1)
-    network: Any = NETWORKS[recipe.network](**recipe.options).to(session.device)
+    network: Any = NETWORKS[recipe.network](**recipe.options)
+    earlier = begin_from(session.start, network) if session.start else ()
+    network.to(session.device)
     optimiser = torch.optim.AdamW(  # the rate is set at each step
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
@@ -99,15 +111,31 @@ def prepare(
         Batches(material, form, recipe.augment, size=recipe.batch, seed=session.seed),
         material,
         Material(held, network.stems, recipe.input, memory=session.memory),
-        _identity(recipe, session.seed, training, held),
+        earlier,
+        _identity(recipe, session, training, held),
         say,
     )
 
 
+def begin_from(path: Path, network: Any) -> tuple[str, ...]:
+    """Fill a network with the weights of an earlier run; return what those were trained on."""
+    checkpoint = checkpoints.load(path)
+    about = checkpoint.metadata
+    with fitting(path, "the network of the recipe", "start from weights of the same network"):
+        if tuple(about["config"]["stems"]) != network.stems:
+            raise ValueError(f"its stems are {', '.join(about['config']['stems'])}")
+        network.load_state_dict(checkpoints.named_for(network, checkpoint.state))
+        return tuple(about["trained_on"])
+
+
 def _identity(
-    recipe: Recipe, seed: int, training: Sequence[TrainingSong], held: Sequence[TrainingSong]
+    recipe: Recipe,
+    session: Session,
+    training: Sequence[TrainingSong],
+    held: Sequence[TrainingSong],
 ) -> dict[str, Any]:
     """Return what must be the same to resume a run; the number of steps may change."""
     tracks = [[(s.track.dataset, s.track.split, s.track.name) for s in x] for x in (training, held)]
     fields = {key: value for key, value in recipe.as_dict().items() if key != "steps"}
-    return {"recipe": fields, "seed": seed, "tracks": digest(tracks)}
+    start = session.start and file_digest(session.start)
+    return {"recipe": fields, "seed": session.seed, "tracks": digest(tracks), "start": start}

@@ -152,7 +152,9 @@ def test_mir1k_recordings(shared_data: Path) -> None:
     assert dataset.sample_rate == 16000
     assert load("mir1k", shared_data / "mir1k" / "Wavfile").tracks == dataset.tracks
     clip = next(t for t in dataset.tracks if t.name == "abjones_5_08")
-    assert clip.artist == "abjones"
+    assert (clip.artist, clip.split) == ("abjones", "train")
+    assert sum(track.split == "train" for track in dataset.tracks) == 13
+    assert {t.artist for t in dataset.tracks if t.split == "train"} == {"abjones", "amy"}
     raw, _ = soundfile.read(clip.mixture[0].path, dtype="float32")
     mixture = read_sources(clip.mixture, 16000)
     assert mixture.shape == (1, len(raw))

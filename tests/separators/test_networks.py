@@ -29,6 +29,7 @@ SMALL = {
     "simplified_demucs": {"widths": (4, 8, 16), "hidden": 16},
     "htdemucs": {"n_fft": 2048, "width": 8},
     "scnet": {"n_fft": 256, "hop": 64, "widths": (4, 8, 8), "layers": 2},
+    "tasnet": {"filters": 8, "kernel": 8, "narrow": 6, "wide": 8, "blocks": 2},
 }
 
 

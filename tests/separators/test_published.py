@@ -17,6 +17,8 @@ from test_mel_roformer import CONFIG, network_of
 from test_published_networks import BAND, DTT, UNMIX, bands, paths, targets
 from test_scnet import TINY, tiny
 from test_spleeter import SMALL, arrays
+from test_tasnet import SMALL as SMALL_TASNET
+from test_tasnet import music, published
 from web import Server, redirect, send
 
 from harness import cli, registry
@@ -26,6 +28,7 @@ DEMUCS = {"sample_rate": RATE}
 ROFORMER = {"sample_rate": CONFIG["audio"]["sample_rate"], "params": {"config": CONFIG}}
 SPLEETER = {"params": {"network": SMALL}}
 OPEN_UNMIX, BSRNN, DTTNET = ({"params": {"network": sizes}} for sizes in (UNMIX, BAND, DTT))
+TASNET = {"sample_rate": RATE, "params": {"network": {**SMALL_TASNET, "segment": RATE}}}
 SCNET = {"sample_rate": 8000, "params": {"network": TINY}}
 # {registry row: (what else a row says of weights so small, what its files hold)}
 PUBLISHED = {
@@ -42,6 +45,7 @@ PUBLISHED = {
     "dttnet": (DTTNET, lambda: [paths(bins) for bins in (40, 24, 40, 40)]),
     "scnet": (SCNET, lambda: [tiny().state_dict()]),
     "scnet_large": (SCNET, lambda: [{"best_state": as_parallel(tiny().state_dict())}]),
+    "tasnet_beb46fac": (TASNET, lambda: [published(music())]),
     "mel_roformer": (ROFORMER, lambda: [network_of().state_dict()]),
     "mel_roformer_karaoke": (ROFORMER, lambda: [{"state_dict": network_of().state_dict()}]),
 }
@@ -82,7 +86,7 @@ def misbehave(server: Server, files: dict[str, bytes]) -> None:
 def test_fetched_from_a_bad_server_it_separates(name, server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    known = registry.load()[name]
+    known = registry.find(registry.load(), name)
     more, make = PUBLISHED[name]
     contents = [as_bytes(content) for content in make()]
     files = {w.file: content for w, content in zip(known.weights, contents, strict=True)}

@@ -24,6 +24,7 @@ from harness.core.errors import HarnessError
 from harness.datasets.folder import folder as load_folder
 from harness.datasets.tracks import Dataset, Source, Track
 from harness.metrics.ratios import snr
+from harness.separators import checkpoints
 from harness.training import RECIPES, Augment, Recipe, Session, find_recipe, train
 from harness.training.batches import Batches, ExcerptForm, draw_speed, vary
 from harness.training.data import REST, Material, covers, split_by_artist, usable_songs
@@ -104,6 +105,17 @@ def test_no_artist_is_in_both_splits_and_the_choice_does_not_depend_on_order(dat
     assert len(training) + len(held) == 6
     assert {s.track.name for s in held} == {s.track.name for s in held_again}
     assert len(again) == len(training)
+
+
+def test_an_artist_with_most_tracks_is_trained_on(dataset):
+    names = ["Di", "Mo", "Di", "Di", "Mo"]  # by the hash of the names, Di comes first
+    songs = [
+        replace(song, track=replace(song.track, artist=name))
+        for song, name in zip(usable_songs([dataset], FOUR), names, strict=False)
+    ]
+    training, held = split_by_artist(songs, 0.1, 12)
+    assert {s.track.artist for s in training} == {"Di"}
+    assert {s.track.artist for s in held} == {"Mo"}
 
 
 def test_one_artist_cannot_be_split(dataset):
@@ -568,6 +580,30 @@ def test_a_run_is_never_mixed_with_another(dataset, tmp_path, changes, session, 
     train(recipe(steps=1), [dataset], Session(tmp_path))
     with pytest.raises(HarnessError, match=message):
         train(recipe(steps=1, **changes), [dataset], Session(tmp_path, **session))
+
+
+def test_a_run_begins_with_the_weights_of_an_earlier_one(dataset, tmp_path):
+    first = train(recipe(steps=4), [dataset], Session(tmp_path / "a"))
+    other = replace(
+        dataset, tracks=tuple(replace(t, dataset="other", split="valid") for t in dataset.tracks)
+    )
+    still = recipe(steps=1, learning_rate=0.0)
+    session = Session(tmp_path / "b", start=first.weights)
+    second = train(still, [other], session)
+    a, b = (load_file(result.weights) for result in (first, second))
+    assert all(torch.equal(a[name], b[name]) for name in a if "norm" not in name)
+    card = json.loads((tmp_path / "b" / "tiny_demo.card.json").read_text())
+    assert card["trained_on"] == ["folder:test", "other:valid"]
+    assert checkpoints.load(second.weights).metadata["trained_on"] == card["trained_on"]
+    with pytest.raises(HarnessError, match="started with another start"):
+        train(still, [other], replace(session, start=None, resume=True))
+
+
+def test_weights_of_another_network_are_no_start(dataset, tmp_path):
+    one = recipe(steps=1, options={"stems": ["vocals"]})
+    first = train(one, [dataset], Session(tmp_path / "a"))
+    with pytest.raises(HarnessError, match=r"does not fit the network .*its stems are vocals"):
+        train(recipe(steps=1), [dataset], Session(tmp_path / "b", start=first.weights))
 
 
 def test_weights_without_their_state_are_not_replaced(dataset, tmp_path):
