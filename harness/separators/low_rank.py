@@ -50,16 +50,18 @@ class Rpca(Method):
     high_pass: float = 100.0  # in Hz; nothing below is voice
     seconds: float = 15.0  # longest segment
     iterations: int = 100  # at most, per segment
+    tolerance: float = 1e-3  # of the sum of both parts; less does not change the masks
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.mask not in MASKS:
             raise HarnessError(f"Rpca: mask is {self.mask!r}; choose 'soft' or 'binary'")
-        positive = min(self.sparsity, self.gain, self.seconds, self.iterations)
+        positive = min(self.sparsity, self.gain, self.seconds, self.iterations, self.tolerance)
         if positive <= 0 or self.weighting < 0:
             raise HarnessError(
                 f"Rpca: sparsity {self.sparsity}, gain {self.gain}, seconds {self.seconds}, "
-                f"iterations {self.iterations} or weighting {self.weighting} out of range; "
+                f"iterations {self.iterations}, tolerance {self.tolerance} or weighting "
+                f"{self.weighting} out of range; "
                 "use positive numbers, and at least 0 for the weighting"
             )
 
@@ -81,7 +83,11 @@ class Rpca(Method):
 
     def _mask_of(self, magnitude: Magnitude) -> Magnitude:
         low, sparse = decompose(
-            magnitude, self.sparsity, weighting=self.weighting, iterations=self.iterations
+            magnitude,
+            self.sparsity,
+            weighting=self.weighting,
+            iterations=self.iterations,
+            tolerance=self.tolerance,
         )
         np.abs(low, out=low)
         np.abs(sparse, out=sparse)

@@ -36,6 +36,7 @@ VOICE = 200.0, 4000.0  # Hz
 SYLLABLES = 2.0, 8.0  # Hz
 ALIKE = 0.05  # radians by which two sources may differ in panning and count as equally central
 FLOOR = 1e-12  # of powers, relative to a mean of one
+ROUNDING = 1e-6  # share of a covariance that may be rounding, since products have 32 bits
 LEAST = 1e-3  # share of a bin's mean power that a separator's estimate has at least
 
 
@@ -401,7 +402,7 @@ def best_filters(weighted: Matrices) -> Matrices:
     the least pass under its own weights, compared with the other's.
     """
     trace = np.trace(weighted, axis1=2, axis2=3).real[..., np.newaxis, np.newaxis]
-    first, second = np.moveaxis(weighted + (1e-8 * trace / 2 + 1e-30) * np.eye(2), 1, 0)
+    first, second = np.moveaxis(weighted + (ROUNDING * trace + 1e-30) * np.eye(2), 1, 0)
     root = np.linalg.inv(np.linalg.cholesky(first))
     values, vectors = np.linalg.eigh(root @ second @ root.conj().swapaxes(1, 2))
     found = (root.conj().swapaxes(1, 2) @ vectors).conj().swapaxes(1, 2)[:, ::-1]
