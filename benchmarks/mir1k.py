@@ -22,6 +22,7 @@ from harness.core import audio
 from harness.core.audio import Audio
 from harness.separators.anchors import IdealRatioMask, Mixture
 from harness.separators.classical import TWO_STEMS, Hpss, Repet, RepetSim
+from harness.separators.low_rank import Rpca
 from harness.separators.protocol import Oracle
 from harness.separators.spectral import harmonic_mask, stft_of
 
@@ -50,6 +51,9 @@ SEPARATORS = {
     "REPET": Repet,
     "REPET-SIM": RepetSim,
     "REPET-MFCC": partial(RepetSim, features="mfcc"),
+    "RPCA": Rpca,
+    "RPCA, weighted": partial(Rpca, weighting=5.0),
+    "RPCA, as in 2012": partial(Rpca, mask="binary", high_pass=0.0, seconds=60.0, tolerance=1e-5),
     "REPET, binary": partial(Repet, binary=True),
     "REPET-SIM, binary": partial(RepetSim, binary=True),
     "REPET-MFCC, binary": partial(RepetSim, features="mfcc", binary=True),
