@@ -35,7 +35,6 @@ SAMPLES = 1 << 19  # used by ICA at most; it estimates one angle
 VOICE = 200.0, 4000.0  # Hz
 SYLLABLES = 2.0, 8.0  # Hz
 ALIKE = 0.05  # radians by which two sources may differ in panning and count as equally central
-MODEL_FIRST = 10  # iterations of ILRMA in which the filters stay as they start
 FLOOR = 1e-12  # of powers, relative to a mean of one
 ROUNDING = 1e-6  # share of a covariance that may be rounding, since products have 32 bits
 LEAST = 1e-3  # share of a bin's mean power that a separator's estimate has at least
@@ -127,7 +126,6 @@ class Ilrma(_TwoByTwo):
 
     bases: int = 10  # spectra per source
     iterations: int = 60
-    vector_iterations: int = 20  # of independent vector analysis, where the filters start
     degrees: float | None = None  # of freedom; None: the normal distribution, which is their limit
     consistent: bool = False
     seed: int = 42  # of the initial spectra and activations
@@ -144,14 +142,10 @@ class Ilrma(_TwoByTwo):
         part = self._part(audio)
         with progress.part(0, 20):
             fit = LowRank(part, stft, self.bases, np.random.default_rng(self.seed))
-        steps = range(-self.vector_iterations - MODEL_FIRST, self.iterations)
         with progress.part(1, 20, 19):
-            for step in progress.each(steps):
+            for _ in progress.each(range(self.iterations)):
                 with progress.told(None):
-                    if step < -MODEL_FIRST:
-                        fit.iterate_vectors()
-                    else:
-                        fit.iterate(self.degrees, consistent=self.consistent, filters=step >= 0)
+                    fit.iterate(self.degrees, consistent=self.consistent)
         return fit.demixing
 
 
@@ -246,6 +240,11 @@ class LowRank:
         """The matrices that separate the two channels, shape (bins, 2, 2)."""
         return np.asarray(self._filters @ self._whitening, np.complex128)
 
+    @property
+    def model(self) -> Powers:
+        """The power that the spectra and activations of each source predict."""
+        return np.stack([s @ a for s, a in zip(self._spectra, self._activations, strict=True)], 1)
+
     def iterate(
         self, degrees: float | None = None, *, consistent: bool = False, filters: bool = True
     ) -> None:
@@ -257,23 +256,8 @@ class LowRank:
         for i in range(2):
             weights[:, i] = self._update_source(i, degrees)
         if filters:
-            self._set_filters(weights)
-
-    def iterate_vectors(self) -> None:
-        """Update the filters once for sources whose bins all rise and fall together.
-
-        This is independent vector analysis with a Laplace distribution. Afterwards each source has
-        the spectrum that it has in the louder channel.
-        """
-        level = np.sqrt(self._powers.mean(axis=0)) + np.float32(LEAST)
-        self._set_filters(np.broadcast_to(1 / level, self._powers.shape))
-        gains = self._gains()
-        self._filters = gains * self._filters
-        self._powers *= (np.abs(gains) ** 2).astype(np.float32)
-
-    def _set_filters(self, weights: Powers) -> None:
-        self._filters = best_filters(covariances(weights, self._products))
-        self._powers = powers_of(self._filters, self._products)
+            self._filters = best_filters(covariances(weights, self._products))
+            self._powers = powers_of(self._filters, self._products)
 
     def _gains(self) -> Matrices:
         """Return what gives each source its level in the louder channel, (bins, 2, 1)."""
