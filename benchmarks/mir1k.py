@@ -53,7 +53,7 @@ SEPARATORS = {
     "REPET-MFCC": partial(RepetSim, features="mfcc"),
     "RPCA": Rpca,
     "RPCA, weighted": partial(Rpca, weighting=5.0),
-    "RPCA, as in 2012": partial(Rpca, mask="binary", high_pass=0.0, seconds=60.0, tolerance=1e-5),
+    "RPCA, as in 2012": partial(Rpca, mask="binary", high_pass=0.0, seconds=60.0),
     "REPET, binary": partial(Repet, binary=True),
     "REPET-SIM, binary": partial(RepetSim, binary=True),
     "REPET-MFCC, binary": partial(RepetSim, features="mfcc", binary=True),

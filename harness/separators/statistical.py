@@ -422,9 +422,7 @@ def best_filters(weighted: Matrices) -> Matrices:
     return np.asarray(found / np.sqrt(scale)[..., np.newaxis], np.complex128)
 
 
-def _fit(
-    powers: Magnitude, model: Magnitude, degrees: float | None
-) -> tuple[Magnitude, Magnitude]:
+def _fit(powers: Magnitude, model: Magnitude, degrees: float | None) -> tuple[Magnitude, Magnitude]:
     """Return what raises and what lowers a source's model in its updates."""
     inverse = 1 / np.maximum(model, np.float32(FLOOR))
     return powers * inverse / _expected(powers, model, degrees), inverse

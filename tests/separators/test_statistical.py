@@ -14,8 +14,8 @@ from harness.separators.protocol import parameters
 from harness.separators.spectral import Stft
 from harness.separators.statistical import (
     Ica,
-    Ilrma,
     Idlma,
+    Ilrma,
     LowRank,
     best_filters,
     central,
@@ -297,9 +297,9 @@ def test_idlma_follows_its_separator(in_room):
         def separate(self, given):
             return {"vocals": voice, "accompaniment": rest}
 
-    found = Idlma(
-        sample_rate=RATE, network="known", guide=(ENTRIES["repet"], Guide())
-    ).separate(voice + rest)
+    found = Idlma(sample_rate=RATE, network="known", guide=(ENTRIES["repet"], Guide())).separate(
+        voice + rest
+    )
     assert snr(voice, found["vocals"]) > snr(voice, voice + rest) + 10
     assert np.abs(sum(found.values()) - voice - rest).max() < 1e-6
 
