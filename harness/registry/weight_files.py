@@ -130,7 +130,7 @@ def pin_files(entries: Iterable[Entry]) -> None:
 
 
 def notes_on(entry: Entry) -> list[str]:
-    """Return what every result of an entry must say of its weights; separators inside say it themselves."""
+    """Return what every result of an entry must say of its weights; those inside say their own."""
     pinned = len(entry.parts) == 1 and any(
         file.sha256 is None and pins.pin_of(file.file) for file in entry.weights
     )

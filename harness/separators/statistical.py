@@ -305,8 +305,8 @@ def check_channels(where: str, audio: Audio) -> None:
     small, large = np.linalg.eigvalsh(pair)
     if large > 0 and small < SAME * large:
         raise HarnessError(
-            f"{where}: both channels hold one signal (eigenvalue ratio {max(small, 0) / large:.0e}, "
-            f"least {SAME:.0e}), from which no 2 × 2 filter can separate anything; use a separator "
+            f"{where}: both channels hold one signal (ratio of eigenvalues {max(small, 0) / large:.0e}"
+            f", least {SAME:.0e}), from which no 2 × 2 filter can separate anything; use a separator "
             "of single channels, such as repet"
         )
 
