@@ -200,7 +200,8 @@ class _Search:
     def _found(self, matrix: Magnitude, columns: int) -> tuple[Magnitude, Values, Magnitude]:
         """Return the first singular vectors and values: left (rows, k), k values, right (k, …)."""
         if 3 * columns > self._size:  # then the whole one is faster
-            return scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
+            left, values, right = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
+            return left, values, right
         basis = self._start(matrix.shape[1], columns)
         for _ in range(SWEEPS):
             ranged, _ = np.linalg.qr(matrix @ basis)

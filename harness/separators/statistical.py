@@ -13,6 +13,7 @@ two channels, (bins, 4, frames), are |a|², |b|² and twice the parts of a·b*, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,7 @@ class _TwoByTwo(Method):
     stems: tuple[str, ...] = TWO_STEMS
     window: float = 0.0929  # in seconds: 4096 samples at 44.1 kHz
     seconds: float = 60.0  # the filter is estimated from this much of the track at most
+    _cost: ClassVar[int] = 17  # share of the work in estimating it, of 20
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return the voice and the rest; shapes (2, samples), exact sum."""
@@ -59,12 +61,13 @@ class _TwoByTwo(Method):
         if not audio.any():
             return {stem: np.zeros_like(audio) for stem in self.stems}
         stft = stft_of(self.sample_rate, overlap=4, seconds=self.window)
-        with progress.part(0, 20, 17):
+        with progress.part(0, 20, self._cost):
             matrices = self._demixing(audio, stft)
-        with progress.part(17, 20):
+        with progress.part(self._cost, 20, 18 - self._cost):
             images = projections(matrices)
             image = images[self._voice(audio, stft, images)]
         if len(image) == 1:  # the same in all bins
+            progress.tell(1.0)
             vocals = (image[0].real @ audio).astype(np.float32)
             return with_rest(audio, {"vocals": vocals}, "accompaniment")
         with progress.part(18, 20, 2):
@@ -99,6 +102,7 @@ class Ica(_TwoByTwo):
     """
 
     iterations: int = 200  # at most
+    _cost = 2
 
     def _demixing(self, audio: Audio, stft: Stft) -> Matrices:
         every = -(-audio.shape[1] // SAMPLES)
@@ -193,10 +197,10 @@ class Idlma(_TwoByTwo):
             with progress.part(18 + i, 20):
                 for frames, spectrum in stft.blocks(signal):
                     powers[:, i, frames] = np.mean(np.abs(spectrum) ** 2, axis=0).T
-        scale = max(float(powers.mean()), np.finfo(np.float32).tiny)
+        scale = max(float(powers.mean()), 1e-30)
         powers /= np.float32(scale)
         powers += np.float32(LEAST) * powers.mean(axis=2, keepdims=True) + np.float32(FLOOR)
-        return best_filters(covariances(1 / powers, products)) @ whitening
+        return best_filters(covariances(np.float32(1) / powers, products)) @ whitening
 
     def _voice(self, audio: Audio, stft: Stft, images: Matrices) -> int:
         return 0
@@ -229,7 +233,7 @@ class LowRank:
         self._reference = int(np.argmax(np.sum(audio**2, axis=1, dtype=np.float64)))
         self._whitening, self._products = second_order(self._audio, stft)
         inverse = np.linalg.inv(self._whitening)
-        self._filters = inverse if start is None else start @ inverse
+        self._filters: Matrices = np.asarray(inverse if start is None else start @ inverse)
         n_bins, _, n_frames = self._products.shape
         self._spectra = rng.random((2, n_bins, bases), np.float32) + np.float32(FLOOR)
         self._activations = rng.random((2, bases, n_frames), np.float32) + np.float32(FLOOR)
@@ -273,7 +277,7 @@ class LowRank:
         ratio, inverse = _fit(powers, spectra @ activations, degrees)
         activations *= np.sqrt((spectra.T @ ratio) / (spectra.T @ inverse))
         np.maximum(activations, np.float32(FLOOR), out=activations)
-        return 1 / _expected(powers, spectra @ activations, degrees)
+        return np.float32(1) / _expected(powers, spectra @ activations, degrees)
 
     def _rescale(self) -> None:
         """Give each source a mean power of one; its model follows."""
@@ -373,9 +377,10 @@ def central(audio: Audio, stft: Stft, sample_rate: int, images: Matrices) -> int
 def second_order(audio: Audio, stft: Stft) -> tuple[Matrices, Products]:
     """Return per bin a matrix that makes the channels white, and the products of white ones."""
     covariance = np.zeros((stft.n_bins, 2, 2), np.complex128)
-    for _, spectrum in stft.blocks(audio):
-        by_bin = spectrum.transpose(2, 0, 1).astype(np.complex128)
-        covariance += by_bin @ by_bin.conj().swapaxes(1, 2)
+    with progress.part(0, 2):
+        for _, spectrum in stft.blocks(audio):
+            by_bin = spectrum.transpose(2, 0, 1).astype(np.complex128)
+            covariance += by_bin @ by_bin.conj().swapaxes(1, 2)
     covariance /= stft.n_frames(audio.shape[1])
     trace = np.trace(covariance, axis1=1, axis2=2).real
     least = 1e-10 * trace + FLOOR * max(float(trace.mean()), np.finfo(np.float64).tiny)
@@ -383,11 +388,12 @@ def second_order(audio: Audio, stft: Stft) -> tuple[Matrices, Products]:
     values = np.maximum(values, least[:, np.newaxis])
     whitening = (vectors / np.sqrt(values)[:, np.newaxis]).conj().swapaxes(1, 2)
     products = np.empty((stft.n_bins, 4, stft.n_frames(audio.shape[1])), np.float32)
-    for frames, spectrum in stft.blocks(audio):
-        a, b = filtered(whitening, spectrum).transpose(0, 2, 1)
-        cross = 2 * a * b.conj()
-        for i, part in enumerate((np.abs(a) ** 2, np.abs(b) ** 2, cross.real, cross.imag)):
-            products[:, i, frames] = part
+    with progress.part(1, 2):
+        for frames, spectrum in stft.blocks(audio):
+            a, b = filtered(whitening, spectrum).transpose(0, 2, 1)
+            cross = 2 * a * b.conj()
+            for i, part in enumerate((np.abs(a) ** 2, np.abs(b) ** 2, cross.real, cross.imag)):
+                products[:, i, frames] = part
     return whitening, products
 
 
@@ -396,7 +402,7 @@ def powers_of(filters: Matrices, products: Products) -> Powers:
     cross = filters[..., 0] * filters[..., 1].conj()
     squares = np.abs(filters) ** 2
     factors = np.stack([squares[..., 0], squares[..., 1], cross.real, -cross.imag], axis=-1)
-    return np.maximum(factors.astype(np.float32) @ products, 0)
+    return np.asarray(np.maximum(factors.astype(np.float32) @ products, 0), np.float32)
 
 
 def covariances(weights: Powers, products: Products) -> Matrices:
@@ -424,7 +430,7 @@ def best_filters(weighted: Matrices) -> Matrices:
 
 def _fit(powers: Magnitude, model: Magnitude, degrees: float | None) -> tuple[Magnitude, Magnitude]:
     """Return what raises and what lowers a source's model in its updates."""
-    inverse = 1 / np.maximum(model, np.float32(FLOOR))
+    inverse = np.float32(1) / np.maximum(model, np.float32(FLOOR))
     return powers * inverse / _expected(powers, model, degrees), inverse
 
 
