@@ -309,9 +309,9 @@ def check_channels(where: str, audio: Audio) -> None:
     small, large = np.linalg.eigvalsh(pair)
     if large > 0 and small < SAME * large:
         raise HarnessError(
-            f"{where}: both channels hold one signal (ratio of eigenvalues {max(small, 0) / large:.0e}"
-            f", least {SAME:.0e}), from which no 2 × 2 filter can separate anything; use a separator "
-            "of single channels, such as repet"
+            f"{where}: both channels hold one signal (ratio of eigenvalues "
+            f"{max(small, 0) / large:.0e}, least {SAME:.0e}), from which no 2 × 2 filter can "
+            "separate anything; use a separator of single channels, such as repet"
         )
 
 
@@ -431,7 +431,8 @@ def best_filters(weighted: Matrices) -> Matrices:
 def _fit(powers: Magnitude, model: Magnitude, degrees: float | None) -> tuple[Magnitude, Magnitude]:
     """Return what raises and what lowers a source's model in its updates."""
     inverse = np.float32(1) / np.maximum(model, np.float32(FLOOR))
-    return powers * inverse / _expected(powers, model, degrees), inverse
+    ratio = powers * inverse / _expected(powers, model, degrees)
+    return np.asarray(ratio, np.float32), np.asarray(inverse, np.float32)
 
 
 def _expected(powers: Magnitude, model: Magnitude, degrees: float | None) -> Magnitude:
