@@ -24,10 +24,13 @@ from threadpoolctl import threadpool_limits
 from harness.core.audio import Audio
 from harness.separators.anchors import IdealBinaryMask, IdealRatioMask, MultichannelWiener
 from harness.separators.classical import Hpss, Repet, RepetSim, RepetSim4
+from harness.separators.drum_nmf import DrumNmf
+from harness.separators.low_rank import Rpca
 from harness.separators.nmf import Nmf, factorise
 from harness.separators.protocol import Oracle
 from harness.separators.repetition import similar_background
 from harness.separators.spectral import Magnitude, Stft, harmonic_mask
+from harness.separators.statistical import Ica, Ilrma
 
 librosa = package("librosa")
 
@@ -40,6 +43,14 @@ SEPARATORS = {
     "repet_mfcc (voice)": partial(RepetSim, features="mfcc"),
     "repet_sim (4 stems)": RepetSim4,
     "nmf": Nmf,
+    "drum_nmf": DrumNmf,
+    "drum_nmfd": partial(DrumNmf, shifts=10),
+    "rpca": Rpca,
+    "weighted_rpca": partial(Rpca, weighting=5.0),
+    "ica": Ica,
+    "ilrma": Ilrma,
+    "t_ilrma": partial(Ilrma, degrees=5.0),
+    "consistent_ilrma": partial(Ilrma, consistent=True),
     "ibm": IdealBinaryMask,
     "irm": IdealRatioMask,
     "mwf": MultichannelWiener,

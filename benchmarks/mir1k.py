@@ -32,6 +32,7 @@ from harness.datasets.mir1k import TRAINING_SINGERS
 from harness.selection.statistics import rounded_mean
 from harness.separators.anchors import IdealRatioMask, Mixture
 from harness.separators.classical import TWO_STEMS, Hpss, Repet, RepetSim
+from harness.separators.low_rank import Rpca
 from harness.separators.protocol import Oracle
 from harness.separators.spectral import harmonic_mask, stft_of
 
@@ -60,6 +61,9 @@ SEPARATORS = {
     "REPET": Repet,
     "REPET-SIM": RepetSim,
     "REPET-MFCC": partial(RepetSim, features="mfcc"),
+    "RPCA": Rpca,
+    "RPCA, weighted": partial(Rpca, weighting=5.0),
+    "RPCA, as in 2012": partial(Rpca, mask="binary", high_pass=0.0, seconds=60.0),
     "REPET, binary": partial(Repet, binary=True),
     "REPET-SIM, binary": partial(RepetSim, binary=True),
     "REPET-MFCC, binary": partial(RepetSim, features="mfcc", binary=True),

@@ -17,6 +17,7 @@ from harness.registry.dataset_names import together
 from harness.registry.entries import (
     ENSEMBLE,
     FILE_NAME,
+    GUIDED,
     EnsembleParams,
     Entry,
     License,
@@ -26,6 +27,7 @@ from harness.registry.entries import (
 )
 
 FROM_MEMBERS = {"stems", "sample_rate", "channels", "weights", "trained_on", "unavailable"}
+OWN_OF_GUIDED = {"stems", "sample_rate", "channels"}
 
 
 def ensemble(
@@ -57,6 +59,41 @@ def with_members(entry: Entry, entries: Mapping[str, Entry], path: Path) -> Entr
     found = entry.model_copy(update=_from_members(params, [*members.values()]))
     found._members = tuple(members.values())
     return found
+
+
+def with_guide(entry: Entry, entries: Mapping[str, Entry], path: Path) -> Entry:
+    """Return an entry with the separator that its `network` names; others unchanged.
+
+    Its weights, licenses and training data are those of that separator.
+    """
+    if entry.family != GUIDED:
+        return entry
+    where = f"{path}: {entry.name}"
+    if given := sorted((FROM_MEMBERS - OWN_OF_GUIDED) & entry.model_fields_set):
+        raise HarnessError(f"{where}: {given[0]} comes from its network; remove it")
+    name = entry.params.get("network")
+    guide = entries[name] if isinstance(name, str) and name in entries else None
+    if guide is None or not _may_guide(guide, entry.input):
+        known = [n for n, other in entries.items() if _may_guide(other, entry.input)]
+        raise HarnessError(
+            f"{where}: network {name!r} is no separator of the {entry.input} that returns vocals; "
+            f"{suggestion(str(name), known)}"
+        )
+    inherited = {key: getattr(guide, key) for key in ("weights", "trained_on", "unavailable")}
+    terms = License(code=entry.license.code, weights=guide.license.weights)
+    found = entry.model_copy(update={**inherited, "license": terms})
+    found._guide = guide
+    return found
+
+
+def _may_guide(entry: Entry, source: str) -> bool:
+    named = taxonomy.as_meant(entry.stems).values()
+    return (
+        _may_be_member(entry)
+        and entry.family != GUIDED
+        and entry.input == source
+        and bool(taxonomy.parts("vocals", named))
+    )
 
 
 def describe_saved(entry: Entry) -> str:

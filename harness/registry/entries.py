@@ -29,6 +29,7 @@ from harness.registry.pins import pin_of
 FILE_NAME = "model_registry.yaml"
 ENSEMBLE = "ensemble"  # the family and the role
 FILES = "files"  # the family of estimates made elsewhere
+GUIDED = "idlma"  # the family that uses the estimates of another separator, named by `network`
 
 Role = Literal["separator", "anchor", "oracle", "ensemble"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -154,11 +155,23 @@ class Entry(_Strict):
     published: tuple[Published, ...] = ()
     unavailable: Line = ""  # why this version cannot run it
     _members: tuple[Entry, ...] = PrivateAttr(())
+    _guide: Entry | None = PrivateAttr(None)
 
     @property
     def members(self) -> tuple[Entry, ...]:
         """The separators of an ensemble, found by name when the registry is read."""
         return self._members
+
+    @property
+    def guide(self) -> Entry | None:
+        """The separator whose estimates this one uses, found by name when the registry is read."""
+        return self._guide
+
+    @property
+    def parts(self) -> tuple[Entry, ...]:
+        """The entry itself, and all separators that run inside it."""
+        inside = (*self._members, *([self._guide] if self._guide else []))
+        return (self, *(part for entry in inside for part in entry.parts))
 
     @property
     def blend(self) -> EnsembleParams:
@@ -179,6 +192,8 @@ class Entry(_Strict):
                 mode="json", include={"stems", "edges", "how", "consistent"}, exclude_defaults=True
             )
             parts["members"] = {member.name: member.identity() for member in self.members}
+        if self.guide:
+            parts["guide"] = self.guide.identity()
         return digest(parts)
 
 

@@ -14,7 +14,7 @@ from harness.core import strict_yaml
 from harness.core.errors import HarnessError
 from harness.core.taxonomy import REFERENCE
 from harness.registry import checkpoint_catalog as catalog
-from harness.registry.ensembles import with_members
+from harness.registry.ensembles import with_guide, with_members
 from harness.registry.entries import FILE_NAME, Entry, checked, suggestion
 
 Name = re.compile(r"[a-z0-9][a-z0-9_]*")
@@ -108,6 +108,7 @@ def _entries(rows: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Entry]
             base = merged.get(rows[link].get("extends") or "", {})
             merged.setdefault(link, _merged(base, rows[link]))
     found = {name: checked(name, merged[name], path) for name in rows}
+    found = {name: with_guide(entry, Known(found), path) for name, entry in found.items()}
     whole = Known(found)
     return Known({name: with_members(entry, whole, path) for name, entry in found.items()})
 

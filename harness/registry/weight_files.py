@@ -47,6 +47,7 @@ def anywhere(entry: Entry) -> Entry:
     )
     found = entry.model_copy(update={"weights": files})
     found._members = tuple(map(anywhere, entry.members))
+    found._guide = entry.guide and anywhere(entry.guide)
     return found
 
 
@@ -134,8 +135,8 @@ def pin_files(entries: Iterable[Entry]) -> None:
 
 
 def notes_on(entry: Entry) -> list[str]:
-    """Return what every result of an entry must say of its weights; members say it themselves."""
-    pinned = not entry.members and any(
+    """Return what every result of an entry must say of its weights; those inside say their own."""
+    pinned = len(entry.parts) == 1 and any(
         file.sha256 is None and pins.pin_of(file.file) for file in entry.weights
     )
     return [f"weights {pins.NOTE}"] if pinned else []

@@ -64,7 +64,11 @@ FAMILIES: dict[str, Family] = {
     "msst": Family("harness.separators.msst:Msst", 1, learned=True),
     "files": Family("harness.separators.from_disk:FromDisk", 1),
     "nmf": Family("harness.separators.nmf:Nmf", 1),
-    "drum_nmf": Family("harness.separators.drum_nmf:DrumNmf", 1),
+    "drum_nmf": Family("harness.separators.drum_nmf:DrumNmf", 2),
+    "rpca": Family("harness.separators.low_rank:Rpca", 1),
+    "ica": Family("harness.separators.statistical:Ica", 1),
+    "ilrma": Family("harness.separators.statistical:Ilrma", 1),
+    "idlma": Family("harness.separators.statistical:Idlma", 1),
     "centre": Family("harness.separators.classical:Centre", 1),
     "ensemble": Family("harness.separators.ensemble:Ensemble", 1),
     "command": Family("harness.separators.command:Command", 1, own_code=True),
@@ -85,11 +89,11 @@ def obstacle(entry: Entry) -> str:
 
 
 def lacking_package(entry: Entry) -> str:
-    """Return which package an entry or a member of it needs, and what to do; empty if none.
+    """Return which package an entry or a separator inside it needs, and what to do; empty if none.
 
     The package is looked for, not imported. Whether it can be imported shows when it is used.
     """
-    for part in (entry, *entry.members):
+    for part in entry.parts:
         package = package_of(part)
         if package and importlib.util.find_spec(package.replace("-", "_")) is None:
             return (
@@ -156,6 +160,9 @@ def load(
     options = dict(entry.params)
     if entry.members:
         options = _members(entry, sample_rate, device)
+    elif entry.guide:
+        guide = load(entry.guide, stems=(), sample_rate=sample_rate, device=device)
+        options["guide"] = entry.guide, guide
     elif _with_weights(entry):
         options |= _weights(entry) | {"device": device}
     try:
@@ -174,8 +181,8 @@ def load(
 
 
 def is_learned(entry: Entry) -> bool:
-    """Whether the entry is a network that can run, or an ensemble with one."""
-    return not obstacle(entry) and any(_with_weights(e) for e in (entry, *entry.members))
+    """Whether the entry is a network that can run, or has one inside."""
+    return not obstacle(entry) and any(map(_with_weights, entry.parts))
 
 
 def runs_own_code(entry: Entry) -> bool:
@@ -185,8 +192,8 @@ def runs_own_code(entry: Entry) -> bool:
 
 
 def own_code(entries: Iterable[Entry]) -> list[str]:
-    """Return one line for each entry, or member of one, that runs code of the user."""
-    every = {e.name: e for entry in entries for e in (entry, *entry.members) if runs_own_code(e)}
+    """Return one line for each entry, or separator inside one, that runs code of the user."""
+    every = {e.name: e for entry in entries for e in entry.parts if runs_own_code(e)}
     return [
         f"{name}: runs {_class_of(find_family(entry)).about(entry.params)}"
         for name, entry in every.items()
@@ -199,8 +206,8 @@ def code_versions(entry: Entry) -> Any:
     For code of the user these are the hashes of its files.
     """
     own = _code_version(entry)
-    members = {member.name: _code_version(member) for member in entry.members}
-    return {entry.family: own, **members} if members else own
+    inside = {part.name: _code_version(part) for part in entry.parts[1:]}
+    return {entry.family: own, **inside} if inside else own
 
 
 def _code_version(entry: Entry) -> Any:

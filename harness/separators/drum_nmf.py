@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,6 @@ from harness.core.audio import Audio
 from harness.core.errors import HarnessError
 from harness.separators import progress
 from harness.separators.spectral import (
-    BLOCK_FRAMES,
     TINY,
     Magnitude,
     Method,
@@ -21,6 +21,7 @@ from harness.separators.spectral import (
     with_rest,
 )
 
+Patterns = npt.NDArray[np.float32]  # (shifts, templates, bands)
 Peak = tuple[float, float, float]  # centre in Hz, half width in octaves, level in dB
 Bins = npt.NDArray[np.intp]
 
@@ -48,6 +49,8 @@ HITS: dict[str, tuple[tuple[Peak, ...], ...]] = {
         ((5000.0, 0.9, -4.0), (9000.0, 0.8, 0.0)),
     ),
 }
+# Seconds in which a hit loses two thirds of its level, for patterns of several frames.
+RING = {"kick": 0.08, "snare": 0.06, "toms": 0.15, "hihat_cymbals": 0.05}
 
 
 @dataclass(kw_only=True)
@@ -59,11 +62,15 @@ class DrumNmf(Method):
     at first and more later. Soft masks from the fits divide each band of each channel, so the stems
     sum to the input. Nothing is learned from other music.
 
+    With `shifts` above one a template is a pattern of so many frames, in which a hit rings out
+    (NMFD). One activation then explains a whole hit.
+
     References
     ----------
     Lee and Seung, "Algorithms for non-negative matrix factorization", NIPS 2000, for the updates;
     Dittmar and Gärtner, "Real-time transcription and separation of drum recordings based on NMF
-    decomposition", DAFx 2014, for templates that adapt gradually.
+    decomposition", DAFx 2014, for templates that adapt gradually; Smaragdis, "Non-negative matrix
+    factor deconvolution", ICA 2004, for patterns.
     """
 
     stems: tuple[str, ...] = KIT
@@ -72,20 +79,24 @@ class DrumNmf(Method):
     adaptation: float = 0.8  # 0 keeps the templates as described, 1 forgets the descriptions
     sparsity: float = 1.0  # penalty on toms: they are rare, with spectra between those of others
     power: float = 1.0  # exponent of the soft masks
+    shifts: int = 1  # frames per template, 12 ms each
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.iterations < 1 or not 0 <= self.adaptation <= 1 or self.sparsity < 0:
+        counts = min(self.iterations, self.shifts)
+        if counts < 1 or not 0 <= self.adaptation <= 1 or self.sparsity < 0:
             raise HarnessError(
-                f"DrumNmf: iterations {self.iterations}, adaptation {self.adaptation} or sparsity "
-                f"{self.sparsity} out of range; use at least 1, 0 to 1, and at least 0"
+                f"DrumNmf: iterations {self.iterations}, shifts {self.shifts}, adaptation "
+                f"{self.adaptation} or sparsity {self.sparsity} out of range; use at least 1, at "
+                "least 1, 0 to 1, and at least 0"
             )
 
     def separate(self, audio: Audio) -> dict[str, Audio]:
         """Return kick, snare, toms and cymbals with hi-hat; shapes (channels, samples)."""
         stft = stft_of(self.sample_rate, overlap=4)
         bands = band_of_bins(stft, self.sample_rate)
-        templates, owner = describe(stft, self.sample_rate, bands)
+        spectra, owner = describe(stft, self.sample_rate, bands)
+        templates = ringing(spectra, owner, stft.hop / self.sample_rate, self.shifts)
         with progress.part(0, 8):
             levels = _summed(stft, audio, bands)
         prices = np.where(owner == KIT.index("toms"), 1 + self.sparsity, 1).astype(np.float32)
@@ -96,8 +107,8 @@ class DrumNmf(Method):
 
         def shares(spectrum: Spectrum, frames: slice) -> Spectrum:
             fits = [
-                activations[frames][:, owner == piece] @ templates[owner == piece]
-                for piece in range(len(KIT))
+                _model(activations[:, own], templates[:, own], frames)
+                for own in (owner == piece for piece in range(len(KIT)))
             ]
             largest = np.maximum(np.maximum.reduce(fits), TINY)
             weights = [(fit / largest) ** np.float32(self.power) for fit in fits]
@@ -135,6 +146,14 @@ def describe(stft: Stft, sample_rate: int, bands: Bins) -> tuple[Magnitude, Bins
     return templates.astype(np.float32), np.asarray(owner, np.intp)
 
 
+def ringing(spectra: Magnitude, owner: Bins, hop: float, shifts: int) -> Patterns:
+    """Let the templates decay over frames that are `hop` seconds apart; each still sums to one."""
+    rates = 1 / np.array([RING[KIT[piece]] for piece in owner])
+    decay = np.exp(-np.outer(np.arange(shifts) * hop, rates))
+    decay /= decay.sum(axis=0)
+    return (decay[:, :, np.newaxis] * spectra).astype(np.float32)
+
+
 def _draw(frequencies: npt.NDArray[np.float64], peaks: tuple[Peak, ...]) -> Magnitude:
     """Return a magnitude spectrum of bell curves over log-frequency."""
     total = np.full(len(frequencies), 1e-4)  # a template can adapt in every band
@@ -154,26 +173,43 @@ def _summed(stft: Stft, audio: Audio, bands: Bins) -> Magnitude:
 
 
 def _fit(
-    levels: Magnitude, templates: Magnitude, prices: Magnitude, iterations: int, adaptation: float
-) -> tuple[Magnitude, Magnitude]:
-    """Return activations (frames, templates) and templates (templates, bands) that fit levels."""
+    levels: Magnitude, templates: Patterns, prices: Magnitude, iterations: int, adaptation: float
+) -> tuple[Magnitude, Patterns]:
+    """Return activations (frames, templates) and templates that fit levels (frames, bands)."""
     drawn = templates
-    activations = np.repeat(levels.sum(axis=1, keepdims=True), len(templates), axis=1)
-    activations /= np.float32(len(templates))
+    activations = np.repeat(levels.sum(axis=1, keepdims=True), templates.shape[1], axis=1)
+    activations /= np.float32(templates.shape[1])
     for sweep in progress.each(range(iterations)):
-        gained = np.zeros_like(templates)
-        for first in range(0, len(levels), BLOCK_FRAMES):
-            frames = slice(first, first + BLOCK_FRAMES)
-            block = activations[frames]
-            block *= _ratio(levels[frames], block, templates) @ templates.T / prices
-            gained += block.T @ _ratio(levels[frames], block, templates)
-        moved = templates * gained
-        moved /= np.maximum(moved.sum(axis=1, keepdims=True), TINY)
+        gained = np.zeros_like(activations)
+        for delay, ratio in _delayed(_ratio(levels, activations, templates), len(templates)):
+            gained[: len(ratio)] += ratio @ templates[delay].T
+        activations *= gained / prices
+        moved = np.zeros_like(templates)
+        for delay, ratio in _delayed(_ratio(levels, activations, templates), len(templates)):
+            moved[delay] = templates[delay] * (activations[: len(ratio)].T @ ratio)
+        moved /= np.maximum(moved.sum(axis=(0, 2), keepdims=True), TINY)
         free = np.float32(adaptation * (sweep + 1) / iterations)
         templates = (1 - free) * drawn + free * moved
     return activations, templates
 
 
-def _ratio(levels: Magnitude, activations: Magnitude, templates: Magnitude) -> Magnitude:
-    """Return the levels divided by the product of the factors."""
-    return np.asarray(levels / np.maximum(activations @ templates, TINY), np.float32)
+def _delayed(ratio: Magnitude, shifts: int) -> Iterator[tuple[int, Magnitude]]:
+    """Yield each delay and what a signal holds from that frame on."""
+    return ((delay, ratio[delay:]) for delay in range(min(shifts, len(ratio))))
+
+
+def _ratio(levels: Magnitude, activations: Magnitude, templates: Patterns) -> Magnitude:
+    """Return the levels divided by the model of them."""
+    model = _model(activations, templates, slice(0, len(levels)))
+    return np.asarray(levels / np.maximum(model, TINY), np.float32)
+
+
+def _model(activations: Magnitude, templates: Patterns, frames: slice) -> Magnitude:
+    """Return the levels in a range of frames: each activation starts a pattern."""
+    out = np.zeros((frames.stop - frames.start, templates.shape[2]), np.float32)
+    for delay, spectra in enumerate(templates):
+        first = max(frames.start, delay)
+        if first < frames.stop:
+            part = activations[first - delay : frames.stop - delay]
+            out[first - frames.start :] += part @ spectra
+    return out

@@ -406,9 +406,12 @@ def _mean(scores: Mapping[str, float], stems: Sequence[str]) -> float:
 
 
 def _on_card(entry: Entry) -> dict[str, float]:
-    """Return the validation scores on the cards beside an entry's weights, by stem."""
+    """Return the validation scores on the cards beside an entry's weights, by stem.
+
+    The weights of a separator inside the entry say nothing about the entry.
+    """
     found: dict[str, float] = {}
-    for file in entry.weights:
+    for file in () if entry.guide else entry.weights:
         with suppress(HarnessError, OSError, ValueError, TypeError, KeyError, AttributeError):
             card = json.loads(find(file.file).with_suffix(".card.json").read_bytes())
             found |= {str(stem): float(score) for stem, score in card["scores"].items()}
