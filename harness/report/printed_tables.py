@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import HarnessError
-from harness.core.text import decimals, short
+from harness.core.text import MISSING, decimals, short
 from harness.results.printed import (
     AGREES,
     DIFFERS,
@@ -72,12 +72,11 @@ def table_text(table: PrintedTable, cells: Sequence[Cell]) -> TableText:
 
 
 def _value(cell: Cell) -> str:
-    """Return both numbers; of a stated order only the difference."""
-    places = 2 if cell.unit == "dB" else 0
-    ours = "" if cell.ours is None else decimals(cell.ours, places if cell.unit != "million" else 2)
+    """Return both numbers; of a stated order our difference."""
+    ours = "" if cell.ours is None else decimals(cell.ours, 0 if cell.unit == "%" else 2)
     if cell.printed is None:
-        return f"{ours or '?'} > 0"
-    printed = short(cell.printed) if cell.unit != "dB" else _digits(cell.printed)
+        return ours or MISSING
+    printed = _digits(cell.printed) if cell.unit == "dB" else short(cell.printed)
     return f"{printed} / {ours}" if ours else printed
 
 
@@ -106,14 +105,23 @@ def _definition(name: str, measure: Measure) -> str:
 
 
 def _notes(table: PrintedTable, cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield the lines below a table."""
-    if table.note:
-        yield table.note
-    for cell in cells:
-        own = cell.note.removesuffix(table.note).strip()
-        ours = f"ours is {cell.row} on {cell.our_data}" if cell.our_data else ""
-        for text in filter(None, [own, ours, cell.why]):
-            yield f"{cell.system}: {text}"
+    """Yield the lines below a table: first what holds for all of it, then by system."""
+    yield from filter(None, [table.note, *(cell.identity for cell in cells)])
+    for part in ("finding", "note", "our_data", "why"):
+        of_systems: dict[str, list[str]] = {}
+        for cell in cells:
+            text = getattr(cell, part)
+            found = of_systems.setdefault(cell.system, [])
+            shown = part == "our_data" and text in cell.why
+            if text and text not in found and not shown:
+                found.append(text)
+        groups: dict[str, list[str]] = {}
+        for system, texts in of_systems.items():
+            groups.setdefault("; ".join(texts), []).append(system)
+        ours = "our tracks: " * (part == "our_data")
+        for text, systems in groups.items():
+            if text:
+                yield f"{', '.join(systems)}: {ours}{text}"
 
 
 def system_rows(systems: Sequence[System], paper: str = "") -> list[tuple[str, str, str]]:
@@ -134,7 +142,11 @@ def _answer(system: System) -> str:
 
 def markdown(papers: Papers, cells: Mapping[str, Sequence[Cell]]) -> list[str]:
     """Return the papers of which there are cells, and the systems that they name, in Markdown."""
-    lines = ["A cell is the printed number, or `printed / ours`. The verdicts:", ""]
+    lines = [
+        "A cell is the printed number, or `printed / ours`; where a paper states an order without "
+        "numbers, it is our difference. The verdicts:",
+        "",
+    ]
     lines += [f"* **{verdict}**: {meaning}" for verdict, meaning in MEANING.items()]
     for name, mine in cells.items():
         paper = papers.papers[name]
@@ -161,7 +173,7 @@ def _list(texts: Iterable[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Return text that Markdown shows as it is."""
-    for sign in "\\|*_<>[]`":
+    for sign in "\\|*<[`":
         text = text.replace(sign, "\\" + sign)
     return " ".join(text.split())
 

@@ -6,6 +6,7 @@ other verdicts say why they are not compared, or that the printed numbers contra
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.core import strict_yaml
 from harness.core.taxonomy import REFERENCE
 from harness.core.text import decimals
-from harness.datasets.known import DATASETS, advice
+from harness.datasets.known import DATASETS
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Track
 from harness.registry import Entry
@@ -153,11 +154,28 @@ class Finding:
 
     text: str
     verdict: str = ""
+    identity: str = ""  # that shows it
 
 
 Place = tuple[str, str]  # measure, column
 Found = dict[Place, Finding]
 Check = Callable[[PrintedRow, Paper], Found]
+
+
+COUNTS_ALL = (
+    "SDR counts interference and all other errors, SIR interference only. So on one signal SIR ≥ "
+    "SDR (BSS Eval; also of means), or SIR ≥ SDR − 1 as ratios of energies (if SDR is ‖x‖²/‖x−x̂‖²)."
+)
+ORTHOGONAL = (
+    "BSS Eval version 3 of one signal: 1/SDR = 1/SIR + (1 + 1/SIR)/SAR as ratios of energies. A "
+    "mean SDR over tracks is never above that of the mean SIR and SAR, and far below only if the "
+    "tracks are very different."
+)
+ONE_EQUATION = (
+    "If the noise is x−x̂, Equation 1 is Equation 2. Where the printed SNR and SDR differ, at least "
+    "one of them is defined differently."
+)
+OF_STEMS = "The numbers are those of the four stem means of Table 1, not of tracks."
 
 
 def power(decibels: float) -> float:
@@ -209,11 +227,11 @@ def sdr_needs_sir(row: PrintedRow, paper: Paper) -> Found:
     for column, (sdr, sir) in _columns(row, "SDR", "SIR"):
         if (least := least_sir(sdr)) > sir + ROUNDING:
             text = (
-                f"{column}: an SDR of {decimals(sdr)} dB needs an SIR of at least "
-                f"{decimals(least)} dB, and {decimals(sir)} is printed (SDR counts interference "
-                "and all other errors, SIR interference only)"
+                f"{column}: SDR {decimals(sdr)} needs an SIR of {decimals(least)} or more, and "
+                f"{decimals(sir)} is printed"
             )
-            found |= {(name, column): Finding(text, IMPOSSIBLE) for name in ("SDR", "SIR")}
+            finding = Finding(text, IMPOSSIBLE, COUNTS_ALL)
+            found |= {(name, column): finding for name in ("SDR", "SIR")}
     return found
 
 
@@ -227,14 +245,12 @@ def three_ratios(row: PrintedRow, paper: Paper) -> Found:
     for column, (sdr, sir, sar) in _columns(row, "SDR", "SIR", "SAR"):
         gap = sdr - implied_sdr(sir, sar)
         text = (
-            f"{column}: 1/SDR = 1/SIR + (1 + 1/SIR)/SAR of BSS Eval gives an SDR of "
-            f"{decimals(sdr - gap)} dB for SIR {decimals(sir)} and SAR {decimals(sar)}; "
-            f"{decimals(sdr)} is printed"
+            f"{column}: SIR {decimals(sir)} and SAR {decimals(sar)} give an SDR of "
+            f"{decimals(sdr - gap)}, and {decimals(sdr)} is printed"
         )
         wrong = gap > ROUNDING or gap < -SPREAD
         if wrong or gap < -1:
-            remark = "" if wrong else ", which needs tracks of very different scores"
-            finding = Finding(text + remark, IMPOSSIBLE if wrong else "")
+            finding = Finding(text, IMPOSSIBLE if wrong else "", ORTHOGONAL)
             found |= {(name, column): finding for name in ("SDR", "SIR", "SAR")}
     return found
 
@@ -244,11 +260,8 @@ def equations_are_one(row: PrintedRow, paper: Paper) -> Found:
     found: Found = {}
     for column, (snr, sdr) in _columns(row, "SNR", "SDR"):
         if abs(snr - sdr) > ROUNDING:
-            text = (
-                "with x−x̂ as noise, Equation 1 is Equation 2; the printed SNR and SDR differ, so "
-                "at least one of them is defined differently"
-            )
-            found |= {(name, column): Finding(text, OTHER_DEFINITION) for name in ("SNR", "SDR")}
+            finding = Finding("", OTHER_DEFINITION, ONE_EQUATION)
+            found |= {(name, column): finding for name in ("SNR", "SDR")}
     return found
 
 
@@ -265,20 +278,19 @@ def statistics_of_stem_means(row: PrintedRow, paper: Paper) -> Found:
         means = list(first.scores[measure].values())
         for column, printed in columns.items():
             if abs(of_stems[column](means) - printed) < ROUNDING:
-                text = f"{column}: that of the four stem means of Table 1, not of tracks"
-                found[measure, column] = Finding(text, OTHER_DEFINITION)
+                found[measure, column] = Finding("", OTHER_DEFINITION, OF_STEMS)
     return found
 
 
 def asnet_convolutions(row: PrintedRow, paper: Paper) -> Found:
     """Find fewer parameters than the three convolutions of ASNet have."""
     channels = [1, 64, 128, 256]
-    least = sum(9 * a * b + b for a, b in zip(channels, channels[1:], strict=False))
+    least = sum(9 * a * b + b for a, b in itertools.pairwise(channels))
     found: Found = {}
     for column, (millions,) in _columns(row, "parameters"):
         if millions * 1e6 < least:
-            text = f"the 3×3 convolutions 1 → 64 → 128 → 256 alone have {least:,} parameters"
-            found["parameters", column] = Finding(text, IMPOSSIBLE)
+            identity = f"The 3×3 convolutions 1 → 64 → 128 → 256 alone have {least:,} parameters."
+            found["parameters", column] = Finding("", IMPOSSIBLE, identity)
     return found
 
 
@@ -404,8 +416,10 @@ class Cell:
     metric: str  # ours
     our_data: str
     verdict: str  # one of `VERDICTS`
-    why: str
-    note: str
+    why: str  # it is so
+    finding: str  # of the checks of printed numbers against each other
+    identity: str  # that the check uses
+    note: str  # on the paper's text
 
 
 def cells(name: str, paper: Paper, entries: Mapping[str, Entry], runs: Sequence[Run]) -> list[Cell]:
@@ -435,7 +449,7 @@ def _blank(name: str, table: PrintedTable, row: PrintedRow, measure: str, column
     return Cell(
         name, table.name, row.label, measure, column, row.scores[measure][column], about.unit,
         about.says, where, row.ours, None, f"{about.metric}, {about.over}" if about.metric else "",
-        "", "", "", " ".join(filter(None, [row.note, table.note])),
+        "", "", "", "", "", row.note,
     )  # fmt: skip
 
 
@@ -454,8 +468,7 @@ def _judged(
         cell = replace(cell, ours=score.value, our_data=score.data)
     finding = checked.get((cell.measure, cell.column), Finding(""))
     verdict, why = _verdict(cell, measure, row, score, finding, entries)
-    reasons = dict.fromkeys(filter(None, [why, finding.text]))
-    return replace(cell, verdict=verdict, why="; ".join(reasons))
+    return replace(cell, verdict=verdict, why=why, finding=finding.text, identity=finding.identity)
 
 
 def _verdict(
@@ -504,10 +517,10 @@ def _trained_on(entry: Entry | None, data: str) -> str:
 def _missing(name: str, data: str, entries: Mapping[str, Entry]) -> str:
     """Return what is missing to measure a row, and how to get it."""
     dataset = read_split(data).dataset
-    with_data = f"give --data {dataset}=PATH ({advice(dataset)})" if dataset in DATASETS else data
-    if name not in entries:
-        return with_data
-    return "; ".join(filter(None, [obstacle(entries[name]), with_data]))
+    how = f"give --data {dataset}=PATH ('harness list' says how to get it)"
+    how = how if dataset in DATASETS else "no program here reads its dataset"
+    lacking = obstacle(entries[name]) if name in entries else ""
+    return "; ".join(filter(None, [lacking, how]))
 
 
 def _other_data(row: PrintedRow, score: Measured) -> str:
@@ -532,15 +545,16 @@ def _claimed(
 ) -> Iterator[Cell]:
     """Yield a stated order per measure and stem, and whether it holds."""
     sides = claim.higher, claim.lower
+    order = " above ".join(sides)
     for label in claim.measures:
         measure = table.measures[label]
         for stem in claim.stems:
             scores = [measured(runs, side, measure, stem, table.data) for side in sides]
             row = PrintedRow(data=table.data, part=table.part, tracks=table.tracks, scores={})
             blank = Cell(
-                name, table.name, " > ".join(sides), label, stem, None, measure.unit, measure.says,
-                table.data, " > ".join(sides), None, f"{measure.metric}, {measure.over}", "", "",
-                "", claim.says,
+                name, table.name, order, label, stem, None, measure.unit, measure.says,
+                table.data, order, None, f"{measure.metric}, {measure.over}", "", "",
+                "", "", "", claim.says,
             )  # fmt: skip
             yield _order(blank, row, measure, scores, sides, entries)
 
