@@ -21,7 +21,7 @@ from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.registry import Entry, suggestion
 from harness.report import printed_tables
 from harness.results import printed
-from harness.results.printed import Cell, Paper, Papers
+from harness.results.printed import PrintedCell, Paper, Papers
 from harness.results.runs import read_run, runs_in
 from harness.separators import is_learned, obstacle
 
@@ -106,36 +106,31 @@ def _run_all(
     made = []
     for name, paper in chosen.items():
         for dataset in folders:
-            wanted = printed.separators_for(paper, dataset)
+            wanted, split = printed.separators_for(paper, dataset)
             able = [entries[n] for n in wanted if n in entries and not obstacle(entries[n])]
             if able:
                 made.append(f"{RUNS}{name}_{dataset}")
-                _run(made[-1], dataset, able, folders, settings, tracks, quiet)
+                choice = DatasetChoice(folders, [dataset], split, tracks)
+                _run(made[-1], choice, able, settings, quiet)
     return made
 
 
 def _run(
-    name: str,
-    dataset: str,
-    able: Sequence[Entry],
-    folders: Mapping[str, Path],
-    settings: Settings,
-    tracks: int | None,
-    quiet: bool,
+    name: str, choice: DatasetChoice, able: Sequence[Entry], settings: Settings, quiet: bool
 ) -> None:
-    """Separate and score the test split of one dataset."""
+    """Separate and score one dataset."""
     device = choose_device(settings.device, learned=any(map(is_learned, able)))
     settings = replace(
         settings, run=name, device=device, jobs=settings.jobs or default_jobs(device)
     )
-    found = choose_datasets(DatasetChoice(folders, [dataset], "test", tracks), settings.jobs)
-    with progress(f"separating and scoring {dataset}", quiet) as advance:
+    found = choose_datasets(choice, settings.jobs)
+    with progress(f"separating and scoring {choice.names[0]}", quiet) as advance:
         outcome = runner.run(able, found, settings, cascade=None, progress=advance, tell=say)
     if outcome.failed:
         say(f"{name}: {count(outcome.failed, 'unit')} failed: {'; '.join(outcome.failures)}")
 
 
-def _show(known: Papers, cells: Mapping[str, Sequence[Cell]], name: str) -> None:
+def _show(known: Papers, cells: Mapping[str, Sequence[PrintedCell]], name: str) -> None:
     """Print the tables, the systems, and how often each verdict was given."""
     for paper, mine in cells.items():
         show(f"{known.papers[paper].title}: {known.papers[paper].reference}")

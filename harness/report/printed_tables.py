@@ -16,7 +16,7 @@ from harness.results.printed import (
     OTHER_DATA,
     OTHER_DEFINITION,
     VERDICTS,
-    Cell,
+    PrintedCell,
     Measure,
     Papers,
     PrintedTable,
@@ -47,11 +47,11 @@ class TableText:
     notes: tuple[str, ...]  # what decides the verdicts, and where a reading is uncertain
 
 
-def table_text(table: PrintedTable, cells: Sequence[Cell]) -> TableText:
+def table_text(table: PrintedTable, cells: Sequence[PrintedCell]) -> TableText:
     """Return a table as text; a cell is ``printed``, or ``printed / ours``."""
     mine = [cell for cell in cells if cell.table == table.name]
     columns = tuple(dict.fromkeys(cell.column for cell in mine))
-    lines: dict[tuple[str, str], dict[str, Cell]] = {}
+    lines: dict[tuple[str, str], dict[str, PrintedCell]] = {}
     for cell in mine:
         lines.setdefault((cell.system, cell.measure), {})[cell.column] = cell
     rows = [
@@ -71,7 +71,7 @@ def table_text(table: PrintedTable, cells: Sequence[Cell]) -> TableText:
     )
 
 
-def _value(cell: Cell) -> str:
+def _value(cell: PrintedCell) -> str:
     """Return both numbers; of a stated order our difference."""
     ours = "" if cell.ours is None else decimals(cell.ours, 0 if cell.unit == "%" else 2)
     if cell.printed is None:
@@ -86,7 +86,7 @@ def _digits(value: float) -> str:
     return text if len(text.partition(".")[2]) > 1 else decimals(value)
 
 
-def _verdicts(cells: Iterable[Cell]) -> str:
+def _verdicts(cells: Iterable[PrintedCell]) -> str:
     """Return the verdicts of a line; if they differ, with their columns."""
     found: dict[str, list[str]] = {}
     for cell in cells:
@@ -104,7 +104,7 @@ def _definition(name: str, measure: Measure) -> str:
     return f"{name}, in the paper: {measure.says}; ours: {measure.metric}, {measure.over} ({same})"
 
 
-def _notes(table: PrintedTable, cells: Sequence[Cell]) -> Iterator[str]:
+def _notes(table: PrintedTable, cells: Sequence[PrintedCell]) -> Iterator[str]:
     """Yield the lines below a table: first what holds for all of it, then by system."""
     yield from filter(None, [table.note, *(cell.identity for cell in cells)])
     for part in ("finding", "note", "our_data", "why"):
@@ -137,10 +137,12 @@ def _answer(system: System) -> str:
     """Return the row that runs a system, or why none does."""
     if system.row:
         return f"{system.row} (row of the registry)"
+    if system.recipe:
+        return f"harness train {system.recipe} (no trained weights are shipped)"
     return f"{system.catalog} (in the catalog)" if system.catalog else system.reason
 
 
-def markdown(papers: Papers, cells: Mapping[str, Sequence[Cell]]) -> list[str]:
+def markdown(papers: Papers, cells: Mapping[str, Sequence[PrintedCell]]) -> list[str]:
     """Return the papers of which there are cells, and the systems that they name, in Markdown."""
     lines = [
         "A cell is the printed number, or `printed / ours`; where a paper states an order without "

@@ -31,6 +31,7 @@ from harness.results.runs import Run, leaked
 from harness.separators import obstacle
 
 FILE = Path(__file__).parents[1] / "catalog" / "papers.yaml"
+WITHOUT_ROW = FILE.with_name("papers_without_row.yaml")
 AGREES, DIFFERS, NOT_RUN = "agrees", "differs", "not run here"
 OTHER_DEFINITION, OTHER_DATA = "other definition", "other data"
 LEAKED, IMPOSSIBLE = "leaked", "impossible"
@@ -44,11 +45,11 @@ SHARES = ("chosen",)  # of the choices with the references; in percent
 Same = bool | Literal["unclear"]
 
 
-class _Strict(BaseModel):
+class _Printed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Measure(_Strict):
+class Measure(_Printed):
     """One score of a table: what the paper says of it, and the metric of ours that answers it."""
 
     says: str
@@ -58,7 +59,7 @@ class Measure(_Strict):
     unit: str = "dB"
 
 
-class PrintedRow(_Strict):
+class PrintedRow(_Printed):
     """One row of a table."""
 
     system: str = ""  # the name of a `System`
@@ -75,7 +76,7 @@ class PrintedRow(_Strict):
     scores: Mapping[str, Mapping[str, float]]  # {measure: {column: printed number}}
 
 
-class Claim(_Strict):
+class Claim(_Printed):
     """An order of two systems that the paper states without numbers."""
 
     says: str
@@ -85,7 +86,7 @@ class Claim(_Strict):
     stems: tuple[str, ...]
 
 
-class PrintedTable(_Strict):
+class PrintedTable(_Printed):
     """One table or figure."""
 
     name: str
@@ -111,7 +112,7 @@ class PrintedTable(_Strict):
         return row.model_copy(update=whole)
 
 
-class Paper(_Strict):
+class Paper(_Printed):
     """The tables of one paper."""
 
     title: str
@@ -119,17 +120,18 @@ class Paper(_Strict):
     tables: tuple[PrintedTable, ...]
 
 
-class System(_Strict):
-    """A system that a paper names: a registry row, a name of the catalog, or why there is none."""
+class System(_Printed):
+    """A system that a paper names, and the one answer: what runs it, or why nothing does."""
 
     name: str
     papers: tuple[str, ...] = Field(min_length=1)
     row: str = ""
     catalog: str = ""
+    recipe: str = ""  # of `harness train`; no trained weights are shipped
     reason: str = ""
 
 
-class Papers(_Strict):
+class Papers(_Printed):
     """All of ``papers.yaml``."""
 
     papers: Mapping[str, Paper]
@@ -139,8 +141,13 @@ class Papers(_Strict):
 @cache
 def read_papers(path: Path = FILE) -> Papers:
     """Read what the papers print; an error names the key."""
+    found = strict_yaml.read(path, "list of papers")
+    reasons = {row["name"]: row["reason"] for row in strict_yaml.read(WITHOUT_ROW)}
+    for system in found["systems"]:
+        if not system.keys() & {"row", "catalog", "recipe", "reason"}:
+            system["reason"] = reasons.get(system["name"], "")
     try:
-        return Papers.model_validate(strict_yaml.read(path, "list of papers"))
+        return Papers.model_validate(found)
     except ValidationError as error:
         raise complaint(error, f"{path}: ", list(Papers.model_fields)) from error
 
@@ -149,7 +156,7 @@ def read_papers(path: Path = FILE) -> Papers:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Contradiction:
     """What a check found about one printed number; without a verdict it is a remark."""
 
     text: str
@@ -158,7 +165,7 @@ class Finding:
 
 
 Place = tuple[str, str]  # measure, column
-Found = dict[Place, Finding]
+Found = dict[Place, Contradiction]
 Check = Callable[[PrintedRow, Paper], Found]
 
 
@@ -230,7 +237,7 @@ def sdr_needs_sir(row: PrintedRow, paper: Paper) -> Found:
                 f"{column}: SDR {decimals(sdr)} needs an SIR of {decimals(least)} or more, and "
                 f"{decimals(sir)} is printed"
             )
-            finding = Finding(text, IMPOSSIBLE, COUNTS_ALL)
+            finding = Contradiction(text, IMPOSSIBLE, COUNTS_ALL)
             found |= {(name, column): finding for name in ("SDR", "SIR")}
     return found
 
@@ -250,7 +257,7 @@ def three_ratios(row: PrintedRow, paper: Paper) -> Found:
         )
         wrong = gap > ROUNDING or gap < -SPREAD
         if wrong or gap < -1:
-            finding = Finding(text, IMPOSSIBLE if wrong else "", ORTHOGONAL)
+            finding = Contradiction(text, IMPOSSIBLE if wrong else "", ORTHOGONAL)
             found |= {(name, column): finding for name in ("SDR", "SIR", "SAR")}
     return found
 
@@ -260,7 +267,7 @@ def equations_are_one(row: PrintedRow, paper: Paper) -> Found:
     found: Found = {}
     for column, (snr, sdr) in _columns(row, "SNR", "SDR"):
         if abs(snr - sdr) > ROUNDING:
-            finding = Finding("", OTHER_DEFINITION, ONE_EQUATION)
+            finding = Contradiction("", OTHER_DEFINITION, ONE_EQUATION)
             found |= {(name, column): finding for name in ("SNR", "SDR")}
     return found
 
@@ -278,7 +285,7 @@ def statistics_of_stem_means(row: PrintedRow, paper: Paper) -> Found:
         means = list(first.scores[measure].values())
         for column, printed in columns.items():
             if abs(of_stems[column](means) - printed) < ROUNDING:
-                found[measure, column] = Finding("", OTHER_DEFINITION, OF_STEMS)
+                found[measure, column] = Contradiction("", OTHER_DEFINITION, OF_STEMS)
     return found
 
 
@@ -290,7 +297,7 @@ def asnet_convolutions(row: PrintedRow, paper: Paper) -> Found:
     for column, (millions,) in _columns(row, "parameters"):
         if millions * 1e6 < least:
             identity = f"The 3×3 convolutions 1 → 64 → 128 → 256 alone have {least:,} parameters."
-            found["parameters", column] = Finding("", IMPOSSIBLE, identity)
+            found["parameters", column] = Contradiction("", IMPOSSIBLE, identity)
     return found
 
 
@@ -399,7 +406,7 @@ def _measured(run: Run, dataset: str, rows: pd.DataFrame, value: float) -> Measu
 
 
 @dataclass(frozen=True)
-class Cell:
+class PrintedCell:
     """One printed number, ours, and the verdict."""
 
     paper: str
@@ -422,7 +429,9 @@ class Cell:
     note: str  # on the paper's text
 
 
-def cells(name: str, paper: Paper, entries: Mapping[str, Entry], runs: Sequence[Run]) -> list[Cell]:
+def cells(
+    name: str, paper: Paper, entries: Mapping[str, Entry], runs: Sequence[Run]
+) -> list[PrintedCell]:
     """Return every printed number of a paper with its verdict."""
     found = []
     for table in paper.tables:
@@ -442,11 +451,13 @@ def places(row: PrintedRow) -> list[Place]:
     return [(measure, column) for measure, columns in row.scores.items() for column in columns]
 
 
-def _blank(name: str, table: PrintedTable, row: PrintedRow, measure: str, column: str) -> Cell:
+def _blank(
+    name: str, table: PrintedTable, row: PrintedRow, measure: str, column: str
+) -> PrintedCell:
     """Return a cell without ours and without a verdict."""
     about = table.measures[measure]
     where = ", ".join(filter(None, [row.data, row.part]))
-    return Cell(
+    return PrintedCell(
         name, table.name, row.label, measure, column, row.scores[measure][column], about.unit,
         about.says, where, row.ours, None, f"{about.metric}, {about.over}" if about.metric else "",
         "", "", "", "", "", row.note,
@@ -454,35 +465,37 @@ def _blank(name: str, table: PrintedTable, row: PrintedRow, measure: str, column
 
 
 def _judged(
-    cell: Cell,
+    cell: PrintedCell,
     table: PrintedTable,
     row: PrintedRow,
     entries: Mapping[str, Entry],
     runs: Sequence[Run],
     checked: Found,
-) -> Cell:
+) -> PrintedCell:
     """Return the cell with ours and the verdict."""
     measure = table.measures[cell.measure]
     score = measured(runs, row.ours, measure, cell.column, row.data) if row.ours else None
     if score:
         cell = replace(cell, ours=score.value, our_data=score.data)
-    finding = checked.get((cell.measure, cell.column), Finding(""))
+    finding = checked.get((cell.measure, cell.column), Contradiction(""))
     verdict, why = _verdict(cell, measure, row, score, finding, entries)
     return replace(cell, verdict=verdict, why=why, finding=finding.text, identity=finding.identity)
 
 
 def _verdict(
-    cell: Cell,
+    cell: PrintedCell,
     measure: Measure,
     row: PrintedRow,
     score: Measured | None,
-    finding: Finding,
+    finding: Contradiction,
     entries: Mapping[str, Entry],
 ) -> tuple[str, str]:
     """Return the verdict and what decides it."""
     if finding.verdict == IMPOSSIBLE:
         return IMPOSSIBLE, ""
-    trained = _trained_on(entries.get(row.ours), row.data) if measure.metric not in COUNTS else ""
+    count = measure.metric in COUNTS
+    known = row.ours in entries and not count
+    trained = _trained_on(entries[row.ours], row.data) if known else ""
     if trained or (score and score.leaked):
         some = f"{row.ours} was trained on {score.leaked if score else 0} of our tracks"
         return LEAKED, trained or some
@@ -490,14 +503,14 @@ def _verdict(
         if finding.verdict and not row.ours:
             return finding.verdict, ""
         return NOT_RUN, row.why or _missing(row.ours, row.data, entries)
-    same = measure.same if row.same is None or measure.metric in COUNTS else row.same
+    same = measure.same if row.same is None or count else row.same
     others = set(score.candidates) - set(row.among) if row.among else set()
     if same is False or others:
         chosen = f"ours was also chosen from {', '.join(sorted(others))}" if others else ""
         return OTHER_DEFINITION, chosen
-    if measure.metric not in COUNTS and (reason := _other_data(row, score)):
+    if not count and (reason := _other_data(row, score)):
         return OTHER_DATA, reason
-    scale = abs(cell.printed or 0) if measure.metric in COUNTS else 1
+    scale = abs(cell.printed or 0) if count else 1
     if abs(score.value - (cell.printed or 0)) <= TOLERANCE * scale + 1e-9:
         return AGREES, ""
     if same is True and not finding.verdict:
@@ -505,11 +518,11 @@ def _verdict(
     return OTHER_DEFINITION, "the paper's definition is unclear, and ours does not give its number"
 
 
-def _trained_on(entry: Entry | None, data: str) -> str:
+def _trained_on(entry: Entry, data: str) -> str:
     """Say that a separator was trained on a dataset or split; empty if not, or not known."""
     part = read_split(data)
     song = Track(part.dataset, "", "", part.split or "test", (), {})
-    if entry is None or leak(entry.trained_on, song) != "leaked":
+    if leak(entry.trained_on, song) != "leaked":
         return ""
     return f"{entry.name} was trained on {', '.join(entry.trained_on or ())}"
 
@@ -542,7 +555,7 @@ def _claimed(
     claim: Claim,
     entries: Mapping[str, Entry],
     runs: Sequence[Run],
-) -> Iterator[Cell]:
+) -> Iterator[PrintedCell]:
     """Yield a stated order per measure and stem, and whether it holds."""
     sides = claim.higher, claim.lower
     order = " above ".join(sides)
@@ -551,7 +564,7 @@ def _claimed(
         for stem in claim.stems:
             scores = [measured(runs, side, measure, stem, table.data) for side in sides]
             row = PrintedRow(data=table.data, part=table.part, tracks=table.tracks, scores={})
-            blank = Cell(
+            blank = PrintedCell(
                 name, table.name, order, label, stem, None, measure.unit, measure.says,
                 table.data, order, None, f"{measure.metric}, {measure.over}", "", "",
                 "", "", "", claim.says,
@@ -560,13 +573,13 @@ def _claimed(
 
 
 def _order(
-    cell: Cell,
+    cell: PrintedCell,
     row: PrintedRow,
     measure: Measure,
     scores: Sequence[Measured | None],
     sides: tuple[str, str],
     entries: Mapping[str, Entry],
-) -> Cell:
+) -> PrintedCell:
     """Return the cell of a stated order with its verdict."""
     high, low = scores
     if high is None or low is None:
@@ -586,20 +599,24 @@ def _order(
     return replace(cell, verdict=AGREES if difference > 0 else DIFFERS, why=holds)
 
 
-def separators_for(paper: Paper, dataset: str) -> list[str]:
-    """Return the registry rows that answer a paper's tables on a dataset."""
+def separators_for(paper: Paper, dataset: str) -> tuple[list[str], str]:
+    """Return the registry rows that answer a paper's tables on a dataset, and the split."""
     names: dict[str, None] = {}
+    splits = set()
     for table in paper.tables:
         for row in map(table.of, table.rows):
             if read_split(row.data).dataset == dataset:
                 names |= dict.fromkeys(filter(None, [row.ours, *row.among]))
+                splits.add(read_split(row.data).split)
         if read_split(table.data).dataset == dataset:
             names |= dict.fromkeys(n for claim in table.claims for n in (claim.higher, claim.lower))
-    return list(names)
+            splits.add(read_split(table.data).split)
+    return list(names), splits.pop() if len(splits) == 1 and "" not in splits else "all"
 
 
 def datasets_of(papers: Sequence[Paper]) -> list[str]:
     """Return the datasets of the papers' tables that this program reads."""
     every = [row.data for paper in papers for t in paper.tables for row in map(t.of, t.rows)]
     every += [table.data for paper in papers for table in paper.tables]
-    return [name for name in DATASETS if name in {read_split(data).dataset for data in every}]
+    named = {read_split(data).dataset for data in every}
+    return [name for name in DATASETS if name in named]

@@ -12,7 +12,7 @@ from conftest import SHARED_DATA
 from synthetic_run import empty_run, row, rows_table
 
 from harness import cli, registry
-from harness.core import audio, taxonomy
+from harness.core import audio, strict_yaml, taxonomy
 from harness.core.errors import HarnessError
 from harness.metrics import METRICS
 from harness.registry import Entry
@@ -21,6 +21,7 @@ from harness.report import printed_tables
 from harness.results import printed
 from harness.results.runs import SELECTION_COLUMNS, read_run, table
 from harness.selection.best_of import KINDS
+from harness.training import recipes
 
 ALL = printed.read_papers()
 PAGE = Path(__file__).parents[2] / "docs" / "papers.md"
@@ -39,8 +40,8 @@ ROWS = [
 ]
 # Rows that other work adds; empty when all of it is merged.
 COMING = {
-    "bsrnn", "consistent_ilrma", "drum_nmfd", "dttnet", "dual_gate_tcn", "ica", "idlma", "ilrma",
-    "mdx", "mmdenselstm", "rpca", "t_ilrma", "tasnet", "wave_u_net", "weighted_rpca",
+    "bsrnn_simo", "consistent_ilrma", "drum_nmfd", "dttnet", "dual_gate_tcn", "ica", "idlma",
+    "ilrma", "mmdenselstm", "rpca", "t_ilrma", "wave_u_net", "weighted_rpca",
 }  # fmt: skip
 
 # Words of the texts that name a system, and which; None: a part of systems, or no system.
@@ -58,16 +59,17 @@ NAMES = {
     "mcnmf": "Beamspace multichannel NMF", "nmfts": "NMFD", "iva": "IVA", "ilrma": "ILRMA",
     "idlma": "IDLMA", "popidlma": "PoP-IDLMA", "ica": "ICA", "fastica": "ICA", "icafft": "ICA-FFT",
     "pca": "PCA", "rpca": "RPCA", "tcn": "Dual-gate attention TCN", "ast": "AST",
-    "danet": "DANet", "denseunet": "Dense-U-Net", "dense2net": "DenseDsc and Dense2Net",
+    "danet": "DANet with BGRU and GMM", "denseunet": "Dense-U-Net",
+    "dense2net": "DenseDsc and Dense2Net",
     "denselstm": "MMDenseLSTM", "mmdenselstm": "MMDenseLSTM", "mmdensenet": "MMDenseNet",
-    "mdensenet": "Dilated multi-band DenseNet", "mdildenselstm": "MMDilDenseLSTM",
+    "mdensenet": "dilated time-frequency DenseNet", "mdildenselstm": "MMDilDenseLSTM",
     "mmdildenselstm": "MMDilDenseLSTM", "hrlstm": "HR-LSTM", "hrnet": "HRNet", "hstasnet":
     "HS-TasNet", "hstasnetsmall": "HS-TasNet", "beamtasnet": "Beam-TasNet", "spectrogramtasnet":
-    "HS-TasNet", "inceptionresunet": "Inception-ResUNet", "multiresunet": "Res-U-Net (STDCT)",
-    "knn": "k-NN soft mask", "lrcn": "LRCN", "nae": "Neural autoencoders (NAE)",
-    "poconet": "Noisy self-training (PoCoNet)", "resnet": "ResNet and RiR", "sepformer":
-    "SepFormer", "simo": "BSRNN", "stripetransformer": "Stripe-Transformer",
-    "tcwaveunet": "TC-Wave-U-Net", "umss": "Source-filter model (UMSS)", "vatsnet": "VAT-SNet",
+    "HS-TasNet", "inceptionresunet": "Res-U-Net", "multiresunet": "Res-U-Net",
+    "knn": "k-NN soft mask", "lrcn": "LRCN", "nae": "NAE",
+    "poconet": "noisy self-training", "resnet": "ResNet and RiR", "sepformer":
+    "SepFormer", "simo": "BSRNN", "stripetransformer": "stripe transformer",
+    "tcwaveunet": "TC-Wave-U-Net", "umss": "source-filter models", "vatsnet": "VAT-SNet",
     "wavenet": "WaveNet", "attentionwaveunet": "Wave-U-Net for echo cancellation",
 } | dict.fromkeys((
     "bilstm", "blstm", "lstm", "rnn", "cnnlstm", "conformer", "transformer", "ropetransformer",
@@ -75,8 +77,8 @@ NAMES = {
     "performer", "yuanet", "net",
 ))  # fmt: skip
 OWN = {  # what a word means in one paper only
-    ("review", "resunet"): "Res-U-Net (STDCT)",
-    ("review", "densenet"): "Dilated multi-band DenseNet",
+    ("review", "resunet"): "Res-U-Net",
+    ("review", "densenet"): "dilated time-frequency DenseNet",
     ("ensemble", "tasnet"): None,
     ("asnet", "densenet"): "D3Net",
     ("asnet", "unet"): None,  # the form of other networks
@@ -128,15 +130,28 @@ def test_every_row_that_is_named_exists():
     named = {one.ours for _, _, one in ROWS} | {n for _, _, one in ROWS for n in one.among}
     named |= {side for claim in claims for side in (claim.higher, claim.lower)}
     named |= {system.row for system in ALL.systems}
-    assert {n for n in named if n and n not in dict(entries)} - set(KINDS) <= COMING
+    listed = {*dict(entries), *KINDS, ""}
+    assert {n for n in named if n not in listed and not catalog.has(n)} <= COMING
+    assert {system.recipe for system in ALL.systems} - {
+        *strict_yaml.read(recipes.BUILT_IN),
+        "",
+    } <= COMING
     assert all(catalog.has(system.catalog) for system in ALL.systems if system.catalog)
 
 
 def test_a_system_has_one_answer_and_stands_once():
     assert len({system.name for system in ALL.systems}) == len(ALL.systems)
     for system in ALL.systems:
-        assert sum(map(bool, (system.row, system.catalog, system.reason))) == 1, system.name
+        assert sum(map(bool, (system.row, system.catalog, system.recipe, system.reason))) == 1, (
+            system.name
+        )
         assert set(system.papers) <= set(ALL.papers)
+
+
+def test_a_system_without_a_row_is_one_that_its_paper_names():
+    papers = {system.name: system.papers for system in ALL.systems}
+    for listed in strict_yaml.read(printed.WITHOUT_ROW):
+        assert not listed["named_in"] or listed["named_in"] in papers[listed["name"]]
 
 
 def test_systems_of_the_tables_are_listed_with_their_paper():
@@ -168,7 +183,9 @@ def test_no_name_of_the_papers_is_missing(texts):
 
 def test_every_printed_number_stands_in_the_text(texts):
     for name, _, one in ROWS:
-        text = texts[name].replace("−", "-").replace("37.74 | 2132", "37.74 | 21.32")  # see its note
+        text = (
+            texts[name].replace("−", "-").replace("37.74 | 2132", "37.74 | 21.32")
+        )  # see its note
         numbers = {float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", text)}
         for columns in one.scores.values():
             assert set(map(float, columns.values())) <= numbers, (name, one.label)
@@ -282,7 +299,7 @@ def run_of(value: float, **other):
     return type(run)("r", rows_table(rows), run.costs, run.ensembles, run.selection, run.record)
 
 
-def judged(runs, *, trained_on=(), **changes) -> printed.Cell:
+def judged(runs, *, trained_on=(), **changes) -> printed.PrintedCell:
     about = {"says": "a ratio", "metric": "snr", "same": True, **changes.pop("measure", {})}
     one = {
         "system": "Net",
@@ -434,19 +451,34 @@ def call(monkeypatch, capsys, *arguments: str) -> str:
 def test_the_command_runs_what_the_tables_need_and_reuses_it(tmp_path, rng, monkeypatch, capsys):
     clip = 0.1 * rng.standard_normal((2, 24_000)).astype(np.float32)
     audio.write(tmp_path / "mir1k" / "amy_1_01.wav", clip, 16_000)
+    monkeypatch.setattr(printed, "separators_for", lambda paper, dataset: (["hpss"], "all"))
     options = ("mir1k", "--results", str(tmp_path / "results"), "--json", "--jobs", "1")
     found = json.loads(call(monkeypatch, capsys, *options, "--data", f"mir1k={tmp_path / 'mir1k'}"))
     run = read_run(tmp_path / "results" / "papers_mir1k_mir1k")
-    for cell in found["cells"]:
-        if cell["row"] in registry.load() and cell["row"] not in COMING:
-            scores = run.scores[(run.scores["separator"] == cell["row"])]
-            metric = cell["metric"].partition(",")[0]
-            same = scores[(scores["metric"] == metric) & (scores["stem"] == cell["column"])]
-            assert cell["ours"] == pytest.approx(same["value"].mean())
-            decided = "other data" if metric == "sdr" else "other definition"
-            assert cell["verdict"] == decided
+    ours = [cell for cell in found["cells"] if cell["row"] == "hpss"]
+    assert len(ours) == 6
+    for cell in ours:
+        metric = cell["metric"].partition(",")[0]
+        scores = run.scores[run.scores["metric"] == metric]
+        (value,) = scores.loc[scores["stem"] == cell["column"], "value"]
+        assert cell["ours"] == pytest.approx(value)
+        assert cell["our_data"] == "mir1k:test, 1 track"
+        assert cell["verdict"] == ("other data" if metric == "sdr" else "other definition")
     again = json.loads(call(monkeypatch, capsys, *options))
     assert again == found
+
+
+def test_what_is_run_for_the_tables_of_a_dataset():
+    ensemble, mir1k = ALL.papers["ensemble"], ALL.papers["mir1k"]
+    names, split = printed.separators_for(ensemble, "moisesdb")
+    assert {"htdemucs_6s", "mel_roformer", "scnet", "scnet_large", "drumsep"} <= set(names)
+    assert split == "test"
+    assert printed.separators_for(ensemble, "mir1k")[0] == []
+    assert printed.separators_for(mir1k, "mir1k") == (
+        ["hpss", "repet", "repet_sim_voice", "repet_mfcc", "dual_gate_tcn"],
+        "all",
+    )
+    assert printed.datasets_of([ensemble, mir1k]) == ["moisesdb", "mir1k"]
 
 
 def test_data_that_no_table_is_about_is_refused(tmp_path, monkeypatch, capsys):
