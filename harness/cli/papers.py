@@ -21,7 +21,7 @@ from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.registry import Entry, suggestion
 from harness.report import printed_tables
 from harness.results import printed
-from harness.results.printed import PrintedCell, Paper, Papers
+from harness.results.printed import Paper, Papers, PrintedCell
 from harness.results.runs import read_run, runs_in
 from harness.separators import is_learned, obstacle
 
@@ -31,7 +31,7 @@ RUNS = "papers_"  # how the names of the runs of this command begin
 
 def papers(
     name: str = argument(
-        "[PAPER]", "", "One paper only: asnet, ensemble, polimi, mir1k or review.", "all"
+        "PAPER", "", "One paper only: asnet, ensemble, polimi, mir1k or review.", "all"
     ),
     data: list[str] = options.DATA,
     tracks: int | None = options.TRACKS,

@@ -16,9 +16,9 @@ from harness.results.printed import (
     OTHER_DATA,
     OTHER_DEFINITION,
     VERDICTS,
-    PrintedCell,
     Measure,
     Papers,
+    PrintedCell,
     PrintedTable,
     System,
 )
@@ -112,8 +112,7 @@ def _notes(table: PrintedTable, cells: Sequence[PrintedCell]) -> Iterator[str]:
         for cell in cells:
             text = getattr(cell, part)
             found = of_systems.setdefault(cell.system, [])
-            shown = part == "our_data" and text in cell.why
-            if text and text not in found and not shown:
+            if text and text not in found:
                 found.append(text)
         groups: dict[str, list[str]] = {}
         for system, texts in of_systems.items():
@@ -121,7 +120,7 @@ def _notes(table: PrintedTable, cells: Sequence[PrintedCell]) -> Iterator[str]:
         ours = "our tracks: " * (part == "our_data")
         for text, systems in groups.items():
             if text:
-                yield f"{', '.join(systems)}: {ours}{text}"
+                yield f"{'; '.join(systems)}: {ours}{text}"
 
 
 def system_rows(systems: Sequence[System], paper: str = "") -> list[tuple[str, str, str]]:

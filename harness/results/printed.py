@@ -540,12 +540,13 @@ def _other_data(row: PrintedRow, score: Measured) -> str:
     """Return how our tracks differ from the printed ones; empty if they are the same."""
     printed = read_split(row.data)
     if dataset_name(score.dataset) != dataset_name(printed.dataset):
-        return f"ours: {score.data}"
+        return f"ours: {score.dataset}, not {printed.dataset}"
     if not printed.whole and score.split != printed.split:
-        return f"ours: {score.data}"
-    if score.seconds is not None or (row.tracks and score.tracks != row.tracks):
-        of = f" of {row.tracks}" if row.tracks else ""
-        return f"ours: {score.data}{of}" if score.seconds is None else f"ours: {score.data}"
+        return f"ours: split {score.split or 'all'}, not {printed.split}"
+    if score.seconds is not None:
+        return f"ours: {score.seconds:g} s per track"
+    if row.tracks and score.tracks != row.tracks:
+        return f"ours: {score.tracks} of {row.tracks} tracks"
     return row.part
 
 
