@@ -100,7 +100,8 @@ def _definition(name: str, measure: Measure) -> str:
     """Return the paper's definition of a score and ours."""
     if not measure.metric:
         return f"{name}, in the paper: {measure.says}"
-    same = {True: "the same", False: "another"}.get(measure.same, "not clear whether the same")
+    unclear = "not clear whether the same"
+    same = unclear if measure.same == "unclear" else "the same" if measure.same else "another"
     return f"{name}, in the paper: {measure.says}; ours: {measure.metric}, {measure.over} ({same})"
 
 

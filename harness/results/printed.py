@@ -373,7 +373,7 @@ def _in_run(run: Run, name: str, measure: Measure, column: str) -> Iterator[Meas
     ]
     for dataset, part in rows[rows["stem"].eq(column) | count].groupby("dataset", sort=False):
         value = float(part["value"].agg(measure.over)) / (1e6 if count else 1)
-        yield _measured(run, str(dataset), part, value)
+        yield _measured(run, str(dataset), column, part, value)
 
 
 def _shares(run: Run, name: str, stem: str) -> Iterator[Measured]:
@@ -382,15 +382,17 @@ def _shares(run: Run, name: str, stem: str) -> Iterator[Measured]:
     chosen = chosen[(chosen["kind"] == "oracle") & (chosen["stem"] == stem)]
     for dataset, part in chosen[chosen["fed_by"] == ""].groupby("dataset", sort=False):
         value = 100 * float((part["separator"] == name).mean())
-        yield _measured(run, str(dataset), part.assign(split=""), value)
+        yield _measured(run, str(dataset), stem, part.assign(split=""), value)
 
 
-def _measured(run: Run, dataset: str, rows: pd.DataFrame, value: float) -> Measured:
+def _measured(run: Run, dataset: str, stem: str, rows: pd.DataFrame, value: float) -> Measured:
+    """Return a value of ours with the tracks that it is of."""
     tracks = rows[["separator", "split", "track"]].drop_duplicates()
     splits = sorted(set(tracks["split"]))
     known = leaked(run.record)
     pairs = [(s, dataset, split, track) for s, split, track in tracks.to_numpy().tolist()]
-    picked = run.selection[run.selection["dataset"] == dataset]
+    chosen = run.selection
+    chosen = chosen[(chosen["dataset"] == dataset) & (chosen["stem"] == stem)]
     return Measured(
         value,
         dataset,
@@ -398,7 +400,7 @@ def _measured(run: Run, dataset: str, rows: pd.DataFrame, value: float) -> Measu
         tracks["track"].nunique(),
         sum(pair in known for pair in pairs),
         run.record.get("excerpt_seconds"),
-        tuple(sorted(set(picked.loc[picked["kind"] == "oracle", "separator"]))),
+        tuple(sorted(set(chosen.loc[chosen["kind"] == "oracle", "separator"]))),
     )
 
 
@@ -494,8 +496,7 @@ def _verdict(
     if finding.verdict == IMPOSSIBLE:
         return IMPOSSIBLE, ""
     count = measure.metric in COUNTS
-    known = row.ours in entries and not count
-    trained = _trained_on(entries[row.ours], row.data) if known else ""
+    trained = "" if count else _trained_on(row, cell.column, entries)
     if trained or (score and score.leaked):
         some = f"{row.ours} was trained on {score.leaked if score else 0} of our tracks"
         return LEAKED, trained or some
@@ -518,13 +519,18 @@ def _verdict(
     return OTHER_DEFINITION, "the paper's definition is unclear, and ours does not give its number"
 
 
-def _trained_on(entry: Entry, data: str) -> str:
-    """Say that a separator was trained on a dataset or split; empty if not, or not known."""
-    part = read_split(data)
+def _trained_on(row: PrintedRow, stem: str, entries: Mapping[str, Entry]) -> str:
+    """Say which separator of a row was trained on the printed data; empty if none is known to be.
+
+    Of those that a choice is made from, the ones that return the stem count.
+    """
+    part = read_split(row.data)
     song = Track(part.dataset, "", "", part.split or "test", (), {})
-    if leak(entry.trained_on, song) != "leaked":
-        return ""
-    return f"{entry.name} was trained on {', '.join(entry.trained_on or ())}"
+    names = [row.ours, *(n for n in row.among if n in entries and stem in entries[n].stems)]
+    for entry in (entries[name] for name in names if name in entries):
+        if leak(entry.trained_on, song) == "leaked":
+            return f"{entry.name} was trained on {', '.join(entry.trained_on or ())}"
+    return ""
 
 
 def _missing(name: str, data: str, entries: Mapping[str, Entry]) -> str:

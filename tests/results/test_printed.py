@@ -357,6 +357,14 @@ def test_tracks_that_a_run_marks_as_trained_on_are_leaked():
     assert (cell.verdict, cell.why) == ("leaked", "net was trained on 1 of our tracks")
 
 
+def test_a_choice_from_a_separator_that_was_trained_on_the_tracks_is_leaked():
+    ensemble = ALL.papers["ensemble"]
+    cells = printed.cells("ensemble", ensemble, registry.load(), [])
+    final = [cell for cell in cells if cell.system == "Final Ensemble"]
+    leaked = {cell.column for cell in final if cell.verdict == "leaked"}
+    assert leaked == {"vocals"}  # mel_roformer returns no other stem of the table
+
+
 def test_the_first_run_with_the_papers_dataset_counts():
     cell = judged([run_of(1.0, dataset="demo"), run_of(7.0), run_of(9.0)])
     assert (cell.ours, cell.our_data) == (7.0, "musdb18hq:test, 4 tracks")
