@@ -145,8 +145,8 @@ def _answer(system: System) -> str:
 def markdown(papers: Papers, cells: Mapping[str, Sequence[PrintedCell]]) -> list[str]:
     """Return the papers of which there are cells, and the systems that they name, in Markdown."""
     lines = [
-        "A cell is the printed number, or `printed / ours`; where a paper states an order without "
-        "numbers, it is our difference. The verdicts:",
+        "A cell is the printed number, or `printed / ours`. Where a paper states an order without "
+        "numbers, it is our difference; it is positive if the order holds here. The verdicts:",
         "",
     ]
     lines += [f"* **{verdict}**: {meaning}" for verdict, meaning in MEANING.items()]

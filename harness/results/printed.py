@@ -477,6 +477,8 @@ def _judged(
     """Return the cell with ours and the verdict."""
     measure = table.measures[cell.measure]
     score = measured(runs, row.ours, measure, cell.column, row.data) if row.ours else None
+    if score and row.among and not _same_dataset(row, score):
+        score = None  # a choice of other separators, made for other tables
     if score:
         cell = replace(cell, ours=score.value, our_data=score.data)
     finding = checked.get((cell.measure, cell.column), Contradiction(""))
@@ -542,10 +544,14 @@ def _missing(name: str, data: str, entries: Mapping[str, Entry]) -> str:
     return "; ".join(filter(None, [lacking, how]))
 
 
+def _same_dataset(row: PrintedRow, score: Measured) -> bool:
+    return dataset_name(score.dataset) == dataset_name(read_split(row.data).dataset)
+
+
 def _other_data(row: PrintedRow, score: Measured) -> str:
     """Return how our tracks differ from the printed ones; empty if they are the same."""
     printed = read_split(row.data)
-    if dataset_name(score.dataset) != dataset_name(printed.dataset):
+    if not _same_dataset(row, score):
         return f"ours: {score.dataset}, not {printed.dataset}"
     if not printed.whole and score.split != printed.split:
         return f"ours: split {score.split or 'all'}, not {printed.split}"
@@ -594,16 +600,15 @@ def _order(
         return replace(cell, verdict=NOT_RUN, why=_missing(name, row.data, entries))
     difference = high.value - low.value
     cell = replace(cell, ours=difference, our_data=high.data)
-    holds = f"the order {'holds' if difference > 0 else 'does not hold'} here"
     if high.data != low.data:
         return replace(cell, verdict=OTHER_DATA, why=f"ours: {high.data} and {low.data}")
     if high.leaked or low.leaked:
-        return replace(cell, verdict=LEAKED, why=holds)
+        return replace(cell, verdict=LEAKED, why="one of the two was trained on some of our tracks")
     if measure.same is False:
-        return replace(cell, verdict=OTHER_DEFINITION, why=holds)
+        return replace(cell, verdict=OTHER_DEFINITION)
     if reason := _other_data(row, high):
-        return replace(cell, verdict=OTHER_DATA, why=f"{reason}; {holds}")
-    return replace(cell, verdict=AGREES if difference > 0 else DIFFERS, why=holds)
+        return replace(cell, verdict=OTHER_DATA, why=reason)
+    return replace(cell, verdict=AGREES if difference > 0 else DIFFERS)
 
 
 def separators_for(paper: Paper, dataset: str) -> tuple[list[str], str]:
