@@ -458,7 +458,7 @@ def call(monkeypatch, capsys, *arguments: str) -> str:
 
 def test_the_command_runs_what_the_tables_need_and_reuses_it(tmp_path, rng, monkeypatch, capsys):
     clip = 0.1 * rng.standard_normal((2, 24_000)).astype(np.float32)
-    audio.write(tmp_path / "mir1k" / "amy_1_01.wav", clip, 16_000)
+    audio.write(tmp_path / "mir1k" / "bobon_1_01.wav", clip, 16_000)
     monkeypatch.setattr(printed, "separators_for", lambda paper, dataset: (["hpss"], "all"))
     options = ("mir1k", "--results", str(tmp_path / "results"), "--json", "--jobs", "1")
     found = json.loads(call(monkeypatch, capsys, *options, "--data", f"mir1k={tmp_path / 'mir1k'}"))
