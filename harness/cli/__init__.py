@@ -58,6 +58,10 @@ VERBS = {  # verb: (module:function of harness.cli, the first sentence of its he
         "export:export",
         "Export the tables of a run: as data, for papers, or as model cards.",
     ),
+    "papers": (
+        "papers:papers",
+        "Print the tables of five papers beside our scores, and say which may be compared.",
+    ),
     "train": ("train:train", "Train a network of this project."),
     "list": (
         "list_:list_everything",
