@@ -12,6 +12,7 @@ from harness.separators.networks.mel_roformer import MelRoformer
 from harness.separators.networks.scnet import SCNet
 from harness.separators.networks.simplified_demucs import SimplifiedDemucs
 from harness.separators.networks.unet import UNet
+from harness.separators.networks.wave_u_net import WaveUNet
 
 __all__ = ["NETWORKS", "count_parameters"]
 
@@ -22,6 +23,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "simplified_demucs": SimplifiedDemucs,
     "scnet": SCNet,
+    "wave_u_net": WaveUNet,
 }
 
 
