@@ -29,7 +29,12 @@ SMALL = {
     "simplified_demucs": {"widths": (4, 8, 16), "hidden": 16},
     "htdemucs": {"n_fft": 2048, "width": 8},
     "scnet": {"n_fft": 256, "hop": 64, "widths": (4, 8, 8), "layers": 2},
-}
+    "wave_u_net": {"levels": 5, "width": 4},
+    "mmdenselstm": {
+        "n_fft": 256, "hop": 128, "edges": (30, 70), "growth": (8, 8, 4, 8),
+        "layers": ((2, 2, 2), (2, 2), (1, 0), (2, 2, 2)),
+    },
+}  # fmt: skip
 
 
 def small(name, **options):

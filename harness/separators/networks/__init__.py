@@ -9,6 +9,7 @@ from torch import nn
 from harness.separators.networks.asnet import ASNet
 from harness.separators.networks.htdemucs import HTDemucs
 from harness.separators.networks.mel_roformer import MelRoformer
+from harness.separators.networks.mmdenselstm import MMDenseLSTM
 from harness.separators.networks.scnet import SCNet
 from harness.separators.networks.simplified_demucs import SimplifiedDemucs
 from harness.separators.networks.unet import UNet
@@ -23,6 +24,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "simplified_demucs": SimplifiedDemucs,
     "scnet": SCNet,
+    "mmdenselstm": MMDenseLSTM,
     "wave_u_net": WaveUNet,
 }
 

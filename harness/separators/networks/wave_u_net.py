@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.core.errors import HarnessError
 from harness.separators.networks.features import normalise
-from harness.separators.networks.network import Network
+from harness.separators.networks.network import Network, refuse_one_stem
 
 SLOPE = 0.2  # of the leaky ReLUs, below zero
 
@@ -70,21 +69,18 @@ class WaveUNet(Network):
         learned: bool = False,  # the interpolation; see `Between`
     ) -> None:
         super().__init__(stems, sample_rate, channels, segment)
-        if difference and len(self.stems) < 2:
-            raise HarnessError(
-                f"wave_u_net: the difference of the mixture and no other stem is {self.stems[0]}; "
-                "use difference: false, or two stems or more"
-            )
+        if difference:
+            refuse_one_stem("wave_u_net", self.stems, "difference: false")
         self.difference = difference
         widths = [width * level for level in range(1, levels + 2)]
         self.down = nn.ModuleList(
-            Filters(i, o, down_kernel) for i, o in zip([channels, *widths], widths[:-1], strict=False)
+            Filters(i, o, down_kernel)
+            for i, o in zip([channels, *widths], widths[:-1], strict=False)
         )
         self.bottleneck = Filters(widths[-2], widths[-1], down_kernel)
         self.between = nn.ModuleList(Between(i, learned=learned) for i in widths[:0:-1])
         self.up = nn.ModuleList(
-            Filters(i + o, o, up_kernel)
-            for i, o in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            Filters(i + o, o, up_kernel) for i, o in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.last = nn.Conv1d(width + channels, (len(self.stems) - difference) * channels, 1)
 
