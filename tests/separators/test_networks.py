@@ -287,6 +287,12 @@ def test_one_stem_alone_needs_an_output_that_need_not_sum(name, options):
     assert not torch.allclose(estimate, mixture[0], atol=0.1)
 
 
+@pytest.mark.parametrize("edges", [(30, 129), (70, 30), (0, 30)])
+def test_mmdenselstm_refuses_bands_without_bins(edges):
+    with pytest.raises(HarnessError, match=r"edges \[.*\] do not divide 129 bins"):
+        small("mmdenselstm", edges=edges)
+
+
 @pytest.mark.parametrize("learned", [False, True])
 def test_wave_u_net_puts_samples_between_the_given_ones(learned):
     between = Between(2, learned=learned)

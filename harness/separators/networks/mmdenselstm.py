@@ -8,12 +8,14 @@ has the published sizes. Letters: B batch, C maps, T frames, K bins.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.core.errors import HarnessError
 from harness.separators.networks.features import TorchStft, apply_masks, decibels, normalise
 from harness.separators.networks.network import Network, refuse_one_stem
 
@@ -139,7 +141,12 @@ class MultiBand(nn.Module):
         last: Sequence[int],
     ) -> None:
         super().__init__()
-        sizes = [above - below for below, above in zip([0, *edges], [*edges, bins], strict=True)]
+        sizes = [above - below for below, above in pairwise([0, *edges, bins])]
+        if min(sizes) < 1:
+            raise HarnessError(
+                f"mmdenselstm: edges {list(edges)} do not divide {bins} bins; "
+                "use rising numbers that fit n_fft"
+            )
         nets = [
             BandNet(inputs, size, growth=g, first=f, layers=n, units=u)
             for size, g, f, n, u in zip([*sizes, bins], growth, first, layers, units, strict=True)

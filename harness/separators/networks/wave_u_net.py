@@ -43,7 +43,8 @@ class Between(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, 2 N - 1) from (B, C, N)."""
         left, right = x[..., :-1], x[..., 1:]
-        middle = torch.lerp(right, left, 0.5 if self.share is None else self.share.sigmoid())
+        share = 0.5 if self.share is None else self.share.sigmoid().to(x.dtype)
+        middle = torch.lerp(right, left, share)
         return torch.cat([torch.stack([left, middle], dim=-1).flatten(-2), x[..., -1:]], dim=-1)
 
 
