@@ -106,7 +106,7 @@ SMALL = {
     "wave_u_net": {"levels": 5, "width": 4},
     "mmdenselstm": {
         "n_fft": 256, "hop": 128, "edges": (30, 70), "growth": (8, 8, 4, 8),
-        "layers": ((2, 2, 2), (2, 2), (1, 0), (2, 2, 2)),
+        "layers": ((1, 1, 1), (1, 1), (1, 0), (1, 1, 1)),
     },
 }  # fmt: skip
 

@@ -89,9 +89,9 @@ class BandNet(nn.Module):
         self.down, self.stretch, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         maps, skips = first, []
         for count in layers[:-1]:
-            block = DenseBlock(maps, growth, count)
-            self.down.append(block)
-            maps = block.outputs
+            dense = DenseBlock(maps, growth, count)
+            self.down.append(dense)
+            maps = dense.outputs
             skips.append(maps)
         self.bottom, maps = _block(maps, growth, layers[-1], padded // self.grid, units[0])
         for level in reversed(range(len(skips))):
@@ -159,7 +159,7 @@ class MultiBand(nn.Module):
 
     def forward(self, level: Tensor) -> Tensor:
         """Return (B, outputs, T, K) from (B, inputs, T, K)."""
-        parts = level.split(self.sizes, dim=3)
+        parts = torch.split(level, self.sizes, dim=3)
         found = [
             widen(net(part)) for widen, net, part in zip(self.widen, self.bands, parts, strict=True)
         ]
@@ -212,6 +212,6 @@ class MMDenseLSTM(Network):
         _, _, deviation = normalise(mixture)
         level = decibels(spectrum.abs() * (2 / self.stft.n_fft) / deviation[..., None])
         found = torch.cat([network(level) for network in self.networks], dim=1).float()
-        logits = found.unflatten(1, (len(self.stems), self.channels))
+        logits = found.reshape(len(found), len(self.stems), *spectrum.shape[1:])
         masks = logits.sigmoid() if self.per_stem else logits.softmax(dim=1)
         return self.stft.inverse(apply_masks(masks, spectrum[:, None]), mixture.shape[-1])
