@@ -42,6 +42,7 @@ from harness.separators.chunked import separate_chunked
 from harness.separators.networks import NETWORKS, count_parameters
 from harness.separators.networks.bsrnn import BSRNN
 from harness.separators.networks.dttnet import DTTNet
+from harness.separators.networks.mmdenselstm import PAPER as MMDENSELSTM
 from harness.separators.networks.open_unmix import OpenUnmix
 
 RATE = 44100
@@ -76,6 +77,9 @@ READINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "width 24, four stems (default)": ("unet", {}),
     "three layers (default)": ("simplified_demucs", {}),
     "four layers": ("simplified_demucs", {"widths": (16, 32, 64, 128)}),
+    "twelve levels (default)": ("wave_u_net", {}),
+    "published sizes, one stem": ("mmdenselstm", {**MMDENSELSTM, "stems": ["vocals"]}),
+    "four stems (default)": ("mmdenselstm", {}),
 }
 Work = Callable[[], object]
 

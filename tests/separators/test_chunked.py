@@ -103,7 +103,12 @@ SMALL = {
     "unet": {"n_fft": 256, "hop": 128, "width": 8},
     "simplified_demucs": {"widths": (8, 16, 32), "hidden": 32},
     "htdemucs": {"n_fft": 2048, "width": 8},
-}
+    "wave_u_net": {"levels": 5, "width": 4},
+    "mmdenselstm": {
+        "n_fft": 256, "hop": 128, "edges": (30, 70), "growth": (8, 8, 4, 8),
+        "layers": ((1, 1, 1), (1, 1), (1, 0), (1, 1, 1)),
+    },
+}  # fmt: skip
 
 
 def small(name):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import harness
+from harness.core.errors import HarnessError
 from harness.separators import checkpoints
 from harness.separators.learned import load_network
 from harness.separators.networks import NETWORKS, count_parameters
@@ -20,6 +21,9 @@ from harness.separators.networks.features import (
     decibels,
     normalise,
 )
+from harness.separators.networks.mmdenselstm import PAPER
+from harness.separators.networks.wave_u_net import Between
+from harness.training import RECIPES
 
 CHECKPOINTS = Path(harness.__file__).parent / "checkpoints"
 SMALL = {
@@ -30,7 +34,12 @@ SMALL = {
     "htdemucs": {"n_fft": 2048, "width": 8},
     "scnet": {"n_fft": 256, "hop": 64, "widths": (4, 8, 8), "layers": 2},
     "tasnet": {"filters": 8, "kernel": 8, "narrow": 6, "wide": 8, "blocks": 2},
-}
+    "wave_u_net": {"levels": 5, "width": 4},
+    "mmdenselstm": {
+        "n_fft": 256, "hop": 128, "edges": (30, 70), "growth": (8, 8, 4, 8),
+        "layers": ((2, 2, 2), (2, 2), (1, 0), (2, 2, 2)),
+    },
+}  # fmt: skip
 
 
 def small(name, **options):
@@ -83,6 +92,10 @@ def test_config_holds_every_argument_in_the_order_of_the_constructor():
         "hop": 1024, "normalise": True,
     }  # fmt: skip
     assert list(config) == list(inspect.signature(NETWORKS["scnet"]).parameters)
+
+
+def test_shipped_weights_stay_below_60_mb():
+    assert 20e6 < sum(path.stat().st_size for path in CHECKPOINTS.iterdir()) < 60e6
 
 
 @pytest.mark.parametrize("path", sorted(CHECKPOINTS.glob("*.safetensors")), ids=lambda p: p.stem)
@@ -166,7 +179,144 @@ def test_simplified_demucs_has_the_steps_of_the_report():
     assert steps == [1378]
 
 
+# 12 and 10 levels of 15 and 5 taps over 1, 2 … times the filters: Σ i (i - 1) is 572 and 330,
+# Σ i (2 i + 1) is 1,378 and 825, Σ i from 2 on is 77 and 54. Three stems of two channels.
+WAVE_U_NET_COUNTS = {
+    "first": (15 * 2 * 24 + 24, 15 * 2 * 8 + 8),
+    "down": (15 * 24**2 * 572 + 24 * 77, 15 * 8**2 * 330 + 8 * 54),
+    "bottom": (15 * 288 * 312 + 312, 15 * 80 * 88 + 88),
+    "up": (5 * 24**2 * 1378 + 24 * 78, 5 * 8**2 * 825 + 8 * 55),
+    "last": (26 * 6 + 6, 10 * 6 + 6),
+}
+
+
+def test_wave_u_net_counts_of_the_paper_and_of_the_recipe():
+    paper, recipe = map(sum, zip(*WAVE_U_NET_COUNTS.values(), strict=True))
+    assert (paper, recipe) == (10_263_498, 687_674)
+    assert count_parameters(NETWORKS["wave_u_net"]()) == paper
+    assert count_parameters(NETWORKS["wave_u_net"](**RECIPES["wave_u_net_small"].options)) == recipe
+
+
+def test_wave_u_net_counts_of_its_options():
+    """Five levels of 4 filters more each: shares of 8, 12 … 24 channels, and a fourth stem."""
+    plain, learned, whole = (
+        count_parameters(small("wave_u_net", **options))
+        for options in ({}, {"learned": True}, {"difference": False})
+    )
+    assert learned - plain == 8 + 12 + 16 + 20 + 24
+    assert whole - plain == (4 + 2) * 2 + 2
+
+
+def dense(growth, *read):
+    """Layers that read so many maps: scale and shift of each, 3 × 3 weights, a bias per map."""
+    return sum(2 * maps + 9 * maps * growth + growth for maps in read)
+
+
+def lstm(maps, bins, units):
+    """One map of all, two directions with four gates and two biases each, back to the bins."""
+    gates = 2 * 4 * units * (bins + units + 2)
+    return maps + 1 + gates + 2 * units * bins + bins
+
+
+def stretch(maps):
+    return 4 * maps * maps + maps
+
+
+# The published sizes, one stem in stereo, from the first convolution to the last dense block.
+MMDENSELSTM_COUNTS = {
+    "low": (  # 380 bins, padded to 384; 48 at the bottom, 192 at half the resolution
+        9 * 2 * 32 + 32, dense(14, 32, 46, 60, 74, 88), 3 * dense(14, 14, 28, 42, 56, 70),
+        lstm(14, 48, 64), stretch(15), dense(14, 29, 43, 57, 71, 85), stretch(14),
+        dense(14, 28, 42, 56, 70, 84), lstm(14, 192, 64), stretch(15),
+        dense(14, 29, 43, 57, 71, 85),
+    ),
+    "middle": (  # 644 bins, padded to 648; 81 at the bottom
+        9 * 2 * 32 + 32, dense(4, 32, 36, 40, 44), 3 * dense(4, 4, 8, 12, 16), lstm(4, 81, 16),
+        stretch(5), dense(4, 9, 13, 17, 21), 2 * stretch(4), 2 * dense(4, 8, 12, 16, 20),
+    ),
+    "high": (  # 1,025 bins, padded to 1,028; 257 at the bottom, which has no dense layers
+        9 * 2 * 32 + 32, dense(2, 32), dense(2, 2), lstm(2, 257, 4), stretch(3), dense(2, 5),
+        stretch(2), dense(2, 4),
+    ),
+    "full": (  # 2,049 bins, padded to 2,064; 129 at the bottom, 1,032 at half the resolution
+        9 * 2 * 8 + 8, dense(7, 8, 15, 22), dense(7, 7, 14, 21), dense(7, 7, 14, 21, 28),
+        2 * dense(7, 7, 14, 21, 28, 35), lstm(7, 129, 64), stretch(8),
+        dense(7, 15, 22, 29, 36, 43), stretch(7), dense(7, 14, 21, 28, 35), stretch(7),
+        dense(7, 14, 21, 28), lstm(7, 1032, 64), stretch(8), dense(7, 15, 22, 29),
+    ),
+    "joined": (14 * (14 + 4 + 2) + 3 * 14, dense(12, 21, 33, 45), 12 * 2 + 2),
+}  # fmt: skip
+
+
+def test_mmdenselstm_counts_of_the_published_sizes():
+    wanted = {part: sum(layers) for part, layers in MMDENSELSTM_COUNTS.items()}
+    assert wanted == {
+        "low": 453_020, "middle": 33_183, "high": 12_265, "full": 861_167, "joined": 11_274
+    }  # fmt: skip
+    network = NETWORKS["mmdenselstm"](stems=("vocals",), **PAPER)
+    (only,) = network.networks
+    assert [count_parameters(part) for part in (*only.bands, only.full)] == [
+        wanted[part] for part in ("low", "middle", "high", "full")
+    ]
+    assert count_parameters(network) == sum(wanted.values()) == 1_370_909
+
+
+def test_mmdenselstm_per_stem_has_a_network_for_each():
+    one, three = (small("mmdenselstm", stems=s, per_stem=True) for s in (["a"], ["a", "b", "c"]))
+    assert count_parameters(three) == 3 * count_parameters(one)
+
+
 # --- masks ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["wave_u_net", "mmdenselstm"])
+@pytest.mark.parametrize("samples", [1, 777, 3000])
+def test_estimates_of_all_stems_sum_to_the_mixture(name, samples):
+    mixture = 0.3 + noise(2, 2, samples)
+    estimates = small(name, stems=("a", "b", "c"))(mixture)
+    assert torch.allclose(estimates.sum(dim=1), mixture, atol=1e-5)
+    assert min(estimates[:, i].std() for i in range(3)) > 0 or samples == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("wave_u_net", {"difference": False}), ("mmdenselstm", {"per_stem": True})],
+)
+def test_one_stem_alone_needs_an_output_that_need_not_sum(name, options):
+    with pytest.raises(HarnessError, match=f"{name}: .* vocals alone would be the mixture; use"):
+        small(name, stems=("vocals",))
+    mixture = noise(1, 2, 900)
+    (estimate,) = small(name, stems=("vocals",), **options)(mixture)[0]
+    assert not torch.allclose(estimate, mixture[0], atol=0.1)
+
+
+@pytest.mark.parametrize("edges", [(30, 129), (70, 30), (0, 30)])
+def test_mmdenselstm_refuses_bands_without_bins(edges):
+    with pytest.raises(HarnessError, match=r"edges \[.*\] do not divide 129 bins"):
+        small("mmdenselstm", edges=edges)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_wave_u_net_puts_samples_between_the_given_ones(learned):
+    between = Between(2, learned=learned)
+    ramp = torch.arange(5.0).expand(1, 2, 5)
+    assert torch.equal(between(ramp), torch.arange(0, 4.5, 0.5).expand(1, 2, 9))
+    if learned:
+        between.share.copy_(torch.tensor([[20.0], [-20.0]]))  # all of the earlier, of the later
+        assert torch.allclose(
+            between(ramp)[0, :, 1::2], ramp[0, :, :-1] + torch.tensor([[0.0], [1]])
+        )
+
+
+def test_wave_u_net_gives_the_same_where_the_mixture_starts_later():
+    network, samples = small("wave_u_net"), 2**5  # what five halvings make one
+    sound = noise(1, 2, 1600)
+    early, late = (
+        network(torch.nn.functional.pad(sound, (1000 + shift, 1000 - shift)))[..., 800:-800]
+        for shift in (0, samples)
+    )
+    assert torch.allclose(early[..., :-samples], late[..., samples:], atol=1e-5)
+    assert early.std() > 0.1
+
+
 @pytest.mark.parametrize("n", [1, 777, 3000])
 def test_estimates_of_asnet_add_up_to_the_mixture(n):
     mixture = noise(2, 2, n)

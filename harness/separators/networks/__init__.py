@@ -9,10 +9,12 @@ from torch import nn
 from harness.separators.networks.asnet import ASNet
 from harness.separators.networks.htdemucs import HTDemucs
 from harness.separators.networks.mel_roformer import MelRoformer
+from harness.separators.networks.mmdenselstm import MMDenseLSTM
 from harness.separators.networks.scnet import SCNet
 from harness.separators.networks.simplified_demucs import SimplifiedDemucs
 from harness.separators.networks.tasnet import TasNet
 from harness.separators.networks.unet import UNet
+from harness.separators.networks.wave_u_net import WaveUNet
 
 __all__ = ["NETWORKS", "count_parameters"]
 
@@ -24,6 +26,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "simplified_demucs": SimplifiedDemucs,
     "scnet": SCNet,
     "tasnet": TasNet,
+    "mmdenselstm": MMDenseLSTM,
+    "wave_u_net": WaveUNet,
 }
 
 

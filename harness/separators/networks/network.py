@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from harness.core.errors import HarnessError
+
 
 class Network(nn.Module):
     """From a mixture (B, channels, samples) to estimates (B, stems, channels, samples)."""
@@ -30,13 +32,24 @@ class Network(nn.Module):
             given.apply_defaults()
             init(self, *args, **options)
             _, *arguments = given.arguments.items()  # the first one is self
-            self._arguments = {
-                name: list(value) if isinstance(value, list | tuple) else value
-                for name, value in arguments
-            }
+            self._arguments = {name: _plain(value) for name, value in arguments}
 
         setattr(cls, "__init__", recorded)  # noqa: B010  # mypy: a method
 
     def config(self) -> dict[str, Any]:
         """Return JSON values: the keyword arguments that build the network again."""
         return dict(self._arguments)
+
+
+def _plain(value: Any) -> Any:
+    """Return lists for tuples, as JSON has them, also within one another."""
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def refuse_one_stem(network: str, stems: Sequence[str], option: str) -> None:
+    """Refuse a single stem where the estimates sum to the mixture: it would be the mixture."""
+    if len(stems) < 2:
+        raise HarnessError(
+            f"{network}: its stems sum to the mixture, so {stems[0]} alone would be the mixture; "
+            f"use {option}, or two stems or more"
+        )
