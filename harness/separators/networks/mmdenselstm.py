@@ -50,7 +50,7 @@ class DenseBlock(nn.Module):
         return found[-1]
 
 
-class Recurrent(nn.Module):
+class RecurrentPlane(nn.Module):
     """Adds one map: a BiLSTM reads all bins of a weighted sum of the maps, frame by frame."""
 
     def __init__(self, inputs: int, bins: int, units: int) -> None:
@@ -121,7 +121,7 @@ def _block(inputs: int, growth: int, layers: int, bins: int, units: int) -> tupl
     dense = DenseBlock(inputs, growth, layers)
     if not units:
         return dense, dense.outputs
-    return nn.Sequential(dense, Recurrent(dense.outputs, bins, units)), dense.outputs + 1
+    return nn.Sequential(dense, RecurrentPlane(dense.outputs, bins, units)), dense.outputs + 1
 
 
 class MultiBand(nn.Module):

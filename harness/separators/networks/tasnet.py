@@ -147,7 +147,7 @@ class SelectedKernels(nn.Module):
         return chosen
 
 
-class FrameNorm(nn.LayerNorm):
+class ChannelNorm(nn.LayerNorm):
     """Normalization over the channels of each frame, of (B, C, F)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ class TasNet(Network):
         self.kernel, self.hop, self.music = kernel, kernel // 2, music
         self.per_repeat = blocks
         self.encoder = nn.Conv1d(channels, filters, kernel, self.hop, bias=False)
-        self.norm = FrameNorm(filters, eps=EPS) if music else global_norm(filters)
+        self.norm = ChannelNorm(filters, eps=EPS) if music else global_norm(filters)
         self.reduce = nn.Conv1d(filters, narrow, 1, bias=not music)
         self.blocks = nn.ModuleList(
             TasNetBlock(

@@ -18,7 +18,7 @@ from harness.separators.networks.network import Network, refuse_one_stem
 SLOPE = 0.2  # of the leaky ReLUs, below zero
 
 
-class Filters(nn.Conv1d):
+class PaddedConv(nn.Conv1d):
     """A convolution to as many samples as it gets, then a leaky ReLU that keeps the level."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
@@ -75,13 +75,13 @@ class WaveUNet(Network):
         self.difference = difference
         widths = [width * level for level in range(1, levels + 2)]
         self.down = nn.ModuleList(
-            Filters(i, o, down_kernel)
+            PaddedConv(i, o, down_kernel)
             for i, o in zip([channels, *widths], widths[:-1], strict=False)
         )
-        self.bottleneck = Filters(widths[-2], widths[-1], down_kernel)
+        self.bottleneck = PaddedConv(widths[-2], widths[-1], down_kernel)
         self.between = nn.ModuleList(Between(i, learned=learned) for i in widths[:0:-1])
         self.up = nn.ModuleList(
-            Filters(i + o, o, up_kernel) for i, o in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            PaddedConv(i + o, o, up_kernel) for i, o in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.last = nn.Conv1d(width + channels, (len(self.stems) - difference) * channels, 1)
 
