@@ -75,7 +75,10 @@ def test_compare_reads_separators_of_several_runs(call, tmp_path):
     assert {r["stem"]: r["verdict"] for r in rows if r["stem"] == "vocals"} == {
         "vocals": "good is better"
     }
-    assert "new_fair" in call("compare", "good", "new_fair", expected=cli.USER_ERROR)
+    said = "compare: 'new_fair' is not in run main, but in mine; add --run main --run mine"
+    assert said in call("compare", "good", "new_fair", expected=cli.USER_ERROR)
+    wrong = call("compare", "good", "nobody", *runs, expected=cli.USER_ERROR)
+    assert "'nobody' has no score by harmonic_mean to compare; choose from: fair, good" in wrong
 
 
 def test_compare_leaves_leaked_tracks_out_unless_asked(call):

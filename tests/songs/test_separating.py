@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -616,11 +617,13 @@ def test_a_broken_file_does_not_stop_the_others(entries, tmp_path, monkeypatch, 
     command = ("separate", "in", "--with", "half", "-o", "in/out")
     said = harness(monkeypatch, capsys, *command, expected=3)
     assert "b.mp3: cannot be read as audio" in " ".join(said.split())
+    assert re.search(r"separated 2 of 3 songs in \d+ s, 1 failed$", said.strip())
     written = sorted(str(p.relative_to("in/out")) for p in Path("in/out").rglob("*") if p.is_file())
     assert written == [
         "a/accompaniment.wav", "a/vocals.wav", "sub/c/accompaniment.wav", "sub/c/vocals.wav",
     ]  # fmt: skip
-    harness(monkeypatch, capsys, *command, expected=3)
+    said = harness(monkeypatch, capsys, *command, expected=3)
+    assert re.search(r"separated 0 of 3 songs in \d+ s, 1 failed, 2 found finished$", said.strip())
     assert len(planted.Echo.seen) == 2  # what is there was left alone
 
 
