@@ -74,7 +74,7 @@ class Choice:
         makers = {m.name: [m.identity(), code_versions(m)] for m in self.entry.members}
         blend = self.entry.blend
         content = [sorted(stems), chain, blend.how, blend.edges, {n: makers[n] for n in names}]
-        text = ", ".join(names)
+        text = " + ".join(names)
         if self.entry.name not in names:
             text = f"{self.entry.name} ({text})"
         return f"separated by {text}; harness {digest(content)[:16]}"

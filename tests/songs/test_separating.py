@@ -671,7 +671,7 @@ def test_files_of_another_separator_are_not_taken_for_its_own(entries, tmp_path)
     )  # fmt: skip
     for name, stems, who in (
         ("loud", (), "made by quiet, not by loud"),
-        ("blend", ["vocals"], "made by quiet, not by blend (half, tenth)"),
+        ("blend", ["vocals"], "made by quiet, not by blend (half + tenth)"),
         ("quiet", ["vocals"], "residual made by another version of quiet"),
     ):
         other = separate(name, stems)
@@ -695,7 +695,7 @@ def test_one_stem_of_all_is_the_same_file_and_each_says_what_made_it(entries, tm
     separating.separate([path], "out", choose(entries, "blend", ["vocals", "lead"]), kind=kind)
     comments = [comment(Path(f"out/s/{stem}.{kind}")) for stem in ("vocals", "lead")]
     assert [text.partition(";")[0] for text in comments] == [
-        "separated by blend (half, tenth)", "separated by blend (half, tenth, pair)"
+        "separated by blend (half + tenth)", "separated by blend (half + tenth + pair)"
     ]  # fmt: skip
     (found,) = separating.separate([path], "out", choose(entries, "blend", ["lead"]), kind=kind)
     assert found.state == "there"
