@@ -162,11 +162,14 @@ def forecast_lines(ahead: Forecast, jobs: int) -> Iterator[str]:
         said = ", ".join(f"{what} {_time(seconds)}" for what, seconds in parts.items())
         time = f"about {duration(sum(known))} ({said})" if known else "unknown"
         yield f"time with {counted(jobs, 'worker')}: {time}; reading, clips and reports come on top"
+        lacks: dict[tuple[str, ...], list[str]] = {}
         for what, names in (("separating", ahead.unmeasured), ("scoring", ahead.unscored)):
+            lacks.setdefault(names, []).append(what)
+        for names, whats in lacks.items():
             if names:
                 yield (
-                    f"without the time of {what} with {', '.join(names)}: not measured on this "
-                    "machine and device by a run of this results folder"
+                    f"not included: {' and '.join(whats)} with {', '.join(names)}, never measured "
+                    "on this machine and device by a run of this results folder"
                 )
         space = {"kept estimates": ahead.clip_bytes, "inner products": ahead.product_bytes}
         words = ", ".join(

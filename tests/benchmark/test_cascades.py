@@ -395,6 +395,9 @@ def test_a_forecast_knows_what_is_finished_and_what_was_never_measured(kits, tmp
     assert (more.unmeasured, more.unscored) == (("new",), ("new",))
     lines = list(forecast_lines(more, 1))
     assert "10 jobs, 4 of them in cascade, 6 of them finished" in lines[0]
-    assert "without the time of scoring with new: not measured" in " ".join(lines)
+    assert (
+        "not included: separating and scoring with new, never measured on this machine"
+        in " ".join(lines)
+    )
     alone = forecast.forecast(entries, songs, settings, cascade=None)
     assert [row.cascade for row in alone.rows] == [False, False]

@@ -149,7 +149,9 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(harness, songs, tmp_
     first = harness("run", *where, *more)
     assert "8 jobs, 0 of them finished" in first
     assert "time with 1 worker: unknown" in first
-    assert "of separating with mixture, repet: not measured on this machine" in first
+    assert (
+        "not included: separating and scoring with mixture, repet, never measured on this" in first
+    )
     assert _files(tmp_path) == {}
     harness("run", *where, "--separator", "repet", "--tracks", "1")
     before = _files(tmp_path)
