@@ -71,7 +71,7 @@ def main() -> None:
                     separate(options.song, options.using, settings) for _ in range(options.repeats)
                 ]
             wall, used = min(found)
-            where = f"{count} busy processes" if count else "free"
+            where = f"and {count} busy processes" if count else "as it is"
             print(f"| {where} | {name} | {wall:.1f} | {used:.1f} | {load:.1f} |", flush=True)
 
 

@@ -110,7 +110,7 @@ def forecast(
     jobs = [times.of(unit, finished=unit.key not in left) for unit in plan.units]
     if cascade:
         jobs += _in_cascade(plan, settings, times, "" if cascade == FIRST else cascade)
-    cases: dict[tuple[str, str, bool], list[_Job]] = {}
+    cases: dict[tuple[str, str, bool], list[_ForecastJob]] = {}
     for job in jobs:
         cases.setdefault((job.separator, job.dataset, job.cascade), []).append(job)
     rows = tuple(_row(*case, found) for case, found in cases.items())
@@ -129,7 +129,7 @@ def forecast(
     )
 
 
-class _Job(NamedTuple):
+class _ForecastJob(NamedTuple):
     """One unit of work, and what it takes; None: never measured here."""
 
     separator: str
@@ -149,7 +149,7 @@ class _Times:
     excerpt: Excerpt
     lengths: dict[Place, float | None] = field(default_factory=dict)  # in seconds
 
-    def of(self, unit: Unit, *, finished: bool, parents: Sequence[Unit] = ()) -> _Job:
+    def of(self, unit: Unit, *, finished: bool, parents: Sequence[Unit] = ()) -> _ForecastJob:
         """Return the job of a unit; in cascade the slowest of its possible parents comes first."""
         length = None if finished else self._length(unit)
         seconds = _product(self.speed.of(unit), length)
@@ -158,7 +158,7 @@ class _Times:
             seconds = _total([seconds, _product(slowest, length)])
         scoring = _product(self.scoring.of(unit), length)
         name, dataset = unit.entry.name, unit.track.dataset
-        return _Job(name, dataset, unit.parent is not None, finished, seconds, scoring)
+        return _ForecastJob(name, dataset, unit.parent is not None, finished, seconds, scoring)
 
     def _length(self, unit: Unit) -> float | None:
         """Return how much of a unit's track is separated; None if it cannot be read."""
@@ -172,7 +172,7 @@ class _Times:
         return self.lengths[unit.place]
 
 
-def _in_cascade(plan: Plan, settings: Settings, times: _Times, name: str) -> Iterator[_Job]:
+def _in_cascade(plan: Plan, settings: Settings, times: _Times, name: str) -> Iterator[_ForecastJob]:
     """Yield the jobs in cascade; the first of a track and input also has its parent's time."""
     fed: set[tuple[Place, str]] = set()
     for unit, parents in possible_parents(plan, name):
@@ -184,7 +184,7 @@ def _in_cascade(plan: Plan, settings: Settings, times: _Times, name: str) -> Ite
             fed.add(place)
 
 
-def _row(separator: str, dataset: str, cascade: bool, jobs: Sequence[_Job]) -> ForecastRow:
+def _row(separator: str, dataset: str, cascade: bool, jobs: Sequence[_ForecastJob]) -> ForecastRow:
     """Sum up the jobs of one separator on one dataset."""
     left = [job for job in jobs if not job.finished]
     times = _total(job.seconds for job in left), _total(job.scoring for job in left)
