@@ -240,6 +240,7 @@ def test_one_table_for_a_paper(folder, truth, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\\begin{table}") == 1
     assert "\\label{tab:musdb18hq-snr}" in text
+    assert table_files.latex("(x−x\u0302)² \u0302") == r"(x$-$$\hat{x}$)$^2$ "
     assert "what snr is \\& how" in text.split("\\caption{")[1]
 
 

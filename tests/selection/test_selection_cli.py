@@ -88,6 +88,16 @@ def test_compare_leaves_leaked_tracks_out_unless_asked(call):
     assert "compared on 11 tracks; twin has no score on 1 more" in call("compare", "good", "twin")
 
 
+def test_compare_of_separators_without_a_common_track_says_so(call, tmp_path, recwarn):
+    run = read_run(tmp_path / "results" / "main")
+    mine = run.scores["separator"].isin(["good"]) == (run.scores["track"] == "00-0")
+    write_run(tmp_path / "results" / "main", replace(run, scores=run.scores[mine]))
+    said = call("compare", "good", "fair", "--dataset", "set", expected=cli.USER_ERROR)
+    assert "'good' and 'fair' share no track of a stem, without the tracks that one was" in said
+    assert "--leaked adds them" in said
+    assert not recwarn.list
+
+
 def test_select_says_what_the_choice_is_worth(call):
     found = json.loads(call("select", "--json"))
     rows = {(r["dataset"], r["stem"]): r for r in found["summary"] if r["policy"] == "best mean"}
