@@ -257,6 +257,7 @@ def test_metrics_are_named_after_themselves():
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == [
         "pes",
         "rtf",
+        "scoring",
         "cpu_seconds",
         "peak_memory",
         "parameters",
