@@ -8,7 +8,7 @@ difference is the cost of the parent's errors.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from harness.benchmark.plan import Plan, Skip, why_unscored
 from harness.benchmark.signals import Unit
@@ -50,6 +50,28 @@ def plan_cascades(plan: Plan, parents: Parents) -> Plan:
         for (separator, dataset, why), n in without.items()
     )
     return Plan(tuple(units), tuple(skips))
+
+
+def possible_parents(plan: Plan, name: str = "") -> Iterator[tuple[Unit, list[Unit]]]:
+    """Yield every unit whose input is a stem, with the units that `plan_cascades` may feed it from.
+
+    These are units of the separator `name`; without it, of all whose scores could make them the
+    parent. Units without any are left out.
+    """
+    by_place: dict[tuple[str, str, str], list[Unit]] = {}
+    for unit in plan.units:
+        ranked = unit.entry.role == "separator" and not unit.entry.generative
+        if unit.entry.name == name or (ranked and not name):
+            by_place.setdefault(unit.place, []).append(unit)
+    for unit in _children(plan):
+        found = [
+            parent
+            for parent in by_place.get(unit.place, ())
+            if unit.entry.input in parent.scored
+            and leak(parent.entry.trained_on, unit.track) != "leaked"
+        ]
+        if found:
+            yield unit, found
 
 
 def left_out(dataset: Dataset) -> list[str]:

@@ -5,15 +5,17 @@ Times and bytes are those that the runs of the same results folder measured.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from harness.benchmark import clips
-from harness.benchmark.cascades import wanted_parents
+from harness.benchmark.cascades import possible_parents
 from harness.benchmark.plan import Plan, Skip, make_plan, mark
+from harness.benchmark.runner import FIRST
 from harness.benchmark.signals import Unit
 from harness.benchmark.store import Store
 from harness.benchmark.work import Settings
@@ -21,24 +23,29 @@ from harness.core.errors import HarnessError
 from harness.core.machine import processor_name
 from harness.datasets.available import SECONDS, is_missing
 from harness.datasets.fingerprints import Fingerprints
-from harness.datasets.tracks import Dataset, track_length
+from harness.datasets.tracks import Dataset, Excerpt, track_length
 from harness.registry import Entry
 from harness.results.run_products import BY_BAND, WHOLE
 from harness.results.runs import Run, read_run, runs_in
 
 Case = tuple[str, str, str]  # separator, its input, dataset
-Job = tuple[str, str, str, str]  # separator, dataset, split, track
+Place = tuple[str, str, str]  # dataset, split, track
 
 
 @dataclass(frozen=True)
 class ForecastRow:
-    """The jobs of one separator on one dataset."""
+    """The jobs of one separator on one dataset; times are of those not finished, one by one.
+
+    In cascade they have the time of the separator that feeds them, once per track and input.
+    """
 
     separator: str
     dataset: str
     jobs: int
     finished: int  # by earlier runs
-    seconds: float | None  # to separate the others, one after another; None: never measured here
+    seconds: float | None  # to separate; None: never measured here
+    scoring: float | None  # seconds to score; None: never measured here
+    cascade: bool = False  # whether another separator's estimate is the input
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,10 @@ class Forecast:
     rows: tuple[ForecastRow, ...]
     skips: tuple[Skip, ...]
     rendered: dict[str, int]  # dataset → tracks that have to be rendered or decoded first
-    cascades: int  # jobs that follow, with another separator's estimate as input
     seconds: float | None  # to separate everything with `Settings.jobs` jobs, as far as is known
-    unmeasured: tuple[str, ...]  # separators without a time
+    scoring: float | None  # seconds to score everything, likewise
+    unmeasured: tuple[str, ...]  # separators without a time to separate
+    unscored: tuple[str, ...]  # separators without a time to score
     clip_bytes: float | None  # of the estimates that are kept to listen to
     product_bytes: float | None  # of the inner products
 
@@ -79,58 +87,120 @@ def forecast(
     settings: Settings,
     *,
     coming: Collection[str] = (),
-    cascade: bool = True,
+    cascade: str | None = FIRST,
 ) -> Forecast:
     """Say what `runner.run` would do; separators that are `coming` get their weights first.
 
     `datasets` may hold tracks that are yet to be made. Files that no run has read are not read:
-    their work counts as not finished.
+    their work counts as not finished. With `FIRST`, scores that are not known yet decide what feeds
+    a cascade; the slowest separator is assumed, so that the time is rather too long.
     """
     fingerprints = Fingerprints(settings.fingerprints, known_only=True)
     plan = make_plan(entries, datasets, settings, fingerprints, coming=coming)
     plan = mark(plan, settings.listen)
-    todo = {_job(unit): unit for unit in plan.units if not _is_finished(unit, settings)}
+    todo = [unit for unit in plan.units if not _is_finished(unit, settings)]
     runs = list(_runs(settings.results))
-    speed, clip, product = _speeds(runs, settings.device), *_bytes(runs, settings.work_folder)
-    lengths = _lengths(todo.values(), settings)
-    times = {job: _times(speed.of(unit), lengths[unit.place]) for job, unit in todo.items()}
-    cases: dict[tuple[str, str], list[Job]] = {}
-    for unit in plan.units:
-        cases.setdefault((unit.entry.name, unit.track.dataset), []).append(_job(unit))
-    rows = []
-    for (name, dataset), jobs in cases.items():
-        left = [job for job in jobs if job in todo]
-        seconds = _total(times[job] for job in left)
-        rows.append(ForecastRow(name, dataset, len(jobs), len(jobs) - len(left), seconds))
-    known = [seconds for seconds in times.values() if seconds is not None]
-    kept = [unit for unit in todo.values() if unit.listen]
-    blended = [unit for unit in todo.values() if unit.entry.role == "separator"]
+    clip, product = _bytes(runs, settings.work_folder)
+    times = _Times(
+        _costs(runs, settings.device, "rtf"),
+        _costs(runs, settings.device, "scoring"),
+        settings.excerpt,
+    )
+    left = {unit.key for unit in todo}
+    jobs = [times.of(unit, finished=unit.key not in left) for unit in plan.units]
+    if cascade:
+        jobs += _in_cascade(plan, settings, times, "" if cascade == FIRST else cascade)
+    cases: dict[tuple[str, str, bool], list[_ForecastJob]] = {}
+    for job in jobs:
+        cases.setdefault((job.separator, job.dataset, job.cascade), []).append(job)
+    rows = tuple(_row(*case, found) for case, found in cases.items())
+    kept = [unit for unit in todo if unit.listen]
+    blended = [unit for unit in todo if unit.entry.role == "separator"]
     return Forecast(
-        rows=tuple(rows),
+        rows=rows,
         skips=plan.skips,
         rendered={d.name: n for d in datasets if (n := sum(map(is_missing, d.tracks)))},
-        cascades=_cascades(plan) if cascade else 0,
-        seconds=sum(known) / max(1, settings.jobs) if known or not todo else None,
+        seconds=_known([job.seconds for job in jobs if not job.finished], settings.jobs),
+        scoring=_known([job.scoring for job in jobs if not job.finished], settings.jobs),
         unmeasured=tuple(sorted({row.separator for row in rows if row.seconds is None})),
+        unscored=tuple(sorted({row.separator for row in rows if row.scoring is None})),
         clip_bytes=_total(map(clip.of, kept)),
         product_bytes=_total(map(product.of, blended)),
     )
 
 
-def _job(unit: Unit) -> Job:
-    return unit.entry.name, *unit.place
+class _ForecastJob(NamedTuple):
+    """One unit of work, and what it takes; None: never measured here."""
+
+    separator: str
+    dataset: str
+    cascade: bool
+    finished: bool
+    seconds: float | None
+    scoring: float | None
+
+
+@dataclass(frozen=True)
+class _Times:
+    """What units take, by what earlier runs measured per second of music."""
+
+    speed: _Measured
+    scoring: _Measured
+    excerpt: Excerpt
+    lengths: dict[Place, float | None] = field(default_factory=dict)  # in seconds
+
+    def of(self, unit: Unit, *, finished: bool, parents: Sequence[Unit] = ()) -> _ForecastJob:
+        """Return the job of a unit; in cascade the slowest of its possible parents comes first."""
+        length = None if finished else self._length(unit)
+        seconds = _product(self.speed.of(unit), length)
+        if parents:
+            slowest = max(filter(None, map(self.speed.of, parents)), default=None)
+            seconds = _total([seconds, _product(slowest, length)])
+        scoring = _product(self.scoring.of(unit), length)
+        name, dataset = unit.entry.name, unit.track.dataset
+        return _ForecastJob(name, dataset, unit.parent is not None, finished, seconds, scoring)
+
+    def _length(self, unit: Unit) -> float | None:
+        """Return how much of a unit's track is separated; None if it cannot be read."""
+        if unit.place not in self.lengths:
+            expected = SECONDS.get(unit.track.dataset) if is_missing(unit.track) else None
+            found = expected and min(expected, self.excerpt.seconds or expected)
+            with suppress(HarnessError, OSError):
+                samples = self.excerpt.window(track_length(unit.track), unit.sample_rate)[1]
+                found = samples / unit.sample_rate
+            self.lengths[unit.place] = found
+        return self.lengths[unit.place]
+
+
+def _in_cascade(plan: Plan, settings: Settings, times: _Times, name: str) -> Iterator[_ForecastJob]:
+    """Yield the jobs in cascade; the first of a track and input also has its parent's time."""
+    fed: set[tuple[Place, str]] = set()
+    for unit, parents in possible_parents(plan, name):
+        units = [unit.in_cascade(parent) for parent in parents]
+        finished = any(_is_finished(one, settings) for one in units)
+        place = unit.place, unit.entry.input
+        yield times.of(units[0], finished=finished, parents=() if place in fed else parents)
+        if not finished:
+            fed.add(place)
+
+
+def _row(separator: str, dataset: str, cascade: bool, jobs: Sequence[_ForecastJob]) -> ForecastRow:
+    """Sum up the jobs of one separator on one dataset."""
+    left = [job for job in jobs if not job.finished]
+    times = _total(job.seconds for job in left), _total(job.scoring for job in left)
+    return ForecastRow(separator, dataset, len(jobs), len(jobs) - len(left), *times, cascade)
+
+
+def _known(seconds: Sequence[float | None], jobs: int) -> float | None:
+    """Return the time of several jobs at once, as far as is known; None if nothing is."""
+    known = [value for value in seconds if value is not None]
+    return sum(known) / max(1, jobs) if known or not seconds else None
 
 
 def _is_finished(unit: Unit, settings: Settings) -> bool:
     """Whether a unit looks finished; unlike `workers.is_done` this renames no damaged file."""
     there = Store(settings.work_folder).path(unit.key).is_file()
     return there and not (settings.again and clips.wanted(settings.work_folder, unit))
-
-
-def _cascades(plan: Plan) -> int:
-    """Return how many units have a stem as input, which a separator can be asked for."""
-    wanted = set(wanted_parents(plan))
-    return sum((u.track.dataset, u.entry.input) in wanted for u in plan.units)
 
 
 def _runs(results: Path) -> Iterable[Run]:
@@ -140,12 +210,12 @@ def _runs(results: Path) -> Iterable[Run]:
             yield read_run(results / name)
 
 
-def _speeds(runs: Iterable[Run], device: str) -> _Measured:
-    """Return the times per second of music that were measured on this machine and device."""
+def _costs(runs: Iterable[Run], device: str, metric: str) -> _Measured:
+    """Return a cost per second of music that was measured on this machine and device."""
     found: dict[Case, list[float]] = {}
     for run in runs:
         here = run.record.get("cpu") == processor_name() and run.record.get("device") == device
-        rows = run.costs[(run.costs["metric"] == "rtf") & run.costs["value"].notna()]
+        rows = run.costs[(run.costs["metric"] == metric) & run.costs["value"].notna()]
         for row in rows.to_dict("records") if here else ():
             case = row["separator"], row["input"], row["dataset"]
             found.setdefault(case, []).append(row["value"])
@@ -177,21 +247,7 @@ def _bytes(runs: Iterable[Run], work_folder: Path) -> tuple[_Measured, _Measured
     return _Measured(clip), _Measured(product)
 
 
-def _lengths(units: Iterable[Unit], settings: Settings) -> dict[tuple[str, str, str], float | None]:
-    """Return the seconds of each track that are separated; None if it cannot be read."""
-    found: dict[tuple[str, str, str], float | None] = {}
-    for unit in units:
-        if unit.place not in found:
-            expected = SECONDS.get(unit.track.dataset) if is_missing(unit.track) else None
-            found[unit.place] = expected and min(expected, settings.excerpt.seconds or expected)
-            with suppress(HarnessError, OSError):
-                length = track_length(unit.track)
-                samples = settings.excerpt.window(length, unit.sample_rate)[1]
-                found[unit.place] = samples / unit.sample_rate
-    return found
-
-
-def _times(speed: float | None, seconds: float | None) -> float | None:
+def _product(speed: float | None, seconds: float | None) -> float | None:
     return None if speed is None or seconds is None else speed * seconds
 
 

@@ -26,6 +26,7 @@ from harness.datasets.tracks import Dataset, Omission
 from harness.metrics import DEFAULT, METRICS
 from harness.registry import FILES, Entry
 from harness.registry.pins import pinned
+from harness.registry.weight_files import FETCH, lacking, size_of, to_fetch
 from harness.results.runs import read_run
 
 Row = tuple[Any, ...]
@@ -112,7 +113,7 @@ def state_of(
             "skips": [asdict(skip) for skip in plan.skips],
             "entries": [entry.model_dump(mode="json") for entry in entries],
             "datasets": [[d.name, d.version, d.problems] for d in datasets],
-            "omitted": [asdict(omission) for omission in omissions(datasets, plan)],
+            "omitted": [asdict(omission) for omission in omissions(datasets, plan, entries)],
         }
     )
 
@@ -156,21 +157,31 @@ def record_of(
         },
         "leaks": leak_rows(plan),
         "skipped": [asdict(skip) for skip in plan.skips],
-        "omitted": [asdict(omission) for omission in omissions(datasets, plan)],
+        "omitted": [asdict(omission) for omission in omissions(datasets, plan, entries)],
     }
 
 
-def omissions(datasets: Sequence[Dataset], plan: Plan) -> tuple[Omission, ...]:
+def omissions(
+    datasets: Sequence[Dataset], plan: Plan, entries: Sequence[Entry]
+) -> tuple[Omission, ...]:
     """Return all that a run lacks: tracks, files, estimates and separators, each with the reason.
 
+    Separators that lack nothing but a download have one reason, with the command for all of them.
     What failed is not among them: it has rows in the tables.
     """
     tracks = [omission for dataset in datasets for omission in dataset.omitted]
     known = {omission.dataset for omission in plan.omitted}
     ran = {(unit.entry.name, unit.track.dataset) for unit in plan.units}
+    skipped = {skip.separator: skip.reason for skip in plan.skips if skip.dataset is None}
+    absent = [e for e in entries if skipped.get(e.name) == lacking(e) and to_fetch([e])]
+    fetched = {entry.name: size_of(to_fetch([entry])) for entry in absent}
+    why = f"{size_of(to_fetch(absent))} of weights missing: {FETCH} {' '.join(fetched)}"
     separators = []
     for skip in plan.skips:
-        if skip.dataset not in known:
+        if skip.dataset is None and skip.separator in fetched:
+            name, what = skip.separator, "separator not run"
+            separators.append(Omission(why, name, detail=fetched[name], what=what))
+        elif skip.dataset not in known:
             in_part = (skip.separator, skip.dataset) in ran  # such as not in cascade
             what = "separator run in part" if in_part else "separator not run"
             separators.append(Omission(skip.reason, skip.separator, skip.dataset or "", what=what))

@@ -148,7 +148,7 @@ def _do(
         reused += sum(is_done(unit, store, settings) for unit in fed.units)
         plan = replace(plan, units=plan.units + fed.units, skips=plan.skips + fed.skips)
         plan = replace(plan, unscored=unscored(plan.units, store))
-        out = omissions(datasets, plan)
+        out = omissions(datasets, plan, entries)
         state = state_of(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and is_current(folder, state):
             return Outcome(folder, len(plan.units), reused, 0, fresh=False, left_out=out)

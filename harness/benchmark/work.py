@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -202,15 +203,19 @@ def do_unit(
         separator = _loaded(unit, device)
         given, notes = _run(separator, source, signals, unit)
     estimates = {stem: made_of(given, stem) for stem in unit.scored}
+    started = time.perf_counter()
     result: dict[str, Any] = {
         "scores": _score(estimates, signals),
         "costs": {},
         "notes": notes,
     }
+    scoring = time.perf_counter() - started
     if unit.entry.family == FILES:
         return result, estimates
+    length = source.shape[1] / signals.sample_rate
     result["costs"] = {
-        "rtf": meter.seconds / (source.shape[1] / signals.sample_rate),
+        "rtf": meter.seconds / length,
+        "scoring": scoring / length,
         "cpu_seconds": meter.cpu_seconds,
         "peak_memory": meter.peak_memory,
     }

@@ -130,15 +130,22 @@ def _notes(board: pd.DataFrame, others: pd.DataFrame) -> Iterator[str]:
 def forecast_board(ahead: Forecast) -> Board:
     """Return what a run would do: the jobs of each separator on each dataset."""
     rows = [
-        (row.separator, row.dataset, str(row.jobs), str(row.finished), _time(row.seconds))
+        (
+            f"{row.separator} (in cascade)" if row.cascade else row.separator,
+            row.dataset,
+            str(row.jobs),
+            str(row.finished),
+            _time(row.seconds),
+            _time(row.scoring),
+        )
         for row in ahead.rows
     ]
-    head = ("separator", "dataset", "jobs", "finished", "time of one worker")
+    head = ("separator", "dataset", "jobs", "finished", "separating", "scoring")
     notes = [
         f"{skip.separator}{f', {skip.dataset}' if skip.dataset else ''}: left out: {skip.reason}"
         for skip in ahead.skips
     ]
-    return Board("what this run would do", head, rows, notes)
+    return Board("what this run would do, with the times of one worker", head, rows, notes)
 
 
 def forecast_lines(ahead: Forecast, jobs: int) -> Iterator[str]:
@@ -146,18 +153,24 @@ def forecast_lines(ahead: Forecast, jobs: int) -> Iterator[str]:
     every, finished = (
         sum(getattr(row, name) for row in ahead.rows) for name in ("jobs", "finished")
     )
-    yield f"{counted(every, 'job')}, {finished} of them finished by earlier runs"
-    if ahead.cascades:
-        yield f"then up to {counted(ahead.cascades, 'job')} in cascade; their time is not included"
+    fed = sum(row.jobs for row in ahead.rows if row.cascade)
+    cascades = f", {fed} of them in cascade" if fed else ""
+    yield f"{counted(every, 'job')}{cascades}, {finished} of them finished by earlier runs"
     if every > finished:
-        time = f"about {duration(ahead.seconds)}" if ahead.seconds is not None else "unknown"
-        some = ahead.unmeasured and ahead.seconds is not None
-        lacks = f", without {', '.join(ahead.unmeasured)}" if some else ""
-        why = ": not measured on this machine and device by a run of this results folder"
-        yield (
-            f"time to separate with {counted(jobs, 'worker')}: {time}{lacks}"
-            f"{why if ahead.unmeasured else ''}; reading and scoring come on top"
-        )
+        parts = {"separating": ahead.seconds, "scoring": ahead.scoring}
+        known = [seconds for seconds in parts.values() if seconds is not None]
+        said = ", ".join(f"{what} {_time(seconds)}" for what, seconds in parts.items())
+        time = f"about {duration(sum(known))} ({said})" if known else "unknown"
+        yield f"time with {counted(jobs, 'worker')}: {time}; reading, clips and reports come on top"
+        lacks: dict[tuple[str, ...], list[str]] = {}
+        for what, names in (("separating", ahead.unmeasured), ("scoring", ahead.unscored)):
+            lacks.setdefault(names, []).append(what)
+        for names, whats in lacks.items():
+            if names:
+                yield (
+                    f"not included: {' and '.join(whats)} with {', '.join(names)}, never measured "
+                    "on this machine and device by a run of this results folder"
+                )
         space = {"kept estimates": ahead.clip_bytes, "inner products": ahead.product_bytes}
         words = ", ".join(
             f"{what} {'unknown (never measured)' if n is None else cost(n, 'bytes')}"

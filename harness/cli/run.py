@@ -122,7 +122,7 @@ def run(
     feed = None if no_cascade else cascade
     runner.check_cascade(feed, entries)
     if dry_run:
-        _forecast(entries, choice, settings, offline=offline, cascade=not no_cascade, json=as_json)
+        _forecast(entries, choice, settings, offline=offline, cascade=feed, json=as_json)
         return
     with progress("rendering the demo tracks", as_json) as advance:
         found = choose_datasets(choice, settings.jobs, advance)
@@ -149,7 +149,7 @@ def _forecast(
     settings: Settings,
     *,
     offline: bool,
-    cascade: bool,
+    cascade: str | None,
     json: bool,
 ) -> None:
     """Show what a run would do."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harness.cli.fetch import fetch_files, show_terms
 from harness.cli.options import SOME_FAILED, argument, flag, option
 from harness.cli.terminal import agree, print_json, progress, say, show
 from harness.core.machine import choose_device, work_place
+from harness.core.text import count, duration
 from harness.registry import weight_files
 from harness.separators import is_learned, lacking_package, own_code
 from harness.songs import choosing, separating
@@ -43,6 +45,10 @@ def separate(
     ),
     device: str = options.DEVICE,
     force: bool = flag("--force", "Replace existing files."),
+    separator_folder: bool = flag(
+        "--separator-folder",
+        "Add a folder with the separator's name: separated/SEPARATOR/SONG/vocals.wav.",
+    ),
     registry_file: Path | None = options.REGISTRY,
     offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
@@ -68,6 +74,7 @@ def separate(
         used = f"device: {work_place(where, learned=learned)}"
         for line in filter(None, [chosen.words, chosen.caveat, used]):
             say(line)
+    started = time.monotonic()
     with progress("separating, seconds of music", as_json) as advance:
         outcomes = separating.separate(
             songs,
@@ -77,6 +84,7 @@ def separate(
             bits=bits,
             residual=residual,
             force=force,
+            separator_folder=separator_folder,
             device=where,
             progress=advance,
         )
@@ -89,8 +97,26 @@ def separate(
             say(line, style=style)
         if outcome.files and outcome.state != "failed":
             show(next(iter(outcome.files.values())).parent)
+    if len(outcomes) > 1 and not as_json:
+        say(_summary(outcomes, time.monotonic() - started))
     if any(outcome.state == "failed" for outcome in outcomes):
         raise typer.Exit(SOME_FAILED)
+
+
+def _summary(outcomes: Sequence[separating.SeparatedSong], seconds: float) -> str:
+    """Return how many songs of a batch were separated, in which time, and what of the others.
+
+    Examples
+    --------
+    >>> songs = [separating.SeparatedSong(Path("a.wav"), {}, state) for state in ("done", "failed")]
+    >>> _summary(songs, 185)
+    'separated 1 of 2 songs in 3 min 5 s, 1 failed'
+    """
+    states = [outcome.state for outcome in outcomes if outcome.state != "left out"]
+    others = {"failed": "failed", "there": "found finished"}
+    found = [f", {n} {what}" for state, what in others.items() if (n := states.count(state))]
+    songs = f"{states.count('done')} of {count(len(states), 'song')}"
+    return f"separated {songs} in {duration(seconds)}{''.join(found)}"
 
 
 def _offer(entries: Mapping[str, registry.Entry], name: str) -> None:

@@ -3,18 +3,25 @@
 libsndfile takes the length of a file from its header: it stops there if more audio follows, and if
 less does, soundfile's blocks contain what was in memory before. Here a length counts once the last
 sample has been decoded. Where the header has none, or seeking is not exact, all is decoded.
+
+libsndfile's MP3 decoder prints remarks on damaged files, also where the error raised here says all.
+They are not shown, see `_quiet`.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
+import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +63,10 @@ class AudioDecoder(soundfile.SoundFile):  # type: ignore[misc]  # it has no type
     rest: _Content | None = None  # of an MP3 file with a header; more frames may follow
     exact = False  # whether `declared` was confirmed and any sample can be sought
 
+    def __init__(self, file: int | _Content, **how: bool) -> None:
+        with _quiet():
+            super().__init__(file, **how)
+
     def seekable(self) -> bool:
         """Return False: soundfile would seek after each read, which MP3 does not survive."""
         return False
@@ -94,7 +105,8 @@ class AudioDecoder(soundfile.SoundFile):  # type: ignore[misc]  # it has no type
     def _next(self, frames: int) -> Samples:
         """Decode a block, shape (samples, channels); only what was decoded is in it."""
         buffer = np.zeros((min(frames, BLOCK), self.channels), np.float32)
-        block: Samples = self.read(len(buffer), out=buffer)
+        with _quiet():
+            block: Samples = self.read(len(buffer), out=buffer)
         return block
 
 
@@ -109,6 +121,17 @@ def opened(path: Path) -> Iterator[AudioDecoder]:
             yield decoder
     except FAULTS as error:
         raise _unreadable(path, error) from error
+
+
+def comment(path: Path) -> str:
+    """Return the comment in an audio file; empty if it has none or cannot be read."""
+    with (
+        suppress(*FAULTS),
+        path.open("rb", buffering=0) as content,
+        AudioDecoder(content.fileno(), closefd=False) as decoder,
+    ):
+        return str(decoder.comment)
+    return ""
 
 
 def check_end(path: Path, decoder: AudioDecoder, count: int) -> None:
@@ -136,6 +159,61 @@ def signature(path: Path) -> tuple[int, ...]:
     """Return what changes when a file is written: size, times of change in ns, inode."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+class _CStream:
+    """The stream to which C code writes its messages, which can be closed for a while.
+
+    The C library's pointer to it is replaced, not the file behind it. So Python still writes to the
+    terminal, other threads and progress bars too; only C code is not heard meanwhile.
+    """
+
+    def __init__(self) -> None:
+        library: Any = ctypes.CDLL(None)
+        self.pointer = ctypes.c_void_p.in_dll(
+            library, "__stderrp" if sys.platform == "darwin" else "stderr"
+        )
+        library.fopen.restype = ctypes.c_void_p
+        self.nowhere = library.fopen(os.devnull.encode(), b"w")
+        self.lock, self.users, self.kept = threading.Lock(), 0, self.pointer.value
+
+    def close(self) -> None:
+        """Write nowhere, until `reopen` was called as often."""
+        with self.lock:
+            if self.users == 0:
+                self.kept, self.pointer.value = self.pointer.value, self.nowhere
+            self.users += 1
+
+    def reopen(self) -> None:
+        """Undo one `close`."""
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                self.pointer.value = self.kept
+
+
+@cache
+def _c_errors() -> _CStream | None:
+    """Return the stream for errors of C code; None where the C library does not show it."""
+    try:
+        stream = _CStream()
+    except (OSError, TypeError, ValueError, AttributeError):
+        return None
+    return stream if stream.nowhere and stream.pointer.value else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Show no message of C code while the block runs."""
+    stream = _c_errors()
+    if stream is None:
+        yield
+        return
+    stream.close()
+    try:
+        yield
+    finally:
+        stream.reopen()
 
 
 class _Content:

@@ -372,6 +372,14 @@ _cost = partial(Metric, higher_is_better=False)
 _COSTS = (
     _cost("rtf", "Speed (RTF)", "processing seconds per second of audio", unit="×"),
     _cost(
+        "scoring",
+        "scoring",
+        "seconds of scoring per second of audio, all stems together; the first separator of a "
+        "track also analyzes its references",
+        unit="×",
+        default=False,
+    ),
+    _cost(
         "cpu_seconds",
         "cpu seconds",
         "CPU time of separating the track, all threads together",

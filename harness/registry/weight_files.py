@@ -18,6 +18,7 @@ from harness.registry import Entry, Weights, pins
 TEXTS = (".yaml", ".yml", ".json")  # endings of configurations, which are a few kilobytes
 LEAST = 1_000_000  # bytes of some files that say something of the size of all
 UNASKED = 200_000_000  # bytes of weights that are downloaded, or offered, without much ado
+FETCH = "harness fetch separator"  # the command that downloads them
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"  # part of the package
 
 
@@ -72,7 +73,7 @@ def lacking(entry: Entry) -> str:
         return ""
     if by_hand := [file for file in missing if not file.urls]:
         return f"weights missing: {_by_hand(by_hand[0])}"
-    return f"weights missing: harness fetch separator {entry.name} ({size_of(missing)})"
+    return f"weights missing: {FETCH} {entry.name} ({size_of(missing)})"
 
 
 def to_fetch(entries: Iterable[Entry], *, wrong: bool = False) -> list[Weights]:

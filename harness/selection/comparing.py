@@ -116,13 +116,16 @@ def compare(
                 f"choose from: {known}" if known else "no separator has one; use another --metric"
             )
             raise HarnessError(f"compare: {name!r} has no score by {metric} to compare; {others}")
-    rows = []
+    rows, apart = [], False
     for grid in grids(candidates[candidates["separator"].isin([a, b])]):
         if set(grid.separators) != {a, b} and a != b:
             continue
         have = np.isfinite(grid.scores[:, [grid.separators.index(name) for name in (a, b)]])
         both = grid.complete(min_tracks=0)
         pair = both.scores[:, [both.separators.index(name) for name in (a, b)]]
+        apart |= not len(pair)
+        if not len(pair):
+            continue
         rows.append(
             {
                 "dataset": grid.dataset,
@@ -139,7 +142,11 @@ def compare(
             }
         )
     if not rows:
-        raise HarnessError(f"compare: {a!r} and {b!r} share no stem; choose others")
+        shared = "track of a stem" if apart else "stem"
+        trained = ", without the tracks that one was trained on (--leaked adds them)"
+        raise HarnessError(
+            f"compare: {a!r} and {b!r} share no {shared}{trained if leaked else ''}; choose others"
+        )
     return _with_verdicts(pd.DataFrame(rows), a, b)
 
 

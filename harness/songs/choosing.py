@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from harness import registry
 from harness.core import taxonomy
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
+from harness.core.files import digest
 from harness.registry import ENSEMBLE, Entry
 from harness.registry.dataset_names import read_split
 from harness.registry.weight_files import UNASKED, find, fits, is_here, to_fetch
 from harness.results.grid import HARMONIC
-from harness.separators import lacking_package, obstacle, runs_own_code
+from harness.separators import code_versions, lacking_package, obstacle, runs_own_code
 
 FOUR = ("vocals", "drums", "bass", "other")
 RANKED_BY = ("csdr", "musdb18hq:test")  # published scores that can be compared
@@ -29,6 +31,7 @@ BACKING = taxonomy.TREE["accompaniment"]
 OF_ACCOMPANIMENT = ("scnet_small",)
 SILENCE = 0.0  # dB, the score of an empty file: what an input of unknown score is taken for
 Recipes = Mapping[str, Mapping[str, Weight]]  # {stem: {separator: weight}}
+MARK = re.compile(r"separated by (?P<makers>.+); harness (?P<hash>[0-9a-f]{16})")
 
 
 class Standing(IntEnum):
@@ -57,6 +60,36 @@ class Choice:
     words: str  # one line for people: which separators, which stems, and why
     caveat: str = ""  # one line on what was trained on synthetic music alone
     better: Entry | None = None  # has published scores, and only its weights are missing
+
+    def mark(self, stems: Sequence[str]) -> str:
+        """Return what the file of a stem, or of what several stems leave, says of its origin.
+
+        It has the names of the separators and a hash of all that determines what they make. What a
+        stem is given of the difference between the mixture and the sum of all stems is not counted.
+        """
+        chain: dict[str, Mapping[str, Weight]] = {}
+        for stem in stems:
+            chain |= _chain(self.entry, stem)
+        names = list(dict.fromkeys(name for weights in chain.values() for name in weights))
+        makers = {m.name: [m.identity(), code_versions(m)] for m in self.entry.members}
+        blend = self.entry.blend
+        content = [sorted(stems), chain, blend.how, blend.edges, {n: makers[n] for n in names}]
+        text = " + ".join(names)
+        if self.entry.name not in names:
+            text = f"{self.entry.name} ({text})"
+        return f"separated by {text}; harness {digest(content)[:16]}"
+
+
+def _chain(entry: Entry, stem: str) -> dict[str, Mapping[str, Weight]]:
+    """Return the weights behind a stem of an ensemble, after those behind what it is cut from."""
+    recipes = entry.blend.stems
+    own = {part: recipes[part] for part in taxonomy.parts(stem, recipes) or ()}
+    used = {name for weights in own.values() for name in weights}
+    inputs = {member.input for member in entry.members if member.name in used} - {entry.input}
+    before: dict[str, Mapping[str, Weight]] = {}
+    for source in sorted(inputs):
+        before |= _chain(entry, source)
+    return before | own
 
 
 def choose(entries: Mapping[str, Entry], name: str = "", stems: Sequence[str] = ()) -> Choice:

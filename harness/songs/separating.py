@@ -21,11 +21,12 @@ import numpy as np
 from harness import registry
 from harness.core import audio, taxonomy
 from harness.core.audio import Audio
+from harness.core.decoding import comment
 from harness.core.errors import HarnessError, StorageError
 from harness.core.machine import Progress
 from harness.separators import Separator, load, progress
 from harness.separators.protocol import made_of, run
-from harness.songs.choosing import Choice, choose
+from harness.songs.choosing import MARK, Choice, choose
 from harness.songs.finding import RESIDUAL, decoded, find_songs, left_out, seconds_of
 from harness.songs.stem_files import Target, check_writable, target_of, written
 
@@ -52,6 +53,10 @@ class _Job:
     choice: Choice
     target: Target
     loaded: Callable[[int], Separator]  # separator for a sample rate
+
+    def mark(self, stem: str) -> str:
+        """Return the comment in the file of a stem, see `Choice.mark`."""
+        return self.choice.mark(self.choice.stems if stem == RESIDUAL else [stem])
 
 
 def separate_audio(
@@ -97,10 +102,14 @@ def separate(
     bits: str = "",
     residual: bool = False,
     force: bool = False,
+    separator_folder: bool = False,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> list[SeparatedSong]:
     """Separate songs into files ``<out>/<song>/<stem>.wav``.
+
+    With `separator_folder` they are ``<out>/<separator>/<song>/<stem>.wav``. A song whose files
+    are all there is left alone if the same separators made them; if others did, it fails.
 
     Each stem has the sample rate, channels and length of its song and is never rescaled. The files
     of a song appear together when all are complete. A song that cannot be separated or written
@@ -116,6 +125,7 @@ def separate(
     chosen = choice or choose(registry.load())
     paths = [Path(song) for song in songs]
     names = find_songs(paths, target.folder)
+    folder = target.folder / chosen.entry.name if separator_folder else target.folder
     check_writable(target.folder)
     seconds = {song: _seconds(song) for song in names}
     total, before = ceil(sum(seconds.values())), 0.0
@@ -133,7 +143,7 @@ def separate(
     job = _Job(chosen, target, loaded)
     for song, name in names.items():
         tell = partial(report, before, seconds[song])
-        results.append(_one(song, target.folder / name, job, tell))
+        results.append(_one(song, folder / name, job, tell))
         before += seconds[song]
     report(0, total, 1)
     return results
@@ -155,9 +165,11 @@ def _one(song: Path, folder: Path, job: _Job, tell: Callable[[float], None]) -> 
     try:
         there = [path for path in result.files.values() if path.exists()]
         if there and not target.force:
-            result.state = "there" if len(there) == len(stems) else "failed"
-            found = f"{len(there)} of {len(stems)} files exist in {folder}"
-            result.notes = [f"{found}; nothing was changed, --force replaces them"]
+            makers = _other_makers(result.files, job)
+            result.state = "there" if len(there) == len(stems) and not makers else "failed"
+            found = f"{len(there)} of {len(stems)} files exist in {folder}{makers}"
+            keeps = "; another -o, or --separator-folder, keeps both" if makers else ""
+            result.notes = [f"{found}; nothing was changed, --force replaces them{keeps}"]
             return result
         with decoded(song, target.folder) as readable:
             result.notes = _blocks(readable, result.files, job, tell)
@@ -169,6 +181,28 @@ def _one(song: Path, folder: Path, job: _Job, tell: Callable[[float], None]) -> 
         result.state = "failed"
         result.notes = [text if known else f"{song}: {type(error).__name__}: {text}"]
     return result
+
+
+def _other_makers(files: Mapping[str, Path], job: _Job) -> str:
+    """Say what made the files that are there, if not what would make them now."""
+    there = {stem: comment(path) for stem, path in files.items() if path.exists()}
+    others = {stem: made for stem, made in there.items() if made != job.mark(stem)}
+    if not others:
+        return ""
+    which = f"{', '.join(others)} " if len(others) < len(there) else ""
+    theirs, mine = (
+        ", ".join(dict.fromkeys(map(_maker, marks)))
+        for marks in (others.values(), map(job.mark, others))
+    )
+    if theirs == mine:
+        return f", {which}made by another version of {mine}"
+    return f", {which}made by {theirs}, not by {mine}"
+
+
+def _maker(mark: str) -> str:
+    """Return the separators that a `Choice.mark` names."""
+    found = MARK.fullmatch(mark)
+    return found["makers"] if found else "an unknown program"
 
 
 def _blocks(
@@ -186,7 +220,8 @@ def _blocks(
     def tell_block(first: int, last: int, share: float) -> None:
         tell((first + share * (last - first)) / total)
 
-    with written(files, total, rate, channels, job.target) as write:
+    comments = {stem: job.mark(stem) for stem in files}
+    with written(files, total, rate, channels, job.target, comments) as write:
         for block in audio.blocks(song, size, fade):
             before, done = done, done + block.shape[1] - (fade if done else 0)
             with progress.told(partial(tell_block, before, done)):

@@ -52,11 +52,17 @@ def target_of(
 
 @contextmanager
 def written(
-    files: Mapping[str, Path], samples: int, rate: int, channels: int, target: Target
+    files: Mapping[str, Path],
+    samples: int,
+    rate: int,
+    channels: int,
+    target: Target,
+    comments: Mapping[str, str] | None = None,
 ) -> Iterator[Callable[[str, Audio], int]]:
     """Yield a function that appends to a stem's file and returns how many values it limited.
 
-    The files appear together when the block ends without an error.
+    The files appear together when the block ends without an error. `comments` are written into
+    them: {stem: text}.
     """
     folder = next(iter(files.values())).parent
     wide = target.bits == "32f"
@@ -90,6 +96,8 @@ def written(
                     part.touch()  # its error says why, unlike that of the library
             for stem, part in parts.items():
                 opened[stem] = stack.enter_context(_opened(part, rate, channels, form))
+                if comments:
+                    opened[stem].comment = comments[stem]
             yield write
         with _storing(folder):
             for stem, part in parts.items():

@@ -134,8 +134,8 @@ def test_silent_reference_is_undefined_with_a_note_and_the_rest_is_scored(tmp_pa
 def test_costs_are_a_table_of_their_own(mono_songs, tmp_path):
     _, result = run(mono_songs, [entry()], tmp_path)
     costs = result.costs.groupby("metric")["value"]
-    assert set(costs.groups) == {"rtf", "cpu_seconds", "peak_memory", "parameters"}
-    assert costs.size().tolist() == [4] * 4
+    assert set(costs.groups) == {"rtf", "scoring", "cpu_seconds", "peak_memory", "parameters"}
+    assert costs.size().tolist() == [4] * 5
     assert costs.get_group("parameters").tolist() == [0] * 4
     assert not set(result.scores["metric"]) & set(result.costs["metric"])
 

@@ -9,18 +9,22 @@ from conftest import left_of, song_stems, write_song
 from synthetic_run import empty_run, row, rows_table
 
 from harness import registry
-from harness.benchmark import Settings, left_out, runner
+from harness.benchmark import Settings, forecast, left_out, runner
+from harness.benchmark.cascades import plan_cascades
+from harness.benchmark.plan import make_plan
 from harness.benchmark.store import Store
-from harness.cli.boards import boards
+from harness.cli.boards import boards, forecast_lines
 from harness.core import audio, taxonomy
 from harness.core.errors import HarnessError, StorageError
+from harness.core.machine import processor_name
+from harness.datasets.fingerprints import Fingerprints
 from harness.datasets.folder import folder
 from harness.datasets.tracks import Excerpt, read_sources
 from harness.registry import Entry
 from harness.report import render
 from harness.report.computed import make_report
 from harness.results import summaries
-from harness.results.runs import read_run
+from harness.results.runs import read_run, write_run
 from harness.separators import FAMILIES, Family
 
 FOUR = ("vocals", "drums", "bass", "other")
@@ -324,3 +328,76 @@ def test_on_real_drums_the_untrained_separator_beats_the_drums_themselves(shared
     means = rows.groupby(["stem", "separator"])["value"].mean().unstack()
     for stem in ("kick", "snare", "hihat_cymbals"):
         assert means.loc[stem, "drum_nmf"] > means.loc[stem, "mixture_drums"] + 6.0
+
+
+# --- the forecast -------------------------------------------------------------------------------
+
+
+def planted_costs(results: Path, costs: dict[str, dict[str, float]]) -> None:
+    """Write a run in which separators took so many seconds per second of music."""
+    rows = [
+        row(name, "T", "", metric, value, dataset="elsewhere", input=source)
+        for name, (source, metrics) in costs.items()
+        for metric, value in metrics.items()
+    ]
+    here = empty_run(cpu=processor_name(), device="cpu")
+    write_run(results / "before", replace(here, name="before", costs=rows_table(rows)))
+
+
+@pytest.mark.parametrize(("cascade", "parent"), [(runner.FIRST, 3.0), ("fast", 0.5)])
+def test_a_forecast_counts_scoring_and_cascades(kits, tmp_path, cascade, parent):
+    entries = [
+        entry("fast"),
+        entry("slow"),
+        entry("kit", ("kick", "snare", "toms", "hihat", "cymbals"), input="drums"),
+        entry("kick", ("kick",), input="drums"),
+    ]
+    costs = {
+        "fast": ("mixture", {"rtf": 0.5, "scoring": 0.1}),
+        "slow": ("mixture", {"rtf": 3.0, "scoring": 0.1}),
+        "kit": ("drums", {"rtf": 2.0, "scoring": 0.25}),
+        "kick": ("drums", {"rtf": 1.0, "scoring": 0.125}),
+    }
+    planted_costs(tmp_path / "results", costs)
+    settings = Settings(results=tmp_path / "results", jobs=2)
+    ahead = forecast.forecast(entries, [folder(kits, name="songs")], settings, cascade=cascade)
+    found = {
+        (r.separator, r.cascade): (r.jobs, r.finished, r.seconds, r.scoring) for r in ahead.rows
+    }
+    assert found == {  # two songs of a second
+        ("fast", False): (2, 0, 1.0, 0.2),
+        ("slow", False): (2, 0, 6.0, 0.2),
+        ("kit", False): (2, 0, 4.0, 0.5),
+        ("kick", False): (2, 0, 2.0, 0.25),
+        ("kit", True): (2, 0, 4.0 + 2 * parent, 0.5),  # the parent separates each song once
+        ("kick", True): (2, 0, 2.0, 0.25),
+    }
+    assert ahead.seconds == sum(row.seconds for row in ahead.rows) / 2  # workers
+    assert ahead.scoring == sum(row.scoring for row in ahead.rows) / 2
+    assert (ahead.unmeasured, ahead.unscored) == ((), ())
+
+
+def test_a_forecast_knows_what_is_finished_and_what_was_never_measured(kits, tmp_path):
+    entries = [entry("fast"), entry("kick", ("kick",), input="drums")]
+    settings = Settings(results=tmp_path / "results")
+    songs = [folder(kits, name="songs")]
+    plan = make_plan(entries, songs, settings, Fingerprints(settings.fingerprints))
+    for unit in (*plan.units, *plan_cascades(plan, {("songs", "drums"): "fast"}).units):
+        Store(settings.work_folder).put(unit.key, {"scores": {}, "costs": {}, "notes": []})
+    done = forecast.forecast(entries, songs, settings)
+    assert [(r.jobs, r.finished, r.seconds, r.scoring) for r in done.rows] == [(2, 2, 0, 0)] * 3
+    assert (done.seconds, done.scoring) == (0, 0)
+    new = entry("new", ("kick",), input="drums", params=QUIET)
+    more = forecast.forecast([*entries, new], songs, settings)
+    assert [(r.separator, r.cascade) for r in more.rows if r.seconds is None] == [
+        ("new", False), ("new", True)
+    ]  # fmt: skip
+    assert (more.unmeasured, more.unscored) == (("new",), ("new",))
+    lines = list(forecast_lines(more, 1))
+    assert "10 jobs, 4 of them in cascade, 6 of them finished" in lines[0]
+    assert (
+        "not included: separating and scoring with new, never measured on this machine"
+        in " ".join(lines)
+    )
+    alone = forecast.forecast(entries, songs, settings, cascade=None)
+    assert [row.cascade for row in alone.rows] == [False, False]

@@ -148,7 +148,10 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(harness, songs, tmp_
     more = ("--separator", "repet", "--dry-run")
     first = harness("run", *where, *more)
     assert "8 jobs, 0 of them finished" in first
-    assert "1 worker: unknown: not measured on this machine" in first
+    assert "time with 1 worker: unknown" in first
+    assert (
+        "not included: separating and scoring with mixture, repet, never measured on this" in first
+    )
     assert _files(tmp_path) == {}
     harness("run", *where, "--separator", "repet", "--tracks", "1")
     before = _files(tmp_path)
@@ -156,9 +159,10 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(harness, songs, tmp_
     assert [(row["separator"], row["jobs"], row["finished"]) for row in found["rows"]] == [
         ("mixture", 4, 1), ("repet", 4, 1)
     ]  # fmt: skip
-    costs = read_run(Path("results/main")).costs.query("metric == 'rtf'").set_index("separator")
+    costs = read_run(Path("results/main")).costs.set_index(["separator", "metric"])["value"]
     for row in found["rows"]:  # three songs of two seconds are left
-        assert row["seconds"] == pytest.approx(6 * costs.loc[row["separator"], "value"])
+        assert row["seconds"] == pytest.approx(6 * costs[row["separator"], "rtf"])
+        assert row["scoring"] == pytest.approx(6 * costs[row["separator"], "scoring"]) != 0
     assert found["seconds"] == pytest.approx(sum(row["seconds"] for row in found["rows"]))
     (blend,) = Path("results/work/blends").rglob("*.npz")
     assert found["product_bytes"] == 3 * blend.stat().st_size

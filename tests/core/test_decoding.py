@@ -1,13 +1,19 @@
 """Files whose headers say something else than their audio: what is read of them, or refused."""
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import containers
 import numpy as np
 import pytest
+import soundfile
 from containers import LOSSLESS, LOSSY, signal
 
 from harness.core import audio
+from harness.core.decoding import _c_errors, _quiet
 from harness.core.errors import HarnessError
 
 N_SAMPLES = 30_000
@@ -129,3 +135,40 @@ def test_a_damaged_page_of_ogg_is_refused(files, tmp_path):
         content = bytearray(files[kind])
         content[len(content) * 2 // 3] ^= 8
         assert_refused(put(tmp_path, bytes(content), kind), r"Ogg page \d+ is damaged")
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_remarks_of_the_decoder_are_not_shown(files, tmp_path, capfd, length):
+    content = bytearray(files["mp3" if length else "vbr.mp3"])
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    path = put(tmp_path, bytes(content), "mp3")
+    with threads_that_write(50):
+        for _ in range(5):
+            with pytest.raises(HarnessError):
+                audio.read(path)
+    assert capfd.readouterr().err == "line\n" * 50  # nothing of this process's own is lost
+    with pytest.raises(soundfile.SoundFileError):
+        soundfile.read(path)
+    assert "Illegal Audio-MPEG-Header" in capfd.readouterr().err  # as before
+
+
+@contextmanager
+def threads_that_write(times: int) -> Iterator[None]:
+    """Write lines to standard error from other threads while the block runs."""
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(times):
+            pool.submit(os.write, 2, b"line\n")
+        yield
+
+
+def test_of_two_readers_the_last_one_opens_the_stream_again(capfd):
+    stream = _c_errors()
+    if stream is None:
+        pytest.skip("the C library does not show its stream")
+    before = stream.pointer.value
+    with _quiet():
+        stream.close()  # by another reader
+    assert stream.pointer.value == stream.nowhere
+    stream.reopen()
+    assert stream.pointer.value == before

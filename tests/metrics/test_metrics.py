@@ -258,6 +258,7 @@ def test_metrics_are_named_after_themselves():
         "pes",
         "attack_slope",
         "rtf",
+        "scoring",
         "cpu_seconds",
         "peak_memory",
         "parameters",

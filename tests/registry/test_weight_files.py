@@ -14,10 +14,14 @@ import torch
 from web import redirect, refuse, send
 
 from harness import cli, registry
+from harness.benchmark import Settings
+from harness.benchmark.plan import make_plan
+from harness.benchmark.record import omissions
 from harness.cli import check as check_verb
 from harness.core.errors import HarnessError
 from harness.registry import Entry, Weights, weight_files
 from harness.report import writing
+from harness.results.omitted import lacks
 from harness.results.runs import read_run
 from harness.separators import checkpoints, is_learned, load
 from harness.separators.networks import NETWORKS
@@ -219,6 +223,19 @@ def test_offline_never_opens_a_connection(harness, songs, content, no_network):
         assert set(run.scores["separator"]) == {"mixture"}
         (skip,) = run.record["skipped"]
         assert skip["reason"] == "weights missing: harness fetch separator mine (0 MB)"
+
+
+def test_all_missing_weights_are_one_line_with_one_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    every = registry.load()
+    broken = every["htdemucs"].model_copy(update={"name": "gone", "unavailable": "is lost"})
+    entries = [every["mixture"], every["htdemucs"], every["scnet"], broken]
+    plan = make_plan(entries, [], Settings(), None)
+    (lack,) = lacks(omissions([], plan, entries))
+    assert lack.line(10) == (
+        "3 separators not run: 127 MB of weights missing: harness fetch separator htdemucs scnet "
+        "(htdemucs: 84 MB, scnet: 42 MB); is lost (gone)"
+    )
 
 
 def test_a_run_with_nothing_else_to_do_says_what_to_fetch(harness, songs, content, no_network):

@@ -12,14 +12,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, row, rows_table
+from synthetic_run import HOSTILE, HOSTILE_TAIL, demo_run, empty_run, row, rows_table
 
 from harness.core.errors import HarnessError
 from harness.metrics import METRICS, harmonic_mean
 from harness.report import exporting
 from harness.report.computed import make_report
 from harness.report.tables import model_card, paper_table, sheets, table_files
-from harness.results.runs import read_run, write_run
+from harness.results.runs import Run, read_run, write_run
 
 RANKED = {"nmf", "repet_sim", "scnet", "mel_roformer", "htdemucs"}
 
@@ -240,7 +240,33 @@ def test_one_table_for_a_paper(folder, truth, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\\begin{table}") == 1
     assert "\\label{tab:musdb18hq-snr}" in text
+    assert table_files.latex("(x−x\u0302)² \u0302") == r"(x$-$$\hat{x}$)$^2$ "
     assert "what snr is \\& how" in text.split("\\caption{")[1]
+
+
+@pytest.mark.parametrize("form", ["latex", "markdown"])
+def test_one_track_has_a_bare_number_and_n(tmp_path, form):
+    write_run(tmp_path / "r", _one_track())
+    choice = paper_table.PaperChoice("songs", "snr", ["vocals"])
+    texts = [exporting.export_one(tmp_path / "r", choice, None, tmp_path).read_text()]
+    exporting.export(tmp_path / "r", form, tmp_path / "all")
+    texts += [path.read_text() for path in (tmp_path / "all").rglob("leaderboard.*")]
+    assert len(texts) == 2
+    for text in texts:
+        row = next(line for line in text.splitlines() if "good" in line)
+        assert "3.00" in row
+        assert not re.search(r"±|\\pm|SD|deviation", row)
+        captions = [line for line in text.splitlines() if "caption" in line or "SNR" in line]
+        assert any("n = 1" in line for line in captions)
+        assert not any(re.search("± *SD|deviation|SD of", line) for line in captions)
+
+
+def _one_track() -> Run:
+    """Return a run of one song, in which a separator is good and another one is not."""
+    values = {"good": 3.0, "poor": 1.0}
+    rows = [row(n, "A", "vocals", "snr", v, dataset="songs") for n, v in values.items()]
+    about = {name: {"role": "separator"} for name in values}
+    return replace(empty_run(separators=about), scores=rows_table(rows))
 
 
 def test_a_paper_table_has_intervals_where_there_are_enough_artists(tmp_path):

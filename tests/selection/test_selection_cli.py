@@ -75,7 +75,10 @@ def test_compare_reads_separators_of_several_runs(call, tmp_path):
     assert {r["stem"]: r["verdict"] for r in rows if r["stem"] == "vocals"} == {
         "vocals": "good is better"
     }
-    assert "new_fair" in call("compare", "good", "new_fair", expected=cli.USER_ERROR)
+    said = "compare: 'new_fair' is not in run main, but in mine; add --run main --run mine"
+    assert said in call("compare", "good", "new_fair", expected=cli.USER_ERROR)
+    wrong = call("compare", "good", "nobody", *runs, expected=cli.USER_ERROR)
+    assert "'nobody' has no score by harmonic_mean to compare; choose from: fair, good" in wrong
 
 
 def test_compare_leaves_leaked_tracks_out_unless_asked(call):
@@ -83,6 +86,16 @@ def test_compare_leaves_leaked_tracks_out_unless_asked(call):
     assert {row["n"] for row in json.loads(call(*arguments))} == {11}
     assert {row["n"] for row in json.loads(call(*arguments, "--leaked"))} == {12}
     assert "compared on 11 tracks; twin has no score on 1 more" in call("compare", "good", "twin")
+
+
+def test_compare_of_separators_without_a_common_track_says_so(call, tmp_path, recwarn):
+    run = read_run(tmp_path / "results" / "main")
+    mine = run.scores["separator"].isin(["good"]) == (run.scores["track"] == "00-0")
+    write_run(tmp_path / "results" / "main", replace(run, scores=run.scores[mine]))
+    said = call("compare", "good", "fair", "--dataset", "set", expected=cli.USER_ERROR)
+    assert "'good' and 'fair' share no track of a stem, without the tracks that one was" in said
+    assert "--leaked adds them" in said
+    assert not recwarn.list
 
 
 def test_select_says_what_the_choice_is_worth(call):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import yaml
 
 from harness import cli, registry
 from harness.core import audio
+from harness.core.decoding import comment
 from harness.core.errors import HarnessError, StorageError
 from harness.registry.weight_files import CHECKPOINTS
 from harness.results.grid import HARMONIC, add_harmonic
@@ -615,11 +617,13 @@ def test_a_broken_file_does_not_stop_the_others(entries, tmp_path, monkeypatch, 
     command = ("separate", "in", "--with", "half", "-o", "in/out")
     said = harness(monkeypatch, capsys, *command, expected=3)
     assert "b.mp3: cannot be read as audio" in " ".join(said.split())
+    assert re.search(r"separated 2 of 3 songs in \d+ s, 1 failed$", said.strip())
     written = sorted(str(p.relative_to("in/out")) for p in Path("in/out").rglob("*") if p.is_file())
     assert written == [
         "a/accompaniment.wav", "a/vocals.wav", "sub/c/accompaniment.wav", "sub/c/vocals.wav",
     ]  # fmt: skip
-    harness(monkeypatch, capsys, *command, expected=3)
+    said = harness(monkeypatch, capsys, *command, expected=3)
+    assert re.search(r"separated 0 of 3 songs in \d+ s, 1 failed, 2 found finished$", said.strip())
     assert len(planted.Echo.seen) == 2  # what is there was left alone
 
 
@@ -644,9 +648,57 @@ def test_existing_files_are_replaced_only_with_force(entries, tmp_path):
     mine.write_text("mine")
     (found,) = separating.separate([path], "out", choice)
     assert (found.state, mine.read_text()) == ("failed", "mine")
-    assert "1 of 2 files exist in out/s; nothing was changed" in found.notes[0]
+    said = (
+        "1 of 2 files exist in out/s, made by an unknown program, not by half; nothing was changed"
+    )
+    assert said in found.notes[0]
     assert separating.separate([path], "out", choice, force=True)[0].state == "done"
     assert separating.separate([path], "out", choice)[0].state == "there"
+
+
+def test_files_of_another_separator_are_not_taken_for_its_own(entries, tmp_path):
+    path = song(tmp_path / "s.wav")
+
+    def separate(name, stems=(), **how):
+        choice = choose(entries, name, stems)
+        return separating.separate([path], "out", choice, residual=True, **how)[0]
+
+    assert separate("quiet").state == "done"
+    mine = Path("out/s/vocals.wav").read_bytes()
+    same = separate("quiet")
+    assert (same.state, same.notes) == (
+        "there", ["5 of 5 files exist in out/s; nothing was changed, --force replaces them"]
+    )  # fmt: skip
+    for name, stems, who in (
+        ("loud", (), "made by quiet, not by loud"),
+        ("blend", ["vocals"], "made by quiet, not by blend (half + tenth)"),
+        ("quiet", ["vocals"], "residual made by another version of quiet"),
+    ):
+        other = separate(name, stems)
+        assert other.state == "failed"
+        assert f"exist in out/s, {who}; nothing was changed" in other.notes[0]
+        assert "another -o, or --separator-folder, keeps both" in other.notes[0]
+    assert separate("loud", separator_folder=True).files["vocals"] == Path("out/loud/s/vocals.wav")
+    assert Path("out/s/vocals.wav").read_bytes() == mine
+    (tmp_path / "model_registry.yaml").write_text(ROWS.replace("gain: 0.25", "gain: 0.3"))
+    choice = choose(registry.load(), "quiet")
+    (found,) = separating.separate([path], "out", choice)
+    assert "4 of 4 files exist in out/s, made by another version of quiet" in found.notes[0]
+    audio.write(Path("out/s/bass.wav"), noise(), RATE)
+    said = "5 files exist in out/s, bass made by an unknown program, not by quiet"
+    assert said in separate("quiet").notes[0]
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac"])
+def test_one_stem_of_all_is_the_same_file_and_each_says_what_made_it(entries, tmp_path, kind):
+    path = song(tmp_path / "s.wav")
+    separating.separate([path], "out", choose(entries, "blend", ["vocals", "lead"]), kind=kind)
+    comments = [comment(Path(f"out/s/{stem}.{kind}")) for stem in ("vocals", "lead")]
+    assert [text.partition(";")[0] for text in comments] == [
+        "separated by blend (half + tenth)", "separated by blend (half + tenth + pair)"
+    ]  # fmt: skip
+    (found,) = separating.separate([path], "out", choose(entries, "blend", ["lead"]), kind=kind)
+    assert found.state == "there"
 
 
 def test_a_separator_that_fails_leaves_nothing_behind(entries, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ SCRIPTS = (
     "theme.js", "numbers.js", "core.js", "charts.js", "board.js", "strips.js", "pairs.js",
     "pareto.js", "details.js", "links.js", "page.js",
 )  # fmt: skip
+SHOWN = 4  # names of what is left out, per reason; more of them are folded
 NAMED = 20  # of what is left out, per reason; the table of the provenance page has all
 FEW = 5  # tracks; genres with fewer are marked
 
@@ -63,6 +64,7 @@ def render(
         failures=provenance.failures(run),
         lacks=lacks(recorded(run.record)),
         named=NAMED,
+        shown=SHOWN,
         marked=_marked(run.record),
         data=html.as_json({**view, "few": FEW}),
         roles=names.ROLES,

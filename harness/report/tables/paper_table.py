@@ -58,6 +58,8 @@ def paper_table(source: Report, choice: PaperChoice) -> Sheet:
     }
     spread = spread or (INTERVAL if ends else SD)
     n = board.groupby("stem")["common"].max()
+    if spread == SD and n[stems].max() <= 1:
+        spread = NONE
     same = len({n[stem] for stem in stems}) == 1
     head = ("separator", *(names.stem_label(s) + ("" if same else f" (n = {n[s]})") for s in stems))
     rows, bold = [], set()
@@ -81,7 +83,8 @@ def _caption(about: dict[str, Any], where: str, spread: str, n: int | None) -> s
     unit = (
         f"{',' if about['unit'][0].isdigit() else ' in'} {about['unit']}" if about["unit"] else ""
     )
-    tracks = f"the {text.count(n, 'track')}" if n is not None else "the n tracks"
+    tracks = "the n tracks" if n is None else f"the {n} tracks"
+    what = "n = 1" if n == 1 else f"mean over {tracks} that all ranked separators have"
     spreads = {
         INTERVAL: ", with its 95 % interval (bootstrap by artist)",
         SD: " ± standard deviation over tracks",
@@ -92,8 +95,7 @@ def _caption(about: dict[str, Any], where: str, spread: str, n: int | None) -> s
     bold = " Bold: the best separator per stem." if about["ranks"] else ""
     meaning = f" ({about['definition']})" if about["definition"] else ""
     return (
-        f"{about['label']}{unit}{meaning} on {where}: mean over {tracks} that all ranked "
-        f"separators have{spreads[spread]}.{limited}{bold}"
+        f"{about['label']}{unit}{meaning} on {where}: {what}{spreads[spread]}.{limited}{bold}"
     )
 
 

@@ -120,7 +120,8 @@ def _board(caption: str, rows: pd.DataFrame, stems: Sequence[str]) -> Block:
             for j, cell in enumerate(found)
             if cell is not None and not pd.isna(cell["rank"]) and cell["rank"] == 1
         }
-    return Block(f"{caption}, mean ± SD of tracks", head, tuple(body), frozenset(bold))
+    numbers = "mean ± SD of tracks" if max(n[s] for s in here) > 1 else "n = 1"
+    return Block(f"{caption}, {numbers}", head, tuple(body), frozenset(bold))
 
 
 def _spread(cell: Mapping[Any, Any] | None) -> str:

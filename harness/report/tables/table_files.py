@@ -29,10 +29,11 @@ _LATEX = {
     "^": r"\textasciicircum{}", "_": r"\_", "%": r"\%", "~": r"\textasciitilde{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
     "−": "$-$", "±": r"$\pm$", "∞": r"$\infty$", "×": r"$\times$", "–": "--",
-    "Σ": r"$\Sigma$", "·": r"$\cdot$", "→": r"$\to$", "²": r"$^2$", "\u0302": "",
+    "Σ": r"$\Sigma$", "·": r"$\cdot$", "→": r"$\to$", "²": r"$^2$",
 }  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&$])")
 _NUMBER = re.compile(r"[−–∞\d]|< ")
+_HAT = re.compile("([A-Za-z])\u0302")
 _LABEL = re.compile(r"[^A-Za-z0-9:-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
@@ -216,7 +217,8 @@ def latex(words: str) -> str:
     >>> latex("AC_DC & 50% \\input{x}")
     'AC\\_DC \\& 50\\% \\textbackslash{}input\\{x\\}'
     """
-    return "".join(_LATEX.get(sign, sign) for sign in one_line(words))
+    plain = "".join(_LATEX.get(sign, sign) for sign in one_line(words))
+    return _HAT.sub(r"$\\hat{\1}$", plain).replace("\u0302", "")
 
 
 def markdown(words: str) -> str:
