@@ -68,7 +68,7 @@ class _TwoByTwo(Method):
             image = images[self._voice(audio, stft, images)]
         if len(image) == 1:  # the same in all bins
             progress.tell(1.0)
-            vocals = (image[0].real @ audio).astype(np.float32)
+            vocals = image[0].real.astype(np.float32) @ audio
             return with_rest(audio, {"vocals": vocals}, "accompaniment")
         with progress.part(18, 20, 2):
             vocals = stft.filter(lambda spectrum, _: filtered(image, spectrum), audio)
