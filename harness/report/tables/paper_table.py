@@ -94,9 +94,7 @@ def _caption(about: dict[str, Any], where: str, spread: str, n: int | None) -> s
     limited = f" Scores beyond ±{LIMIT:g} dB count as ±{LIMIT:g} dB." if limit == LIMIT else ""
     bold = " Bold: the best separator per stem." if about["ranks"] else ""
     meaning = f" ({about['definition']})" if about["definition"] else ""
-    return (
-        f"{about['label']}{unit}{meaning} on {where}: {what}{spreads[spread]}.{limited}{bold}"
-    )
+    return f"{about['label']}{unit}{meaning} on {where}: {what}{spreads[spread]}.{limited}{bold}"
 
 
 def _cell(cell: Any, ends: tuple[float, float] | None, spread: str) -> str:

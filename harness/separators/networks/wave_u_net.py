@@ -81,7 +81,8 @@ class WaveUNet(Network):
         self.bottleneck = PaddedConv(widths[-2], widths[-1], down_kernel)
         self.between = nn.ModuleList(Between(i, learned=learned) for i in widths[:0:-1])
         self.up = nn.ModuleList(
-            PaddedConv(i + o, o, up_kernel) for i, o in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            PaddedConv(i + o, o, up_kernel)
+            for i, o in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.last = nn.Conv1d(width + channels, (len(self.stems) - difference) * channels, 1)
 
