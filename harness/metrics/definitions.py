@@ -377,7 +377,6 @@ _COSTS = (
         "seconds of scoring per second of audio, all stems together; the first separator of a "
         "track also analyzes its references",
         unit="×",
-        default=False,
     ),
     _cost(
         "cpu_seconds",
