@@ -23,7 +23,6 @@ from harness.core.audio import Float64
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
 from harness.metrics.definitions import (
-    DEFAULT,
     METRICS,
     NEVER_SILENT,
     NO_FRAME,
@@ -33,6 +32,7 @@ from harness.metrics.definitions import (
     InnerProducts,
     Metric,
     Score,
+    When,
 )
 from harness.metrics.ratios import db, medians_of
 
@@ -63,7 +63,8 @@ class BlendProducts(InnerProducts):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the default metrics that can be scored."""
-        return tuple(name for name in DEFAULT if self._can(METRICS[name]))
+        found = (m for m in METRICS.values() if m.when is not When.ON_REQUEST)
+        return tuple(metric.name for metric in found if self._can(metric))
 
     def _can(self, metric: Metric) -> bool:
         """Whether a metric can be computed from the products that are here."""

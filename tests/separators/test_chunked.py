@@ -103,6 +103,7 @@ SMALL = {
     "unet": {"n_fft": 256, "hop": 128, "width": 8},
     "simplified_demucs": {"widths": (8, 16, 32), "hidden": 32},
     "htdemucs": {"n_fft": 2048, "width": 8},
+    "tasnet": {"filters": 8, "kernel": 8, "narrow": 6, "wide": 8, "blocks": 2},
     "wave_u_net": {"levels": 5, "width": 4},
     "mmdenselstm": {
         "n_fft": 256, "hop": 128, "edges": (30, 70), "growth": (8, 8, 4, 8),
