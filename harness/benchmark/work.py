@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from harness import metrics
 from harness.benchmark import clips, kept_products
 from harness.benchmark.meter import Meter
 from harness.benchmark.signals import Signals, Unit, read_signals
@@ -19,7 +21,7 @@ from harness.core import taxonomy
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError, StorageError
 from harness.datasets.tracks import WHOLE, Excerpt
-from harness.metrics import DEFAULT, METRICS, measure
+from harness.metrics import DEFAULT, METRICS
 from harness.metrics.definitions import SILENT_REFERENCE
 from harness.registry import FILES
 from harness.separators import Oracle, Separator, code_versions, load, parameters
@@ -84,6 +86,7 @@ def do_batch(
     work_folder = settings.work_folder
     store = Store(work_folder)
     failures: dict[str, str] = {}
+    import_module("torch")  # the limit holds for libraries that are loaded
     with threadpool_limits(1):  # one thread, always: sums must not depend on the number of workers
         try:
             signals = read_signals([*units, *partners], settings.excerpt, settings.device)
@@ -179,7 +182,7 @@ def _by_tools(
         found: dict[str, float] = {}
         if reference.any():
             rate, mixture = signals.sample_rate, signals.mixture
-            found = measure(names, reference, estimate, rate, mixture=mixture, threads=1)
+            found = metrics.measure(names, reference, estimate, rate, mixture=mixture, threads=1)
         for name in names:
             value = found.get(name, float("nan"))
             note = "" if found else SILENT_REFERENCE

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from harness.core.errors import HarnessError
 from harness.core.files import own_path
 from harness.metrics import OPTIONAL
-from harness.metrics.tool_metrics import installed, require
 from harness.registry import Entry, find, suggestion
 from harness.registry.dataset_names import DATASET_NAMES, dataset_name, split_name, standard
 from harness.results.replacing import check_name
@@ -118,8 +118,9 @@ def parse_metrics(text: str, run: Path) -> tuple[str, ...]:
         except HarnessError:
             return ()
         return tuple(name for name in OPTIONAL if known.get(name, {}).get("computed"))
+    tools = import_module("harness.metrics.tool_metrics")  # which imports torch
     if text in ("all", "none"):
-        return tuple(filter(installed, OPTIONAL)) if text == "all" else ()
+        return tuple(filter(tools.installed, OPTIONAL)) if text == "all" else ()
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in OPTIONAL:
@@ -127,5 +128,5 @@ def parse_metrics(text: str, run: Path) -> tuple[str, ...]:
                 f"--metrics {text}: {name!r} is not an optional metric; "
                 f"{suggestion(name, OPTIONAL, most=20)}"
             )
-        require(name)
+        tools.require(name)
     return tuple(name for name in OPTIONAL if name in names)

@@ -9,7 +9,9 @@ A reference is a true stem, and an estimate is a separator's version of it, of t
 (channels, samples). Scores are in dB, NaN if undefined, and ``inf`` for a perfect estimate.
 """
 
-from harness.metrics.checks import suspicions
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from harness.metrics.definitions import (
     DEFAULT,
     METRICS,
@@ -19,12 +21,28 @@ from harness.metrics.definitions import (
     When,
     harmonic_mean,
 )
-from harness.metrics.products import BlendProducts, read_blends, scorer, write_blends
 from harness.metrics.ratios import csdr, si_sdr, snr
-from harness.metrics.references import References, analyse, sdr
-from harness.metrics.sameness import Difference, differences
-from harness.metrics.tool_metrics import measure
 
+if TYPE_CHECKING:
+    from harness.metrics.checks import suspicions
+    from harness.metrics.products import BlendProducts, read_blends, scorer, write_blends
+    from harness.metrics.references import References, analyse, sdr
+    from harness.metrics.sameness import Difference, differences
+    from harness.metrics.tool_metrics import measure
+
+_MODULES = {  # of names whose modules import much, such as torch
+    "BlendProducts": "products",
+    "Difference": "sameness",
+    "References": "references",
+    "analyse": "references",
+    "differences": "sameness",
+    "measure": "tool_metrics",
+    "read_blends": "products",
+    "scorer": "products",
+    "sdr": "references",
+    "suspicions": "checks",
+    "write_blends": "products",
+}
 __all__ = [
     "DEFAULT",
     "METRICS",
@@ -48,3 +66,10 @@ __all__ = [
     "suspicions",
     "write_blends",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name when the name is used for the first time."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'harness.metrics' has no attribute {name!r}")
+    return getattr(import_module(f"harness.metrics.{_MODULES[name]}"), name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
+import scipy  # which imports `fft` when it is first used
 
 from harness.core.audio import Audio, Float64
 from harness.metrics.ratios import db
@@ -135,8 +135,9 @@ def _coarse_lags(x: Float64, e: Float64) -> list[int]:
     lags = []
     for signals in ((x, e), (x**2 - np.mean(x**2), e**2 - np.mean(e**2))):
         short, long = (np.add.reduceat(s, np.arange(0, len(s), COARSE)) for s in signals)
-        size = next_fast_len(len(short) + len(long), real=True)
-        found = np.abs(irfft(rfft(long, size) * rfft(short, size).conj(), size))
+        fft = scipy.fft
+        size = fft.next_fast_len(len(short) + len(long), real=True)
+        found = np.abs(fft.irfft(fft.rfft(long, size) * fft.rfft(short, size).conj(), size))
         best = int(np.argmax(found))
         lags.append(COARSE * (best if best < len(long) else best - size))
     return lags

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
+import scipy  # which imports its parts when they are first used
 
 from harness.core.audio import Audio, Float64
 
@@ -111,8 +110,8 @@ def _peaks(levels: Float64) -> npt.NDArray[np.intp]:
     """Return the frames in which the flux has peaks; the track begins after silence."""
     heard = np.log1p(COMPRESSION * np.pad(levels, ((LAG, 0), (0, 0))))
     flux = np.maximum(heard[LAG:] - heard[:-LAG], 0).mean(axis=1)
-    largest = maximum_filter1d(flux, 2 * APART + 1, mode="constant")
-    usual = uniform_filter1d(flux, 2 * AROUND + 1, mode="constant")
+    largest = scipy.ndimage.maximum_filter1d(flux, 2 * APART + 1, mode="constant")
+    usual = scipy.ndimage.uniform_filter1d(flux, 2 * AROUND + 1, mode="constant")
     found = np.flatnonzero((flux == largest) & (flux > usual + RISE))
     later = np.diff(found, prepend=-APART - 1) > APART  # of equal values the first
     return found[later]

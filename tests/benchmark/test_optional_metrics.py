@@ -106,7 +106,7 @@ def test_a_metric_that_fails_leaves_the_scores_as_they_are(songs, tmp_path, monk
     def broken(*_, **__):
         raise HarnessError("measure: out of order; mend it")
 
-    monkeypatch.setattr("harness.benchmark.work.measure", broken)
+    monkeypatch.setattr("harness.benchmark.work.metrics.measure", broken)
     outcome, after, _ = run(songs, tmp_path, metrics=TWO[:1])
     assert outcome.failed == 2
     assert outcome.failures == ("measure: out of order; mend it",)
