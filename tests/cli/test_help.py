@@ -3,6 +3,8 @@
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,3 +97,8 @@ def test_an_error_says_what_to_do():
 )
 def test_other_english_is_found(text):
     assert faults(text)
+
+
+def test_commands_import_torch_only_when_they_compute():
+    code = "import sys; from harness import cli; [cli.command(verb) for verb in cli.VERBS]; "
+    subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], check=True)
