@@ -103,37 +103,14 @@ def test_the_other_forms_separate_it_too(stems, room, name):
 def test_with_many_degrees_the_t_form_is_the_normal_one(in_room):
     mixture = sum(in_room)[:, :RATE]
     found = []
-    for degrees in (None, 1e6, 5.0):
+    for degrees in (None, 5.0, 1e3, 1e5, 1e9):
         fit = LowRank(mixture, STFT, 4, np.random.default_rng(0))
         for _ in range(5):
             fit.iterate(degrees)
         found.append(np.log(fit.model))
-    assert np.abs(found[1] - found[0]).mean() < 1e-3
-    assert np.abs(found[2] - found[0]).mean() > 0.1
-
-
-def theirs_and_ours(images, form, **options):
-    """Return the gains of ssspy's ILRMA and of ours from the same start, 60 iterations."""
-    ilrma = pytest.importorskip("ssspy.bss.ilrma", reason="ssspy 0.2.0 is not installed")
-    mixture, bases, iterations = sum(images), 10, 60
-    blocks = [spectrum for _, spectrum in STFT.blocks(mixture)]
-    spectra = np.concatenate(blocks, axis=1).transpose(0, 2, 1).astype(np.complex128)
-    spectra /= np.sqrt(np.mean(np.abs(spectra) ** 2))
-    rng = np.random.default_rng(42)
-    basis = rng.random((2, STFT.n_bins, bases), np.float32).astype(float)
-    activation = rng.random((2, bases, spectra.shape[2]), np.float32).astype(float)
-    theirs = getattr(ilrma, form)(
-        n_basis=bases,
-        spatial_algorithm="IP2",
-        record_loss=False,
-        scale_restoration=False,
-        **options,
-    )
-    theirs(spectra, n_iter=iterations, basis=basis, activation=activation)
-    ours = LowRank(mixture, STFT, bases, np.random.default_rng(42))
-    for _ in range(iterations):
-        ours.iterate(options.get("dof"))
-    return [gain(images, separated(m, mixture)) for m in (theirs.demix_filter, ours.demixing)]
+    far = [np.abs(model - found[0]).mean() for model in found[1:]]
+    assert far[0] > far[1] > far[2] > far[3] == pytest.approx(0, abs=1e-6)
+    assert far[0] > 0.1
 
 
 @pytest.mark.slow
@@ -181,7 +158,7 @@ def parts_of(demixing, mixture):
 
 
 def test_ica_is_as_good_as_ssspys(panned, rng):
-    """With hiss 25 dB below; for the clean mixture see the next test."""
+    """With hiss 25 dB below. The next test says in what they differ."""
     mixture = sum(panned).astype(float)
     mixture += 10 ** (-25 / 20) * mixture.std() * rng.standard_normal(mixture.shape)
     wanted = gain(panned, parts_of(log_cosh_ica(mixture), mixture))
@@ -190,29 +167,32 @@ def test_ica_is_as_good_as_ssspys(panned, rng):
     assert gain(panned, [*ours.values()]) == pytest.approx(wanted, abs=0.5)
 
 
-def test_ssspys_ica_orthogonalizes_one_after_another_and_ours_both_at_once(panned):
-    """Its second row is what is orthogonal to the first, so only the first is a fixed point.
+def test_ssspys_ica_orthogonalizes_one_after_another(panned):
+    """Its first row is the best of its own, and the second what is orthogonal to it.
 
-    On a clean mixture both are far better than anybody hears, and differ by several dB.
+    Ours turns both rows at once, and subtracts the mean before. On a clean mixture the two differ
+    by some dB, far above 35.
     """
     mixture = sum(panned).astype(float)
-    values, vectors = np.linalg.eigh(np.cov(mixture, bias=True))
+    theirs, ours = log_cosh_ica(mixture), fast_ica(mixture, 200).real
+    assert min(gain(panned, parts_of(found, mixture)) for found in (theirs, ours)) > 35
+    values, vectors = np.linalg.eigh(mixture @ mixture.T / mixture.shape[1])
     whitening = (vectors / np.sqrt(values)).T
-    white = whitening @ (mixture - mixture.mean(axis=1, keepdims=True))
+    white = whitening @ mixture
 
-    def residues(demixing):
-        """Return how far one update of each row alone turns it, in radians."""
+    def turned(demixing):
+        """Return by how much an update of each row alone turns it, in radians."""
         rows = demixing @ np.linalg.inv(whitening)
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         tanh = np.tanh(rows @ white)
-        new = tanh @ white.T / white.shape[1] - (1 - np.mean(tanh**2, axis=1))[:, np.newaxis] * rows
-        new /= np.linalg.norm(new, axis=1, keepdims=True)
-        return np.arccos(np.clip(np.abs(np.sum(new * rows, axis=1)), 0, 1))
+        slope = 1 - np.mean(tanh**2, axis=1, keepdims=True)
+        new = tanh @ white.T / white.shape[1] - slope * rows
+        cosine = np.abs(np.sum(new * rows, axis=1)) / np.linalg.norm(new, axis=1)
+        return np.arccos(np.clip(cosine, 0, 1))
 
-    theirs, ours = log_cosh_ica(mixture), fast_ica(mixture, 200).real
-    assert min(gain(panned, parts_of(found, mixture)) for found in (theirs, ours)) > 35
-    assert residues(theirs)[0] < 1e-6 < 1e-4 < residues(theirs)[1]
-    np.testing.assert_allclose(*residues(ours), rtol=0.5)
+    assert turned(theirs)[0] < 1e-6
+    assert turned(theirs)[1] > 1e-3
+    assert turned(ours).min() > 1e-3
 
 
 def test_fast_ica_undoes_a_known_mixing(rng):
