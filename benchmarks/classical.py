@@ -1,7 +1,8 @@
 """Speed, agreement and memory of the separators without training.
 
-    python benchmarks/classical.py            # against librosa, same data, same process, in turns
-    python benchmarks/classical.py --memory   # ten minutes of stereo, one process a separator
+    python benchmarks/classical.py              # against librosa, same data and process, in turns
+    python benchmarks/classical.py --long       # ten minutes of stereo, one process per separator
+    python benchmarks/classical.py --long rpca  # one row of that table
 
 Everything runs on one thread.
 """
@@ -14,14 +15,16 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
 from needs import package
 from threadpoolctl import threadpool_limits
 
+from harness import registry
 from harness.core.audio import Audio
+from harness.separators import load
 from harness.separators.anchors import IdealBinaryMask, IdealRatioMask, MultichannelWiener
 from harness.separators.classical import Hpss, Repet, RepetSim, RepetSim4
 from harness.separators.drum_nmf import DrumNmf
@@ -51,6 +54,7 @@ SEPARATORS = {
     "ilrma": Ilrma,
     "t_ilrma": partial(Ilrma, degrees=5.0),
     "consistent_ilrma": partial(Ilrma, consistent=True),
+    "idlma": lambda sample_rate: load(registry.load(None)["idlma"], sample_rate=sample_rate),
     "ibm": IdealBinaryMask,
     "irm": IdealRatioMask,
     "mwf": MultichannelWiener,
@@ -66,6 +70,13 @@ def music(seconds: int) -> Audio:
     phase = 2 * np.pi * np.cumsum(rng.uniform(200, 2000, seconds).repeat(RATE)) / RATE
     audio += 0.3 * np.sin(phase).astype(np.float32)
     return np.ascontiguousarray(0.2 * audio)
+
+
+def noise(seconds: int) -> Audio:
+    """Stereo noise under a slow swell: the longest work for methods that stop when they agree."""
+    audio = np.random.default_rng(0).standard_normal((2, seconds * RATE), np.float32)
+    audio *= 0.1 + 0.1 * np.sin(np.linspace(0, seconds, seconds * RATE, dtype=np.float32))
+    return audio
 
 
 def seconds_of(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
@@ -156,7 +167,7 @@ def print_comparison(seconds: int) -> None:
 
 def print_times(seconds: int) -> None:
     audio = music(seconds)
-    print(f"\n| stereo, {seconds} s | s | real-time factor |\n|---|---|---|")
+    print(f"\n| stereo, {seconds} s | s of one core | real-time factor |\n|---|---|---|")
     for name in SEPARATORS:
         run(name, audio[:, :RATE])
         taken = min(run(name, audio) for _ in range(3))
@@ -164,45 +175,48 @@ def print_times(seconds: int) -> None:
 
 
 def run(name: str, audio: Audio) -> float:
-    """Separate once and return the seconds it took."""
+    """Separate once and return the seconds of the processor it took."""
     separator = SEPARATORS[name](sample_rate=RATE)
     parts = zip(separator.stems, np.float32([0.4, 0.3, 0.2, 0.1]), strict=False)
     references = {stem: part * audio for stem, part in parts if isinstance(separator, Oracle)}
-    start = time.perf_counter()
+    start = time.process_time()
     if isinstance(separator, Oracle):
         separator.separate_with(audio, references)
     else:
         separator.separate(audio)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def print_memory(seconds: int) -> None:
-    """One process a separator; the audio itself, and the references of oracles, are counted."""
-    mib = music(seconds).nbytes / 2**20
-    print(f"| stereo, {seconds} s ({mib:.0f} MiB) | s | peak, MiB |\n|---|---|---|")
-    for name in SEPARATORS:
+def print_long(names: Iterable[str], seconds: int) -> None:
+    """One process per separator. Python, libraries, audio and oracles' references are counted."""
+    print(f"| {seconds} s of stereo noise | peak, MiB | processor time per second of audio |")
+    print("|---|---|---|", flush=True)
+    for name in names:
         command = [sys.executable, __file__, "--seconds", str(seconds), "--one", name]
         print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="")
+        sys.stdout.flush()
 
 
 def print_one(name: str, seconds: int) -> None:
-    taken = run(name, music(seconds))
+    taken = run(name, noise(seconds))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"| {name} | {taken:.1f} | {peak:.0f} |", flush=True)
+    print(f"| `{name}` | {peak:.0f} | {taken / seconds:.3f} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, help="length of the music (30; 600 for --memory)")
-    parser.add_argument("--memory", action="store_true", help="peak memory on long music")
+    parser.add_argument("--seconds", type=int, help="length of the audio (30; 600 for --long)")
+    parser.add_argument(
+        "--long", nargs="*", choices=SEPARATORS, help="memory and time of ten minutes; rows of it"
+    )
     parser.add_argument("--one", choices=SEPARATORS, help="this separator in this process")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     threadpool_limits(1)
     if options.one:
         print_one(options.one, options.seconds or 600)
-    elif options.memory:
-        print_memory(options.seconds or 600)
+    elif options.long is not None:
+        print_long(options.long or SEPARATORS, options.seconds or 600)
     else:
         print_comparison(options.seconds or 30)
         print_times(options.seconds or 30)

@@ -67,7 +67,7 @@ FAMILIES: dict[str, Family] = {
     "drum_nmf": Family("harness.separators.drum_nmf:DrumNmf", 2),
     "rpca": Family("harness.separators.low_rank:Rpca", 1),
     "ica": Family("harness.separators.statistical:Ica", 1),
-    "ilrma": Family("harness.separators.statistical:Ilrma", 1),
+    "ilrma": Family("harness.separators.statistical:Ilrma", 2),
     "idlma": Family("harness.separators.statistical:Idlma", 1),
     "centre": Family("harness.separators.classical:Centre", 1),
     "ensemble": Family("harness.separators.ensemble:Ensemble", 1),

@@ -117,6 +117,10 @@ class Ilrma(_TwoByTwo):
     expects count less. With `consistent` each iteration sees the spectra of signals that exist,
     which ties each bin to its neighbors.
 
+    All forms begin with normal, consistent iterations. From a random start the plain form orders
+    the sources differently from band to band. The t form does so even more: it weights a point by
+    the power that its own bin found, and separates each bin before the spectra say which is which.
+
     References
     ----------
     Kitamura et al., "Determined blind source separation unifying independent vector analysis and
@@ -130,16 +134,19 @@ class Ilrma(_TwoByTwo):
 
     bases: int = 10  # spectra per source
     iterations: int = 60
+    settling: int = 30  # the first of them, normal and consistent; 0: each form as published
     degrees: float | None = None  # of freedom; None: the normal distribution, which is their limit
     consistent: bool = False
     seed: int = 42  # of the initial spectra and activations
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.bases, self.iterations) < 1 or (self.degrees is not None and self.degrees <= 0):
+        degrees = 1.0 if self.degrees is None else self.degrees
+        if min(self.bases, self.iterations) < 1 or self.settling < 0 or degrees <= 0:
             raise HarnessError(
-                f"{type(self).__name__}: bases {self.bases}, iterations {self.iterations} or "
-                f"degrees {self.degrees} out of range; use positive numbers"
+                f"{type(self).__name__}: bases {self.bases}, iterations {self.iterations}, "
+                f"settling {self.settling} or degrees {self.degrees} out of range; "
+                "use positive numbers, and at least 0 for settling"
             )
 
     def _demixing(self, audio: Audio, stft: Stft) -> Matrices:
@@ -147,9 +154,11 @@ class Ilrma(_TwoByTwo):
         with progress.part(0, 20):
             fit = LowRank(part, stft, self.bases, np.random.default_rng(self.seed))
         with progress.part(1, 20, 19):
-            for _ in progress.each(range(self.iterations)):
+            for step in progress.each(range(self.iterations)):
+                settled = step >= self.settling
+                degrees = self.degrees if settled else None
                 with progress.told(None):
-                    fit.iterate(self.degrees, consistent=self.consistent)
+                    fit.iterate(degrees, consistent=self.consistent or not settled)
         return fit.demixing
 
 

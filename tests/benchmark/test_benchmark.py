@@ -165,6 +165,26 @@ def test_a_faulty_separator_is_a_row_and_the_others_go_on(songs, tmp_path, fault
     assert len(values(result.scores, separator="echo", metric="snr")) == 4 * 5
 
 
+def test_a_song_of_equal_channels_fails_for_ica_and_the_run_goes_on(tmp_path):
+    stereo, equal = (
+        song_stems(0),
+        {stem: x[:1].repeat(2, axis=0) for stem, x in song_stems(1).items()},
+    )
+    for name, stems in {"Ann": stereo, "Bob": equal, "Cleo": left_of(song_stems(2))}.items():
+        write_song(tmp_path / "songs" / f"{name} - One", stems)
+    ica = entry("ica", "ica", ("vocals", "accompaniment"), channels=2)
+    outcome, result = run(tmp_path / "songs", [ica], tmp_path)
+    assert outcome.failed == 2
+    by_track = result.scores.groupby("track")
+    assert by_track["status"].unique().map(list).to_dict() == {
+        "Ann - One": ["ok"],
+        "Bob - One": ["failed"],
+        "Cleo - One": ["failed"],
+    }
+    failed = result.scores[result.scores["status"] == "failed"]
+    assert all("Ica: both channels hold one signal" in note for note in failed["note"])
+
+
 def test_slightly_short_estimates_are_fixed_and_the_row_says_so(mono_songs, tmp_path):
     _, result = run(mono_songs, [entry("short", "faulty", params={"fault": "short"})], tmp_path)
     assert set(result.scores["status"]) == {"ok"}
