@@ -18,7 +18,14 @@ EASY = (0.0, 1.0, -1.0, 0.5, -0.5, 0.2, -0.2, 0.1, -0.1)  # a mean of zero over 
 def songs(means, tracks=NINE, stem="vocals"):
     """Rows of one stem: every separator has its mean plus what a track adds for all of them."""
     return [
-        row(name, track, stem, metric, mean + EASY[i] + 0.01 * i * (name in ("next", "weak")), artist=artist)
+        row(
+            name,
+            track,
+            stem,
+            metric,
+            mean + EASY[i] + 0.01 * i * (name in ("next", "weak")),
+            artist=artist,
+        )
         for name, mean in means.items()
         for i, (track, artist) in enumerate(tracks.items())
         for metric in ("snr", "sdr")

@@ -271,7 +271,7 @@ def listed(items: Sequence[str], word: str = "and") -> str:
 def card(one: First, unit: str) -> Json:
     """Return the texts of a stem's card: winner, score, sure, gain, fragile; ``below`` if useless.
 
-    Costs and license are those of the winner's row, and not here.
+    The gain is that of the numbers shown, so that a reader who subtracts them finds it.
     """
     shown: Json = {"winner": listed(one.winners) or text.MISSING, "below": one.useless}
     if not one.winners:
@@ -280,8 +280,9 @@ def card(one: First, unit: str) -> Json:
     gain = ""
     if not math.isnan(one.gain):
         over = "worse than doing nothing: " if one.gain < 0 else ""
-        plus = "+" if round(one.gain, 2) > 0 else ""
-        gain = f"{over}{plus}{_value(one.gain, unit)} over the mixture"
+        size = math.copysign(round(one.score, 2) - round(one.anchor, 2), one.gain)
+        plus = "+" if round(size, 2) > 0 else ""
+        gain = f"{over}{plus}{_value(size, unit)} over the mixture"
     return {
         **shown,
         "score": _value(one.score, unit),
@@ -317,14 +318,24 @@ def _fragile(one: First) -> str:
 
 def first_places(report: Report, dataset: str, metric: str, statistic: str = "mean") -> list[First]:
     """Return what is first for every stem of a dataset of a run, see `firsts`."""
+    found, sure = report.ranking(dataset, metric), report.certainties(dataset, metric)
+    return firsts(found, sure, anchors_of(report), statistic)
+
+
+def anchors_of(report: Report) -> set[str]:
+    """Return the anchors that are the unprocessed input; no other baseline is doing nothing."""
     entries = part(report.run.record, "separators")
-    anchors = {  # other trivial baselines than the mixture say nothing of doing nothing
+    return {
         name
         for name, role in report.roles.items()
         if role == "anchor" and (entries.get(name) or {}).get("family", "mixture") == "mixture"
     }
-    found, sure = report.ranking(dataset, metric), report.certainties(dataset, metric)
-    return firsts(found, sure, anchors, statistic)
+
+
+def anchor_scores(found: Ranking, key: Key, anchors: Collection[str]) -> list[float | str | None]:
+    """Return mean and median of the best anchor of one stem on its common tracks, as shown."""
+    sign, compared = 1 if found.higher_is_better else -1, found.stems[key]
+    return [text.encode(_anchor(compared, anchors, sign, name)) for name in STATISTICS]
 
 
 def of_dataset(report: Report, dataset: str, metric: str) -> list[str]:
@@ -342,3 +353,31 @@ def of_dataset(report: Report, dataset: str, metric: str) -> list[str]:
         leaked={name: n for name, n in sorted(seen.items()) if name in have & report.ranked},
         failed=dict(sorted(Counter(map(str, lost["separator"])).items())),
     )
+
+
+def cards(report: Report, dataset: str, rows: Sequence[Json]) -> dict[str, dict[str, Json]]:
+    """Return {metric: {statistic: {stem: `card`}}}, with the winner's ``cost`` and ``license``.
+
+    `rows` are those of the dataset, see `harness.report.page.payload`.
+    """
+    by_name = {row["separator"]: row for row in rows if row["input"] == "mixture"}
+    out: dict[str, dict[str, Json]] = {}
+    for metric in report.metrics:
+        for statistic in STATISTICS:
+            found = first_places(report, dataset, metric["name"], statistic)
+            shown = {
+                one.stem: {**card(one, metric["unit"]), **_price(one, by_name)} for one in found
+            }
+            out.setdefault(metric["name"], {})[statistic] = shown
+    return out
+
+
+def _price(one: First, rows: Mapping[str, Json]) -> Json:
+    """Return what the first winner costs, and its license."""
+    row = rows.get(one.winners[0]) if one.winners else None
+    if row is None:
+        return {"cost": "", "license": ""}
+    speed, memory = (row["costs"].get(name) for name in ("rtf", "peak_memory"))
+    parts = [f"{text.duration(60 * speed) or '0 s'} per minute of music"] if speed else []
+    parts += [text.cost(memory, "bytes")] if memory else []
+    return {"cost": ", ".join(parts), "license": row["license"]}
