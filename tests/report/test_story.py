@@ -57,10 +57,10 @@ def test_a_clear_winner_is_named_with_its_score():
     assert found[0].winners == ("best",)
     assert found[0].gain == pytest.approx(11, abs=0.1)
     card = story.card(found[0], "dB")
-    assert card["sure"].endswith("significantly better than all others")
-    assert card["fragile"] == "first whatever songs are left out"
-    assert card["below"] is False
-    assert "over the mixture" in card["gain"]
+    assert card.sure.endswith("significantly better than all others")
+    assert card.fragile == "first whatever songs are left out"
+    assert card.below == 0
+    assert "over the mixture" in card.gain
 
 
 def test_a_separator_that_could_be_as_good_is_named_too():
@@ -75,14 +75,14 @@ def test_a_separator_that_could_be_as_good_is_named_too():
     assert sentences == [
         "On 9 songs by 9 artists, one is the best for vocals (6.0 dB, could be close too)."
     ]
-    assert "not significantly better than close" in story.card(found[0], "dB")["sure"]
+    assert "not significantly better than close" in story.card(found[0], "dB").sure
 
 
 def test_equal_separators_are_equally_good():
     found, sentences = told(songs({"a": 6.0, "b": 6.0, "c": 1.0}))
     assert sentences == ["On 9 songs by 9 artists, a and b are equally good for vocals (6.0 dB)."]
     assert (found[0].winners, found[0].fragile) == (("a", "b"), None)
-    assert story.card(found[0], "dB")["winner"] == "a and b"
+    assert story.card(found[0], "dB").winner == "a and b"
 
 
 @pytest.mark.parametrize(("floor", "word"), [(-9.0, "worse than"), (-10.0, "no better than")])
@@ -96,9 +96,9 @@ def test_below_the_mixture_nothing_is_best(floor, word):
         f"−10.00 dB, the mixture itself {floor:.2f} dB).".replace(" -", " −")
     ]
     card = story.card(found[1], "dB")
-    assert card["below"] is True
+    assert card.below == 1
     over = {-9.0: "worse than doing nothing: −1.00", -10.0: "0.00"}[floor]
-    assert card["gain"] == f"{over} dB over the mixture"
+    assert card.gain == f"{over} dB over the mixture"
 
 
 def test_all_below_the_mixture():
@@ -116,7 +116,7 @@ def test_few_artists_are_preliminary():
         assert sentences[0].startswith(f"{start}, best is the best for vocals")
         assert "This is preliminary: songs by fewer than 6 artists" in sentences[1]
         n = len(set(tracks.values()))
-        assert story.card(found[0], "dB")["sure"] == f"preliminary: {n} artist{'s' * (n > 1)}"
+        assert story.card(found[0], "dB").sure == f"preliminary: {n} artist{'s' * (n > 1)}"
 
 
 def test_a_leaked_separator_is_not_called_best():
@@ -137,7 +137,7 @@ def test_if_all_are_leaked_nothing_is_ranked():
     assert sentences[0] == (
         "Nothing is ranked for vocals: every separator was trained on all these songs."
     )
-    assert story.card(found[0], "dB")["sure"] == "every separator was trained on these songs"
+    assert story.card(found[0], "dB").sure == "every separator was trained on these songs"
 
 
 def test_a_stem_that_nothing_gives_is_named():
@@ -156,7 +156,7 @@ def test_a_failed_separator_is_named():
 def test_a_single_separator_is_no_winner():
     found, sentences = told(songs({"alone": 6.0, "mixture": -5.0}))
     assert "alone is the only separator compared for vocals (6.0 dB)" in sentences[0]
-    assert story.card(found[0], "dB")["fragile"] == ""
+    assert story.card(found[0], "dB").fragile == ""
 
 
 def test_the_median_has_a_card_of_its_own():
@@ -174,7 +174,7 @@ def test_the_median_has_a_card_of_its_own():
 def test_without_the_mixture_nothing_is_said_of_it():
     found, sentences = told(songs({"best": -6.0, "next": -16.0}))
     assert sentences[0].endswith("best is the best for vocals (−6.0 dB).")
-    assert story.card(found[0], "dB")["gain"] == ""
+    assert story.card(found[0], "dB").gain == ""
 
 
 def test_names_of_many_are_cut():
@@ -183,4 +183,4 @@ def test_names_of_many_are_cut():
     one = dataclasses.replace(
         story.First("bass", 9, 9, ("x",), score=1.0, low=0.0, high=2.0), also=tuple("abcdef")
     )
-    assert story.card(one, "dB")["sure"].endswith("better than a, b or 4 others")
+    assert story.card(one, "dB").sure.endswith("better than a, b or 4 others")

@@ -140,9 +140,12 @@ function fillLeftOut(note) {
 
 // The texts are those of harness/report/page/story.py.
 function fillCard(item) {
-  const card = dataset(item).cards[state.metric]?.[state.stat]?.[item.dataset.stem] ?? {};
+  const of = dataset(item);
+  const values = of.cards[state.metric]?.[state.stat === "mean" ? 0 : 1][item.dataset.stem] ?? [];
+  const card = Object.fromEntries(DATA.places.card.map((name, i) => [name, values[i] ?? ""]));
+  const { price, license } = of.rows[card.row] ?? {};
   item.classList.toggle("below", Boolean(card.below));
-  for (const part of all("span:not(.stem)", item)) part.textContent = card[part.classList[0]] ?? "";
+  for (const part of all("span:not(.stem)", item)) part.textContent = { ...card, price, license }[part.classList[0]] ?? "";
 }
 
 function setUpBoards() {

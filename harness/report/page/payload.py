@@ -52,7 +52,11 @@ def build(report: Report) -> Json:
         "datasets": [
             {"index": i, "name": name, **_view(report, name)} for i, name in enumerate(datasets)
         ],
-        "places": {"board": BoardCell._fields, "genre": GenreCell._fields},
+        "places": {
+            "board": BoardCell._fields,
+            "genre": GenreCell._fields,
+            "card": story.Card._fields,
+        },
     }
 
 
@@ -84,6 +88,7 @@ def _view(report: Report, name: str) -> Json:
         for status in ("leaked", "unknown")
     }
     for i, row in enumerate(rows):
+        row["price"] = story.price(row["costs"])
         row["seen"] = {status: len(of.get(i, ())) for status, of in marked.items()}
     return {
         "rows": rows,

@@ -8,7 +8,7 @@ best without these words.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from harness.selection import MIN_ARTISTS, Fragility, fragility
 
 NAMED = 2  # separators or songs that a sentence or card names; of more it says how many
 STATISTICS = ("mean", "median")
+Card = namedtuple("Card", "winner score gain sure fragile below row")  # in JSON a list, as cells
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class First:
     also: tuple[str, ...] = ()  # ranked lower, but not significantly, best first
     anchor: float = math.nan  # score of the unprocessed input on the same tracks; NaN if unknown
     gain: float = math.nan  # over the anchor; above zero is better, whatever the metric
-    fragile: Fragility | None = None  # of the mean of one winner
+    weighed: bool = False  # whether `fragile` is known: of one winner's mean, if it has rivals
+    fragile: Fragility | None = None
     leaked: bool = False  # nothing is ranked, since everything was trained on all tracks
 
     @property
@@ -105,7 +107,7 @@ def _first(
     if mine:
         median = (mine.median_low, mine.median_high)
         ends = (mine.low, mine.high) if statistic == "mean" else median
-    one = statistic == "mean" and len(winners) == 1
+    weighed = statistic == "mean" and len(winners) == 1 < len(ranked) and n > 1
     return First(
         stem,
         n,
@@ -118,7 +120,8 @@ def _first(
         also=tuple(name for name in also if name not in winners),
         anchor=anchor,
         gain=sign * (float(best) - anchor),
-        fragile=fragility(grid, winners[0], sign) if one else None,
+        weighed=weighed,
+        fragile=fragility(grid, winners[0], sign) if weighed else None,
     )
 
 
@@ -268,28 +271,22 @@ def listed(items: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
-def card(one: First, unit: str) -> Json:
-    """Return the texts of a stem's card: winner, score, sure, gain, fragile; ``below`` if useless.
+def card(one: First, unit: str, row: int | None = None) -> Card:
+    """Return the texts of a stem's card; `row` is that of the first winner on the page.
 
     The gain is that of the numbers shown, so that a reader who subtracts them finds it.
     """
-    shown: Json = {"winner": listed(one.winners) or text.MISSING, "below": one.useless}
     if not one.winners:
         why = "every separator was trained on these songs" if one.leaked else "no separator ranked"
-        return {**shown, "score": "", "sure": why, "gain": "", "fragile": ""}
+        return Card(text.MISSING, "", "", why, "", 0, None)
     gain = ""
     if not math.isnan(one.gain):
         over = "worse than doing nothing: " if one.gain < 0 else ""
         size = math.copysign(round(one.score, 2) - round(one.anchor, 2), one.gain)
         plus = "+" if round(size, 2) > 0 else ""
         gain = f"{over}{plus}{_value(size, unit)} over the mixture"
-    return {
-        **shown,
-        "score": _value(one.score, unit),
-        "sure": _sure(one),
-        "gain": gain,
-        "fragile": _fragile(one),
-    }
+    score = _value(one.score, unit)
+    return Card(listed(one.winners), score, gain, _sure(one), _fragile(one), int(one.useless), row)
 
 
 def _sure(one: First) -> str:
@@ -309,10 +306,12 @@ def _sure(one: First) -> str:
 def _fragile(one: First) -> str:
     """Say how few songs the first place depends on."""
     if one.fragile is None:
-        return "" if one.only or len(one.winners) > 1 else "first whatever songs are left out"
+        return "first whatever songs are left out" if one.weighed else ""
     tracks = [track for _, track in one.fragile.tracks]
+    more = len(tracks) - NAMED
+    named = [*tracks[:NAMED], *([text.count(more, "other")] if more > 0 else [])]
     return (
-        f"{one.fragile.rival} is first without {text.count(len(tracks), 'song')}: {_some(tracks)}"
+        f"{one.fragile.rival} is first without {text.count(len(tracks), 'song')}: {listed(named)}"
     )
 
 
@@ -355,29 +354,32 @@ def of_dataset(report: Report, dataset: str, metric: str) -> list[str]:
     )
 
 
-def cards(report: Report, dataset: str, rows: Sequence[Json]) -> dict[str, dict[str, Json]]:
-    """Return {metric: {statistic: {stem: `card`}}}, with the winner's ``cost`` and ``license``.
+def cards(report: Report, dataset: str, rows: Sequence[Json]) -> dict[str, list[dict[str, Card]]]:
+    """Return {metric: {stem: `card`} for each of `STATISTICS`} of a dataset.
 
     `rows` are those of the dataset, see `harness.report.page.payload`.
     """
-    by_name = {row["separator"]: row for row in rows if row["input"] == "mixture"}
-    out: dict[str, dict[str, Json]] = {}
-    for metric in report.metrics:
-        for statistic in STATISTICS:
-            found = first_places(report, dataset, metric["name"], statistic)
-            shown = {
-                one.stem: {**card(one, metric["unit"]), **_price(one, by_name)} for one in found
-            }
-            out.setdefault(metric["name"], {})[statistic] = shown
-    return out
+    number = {row["separator"]: i for i, row in enumerate(rows) if row["input"] == "mixture"}
+
+    def shown(metric: Json, statistic: str) -> dict[str, Card]:
+        found = first_places(report, dataset, metric["name"], statistic)
+        winners = {one.stem: (*one.winners, "")[0] for one in found}
+        return {one.stem: card(one, metric["unit"], number.get(winners[one.stem])) for one in found}
+
+    return {
+        metric["name"]: [shown(metric, statistic) for statistic in STATISTICS]
+        for metric in report.metrics
+    }
 
 
-def _price(one: First, rows: Mapping[str, Json]) -> Json:
-    """Return what the first winner costs, and its license."""
-    row = rows.get(one.winners[0]) if one.winners else None
-    if row is None:
-        return {"cost": "", "license": ""}
-    speed, memory = (row["costs"].get(name) for name in ("rtf", "peak_memory"))
-    parts = [f"{text.duration(60 * speed) or '0 s'} per minute of music"] if speed else []
-    parts += [text.cost(memory, "bytes")] if memory else []
-    return {"cost": ", ".join(parts), "license": row["license"]}
+def price(costs: Mapping[str, float]) -> str:
+    """Return what a separator costs, in words.
+
+    Examples
+    --------
+    >>> price({"rtf": 0.15, "peak_memory": 2e9})
+    '9 s per minute of music, 2.00 GB'
+    """
+    speed, memory = (costs.get(name) for name in ("rtf", "peak_memory"))
+    parts = [f"{text.duration(60 * speed)} per minute of music"] if speed else []
+    return ", ".join(parts + ([text.cost(memory, "bytes")] if memory else []))
