@@ -1,13 +1,15 @@
 """What the first screen says of tables whose answer is known."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
-from support.synthetic_run import empty_run, row, rows_table
+from support.synthetic_run import demo_report, empty_run, row, rows_table
 
 from harness.report.computed import make_report
 from harness.report.page import story
+from harness.report.page.index_page import render
 from harness.results.runs import Run
 
 NINE = {f"t{i}": f"artist {i}" for i in range(9)}  # track: artist
@@ -184,3 +186,20 @@ def test_names_of_many_are_cut():
         story.First("bass", 9, 9, ("x",), score=1.0, low=0.0, high=2.0), also=tuple("abcdef")
     )
     assert story.card(one, "dB").sure.endswith("better than a, b or 4 others")
+
+
+def test_the_page_shows_sentences_cards_and_shares_of_clean_tracks():
+    html = render(demo_report())
+    assert html.count('class="story name"') == 2
+    cards = re.findall(r'<li data-dataset="0" data-stem="(\w+)".*?</li>', html)
+    assert cards == ["vocals", "drums", "bass", "other", "accompaniment", "overall"]
+    drums = re.search(r'<li data-dataset="0" data-stem="drums".*?</li>', html)[0]
+    assert '<span class="winner name">scnet</span>' in drums
+    assert " over the mixture</span>" in drums
+    assert '<span class="license">CC-BY-NC-4.0</span>' in drums
+    row_of = {
+        re.search('"name">(.*?)<', line)[1]: line
+        for line in re.findall(r'<tr data-row="\d+">.*?</tr>', html, re.DOTALL)[::-1]
+    }
+    assert 'seen">0 %<small>6 leaked</small>' in row_of["htdemucs"]
+    assert 'seen">100 %</td>' in row_of["nmf"]

@@ -91,7 +91,7 @@ function boardKey(table, key, tr) {
   if (level(table).stems.includes(key)) {
     return summary(dataset(table), key).cells[tr.dataset.row]?.[state.stat] ?? NaN;
   }
-  if (key === "clean") return -row.seen.leaked - row.seen.unknown;
+  if (key === "clean") return -(row.seen.leaked ?? 0) - (row.seen.unknown ?? 0);
   return (key === "weights" ? row.weights : row.costs[key]) ?? null;
 }
 

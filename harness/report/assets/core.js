@@ -79,7 +79,7 @@ const together = (a, b) => Boolean(a && b) && [...a.group].some((letter) => b.gr
 // Whether the filter keeps a row: it contains any of the words, which are separated by commas.
 function isShown(row) {
   const words = state.filter.toLowerCase().split(",").map((word) => word.trim()).filter(Boolean);
-  const seen = Object.keys(row.seen).filter((status) => row.seen[status]);
+  const seen = Object.keys(row.seen);
   const about = [row.separator, row.title, row.role, row.fed, row.license, ...(seen.length ? seen : ["clean"])].join(" ").toLowerCase();
   return !words.length || words.some((word) => about.includes(word));
 }

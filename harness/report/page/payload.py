@@ -89,7 +89,7 @@ def _view(report: Report, name: str) -> Json:
     }
     for i, row in enumerate(rows):
         row["price"] = story.price(row["costs"])
-        row["seen"] = {status: len(of.get(i, ())) for status, of in marked.items()}
+        row["seen"] = {status: len(of[i]) for status, of in marked.items() if i in of}
     return {
         "rows": rows,
         "tracks": {
@@ -179,7 +179,9 @@ def _summary(
         stem["n"][source], stem["artists"][source] = row["common"], known.artists
     for source, of in found.stems:
         stems[of]["pairs"][source] = _pairs(sure[source, of].pairs, number, source)
-        stems[of]["anchor"][source] = story.anchor_scores(found, (source, of), anchors)
+        floor = story.anchor_scores(found, (source, of), anchors)
+        if floor[0] is not None:
+            stems[of]["anchor"][source] = floor
     for (source, name), rows in found.left_out.groupby(["source", "stem"], sort=True):
         about = stems[str(name)]
         about["out"][source] = sorted(order[place] for place in records(rows, "split", "track"))
