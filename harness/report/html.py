@@ -57,8 +57,16 @@ def _environment() -> jinja2.Environment:
     formats = (text.decimals, text.cost, text.moment, text.duration, text.plain)
     environment.filters |= {filter_.__name__: filter_ for filter_ in formats}
     environment.filters |= {"stem": names.stem_label, "fed": names.input_label}
-    environment.globals |= {"count": text.count, "min_artists": MIN_ARTISTS}
+    environment.globals |= {"count": text.count, "min_artists": MIN_ARTISTS, "below": _below}
     return environment
+
+
+def _below(own: Any, anchor: list[Any] | None, higher: bool) -> bool:
+    """Return whether the mean of a cell is not above that of the unprocessed input."""
+    if own.mean is None or not anchor or anchor[0] is None:
+        return False
+    gain = float(own.mean) - float(anchor[0])
+    return gain <= 0 if higher else gain >= 0
 
 
 @cache

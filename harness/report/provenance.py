@@ -14,6 +14,7 @@ from harness.datasets import overlaps
 from harness.datasets.tracks import Track
 from harness.report import html
 from harness.report.computed import Report, part
+from harness.report.page import training_curves
 from harness.results import summaries
 from harness.results.leaks import ledger
 from harness.results.omitted import recorded
@@ -45,6 +46,7 @@ def render(report: Report, downloads: Any = ()) -> str:
         commands=commands(run.record),
         downloads=downloads,
         formats=FORMATS,
+        curves=training_curves.curves(part(run.record, "separators")),
     )
 
 

@@ -6,6 +6,7 @@ from harness.selection.best_of import candidates_of, other_choices, select
 from harness.selection.blending import scored_by
 from harness.selection.budget import choose_within, costs_of, pareto, parse_budget
 from harness.selection.comparing import TIED, TOO_FEW, compare, pairs, ranking
+from harness.selection.fragility import Fragility, fragility
 from harness.selection.policies import POLICIES, best_mean, genre_cells
 from harness.selection.statistics import MIN_ARTISTS, mean_intervals, median_intervals
 from harness.selection.summary import frequencies, summary
@@ -20,6 +21,7 @@ __all__ = [
     "TOO_FEW",
     "UNSCORED",
     "WAYS",
+    "Fragility",
     "Grid",
     "best_mean",
     "blends",
@@ -29,6 +31,7 @@ __all__ = [
     "compare",
     "costs_of",
     "expected",
+    "fragility",
     "frequencies",
     "genre_cells",
     "grids",

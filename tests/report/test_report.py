@@ -505,7 +505,7 @@ def test_long_lists_of_what_is_left_out_are_folded():
     rows = [("first", name) for name in few] + [("second", name) for name in many]
     omitted = [{"reason": a, "name": b, "what": "separator not run"} for a, b in rows]
     page = report.render(make_report(empty_run(omitted=omitted)))
-    (notice,) = re.findall(r'<div class="notice" id="left-out">(.*?)</div>', page)
+    (notice,) = re.findall(r'<div id="left-out">(.*?)</div>', page)
     assert re.sub('<span class="name">|</span>', "", notice) == (
         "<ul><li><b>9 separators not run</b>: first (net0, net1, net2, net3); second"
         "<details><summary>5 names</summary>net0, net1, net2, net3, net4</details></li></ul>"

@@ -2,16 +2,26 @@
 
 const deviation = (sd) => (Number.isNaN(sd) ? "" : `SD ${decimals(sd)}`);
 
-// The text below a score: its interval, or the variation between tracks.
-function rangeText(cell, n) {
+// How much better a cell is than the unprocessed input on the same tracks; NaN if that is unknown.
+function gainOf(cell, n, anchor) {
+  const floor = decode(anchor?.[state.stat === "mean" ? 0 : 1]);
+  return cell.n === n ? (METRICS.get(state.metric).higher ? 1 : -1) * (cell[state.stat] - floor) : NaN;
+}
+
+// The text below a score: its interval, the variation between tracks, or the gain.
+function rangeText(cell, n, anchor) {
   const few = cell.n === n ? "" : `n ${cell.n}`;
+  if (state.spread === "gain") {
+    const gain = gainOf(cell, n, anchor);
+    return [Number.isNaN(gain) ? "" : `${signed(gain)} gain`, few].filter(Boolean).join(" · ");
+  }
   const [low, high] = endsOf(cell);
   const hasInterval = state.spread === "interval" && !Number.isNaN(low);
   const spread = state.stat === "mean" ? deviation(cell.sd) : `quartiles ${decimals(cell.q1)}, ${decimals(cell.q3)}`;
   return [hasInterval ? `${decimals(low)} to ${decimals(high)}` : spread, few].filter(Boolean).join(" · ");
 }
 
-function fillCell(td, cell, n, first) {
+function fillCell(td, cell, n, first, anchor) {
   const best = rankOf(cell) === 1;
   const leaked = Boolean(cell?.leaked);
   const near = !best && together(cell, first);
@@ -28,7 +38,8 @@ function fillCell(td, cell, n, first) {
     const title = "includes tracks in its training data; not ranked";
     parts.push(element("abbr", { class: "mark", title }, "leaked"));
   }
-  parts.push(element("small", {}, rangeText(cell, n)));
+  parts.push(element("small", {}, rangeText(cell, n, anchor)));
+  if (best && gainOf(cell, n, anchor) <= 0) parts.push(element("small", { class: "limited" }, "not above the mixture"));
   if (cell.limited) {
     const title = "scores beyond ±30 dB count as ±30 dB in means, intervals and ranks";
     parts.push(element("small", { class: "limited", title }, `${cell.limited} limited to ±30 dB`));
@@ -56,8 +67,9 @@ function fillBoard(table) {
   const of = dataset(table);
   for (const tr of all("tr[data-row]", table)) {
     for (const td of all("td[data-stem]", tr)) {
-      const { cells, n } = summary(of, td.dataset.stem);
-      fillCell(td, cells[tr.dataset.row], n.mixture, bestCell(of, td.dataset.stem, tr.dataset.row));
+      const { cells, n, anchor } = summary(of, td.dataset.stem);
+      const { input } = of.rows[tr.dataset.row];
+      fillCell(td, cells[tr.dataset.row], n.mixture, bestCell(of, td.dataset.stem, tr.dataset.row), anchor[input]);
     }
     const cell = summary(of, table.dataset.by).cells[tr.dataset.row];
     tr.querySelector(".place").textContent = placeText(cell);
@@ -79,6 +91,7 @@ function boardKey(table, key, tr) {
   if (level(table).stems.includes(key)) {
     return summary(dataset(table), key).cells[tr.dataset.row]?.[state.stat] ?? NaN;
   }
+  if (key === "clean") return -(row.seen.leaked ?? 0) - (row.seen.unknown ?? 0);
   return (key === "weights" ? row.weights : row.costs[key]) ?? null;
 }
 
@@ -125,24 +138,14 @@ function fillLeftOut(note) {
   note.textContent = parts.join(" ");
 }
 
+// The texts are those of harness/report/page/story.py.
 function fillCard(item) {
   const of = dataset(item);
-  const { cells, artists } = summary(of, item.dataset.stem);
-  const winners = Object.entries(cells).filter(([, cell]) => rankOf(cell) === 1);
-  const names = winners.map(([row]) => rowLabel(of.rows[row]));
-  item.querySelector(".winner").textContent = names.join(", ") || "–";
-  item.querySelector(".score").textContent = winners.length ? withUnit(winners[0][1][state.stat]) : "";
-  const enough = (artists.mixture ?? 0) >= FEWEST;
-  item.querySelector(".sure").textContent = winners.length ? (enough ? leadText(of, cells, winners[0]) : "too few artists for a test") : isPlacing() ? "" : "not by this metric alone";
-}
-
-// Whether the winner of a stem is significantly better than the others with its input.
-function leadText(of, cells, [first, best]) {
-  const rivals = Object.entries(cells).filter(
-    ([row, cell]) => !cell.leaked && rankOf(cell) > 1 && together(cell, best) && of.rows[row].input === of.rows[first].input,
-  );
-  const names = rivals.map(([row]) => of.rows[row].separator).join(", ");
-  return names ? `not significantly better than ${names}` : "significantly better than all others";
+  const values = of.cards[state.metric]?.[state.stat === "mean" ? 0 : 1][item.dataset.stem] ?? [];
+  const card = Object.fromEntries(DATA.places.card.map((name, i) => [name, values[i] ?? ""]));
+  const { price, license } = of.rows[card.row] ?? {};
+  item.classList.toggle("below", Boolean(card.below));
+  for (const part of all("span:not(.stem)", item)) part.textContent = { ...card, price, license }[part.classList[0]] ?? "";
 }
 
 function setUpBoards() {

@@ -67,7 +67,7 @@ const level = (node) => dataset(node).levels.find((one) => one.name === node.dat
 
 // The summary of one stem for the metric shown; empty if it has none.
 function summary(of, stem) {
-  return of.summary[state.metric]?.[stem] ?? { cells: {}, n: {}, out: {}, why: {}, artists: {}, pairs: {} };
+  return of.summary[state.metric]?.[stem] ?? { cells: {}, n: {}, out: {}, why: {}, artists: {}, pairs: {}, anchor: {} };
 }
 
 // Ends of the interval of the statistic shown; NaN if there is none.
@@ -79,7 +79,8 @@ const together = (a, b) => Boolean(a && b) && [...a.group].some((letter) => b.gr
 // Whether the filter keeps a row: it contains any of the words, which are separated by commas.
 function isShown(row) {
   const words = state.filter.toLowerCase().split(",").map((word) => word.trim()).filter(Boolean);
-  const about = [row.separator, row.title, row.role, row.fed, row.license].join(" ").toLowerCase();
+  const seen = Object.keys(row.seen);
+  const about = [row.separator, row.title, row.role, row.fed, row.license, ...(seen.length ? seen : ["clean"])].join(" ").toLowerCase();
   return !words.length || words.some((word) => about.includes(word));
 }
 

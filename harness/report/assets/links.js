@@ -28,6 +28,12 @@ function writeAddress() {
   history.replaceState(null, "", [...shown].length ? `#${shown}` : location.pathname + location.search);
 }
 
+// Show a part of the page, also one in a fold.
+function goTo(target, how) {
+  for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  target?.scrollIntoView(how);
+}
+
 // A click on a link within the page keeps the state.
 function keepState(event) {
   const link = event.target.closest?.('a[href^="#"]');
@@ -35,7 +41,7 @@ function keepState(event) {
   const target = document.getElementById(link.getAttribute("href").slice(1));
   if (!target) return;
   event.preventDefault();
-  target.scrollIntoView();
+  goTo(target);
   target.tabIndex = -1;
   target.focus({ preventScroll: true });
   history.pushState(null, "", `#at=${encodeURIComponent(target.id)}`);
@@ -45,7 +51,7 @@ function keepState(event) {
 function setUpLinks() {
   document.addEventListener("click", keepState);
   addEventListener("hashchange", () => {
-    document.getElementById(readAddress() ?? location.hash.slice(1))?.scrollIntoView();
+    goTo(document.getElementById(readAddress() ?? location.hash.slice(1)));
     draw();
   });
 }

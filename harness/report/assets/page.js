@@ -39,7 +39,7 @@ function setUpSwitches() {
 }
 
 function reveal() {
-  all(".controls, .by-stem, .glance").forEach((node) => {
+  all(".controls, .by-stem").forEach((node) => {
     node.hidden = false;
   });
 }
@@ -50,4 +50,5 @@ setUpLinks();
 reveal();
 const asked = readAddress();
 draw();
-if (asked) document.getElementById(asked)?.scrollIntoView({ behavior: "instant" });
+const aim = asked ?? location.hash.slice(1);
+if (aim) goTo(document.getElementById(aim), { behavior: "instant" });

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from harness.datasets.known import DATASETS
 from harness.metrics import BlendProducts
 from harness.report import html, names, provenance
 from harness.report.computed import Report, part
-from harness.report.page import bleed_tables, choices, means, payload, stem_tree, training_curves
+from harness.report.page import bleed_tables, choices, means, payload, stem_tree, story
 from harness.report.page.bleed_tables import Place
 from harness.report.tracks.listening import by_track
 from harness.report.tracks.track_page import TrackPage
@@ -58,7 +59,10 @@ def render(
         hierarchies=stem_tree.fed_apart(run.scores),
         means={d["name"]: means.by_separator(d) for d in view["datasets"]},
         genre_means={d["name"]: means.by_genre(d) for d in view["datasets"]},
-        curves=training_curves.curves(part(run.record, "separators")),
+        stories={name: story.of_dataset(report, name, view["metric"]) for name in report.datasets}
+        if view["metric"]
+        else {},
+        known=DATASETS,
         notes=_notes(run.record),
         track_pages=by_track(listen),
         failures=provenance.failures(run),

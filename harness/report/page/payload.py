@@ -7,7 +7,7 @@ from 0 and referred to by that number; scores are already rounded to what is sho
 from __future__ import annotations
 
 from collections import Counter, namedtuple
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from harness.core.taxonomy import REFERENCE
 from harness.core.text import Json
 from harness.report import names
 from harness.report.computed import Report, part, records
+from harness.report.page import story
 from harness.report.page.certainty import Cell, Certainty, genre_intervals
 from harness.results.grid import Leaked
 from harness.results.ranking import Key, Ranking, level
@@ -25,6 +26,7 @@ from harness.results.runs import leaked
 from harness.selection import MIN_ARTISTS
 
 NAMED = 4  # separators that a reason names
+_PARTS = ("cells", "n", "out", "why", "artists", "pairs", "anchor")  # of a stem's summary
 Number = Mapping[tuple[str, str], int]  # of rows by (separator, source), tracks by (split, track)
 BoardCell = namedtuple(  # in JSON a list: the page would be a third larger with names
     "BoardCell",
@@ -39,7 +41,8 @@ def build(report: Report) -> Json:
 
     ``metrics`` and ``costs`` are as from `computed.about`; ``metric`` is the one shown first, or
     None; each of ``datasets`` has ``rows``, ``tracks``, ``stems``, ``levels`` (tables with their
-    groups of rows), ``summary``, ``values``, ``genres``, ``failed``, ``leaked`` and ``unknown``.
+    groups of rows), ``summary``, ``cards`` (as from `story.cards`), ``values``, ``genres``,
+    ``failed``, ``leaked`` and ``unknown``.
     """
     datasets = sorted({*report.datasets, *part(report.run.record, "datasets")})
     return {
@@ -49,7 +52,11 @@ def build(report: Report) -> Json:
         "datasets": [
             {"index": i, "name": name, **_view(report, name)} for i, name in enumerate(datasets)
         ],
-        "places": {"board": BoardCell._fields, "genre": GenreCell._fields},
+        "places": {
+            "board": BoardCell._fields,
+            "genre": GenreCell._fields,
+            "card": story.Card._fields,
+        },
     }
 
 
@@ -71,10 +78,18 @@ def _view(report: Report, name: str) -> Json:
         ranking = report.ranking(name, metric)
         kept = {key: stem for key, stem in ranking.stems.items() if key[1] in stems}
         found[metric] = replace(ranking, stems=kept, tracks=tuple(order))
+    anchors = story.anchors_of(report)
     summary = {
-        metric: _summary(ranking, report.certainties(name, metric), number, order)
+        metric: _summary(ranking, report.certainties(name, metric), number, order, anchors)
         for metric, ranking in found.items()
     }
+    marked = {
+        status: _marks(leaked(record, status), name, rows, order)
+        for status in ("leaked", "unknown")
+    }
+    for i, row in enumerate(rows):
+        row["price"] = story.price(row["costs"])
+        row["seen"] = {status: len(of[i]) for status, of in marked.items() if i in of}
     return {
         "rows": rows,
         "tracks": {
@@ -85,11 +100,11 @@ def _view(report: Report, name: str) -> Json:
         "stems": stems,
         "levels": _levels(stems, summary, rows, report) if summary else [],
         "summary": summary,
+        "cards": story.cards(report, name, rows),
         "values": {m: _values(here[here["metric"] == m], len(order)) for m in found},
         "genres": {metric: _genres(ranking, number) for metric, ranking in found.items()},
         "failed": _failed(here[here["status"] == "failed"]),
-        "leaked": _marks(leaked(record), name, rows, order),
-        "unknown": _marks(leaked(record, "unknown"), name, rows, order),
+        **marked,
     }
 
 
@@ -141,18 +156,22 @@ def _about(entry: Mapping[str, Any]) -> Json:
 
 
 def _summary(
-    found: Ranking, sure: Mapping[Key, Certainty], number: Number, order: Number
+    found: Ranking,
+    sure: Mapping[Key, Certainty],
+    number: Number,
+    order: Number,
+    anchors: Collection[str],
 ) -> dict[str, Json]:
     """Return per stem its cells, and per input how many tracks are compared on and why not all.
 
     ``cells`` is {row: `BoardCell`}, ``n`` {input: common tracks}, ``out`` {input: the other
     tracks}, ``why`` {input: reasons with counts}, ``artists`` {input: how many}, ``pairs`` {input:
-    as from `_pairs`}.
+    as from `_pairs`}, ``anchor`` {input: mean and median of the best of the `anchors`}.
     """
     stems: dict[str, Json] = {}
     for row in found.board.to_dict("records"):
         source, separator = row["source"], row["separator"]
-        empty: Json = {part: {} for part in ("cells", "n", "out", "why", "artists", "pairs")}
+        empty: Json = {part: {} for part in _PARTS}
         stem = stems.setdefault(row["stem"], empty)
         known = sure[source, row["stem"]]
         cell = _cell(row, known.cells.get(separator, Cell()))
@@ -160,6 +179,9 @@ def _summary(
         stem["n"][source], stem["artists"][source] = row["common"], known.artists
     for source, of in found.stems:
         stems[of]["pairs"][source] = _pairs(sure[source, of].pairs, number, source)
+        floor = story.anchor_scores(found, (source, of), anchors)
+        if floor[0] is not None:
+            stems[of]["anchor"][source] = floor
     for (source, name), rows in found.left_out.groupby(["source", "stem"], sort=True):
         about = stems[str(name)]
         about["out"][source] = sorted(order[place] for place in records(rows, "split", "track"))
