@@ -8,6 +8,7 @@ import json
 import os
 import re
 import unicodedata
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from io import BufferedReader
@@ -131,6 +132,19 @@ def check_file(
 def digest(value: object) -> str:
     """Return the sha256 of a value's canonical JSON; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def zip_damage(path: Path) -> str:
+    """Return what is wrong with a zip file, such as an ``.npz``; empty if all is as written.
+
+    A zip file has a checksum of each member (CRC-32), and names each one twice.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            wrong = file.testzip()
+    except Exception as error:  # a damaged header may ask for anything
+        return str(error) or type(error).__name__
+    return f"the checksum of {wrong} is wrong" if wrong else ""
 
 
 @contextmanager

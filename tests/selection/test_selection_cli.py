@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from selection_tables import by_band, inner_products, planted
+from synthetic_run import before_checksums
 
 from harness import cli, registry
 from harness.cli.list_ import state_of
@@ -395,6 +396,7 @@ def test_runs_from_before_inputs_were_written_are_read(call, tmp_path):
     found = read_run(path)
     assert set(found.selection["input"]) == {"mixture"}
     old = found.selection.drop(columns=["input", "fed_by"]).replace({"stem": {"drums": "kick"}})
+    before_checksums(path)
     old.to_parquet(path / "selection.parquet", index=False)
     filled = read_run(path).selection
     assert set(filled.loc[filled["stem"] == "kick", "input"]) == {"drums"}
