@@ -63,7 +63,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCosts:
     """Values per separator, input and dataset; of another dataset where this one has none."""
 
     values: dict[Case, list[float]]
@@ -139,8 +139,8 @@ class _ForecastJob(NamedTuple):
 class Times:
     """What units take, by what earlier runs measured per second of music."""
 
-    speed: Measured
-    scoring: Measured
+    speed: MeasuredCosts
+    scoring: MeasuredCosts
     excerpt: Excerpt = WHOLE
     lengths: dict[Place, float | None] = field(default_factory=dict)  # in seconds
 
@@ -212,7 +212,7 @@ def times_of(settings: Settings, runs: Iterable[Run] | None = None) -> Times:
     return Times(*costs, settings.excerpt)
 
 
-def _costs(runs: Iterable[Run], device: str, metric: str) -> Measured:
+def _costs(runs: Iterable[Run], device: str, metric: str) -> MeasuredCosts:
     """Return a cost per second of music that was measured on this machine and device."""
     found: dict[Case, list[float]] = {}
     for run in runs:
@@ -221,10 +221,10 @@ def _costs(runs: Iterable[Run], device: str, metric: str) -> Measured:
         for row in rows.to_dict("records") if here else ():
             case = row["separator"], row["input"], row["dataset"]
             found.setdefault(case, []).append(row["value"])
-    return Measured(found)
+    return MeasuredCosts(found)
 
 
-def _bytes(runs: Iterable[Run], work_folder: Path) -> tuple[Measured, Measured]:
+def _bytes(runs: Iterable[Run], work_folder: Path) -> tuple[MeasuredCosts, MeasuredCosts]:
     """Return the bytes of kept clips and of inner products, per unit of work."""
     clip: dict[Case, list[float]] = {}
     product: dict[Case, list[float]] = {}
@@ -248,7 +248,7 @@ def _bytes(runs: Iterable[Run], work_folder: Path) -> tuple[Measured, Measured]:
             share = sum(path.stat().st_size for path in files) / len(cases)
             for case in cases if files else ():
                 product.setdefault(case, []).append(share)
-    return Measured(clip), Measured(product)
+    return MeasuredCosts(clip), MeasuredCosts(product)
 
 
 def _product(speed: float | None, seconds: float | None) -> float | None:

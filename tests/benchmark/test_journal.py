@@ -10,7 +10,7 @@ import pytest
 
 from harness.benchmark import Settings, Unit, runner, workers
 from harness.benchmark import journal as journals
-from harness.benchmark.forecast import Measured, Times
+from harness.benchmark.forecast import MeasuredCosts, Times
 from harness.benchmark.journal import Journal
 from harness.benchmark.store import Store
 from harness.datasets.folder import folder
@@ -66,7 +66,11 @@ def test_time_left_is_right_after_a_tenth(
     # earlier runs were on the same kind of machine, when it was twice as fast
     known = {(n, "mixture", "set"): [0.5 * v * rng.lognormal(0, 0.1)] for n, v in speed.items()}
     none = {case: [0.0] for case in known}
-    times = Times(Measured(known), Measured(none)) if earlier else Times(Measured({}), Measured({}))
+    times = (
+        Times(MeasuredCosts(known), MeasuredCosts(none))
+        if earlier
+        else Times(MeasuredCosts({}), MeasuredCosts({}))
+    )
     monkeypatch.setattr(journals, "times_of", lambda _: replace(times, lengths=lengths))
     now = [0.0]
     settings = Settings(results=tmp_path, jobs=jobs)
@@ -88,7 +92,9 @@ def test_time_left_is_right_after_a_tenth(
 
 def test_time_left_is_not_promised_when_nothing_is_known(tmp_path, monkeypatch):
     units = planned(2, ["a"])
-    times = Times(Measured({}), Measured({}), lengths={unit.place: None for unit in units})
+    times = Times(
+        MeasuredCosts({}), MeasuredCosts({}), lengths={unit.place: None for unit in units}
+    )
     monkeypatch.setattr(journals, "times_of", lambda _: times)
     journal = Journal(Settings(results=tmp_path), lambda: 10.0)
     journal.expect(units)
@@ -102,7 +108,7 @@ def test_time_left_is_not_promised_when_nothing_is_known(tmp_path, monkeypatch):
 def test_earlier_runs_tell_the_time_before_anything_is_done(tmp_path, monkeypatch):
     units = planned(4, ["a"])
     case = {("a", "mixture", "set"): [0.5]}
-    times = Times(Measured(case), Measured(case), lengths={u.place: 100.0 for u in units})
+    times = Times(MeasuredCosts(case), MeasuredCosts(case), lengths={u.place: 100.0 for u in units})
     monkeypatch.setattr(journals, "times_of", lambda _: times)
     journal = Journal(Settings(results=tmp_path, jobs=2), lambda: 0.0)
     journal.expect(units)
