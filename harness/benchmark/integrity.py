@@ -34,7 +34,7 @@ class DamagedFile:
     aside: tuple[Path, ...] = ()  # files without which the next run does it again
 
 
-class _Job(NamedTuple):
+class _StoredJob(NamedTuple):
     """What is known of a unit of work."""
 
     separator: str
@@ -47,11 +47,13 @@ class _Job(NamedTuple):
 
 
 @dataclass
-class _Known:
+class _StoredJobs:
     """Units of work of all runs that can be read."""
 
-    jobs: dict[str, _Job] = field(default_factory=dict)  # by key
-    tracks: dict[str, dict[str, _Job]] = field(default_factory=dict)  # by key of the track, and key
+    jobs: dict[str, _StoredJob] = field(default_factory=dict)  # by key
+    tracks: dict[str, dict[str, _StoredJob]] = field(
+        default_factory=dict
+    )  # by key of the track, and key
 
     def add(self, run: Run) -> None:
         times = run.costs[run.costs["metric"] == "cpu_seconds"]
@@ -62,7 +64,7 @@ class _Known:
         for unit in run.record.get("units") or ():
             with suppress(KeyError, TypeError):
                 seconds = known.get(tuple(unit[name] for name in names))
-                job = _Job(unit["separator"], unit["dataset"], unit["track"], seconds)
+                job = _StoredJob(unit["separator"], unit["dataset"], unit["track"], seconds)
                 self.jobs[unit["key"]] = job
                 self.tracks.setdefault(unit["track_key"], {})[unit["key"]] = job
 
@@ -77,7 +79,7 @@ def examine(
     """Return the damaged files of a results folder, and how many files of each kind were read."""
     if not results.is_dir():
         raise HarnessError(f"{results}: no such folder; name the folder of the runs")
-    work, known = results / "work", _Known()
+    work, known = results / "work", _StoredJobs()
     damaged = list(_tables(results, known))
     stored = sorted(work.glob("??/*.json"))
     arrays = [path for kind in ARRAYS for path in sorted((work / kind).rglob("*.npz"))]
@@ -96,7 +98,7 @@ def repair(damaged: Sequence[DamagedFile]) -> list[Path]:
     return [aside for path in paths if (aside := set_aside(path))]
 
 
-def _tables(results: Path, known: _Known) -> Iterator[DamagedFile]:
+def _tables(results: Path, known: _StoredJobs) -> Iterator[DamagedFile]:
     """Examine what each run has in its own folder."""
     for name in runs_in(results):
         try:
@@ -111,7 +113,7 @@ def _tables(results: Path, known: _Known) -> Iterator[DamagedFile]:
             yield DamagedFile(path, "state of a run", str(error), "free", (path,))
 
 
-def _result(path: Path, known: _Known) -> DamagedFile | None:
+def _result(path: Path, known: _StoredJobs) -> DamagedFile | None:
     """Examine the scores of a unit of work."""
     wrong = "is not as it was written"
     try:
@@ -127,12 +129,12 @@ def _result(path: Path, known: _Known) -> DamagedFile | None:
     return DamagedFile(path, what, wrong, redo, (path,))
 
 
-def _arrays(path: Path, work: Path, known: _Known) -> DamagedFile | None:
+def _arrays(path: Path, work: Path, known: _StoredJobs) -> DamagedFile | None:
     """Examine clips, estimates or inner products."""
     if not (wrong := zip_damage(path)) or not path.is_file():
         return None
     kind, *_ = path.relative_to(work).parts
-    track: Mapping[str, _Job] = known.tracks.get(path.parent.name, {})
+    track: Mapping[str, _StoredJob] = known.tracks.get(path.parent.name, {})
     if kind in (WHOLE, BY_BAND):
         name = next(iter(track.values())).track if track else ""
         what = f"inner products of {name!r}" if name else "inner products of no run that is here"
@@ -153,7 +155,7 @@ def _arrays(path: Path, work: Path, known: _Known) -> DamagedFile | None:
     return DamagedFile(path, what, wrong, redo, (path,))
 
 
-def _cost(jobs: Sequence[_Job]) -> str:
+def _cost(jobs: Sequence[_StoredJob]) -> str:
     """Return what separating costs, as far as runs have measured it."""
     known = [job.seconds for job in jobs if job.seconds is not None]
     if not jobs or not known:
