@@ -208,8 +208,8 @@ def _runs(results: Path) -> Iterable[Run]:
 def times_of(settings: Settings, runs: Iterable[Run] | None = None) -> Times:
     """Return what units take, by the `runs` of the settings' folder on this machine and device."""
     runs = list(_runs(settings.results) if runs is None else runs)
-    costs = (_costs(runs, settings.device, name) for name in ("rtf", "scoring"))
-    return Times(*costs, settings.excerpt)
+    speed, scoring = (_costs(runs, settings.device, name) for name in ("rtf", "scoring"))
+    return Times(speed, scoring, settings.excerpt)
 
 
 def _costs(runs: Iterable[Run], device: str, metric: str) -> MeasuredCosts:

@@ -166,8 +166,8 @@ def candidates_of_two(
     if not overall:
         return found
     found = found[found["separator"].isin([a, b])]
-    limits = found.get("limit", LIMIT)
-    found = found.assign(score=found["score"].clip(-limits, limits))
+    limits = found["limit"].to_numpy(float) if "limit" in found else np.full(len(found), LIMIT)
+    found = found.assign(score=np.clip(found["score"].to_numpy(float), -limits, limits))
     of_stem = found.groupby(["dataset", "input", "fed_by", "stem"], observed=True)["separator"]
     found = found[of_stem.transform("nunique") == len({a, b})]
     of_track = ["dataset", "split", "track", "input", "fed_by"]
