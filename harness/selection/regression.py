@@ -60,7 +60,7 @@ def judge(
     """
     have = candidates_of_two(scores, a, b, metric=metric, overall=overall)
     tracks = {name: _tracks(have[have["separator"] == name]) for name in (a, b)}
-    found: dict[Place, dict[str, Any]] = {
+    found: dict[Place, dict[Any, Any]] = {
         (row["dataset"], row["input"], row["fed_by"], row["stem"]): row
         for row in table.to_dict("records")
     }
@@ -137,7 +137,8 @@ def junit(verdicts: Sequence[StemVerdict], name: str, about: dict[str, str], uni
     for verdict in verdicts:
         suite.append(_case(verdict, unit))
     ElementTree.indent(whole)
-    return ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True)
+    content: bytes = ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 def _case(verdict: StemVerdict, unit: str) -> ElementTree.Element:
