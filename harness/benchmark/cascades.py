@@ -16,6 +16,7 @@ from harness.core import taxonomy
 from harness.datasets.overlaps import leak
 from harness.datasets.tracks import Dataset
 
+FIRST = "first"  # names the separator that ranks first for a stem, which then feeds the others
 Parents = Mapping[tuple[str, str], str]  # (dataset, stem) → the separator of that stem
 
 

@@ -20,7 +20,7 @@ import soundfile
 from harness.benchmark.signals import Signals, Unit
 from harness.core.audio import Audio, Float64
 from harness.core.errors import HarnessError
-from harness.core.files import write_stream
+from harness.core.files import write_stream, zip_damage
 from harness.datasets.tracks import Excerpt
 from harness.metrics.ratios import db, frame_energies
 
@@ -141,7 +141,9 @@ def _write(path: Path, signals: Mapping[str, Arrays]) -> None:
 
 
 def _read(path: Path) -> dict[str, Clip]:
-    """Return the signals of a file by stem; empty if it is missing or cannot be read."""
+    """Return the signals of a file by stem; empty if it is missing or not as it was written."""
+    if zip_damage(path):
+        return {}
     try:
         with np.load(path, allow_pickle=False) as file:
             stems = [name.partition(".")[2] for name in file.files if name.startswith("audio.")]

@@ -13,9 +13,8 @@ from statistics import median
 from typing import NamedTuple
 
 from harness.benchmark import clips
-from harness.benchmark.cascades import possible_parents
+from harness.benchmark.cascades import FIRST, possible_parents
 from harness.benchmark.plan import Plan, Skip, make_plan, mark
-from harness.benchmark.runner import FIRST
 from harness.benchmark.signals import Unit
 from harness.benchmark.store import Store
 from harness.benchmark.work import Settings
@@ -23,9 +22,9 @@ from harness.core.errors import HarnessError
 from harness.core.machine import processor_name
 from harness.datasets.available import SECONDS, is_missing
 from harness.datasets.fingerprints import Fingerprints
-from harness.datasets.tracks import Dataset, Excerpt, track_length
+from harness.datasets.tracks import WHOLE, Dataset, Excerpt, track_length
 from harness.registry import Entry
-from harness.results.run_products import BY_BAND, WHOLE
+from harness.results import run_products
 from harness.results.runs import Run, read_run, runs_in
 
 Case = tuple[str, str, str]  # separator, its input, dataset
@@ -64,7 +63,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class _Measured:
+class MeasuredCosts:
     """Values per separator, input and dataset; of another dataset where this one has none."""
 
     values: dict[Case, list[float]]
@@ -101,11 +100,7 @@ def forecast(
     todo = [unit for unit in plan.units if not _is_finished(unit, settings)]
     runs = list(_runs(settings.results))
     clip, product = _bytes(runs, settings.work_folder)
-    times = _Times(
-        _costs(runs, settings.device, "rtf"),
-        _costs(runs, settings.device, "scoring"),
-        settings.excerpt,
-    )
+    times = times_of(settings, runs)
     left = {unit.key for unit in todo}
     jobs = [times.of(unit, finished=unit.key not in left) for unit in plan.units]
     if cascade:
@@ -141,17 +136,17 @@ class _ForecastJob(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Times:
+class Times:
     """What units take, by what earlier runs measured per second of music."""
 
-    speed: _Measured
-    scoring: _Measured
-    excerpt: Excerpt
+    speed: MeasuredCosts
+    scoring: MeasuredCosts
+    excerpt: Excerpt = WHOLE
     lengths: dict[Place, float | None] = field(default_factory=dict)  # in seconds
 
     def of(self, unit: Unit, *, finished: bool, parents: Sequence[Unit] = ()) -> _ForecastJob:
         """Return the job of a unit; in cascade the slowest of its possible parents comes first."""
-        length = None if finished else self._length(unit)
+        length = None if finished else self.length(unit)
         seconds = _product(self.speed.of(unit), length)
         if parents:
             slowest = max(filter(None, map(self.speed.of, parents)), default=None)
@@ -160,8 +155,8 @@ class _Times:
         name, dataset = unit.entry.name, unit.track.dataset
         return _ForecastJob(name, dataset, unit.parent is not None, finished, seconds, scoring)
 
-    def _length(self, unit: Unit) -> float | None:
-        """Return how much of a unit's track is separated; None if it cannot be read."""
+    def length(self, unit: Unit) -> float | None:
+        """Return how many seconds of a unit's track are separated; None if it cannot be read."""
         if unit.place not in self.lengths:
             expected = SECONDS.get(unit.track.dataset) if is_missing(unit.track) else None
             found = expected and min(expected, self.excerpt.seconds or expected)
@@ -172,7 +167,7 @@ class _Times:
         return self.lengths[unit.place]
 
 
-def _in_cascade(plan: Plan, settings: Settings, times: _Times, name: str) -> Iterator[_ForecastJob]:
+def _in_cascade(plan: Plan, settings: Settings, times: Times, name: str) -> Iterator[_ForecastJob]:
     """Yield the jobs in cascade; the first of a track and input also has its parent's time."""
     fed: set[tuple[Place, str]] = set()
     for unit, parents in possible_parents(plan, name):
@@ -210,7 +205,14 @@ def _runs(results: Path) -> Iterable[Run]:
             yield read_run(results / name)
 
 
-def _costs(runs: Iterable[Run], device: str, metric: str) -> _Measured:
+def times_of(settings: Settings, runs: Iterable[Run] | None = None) -> Times:
+    """Return what units take, by the `runs` of the settings' folder on this machine and device."""
+    runs = list(_runs(settings.results) if runs is None else runs)
+    speed, scoring = (_costs(runs, settings.device, name) for name in ("rtf", "scoring"))
+    return Times(speed, scoring, settings.excerpt)
+
+
+def _costs(runs: Iterable[Run], device: str, metric: str) -> MeasuredCosts:
     """Return a cost per second of music that was measured on this machine and device."""
     found: dict[Case, list[float]] = {}
     for run in runs:
@@ -219,10 +221,10 @@ def _costs(runs: Iterable[Run], device: str, metric: str) -> _Measured:
         for row in rows.to_dict("records") if here else ():
             case = row["separator"], row["input"], row["dataset"]
             found.setdefault(case, []).append(row["value"])
-    return _Measured(found)
+    return MeasuredCosts(found)
 
 
-def _bytes(runs: Iterable[Run], work_folder: Path) -> tuple[_Measured, _Measured]:
+def _bytes(runs: Iterable[Run], work_folder: Path) -> tuple[MeasuredCosts, MeasuredCosts]:
     """Return the bytes of kept clips and of inner products, per unit of work."""
     clip: dict[Case, list[float]] = {}
     product: dict[Case, list[float]] = {}
@@ -239,12 +241,14 @@ def _bytes(runs: Iterable[Run], work_folder: Path) -> tuple[_Measured, _Measured
                 tracks.setdefault(unit["track_key"], []).append(case)
         for track_key, cases in tracks.items():
             files = [
-                p for kind in (WHOLE, BY_BAND) for p in (work_folder / kind / track_key).glob("*")
+                p
+                for kind in (run_products.WHOLE, run_products.BY_BAND)
+                for p in (work_folder / kind / track_key).glob("*")
             ]
             share = sum(path.stat().st_size for path in files) / len(cases)
             for case in cases if files else ():
                 product.setdefault(case, []).append(share)
-    return _Measured(clip), _Measured(product)
+    return MeasuredCosts(clip), MeasuredCosts(product)
 
 
 def _product(speed: float | None, seconds: float | None) -> float | None:

@@ -16,7 +16,7 @@ import numpy as np
 from harness.benchmark.signals import Signals, Unit
 from harness.core.audio import Audio
 from harness.core.errors import HarnessError
-from harness.core.files import complete_file, digest, write_stream
+from harness.core.files import complete_file, digest, write_stream, zip_damage
 from harness.metrics import BlendProducts, Score, write_blends
 from harness.results.run_products import BY_BAND, WHOLE, all_blends
 
@@ -49,8 +49,10 @@ def put_estimates(work_folder: Path, unit: Unit, estimates: Mapping[str, Audio])
 
 def read_estimates(work_folder: Path, unit: Unit) -> dict[str, Audio]:
     """Return the kept estimates of a unit; empty if they are not kept, or not as written."""
+    path = estimates_path(work_folder, unit)
+    if zip_damage(path):
+        return {}
     try:
-        path = estimates_path(work_folder, unit)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {stem: np.asarray(file[stem], np.float32) for stem in unit.scored}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
@@ -103,9 +105,15 @@ def keep(
 ) -> None:
     """Write the inner products of the waiting estimates of one track, and remove the estimates.
 
-    With edges, in Hz, also those of the frequency bands between them.
+    With edges, in Hz, also those of the frequency bands between them. Damaged estimates are
+    removed: their scores stay, and blends of the track go without them.
     """
-    ready = waiting(work_folder, units)
+    ready = []
+    for unit in waiting(work_folder, units):
+        if zip_damage(path := scratch_path(work_folder, unit)):
+            path.unlink(missing_ok=True)
+        else:
+            ready.append(unit)
     if not ready:
         return
     files = {unit.key: np.load(scratch_path(work_folder, unit)) for unit in ready}

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from harness.benchmark import kept_products
-from harness.benchmark.cascades import Parents, plan_cascades, wanted_parents
+from harness.benchmark.cascades import FIRST, Parents, plan_cascades, wanted_parents
+from harness.benchmark.journal import Journal
 from harness.benchmark.plan import Plan, make_plan, mark, plan_for_files, unscored
 from harness.benchmark.record import (
     cost_rows,
@@ -42,7 +43,6 @@ from harness.results.runs import SELECTION_COLUMNS, Run, leaked, table, write_ru
 from harness.selection.finished_run import with_selection
 
 NAMED = 5  # estimates of no track that an error names
-FIRST = "first"  # in cascade: feed with the separator that ranks first for the stem
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _do(
     """
     started = time.time()
     folder = settings.results / settings.run
-    with only_one(settings.results):
+    with only_one(settings.results), Journal(settings) as journal:
         check_place(settings.results, settings.run, {}, force=settings.force)
         store = Store(settings.work_folder)
         store.sweep()
@@ -142,18 +142,23 @@ def _do(
         _tell_again(plan, store, settings, tell)
         failures: Failures = {}
         if reused < len(plan.units) or waiting:
-            failures = execute(plan, settings, progress)
+            journal.begin(len(plan.units), reused)
+            failures = execute(plan, settings, progress, journal)
         parents = _parents(plan, store, failures, cascade) if cascade else {}
         fed = plan_cascades(plan, parents) if cascade else Plan()
-        reused += sum(is_done(unit, store, settings) for unit in fed.units)
+        finished = sum(is_done(unit, store, settings) for unit in fed.units)
+        reused += finished
         plan = replace(plan, units=plan.units + fed.units, skips=plan.skips + fed.skips)
         plan = replace(plan, unscored=unscored(plan.units, store))
         out = omissions(datasets, plan, entries)
         state = state_of(plan, datasets, entries, settings)
         if reused == len(plan.units) and not waiting and is_current(folder, state):
+            journal.settle(len(plan.units))
             return Outcome(folder, len(plan.units), reused, 0, fresh=False, left_out=out)
         _tell_again(fed, store, settings, tell)
-        failures |= execute(fed, settings, progress)
+        journal.begin(len(plan.units) - len(fed.units), reused - finished)
+        journal.more(len(fed.units), finished)
+        failures |= execute(fed, settings, progress, journal)
         failed = sum(not failures.keys().isdisjoint(keys_of(u, settings)) for u in plan.units)
         record = record_of(entries, datasets, plan, settings) | {
             "created": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),

@@ -8,10 +8,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import StorageError
+from harness.core.errors import HarnessError, StorageError
 from harness.core.files import digest, write_atomic
 
 CHECKSUM = "sha256"  # of the rest of a result, see `harness.core.files.digest`
+FORMAT = "format"  # of a result, in a later version that changes it; format 1 does not say so
 
 
 class Store:
@@ -36,30 +37,13 @@ class Store:
         """
         path = self.path(key)
         try:
-            content = json.loads(path.read_bytes())
-            claimed = content.pop(CHECKSUM, None)
+            content = verified(path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-            content = None
-        if not _well_formed(content) or claimed not in (None, digest(content)):
-            self._set_aside(path if path.parent.is_dir() else path.parent)
-            return None
-        return dict(content)
-
-    def _set_aside(self, path: Path) -> None:
-        """Rename a damaged file, or whatever stands in its place, so that it can be looked at."""
-        names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in count())
-        aside = next(name for name in names if not name.exists())
-        try:
-            path.rename(aside)
-        except FileNotFoundError:  # another process did so
-            return
-        except OSError as error:
-            raise StorageError(
-                f"{path}: damaged, cannot be renamed ({error}); delete it"
-            ) from error
-        self.damaged.append(aside)
+        if content is None:
+            aside = set_aside(path if path.parent.is_dir() else path.parent)
+            self.damaged += [aside] if aside else []
+        return content
 
     def put(self, key: str, content: Mapping[str, Any]) -> None:
         """Store a result."""
@@ -70,6 +54,40 @@ class Store:
         """Delete the parts that killed writers left; call it only while the folder is locked."""
         for part in self.folder.rglob("*.part"):
             part.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename a damaged file, or whatever stands in its place, so that it can be looked at.
+
+    The new name is returned, or None if another process did so.
+    """
+    names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in count())
+    aside = next(name for name in names if not name.exists())
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{path}: damaged, cannot be renamed ({error}); delete it") from error
+    return aside
+
+
+def verified(path: Path) -> dict[str, Any] | None:
+    """Return the result in a file; None if it is not as it was written."""
+    try:
+        content = json.loads(path.read_bytes())
+        claimed, version = content.pop(CHECKSUM, None), content.pop(FORMAT, 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return None
+    if type(version) is int and version > 1:
+        raise HarnessError(
+            f"{path}: has format {version}, and this version reads format 1; update harness, or "
+            "use another --results"
+        )
+    good = _well_formed(content) and claimed in (None, digest(content))
+    return dict(content) if good else None
 
 
 def _well_formed(content: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from harness.benchmark import clips, kept_products
+from harness.benchmark.journal import Journal
 from harness.benchmark.plan import Plan
 from harness.benchmark.signals import Unit
 from harness.benchmark.store import Store
@@ -27,6 +29,7 @@ Failures = dict[str, str]  # key of a unit → reason
 KILLED = "the worker process was killed (out of memory?)"
 IDLE_SECONDS = 10  # after which a worker without work ends
 POLL = 0.3  # seconds between two looks at what is finished
+BUSY = 20  # times what a look takes, at least: that of many thousand jobs must not slow them down
 
 
 class TrackBatch(NamedTuple):
@@ -36,11 +39,16 @@ class TrackBatch(NamedTuple):
     partners: tuple[Unit, ...] = ()  # all units on the track, if no other batch has one of them
 
 
-def execute(plan: Plan, settings: Settings, progress: Progress | None = None) -> Failures:
+def execute(
+    plan: Plan,
+    settings: Settings,
+    progress: Progress | None = None,
+    journal: Journal | None = None,
+) -> Failures:
     """Do all unfinished units; the result of each is written as soon as it is done.
 
-    `progress` is called now and then, from another thread. StorageError ends the run: results can
-    no longer be written.
+    `progress` and the `journal` are told now and then, from another thread. StorageError ends the
+    run: results can no longer be written.
     """
     settings = replace(settings, results=settings.results.absolute())
     store = Store(settings.work_folder)
@@ -48,7 +56,7 @@ def execute(plan: Plan, settings: Settings, progress: Progress | None = None) ->
     unique = list(map(_anywhere, unique))
     todo = [unit for unit in unique if not is_done(unit, store, settings)]
     failures: Failures = {}
-    with _reporting(todo, store, settings, failures, progress):
+    with _reporting(todo, store, settings, failures, progress, journal):
         try:
             _work(make_batches(todo, unique, settings.jobs), settings, settings.jobs, failures)
         except TerminatedWorkerError:
@@ -139,13 +147,14 @@ def _reporting(
     settings: Settings,
     failures: Failures,
     progress: Progress | None,
+    journal: Journal | None,
 ) -> Iterator[None]:
     """Count finished units from another thread while the block runs.
 
     joblib reports whole batches, which may take an hour. So the files of results are counted: a
     file has its name only when it is complete.
     """
-    if progress is None or not todo:
+    if not todo or not (progress or journal):
         yield
         return
     ended = threading.Event()
@@ -157,13 +166,21 @@ def _reporting(
                 store.path(key).is_file() for key in keys
             )
 
-        left = list(todo)
+        left, pause = list(todo), POLL
+        if journal:
+            journal.expect(todo)
         while True:
-            last = ended.wait(POLL)
-            left = [unit for unit in left if is_open(unit)]
-            progress(len(todo) - len(left), len(todo))
+            last = ended.wait(pause)
+            started = time.monotonic()
+            opened = [unit for unit in left if is_open(unit)]
+            still = {unit.key for unit in opened}
+            if progress:
+                progress(len(todo) - len(opened), len(todo))
+            if journal:
+                journal.advance([unit for unit in left if unit.key not in still], failures)
             if last:
                 return
+            left, pause = opened, max(POLL, BUSY * (time.monotonic() - started))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

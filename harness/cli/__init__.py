@@ -27,6 +27,10 @@ VERBS = {  # verb: (module:function of harness.cli, the first sentence of its he
         "run:run",
         "Separate and score datasets, select the best separators and write a report.",
     ),
+    "status": (
+        "status:status",
+        "Show how far the runs of a folder are: done, failed, where, speed and time left.",
+    ),
     "score": ("score:score", "Score estimates made by other programs."),
     "import": (
         "import_:import_scores",

@@ -6,20 +6,21 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import typer
 
 from harness import datasets, registry
-from harness.benchmark import Settings
+from harness.benchmark import Settings, integrity
 from harness.benchmark.reproduce import ReproducedScore, reproduce
 from harness.cli import options
 from harness.cli.arguments import parse_data
-from harness.cli.options import SOME_FAILED, USER_ERROR, option
-from harness.cli.terminal import print_json, print_table, progress, say
+from harness.cli.options import SOME_FAILED, USER_ERROR, flag, option
+from harness.cli.terminal import print_json, print_table, progress, say, show
 from harness.core.errors import HarnessError
-from harness.core.files import cache_folder
+from harness.core.files import cache_folder, only_one
 from harness.core.machine import choose_device, cores
 from harness.core.text import count
 from harness.datasets import real_song
@@ -51,7 +52,16 @@ def check(
     ),
     device: str = options.DEVICE,
     jobs: int = options.JOBS,
-    results_folder: Path = options.RESULTS,
+    results_folder: Path | None = option(
+        "--results FOLDER",
+        None,
+        "Without --data and --reproduce: check the stored results of this folder instead. With "
+        "them: the folder that remembers what is known of audio files.",
+        "results",
+    ),
+    repair: bool = flag(
+        "--repair", "Set damaged results aside, so that the next run does them again."
+    ),
     rehash: bool = options.REHASH,
     offline: bool = options.OFFLINE,
     as_json: bool = options.AS_JSON,
@@ -59,8 +69,14 @@ def check(
     """Check that separators and datasets can be loaded, and say what to do if not.
 
     Datasets given with --data are read: a mixture should be the sum of its stems. With --reproduce,
-    check the scores of one separator instead.
+    check the scores of one separator instead; with --results alone, check every stored result.
     """
+    if results_folder and not (data or reproduce):
+        _check_results(results_folder, repair, as_json)
+        return
+    if repair:
+        raise HarnessError("--repair: is of stored results; name their folder with --results")
+    results_folder = results_folder or Path("results")
     entries, folders = registry.load(registry_file), parse_data(data)
     settings = Settings(
         command=tuple(sys.argv[1:]), results=results_folder, jobs=jobs or cores(), rehash=rehash
@@ -79,6 +95,29 @@ def check(
         rows = [(f.what, f.state, f.detail) for f in findings]
         print_table("Check", ("what", "state", "detail"), rows)
     if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(USER_ERROR)
+
+
+def _check_results(results: Path, mend: bool, as_json: bool) -> None:
+    """Name every damaged file, and what redoing it costs; exit status 2 if one is left."""
+    with only_one(results) if mend else nullcontext():
+        with progress("reading results", as_json) as advance:
+            damaged, counts = integrity.examine(results, advance)
+        aside = integrity.repair(damaged) if mend else []
+    if as_json:
+        files = [asdict(file) for file in damaged]
+        print_json({"read": counts, "damaged": files, "set_aside": aside})
+    else:
+        rows = [(file.path, file.what, file.wrong, file.redo) for file in damaged]
+        if rows:
+            print_table("Damaged results", ("file", "what", "what is wrong", "to redo it"), rows)
+        read = ", ".join(count(n, f"{what}") for what, n in counts.items())
+        show(f"{results}: {read} read; {count(len(damaged), 'damaged file')}")
+        if aside:
+            show(f"{count(len(aside), 'file')} set aside; repeat the run's command to redo them")
+        elif damaged:
+            show("add --repair to set them aside, then repeat the run's command")
+    if damaged and not mend:
         raise typer.Exit(USER_ERROR)
 
 

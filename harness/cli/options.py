@@ -12,6 +12,7 @@ from harness.core.download import forbidden
 SOME_FAILED = 3
 USER_ERROR = 2
 DIFFERENT = 1  # of `harness parity`
+STILL_RUNNING, NOT_ENDED = 4, 5  # of `harness status`
 INTERRUPTED = 130
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.benchmark import Settings, clips, forecast, runner
+from harness.benchmark.cascades import FIRST
 from harness.cli import boards, options
 from harness.cli.arguments import choose_entries, parse_data, parse_metrics
 from harness.cli.fetch import fetch_files, show_terms
@@ -50,7 +51,7 @@ def run(
     ),
     cascade: str = option(
         "--cascade NAME",
-        runner.FIRST,
+        FIRST,
         "Separators of drum parts or voices also separate the drums or vocals of separator NAME.",
         "the top-ranked one",
     ),

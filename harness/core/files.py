@@ -8,6 +8,7 @@ import json
 import os
 import re
 import unicodedata
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from io import BufferedReader
@@ -21,6 +22,7 @@ from harness.core.errors import HarnessError, StorageError
 
 LONGEST_NAME = 100  # characters of a folder's name; file systems allow 255 bytes for one
 DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
+_END_OF_ZIP = 22  # bytes of the record at the end, which has the number of members
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -131,6 +133,23 @@ def check_file(
 def digest(value: object) -> str:
     """Return the sha256 of a value's canonical JSON; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def zip_damage(path: Path) -> str:
+    """Return what is wrong with a zip file, such as an ``.npz``; empty if all is as written.
+
+    A zip file has a checksum of each member (CRC-32), names each one twice, and counts them.
+    """
+    try:
+        with path.open("rb") as raw, zipfile.ZipFile(raw) as file:
+            wrong = file.testzip()
+            raw.seek(-_END_OF_ZIP, os.SEEK_END)
+            end = raw.read()
+            if end[:4] == b"PK\5\6" and int.from_bytes(end[10:12], "little") != len(file.filelist):
+                return f"{len(file.filelist)} members are not all that it had"
+    except Exception as error:  # a damaged header may ask for anything
+        return str(error) or type(error).__name__
+    return f"the checksum of {wrong} is wrong" if wrong else ""
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from scipy.linalg import block_diag
 from harness.core.audio import Float64
 from harness.core.bands import Weight
 from harness.core.errors import HarnessError
+from harness.core.files import zip_damage
 from harness.metrics.definitions import (
     METRICS,
     NEVER_SILENT,
@@ -220,6 +221,8 @@ def write_blends(path: Path, blends: Mapping[str, BlendProducts]) -> None:
 
 def read_blends(path: Path) -> dict[str, BlendProducts]:
     """Read a file of `write_blends`: stem → inner products."""
+    if wrong := zip_damage(path):
+        raise HarnessError(f"{path}: cannot be read as inner products ({wrong}); score again")
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)

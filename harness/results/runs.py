@@ -7,6 +7,7 @@ which holds measured times.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -21,7 +22,7 @@ import pandas as pd
 
 from harness.core import taxonomy
 from harness.core.errors import HarnessError
-from harness.core.files import write_atomic
+from harness.core.files import digest, write_atomic
 from harness.core.taxonomy import REFERENCE
 from harness.registry import FILES
 
@@ -37,6 +38,8 @@ SELECTION_COLUMNS = (
     "dataset", "input", "fed_by", "stem", "kind", "track", "artist", "genre", "separator", "score",
 )  # fmt: skip
 TABLES = dict.fromkeys(("scores", "costs", "ensembles"), COLUMNS) | {"selection": SELECTION_COLUMNS}
+FORMAT = 1  # of a run folder; those of earlier versions have none
+CHECKSUM = "sha256"  # of the rest of ``run.json``
 PAIR = ["separator", "dataset", "split", "track"]
 _BLEED = ["split", "track", "stem"]
 _NOT_IDENTITY = ("run", "artist", "genre", "value", "note", "status", "score")  # of a row
@@ -84,10 +87,18 @@ def table(rows: Iterable[Sequence[Any]], columns: Sequence[str] = COLUMNS) -> pd
 
 
 def write_run(folder: Path, run: Run) -> None:
-    """Write all files of a run; each is replaced only by a complete one."""
+    """Write all files of a run; each is replaced only by a complete one.
+
+    ``run.json`` comes last and has the checksums of the tables and its own.
+    """
+    sums = {}
     for name in TABLES:
-        write_atomic(folder / f"{name}.parquet", to_parquet(getattr(run, name)))
-    write_atomic(folder / "run.json", json.dumps(run.record, indent=1, sort_keys=True).encode())
+        content = to_parquet(getattr(run, name))
+        sums[name] = hashlib.sha256(content).hexdigest()
+        write_atomic(folder / f"{name}.parquet", content)
+    record = json.loads(json.dumps({**run.record, "format": FORMAT, "tables_sha256": sums}))
+    signed = {**record, CHECKSUM: digest(record)}
+    write_atomic(folder / "run.json", json.dumps(signed, indent=1, sort_keys=True).encode())
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
@@ -109,14 +120,14 @@ def runs_or_how(results: Path) -> str:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder, also one that an earlier version wrote."""
+    """Read a run folder, also one that an earlier version wrote; those have no checksums."""
     if not (folder / "run.json").is_file():
         inside = runs_in(folder)
         hint = f"name one of: {', '.join(inside)}" if inside else runs_or_how(folder.parent)
         raise HarnessError(f"{folder}: holds no run; {hint}")
     try:
-        record = json.loads((folder / "run.json").read_bytes())
-        frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+        record, sums = _verified_record(folder)
+        frames = {name: _read_table(folder, name, sums.get(name)) for name in TABLES}
         frames, record = _upgraded(frames, record)
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise HarnessError(f"{folder}: cannot be read ({error}); run again") from error
@@ -124,6 +135,29 @@ def read_run(folder: Path) -> Run:
         if missing := [c for c in columns if c not in frames[name]]:
             raise HarnessError(f"{folder}/{name}.parquet: has no column {missing}; run again")
     return Run(name=record.get("run", folder.name), record=record, **frames)
+
+
+def _verified_record(folder: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Return the content of ``run.json`` without its checksums, and those of the tables."""
+    record = dict(json.loads((folder / "run.json").read_bytes()))
+    version = record.get("format", 0)
+    if type(version) is int and version > FORMAT:
+        raise HarnessError(
+            f"{folder}: has format {version}, and this version reads up to {FORMAT}; update harness"
+        )
+    claimed = record.pop(CHECKSUM, None)
+    if claimed not in (None, digest(record)):
+        raise ValueError("run.json is not as it was written")
+    record.pop("format", None)
+    return record, record.pop("tables_sha256", {})
+
+
+def _read_table(folder: Path, name: str, sha256: str | None) -> pd.DataFrame:
+    """Return a table of a run if it has this checksum, or none is known."""
+    content = (folder / f"{name}.parquet").read_bytes()
+    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise ValueError(f"{name}.parquet is not as it was written")
+    return pd.read_parquet(io.BytesIO(content))
 
 
 def _upgraded(

@@ -52,6 +52,7 @@ from harness.selection.statistics import (
 )
 
 TOO_FEW, TIED = "too few artists for a test", "no significant difference"
+ALL_STEMS = "all stems"  # stands for a stem where stems are compared together
 MEAN, FAILURES = "mean", "rare failures"  # why a claim was withheld
 REASONS = {
     MEAN: "is ahead with most artists, but not clearly on average",
@@ -92,11 +93,13 @@ def compare(
     metric: str = HARMONIC,
     leaked: Leaked = (),
     failure: float | None = None,
+    overall: bool = False,
 ) -> pd.DataFrame:
     """Compare two separators on the tracks that both have, per dataset, input and stem.
 
     `failure` is what a failed song costs, see `statistics.rare_failures`; by default `failure_of`
-    the metric. It is 0 for a blend and its member, which fail together.
+    the metric. It is 0 for a blend and its member, which fail together. With `overall` there is one
+    stem, `ALL_STEMS`, see `candidates_of_two`.
 
     Returns
     -------
@@ -107,7 +110,8 @@ def compare(
         withheld (`MEAN` or `FAILURES` where one is ahead and no more is claimed), verdict (the same
         in words).
     """
-    candidates = without_leaked(track_scores(scores, metric), leaked)
+    candidates = candidates_of_two(scores, a, b, metric=metric, overall=overall)
+    candidates = without_leaked(candidates, leaked)
     failure = failure_of(metric) if failure is None else failure
     for name in (a, b):
         if name not in set(candidates["separator"]):
@@ -148,6 +152,31 @@ def compare(
             f"compare: {a!r} and {b!r} share no {shared}{trained if leaked else ''}; choose others"
         )
     return _with_verdicts(pd.DataFrame(rows), a, b)
+
+
+def candidates_of_two(
+    scores: pd.DataFrame, a: str, b: str, *, metric: str, overall: bool = False
+) -> pd.DataFrame:
+    """Return the rows of `grid.track_scores`; with `overall` those of two separators over stems.
+
+    The score over stems is the mean over the stems that both have in the dataset. A separator has
+    none on a track where it lacks a stem that the other has.
+    """
+    found = track_scores(scores, metric)
+    if not overall:
+        return found
+    found = found[found["separator"].isin([a, b])]
+    limits = found["limit"].to_numpy(float) if "limit" in found else np.full(len(found), LIMIT)
+    found = found.assign(score=np.clip(found["score"].to_numpy(float), -limits, limits))
+    of_stem = found.groupby(["dataset", "input", "fed_by", "stem"], observed=True)["separator"]
+    found = found[of_stem.transform("nunique") == len({a, b})]
+    of_track = ["dataset", "split", "track", "input", "fed_by"]
+    every = found.groupby(of_track, observed=True)["stem"].transform("nunique")
+    own = found.groupby([*of_track, "separator"], observed=True)["stem"].transform("nunique")
+    rest = {name: "first" for name in found if name not in (*of_track, "separator")}
+    whole = found[own == every].groupby([*of_track, "separator"], observed=True, as_index=False)
+    means: pd.DataFrame = whole.agg({**rest, "score": "mean"})
+    return means.assign(stem=ALL_STEMS)[found.columns]
 
 
 def pairs(grid: Grid, *, failure: float = FAILURE) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.results.run_states import FINISHED, KILLED, read_states
 
 SEPARATORS = ("mixture", "irm", "hpss", "repet", "repet_sim", "nmf")
 FEW = SEPARATORS[:3]
@@ -93,12 +94,14 @@ def test_killed_and_continued_runs_end_with_the_same_bytes(mono_songs, tmp_path,
                 time.sleep(0.02)
             os.killpg(process.pid, signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
+            assert [s.state for s in read_states(folder / "results", time.time())] == [KILLED]
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["harness", *arguments(mono_songs, FEW, jobs=1)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         assert not stop.value.code
         ends.append(tables(folder))
+        assert [s.state for s in read_states(folder / "results", time.time())] == [FINISHED]
         assert [p for p in folder.rglob("*.part") if p.is_file()] == []
     assert ends[0] == ends[1]
 

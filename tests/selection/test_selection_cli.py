@@ -1,13 +1,16 @@
 """`harness select` and `harness compare` on a run whose truth is known."""
 
 import json
+import re
 import sys
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 from selection_tables import by_band, inner_products, planted
+from synthetic_run import before_checksums
 
 from harness import cli, registry
 from harness.cli.list_ import state_of
@@ -79,6 +82,97 @@ def test_compare_reads_separators_of_several_runs(call, tmp_path):
     assert said in call("compare", "good", "new_fair", expected=cli.USER_ERROR)
     wrong = call("compare", "good", "nobody", *runs, expected=cli.USER_ERROR)
     assert "'nobody' has no score by harmonic_mean to compare; choose from: fair, good" in wrong
+
+
+@pytest.fixture
+def shifted(tmp_path, call):
+    """Write a run of `old` and `new`, which is `old` plus a known difference per stem."""
+
+    def write(differences: dict[str, float], artists: int = 12, stem_names=str, spread=0.02):
+        old = planted({stem: {"old": 0.0} for stem in differences}, artists=artists)
+        noise = np.random.default_rng(1).normal(0, spread, len(old) // 2).repeat(2)
+        noise -= noise.mean()
+        new = old.assign(separator="new", value=old["value"] + old["stem"].map(differences) + noise)
+        scores = pd.concat([old, new])
+        scores["stem"] = scores["stem"].map(stem_names)
+        run = read_run(tmp_path / "results" / "main")
+        about = {name: {"role": "separator"} for name in ("old", "new")}
+        record = {"run": "main", "separators": about}
+        write_run(tmp_path / "results" / "main", replace(run, scores=scores, record=record))
+        return scores
+
+    return write
+
+
+def states(said: str) -> dict[str, str]:
+    return {row["stem"]: row["state"] for row in json.loads(said)["verdicts"]}
+
+
+GATE = ("compare", "new", "old", "--fail-if-worse", "0.05")
+
+
+def test_a_separator_fails_only_where_it_is_surely_worse_by_more_than_allowed(call, shifted):
+    shifted({"vocals": -0.3, "drums": 0.3, "bass": -0.02})
+    said = call(*GATE, "--json", expected=cli.SOME_FAILED)
+    assert states(said) == {"vocals": "failed", "drums": "passed", "bass": "passed"}
+    assert "failed: set, vocals: new is significantly worse" in call(*GATE, expected=3)
+    assert "passed" in call("compare", "new", "old", "--fail-if-worse", "0.5")
+    overall = call(*GATE, "--overall", "--json")  # −0.3, 0.3 and −0.02 cancel out
+    assert states(overall) == {"all stems": "passed"}
+    assert json.loads(overall)["rows"][0]["difference"] == pytest.approx(-0.02 / 3, abs=0.02)
+    shifted({"vocals": -0.3}, spread=2.0)
+    assert "lower by more than 0.05, but not significantly" in call(*GATE)
+
+
+def test_with_too_few_artists_the_mean_alone_decides(call, shifted):
+    shifted({"vocals": -0.3, "drums": -0.01}, artists=3)
+    said = call(*GATE, "--json", expected=cli.SOME_FAILED)
+    assert states(said) == {"vocals": "failed", "drums": "passed"}
+
+
+@pytest.mark.parametrize("more", [(), ("--overall",)])
+def test_a_crash_is_a_failure_and_does_not_raise_the_mean(call, shifted, tmp_path, more):
+    scores = shifted({"vocals": 0.5})
+    crashed = (scores["separator"] == "new") & (scores["track"] == "03-0")
+    write = tmp_path / "results" / "main"
+    write_run(write, replace(read_run(write), scores=scores[~crashed]))
+    assert "new has no score on 1 track of old" in call(*GATE, *more, expected=cli.SOME_FAILED)
+
+
+def test_stems_that_were_never_separated_are_skipped_and_failed_ones_fail(call, shifted, tmp_path):
+    scores = shifted({"vocals": 0.0, "drums": 0.0})
+    write = tmp_path / "results" / "main"
+    lost = (scores["separator"] == "new") & (scores["stem"] == "drums")
+    write_run(write, replace(read_run(write), scores=scores[~lost]))
+    assert states(call(*GATE, "--json")) == {"vocals": "passed", "drums": "skipped"}
+    failed = scores[lost].assign(stem="", metric="", value=np.nan, status="failed", note="OOM")
+    write_run(write, replace(read_run(write), scores=pd.concat([scores[~lost], failed])))
+    said = call(*GATE, "--json", expected=cli.SOME_FAILED)
+    assert states(said) == {"vocals": "passed", "drums": "failed"}
+
+
+def test_junit_has_a_case_per_stem_and_survives_hostile_names(call, shifted, tmp_path):
+    hostile = '<a href="x">&\x01\ufffe'
+    shifted({"vocals": -0.3, "drums": 0.0}, stem_names={"vocals": hostile, "drums": "drums"}.get)
+    call(*GATE, "--junit", "out/junit.xml", expected=cli.SOME_FAILED)
+    (suite,) = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "2", "failures": "1", "errors": "0", "skipped": "0"}
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    assert {case.get("classname") for case in cases.values()} == {"set"}
+    assert set(cases) == {'<a href="x">&\\x01\\ufffe', "drums"}
+    assert cases["drums"].find("failure") is None
+    (wrong,) = suite.iter("failure")
+    said = r"significantly worse: A − B −0\.\d+ dB \(95 % interval −0\.\d+ to −0\.\d+\), "
+    assert re.search(said + r"p < 0\.001, 12 tracks by 12 artists$", wrong.get("message"))
+
+
+def test_fail_if_worse_refuses_what_it_cannot_judge(call, shifted):
+    shifted({"vocals": 0.0})
+    said = call("compare", "new", "old", "--junit", "x.xml", expected=cli.USER_ERROR)
+    assert "--junit: has nothing to write; add --fail-if-worse" in said
+    said = call(*GATE, "--metric", "l1_freq", expected=cli.USER_ERROR)
+    assert "l1_freq" in said
 
 
 def test_compare_leaves_leaked_tracks_out_unless_asked(call):
@@ -302,6 +396,7 @@ def test_runs_from_before_inputs_were_written_are_read(call, tmp_path):
     found = read_run(path)
     assert set(found.selection["input"]) == {"mixture"}
     old = found.selection.drop(columns=["input", "fed_by"]).replace({"stem": {"drums": "kick"}})
+    before_checksums(path)
     old.to_parquet(path / "selection.parquet", index=False)
     filled = read_run(path).selection
     assert set(filled.loc[filled["stem"] == "kick", "input"]) == {"drums"}
