@@ -161,7 +161,7 @@ def _record(scores: pd.DataFrame) -> dict[str, Any]:
         name: {
             "title": f"{name} in full",
             "role": role,
-            "family": "made up",
+            "family": "mixture" if role == "anchor" else "made up",
             "input": "mixture",
             "stems": list(stems),
             "trained_on": None if name == "mel_roformer" else ["musdb18hq"] * (role == "separator"),
