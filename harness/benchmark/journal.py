@@ -92,8 +92,8 @@ class Journal:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         pid = os.getpid()
-        self._settings, self._clock = settings, clock
-        self._folder = (settings.results / settings.run).absolute()
+        self._settings = replace(settings, results=settings.results.absolute())
+        self._folder, self._clock = self._settings.results / settings.run, clock
         self.state = RunState(
             settings.run, host=platform.node(), pid=pid, birth=birth_of(pid), started=time.time()
         )
