@@ -135,7 +135,10 @@ def _anchor(
     compared: Compared, anchors: Collection[str], sign: int, statistic: str = "mean"
 ) -> float:
     """Return the best statistic of the anchors that have every common track; NaN without any."""
-    values = _statistic(compared.grid.only(anchors).scores, statistic)
+    scores = compared.grid.only(anchors).scores
+    if not scores.size:
+        return math.nan
+    values = _statistic(scores, statistic)
     known = sign * values[np.isfinite(values)]
     return sign * float(known.max()) if known.size else math.nan
 
