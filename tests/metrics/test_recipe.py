@@ -126,7 +126,7 @@ def test_a_run_scores_a_metric_that_was_added_to_one_file(mono_songs, tmp_path):
         check=True,
         capture_output=True,
     )
-    (record,) = (tmp_path / "results").glob("*/*.json")
+    (record,) = (tmp_path / "results").glob("*/run.json")
     about = json.loads(record.read_text(encoding="utf-8"))["metrics"]["loudness_error"]
     assert (about["version"], about["computed"], about["unit"]) == (1, True, "dB")
     assert about["definition"].startswith("difference in level")

@@ -325,7 +325,10 @@ def test_a_run_is_chosen_saved_and_used(songs, entries, monkeypatch, capsys, tmp
 # --- choosing -----------------------------------------------------------------------------------
 
 
-def test_the_best_is_a_saved_ensemble_then_a_separator_with_known_scores(entries, monkeypatch):
+def test_the_best_is_a_saved_ensemble_then_a_separator_with_known_scores(
+    entries, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))  # without weights that were fetched before
     assert choose(entries).entry.name == "blend"
     assert choose(entries).stems == ("vocals", "accompaniment")  # lead only if asked for
     built_in = registry.load(Path(registry.built_in_path()))
