@@ -24,6 +24,7 @@ from harness.core.errors import HarnessError
 from harness.core.machine import cores
 from harness.datasets.available import DatasetChoice, choose_datasets
 from harness.datasets.tracks import Excerpt
+from harness.registry.entries import License
 from harness.results.replacing import check_name
 from harness.results.runs import read_run
 from harness.selection.budget import parse_costs
@@ -96,6 +97,7 @@ def score(
         input=taxonomy.canonical(source),
         stems=tuple(listed),
         trained_on=parse_trained_on(trained_on),
+        license=License(code="not stated"),
         params={"costs": stated} if (stated := parse_costs(costs)) else {},
     )
     settings = Settings(

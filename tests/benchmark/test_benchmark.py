@@ -2,6 +2,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -608,3 +610,13 @@ def test_work_from_before_a_metric_existed_stays_and_says_what_it_lacks(songs, t
     (lack,) = [one for one in again.left_out if one.what == "separator scored in part"]
     assert (lack.name, lack.dataset) == ("echo", "songs")
     assert lack.reason.startswith("scored before SI-SIR, SI-SAR existed")
+
+
+def test_torch_is_loaded_before_threads_are_limited():
+    code = (
+        "import sys; from harness.benchmark import work; seen = []\n"
+        "work.read_signals = lambda *a: seen.append('torch' in sys.modules) or 1 / 0\n"
+        "assert 'torch' not in sys.modules\n"
+        "work.do_batch([], work.Settings()); sys.exit(seen != [True])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -322,6 +322,7 @@ def test_estimates_from_disk_cost_nothing_unless_it_is_stated(harness, songs, tm
     before = read_run(Path("results/est"))
     assert before.costs.empty
     assert make_report(before).costs == {}
+    assert before.record["separators"]["est"]["license"]["code"] == "not stated"
     with pytest.raises(HarnessError, match="budget: rtf was not measured; limit nothing"):
         budget.within(budget.costs_of(before.costs), {"rtf": 1.0})
     work = len(list(Path("results/work").rglob("*.json")))
